@@ -1,0 +1,15 @@
+"""Which picture data sets exist, and how their pictures get into the store."""
+
+from datasets.acquire import RawSet, acquire
+from datasets.catalogue import DataSet, find, load_catalogue
+from datasets.pictures import RejectedPicture, decode_picture
+
+__all__ = [
+    "DataSet",
+    "RawSet",
+    "RejectedPicture",
+    "acquire",
+    "decode_picture",
+    "find",
+    "load_catalogue",
+]

@@ -1,0 +1,159 @@
+"""Any picture file to plain RGB pixels, checked before it is decoded."""
+
+import hashlib
+import io
+from pathlib import PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from storage import Reason
+
+# The limit is checked below, from the header; Pillow's own would only warn, or raise on opening.
+Image.MAX_IMAGE_PIXELS = None
+
+# Raster formats only: EPS, for one, would start another program.
+_FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+    "ICO",
+)
+_SUFFIXES = {
+    *(
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".dib",
+    ),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".ico"),
+    # Not supported, but pictures all the same.
+    *(".heic", ".heif", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng", ".svg", ".eps"),
+}
+
+Colour = tuple[int, int, int]
+
+
+class RejectedPicture(Exception):
+    """A file that gives no usable pixels.
+
+    Attributes
+    ----------
+    reason : from the closed list.
+    detail : what was found, for a person.
+    size : width and height in pixels where the header told them.
+    """
+
+    def __init__(
+        self, reason: Reason, detail: str, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+        self.size = size
+
+
+def decode_picture(
+    content: bytes, path: str, background: Colour, max_pixels: int
+) -> NDArray[np.uint8]:
+    """Decode a picture file whole and normalise what it holds to 8-bit RGB.
+
+    Turns it upright by its EXIF orientation; CMYK, 16-bit, palette and grey become RGB;
+    transparency is composited on the background. Of an animation the first frame is taken.
+
+    Parameters
+    ----------
+    content : the file's bytes.
+    path : its name; only tells a broken picture from a file that never was one.
+    background : RGB colour to show under transparency, 0 to 255 each.
+    max_pixels : largest width × height, checked from the header before decoding.
+
+    Returns
+    -------
+    ndarray
+        uint8 H×W×3 RGB.
+
+    Raises
+    ------
+    RejectedPicture
+        With reason ``not_a_picture``, ``undecodable`` or ``too_large``.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=_FORMATS)
+    except UnidentifiedImageError:
+        if PurePosixPath(path).suffix.lower() in _SUFFIXES:
+            raise RejectedPicture(
+                Reason.UNDECODABLE, "no supported picture format"
+            ) from None
+        raise RejectedPicture(Reason.NOT_A_PICTURE, "not a picture file") from None
+    # A damaged or hostile file can make a decoder raise anything at all.
+    except Exception as error:
+        raise RejectedPicture(Reason.UNDECODABLE, _first_line(error)) from error
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise RejectedPicture(
+                Reason.TOO_LARGE,
+                f"{width}×{height} is {width * height / 1e6:.0f} MP, over {max_pixels / 1e6:g} MP",
+                image.size,
+            )
+        try:
+            # load() decodes to the last byte; verify() lets truncated files pass.
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image), background)
+        except Exception as error:
+            raise RejectedPicture(
+                Reason.UNDECODABLE, _first_line(error), image.size
+            ) from error
+
+
+def hash_pixels(picture: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 (hex) of a picture's shape and pixels (uint8 H×W×3)."""
+    digest = hashlib.sha256(f"{picture.shape[0]}x{picture.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(picture).data)
+    return digest.hexdigest()
+
+
+def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _grey_to_rgb(np.asarray(image))
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        canvas = Image.new("RGBA", layer.size, (*background, 255))
+        image = Image.alpha_composite(canvas, layer)
+    return np.asarray(image.convert("RGB"))
+
+
+def _grey_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """16-bit, 32-bit or float grey to RGB; where the type leaves the range open, the values tell."""
+    grey = values.astype(np.float64)
+    if not np.isfinite(grey).all():
+        raise ValueError("the picture holds values that are not finite")
+    peak = float(grey.max())
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        white = 65535.0
+    elif values.dtype.kind == "f" and peak <= 1:
+        white = 1.0
+    else:
+        white = next((full for full in (255.0, 65535.0) if peak <= full), peak)
+    eight = np.round(np.clip(grey / white, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(eight[..., np.newaxis], 3, axis=2)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

@@ -1,0 +1,55 @@
+"""Where source files come from: one small protocol, one module a kind."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from datasets.catalogue import DataSet
+from datasets.sources.archive import TarSource, ZipSource, archive_kind
+from datasets.sources.file import SourceFile
+from datasets.sources.folder import FolderSource
+from errors import SourceError
+
+__all__ = ["Source", "SourceFile", "open_source"]
+
+
+class Source(Protocol):
+    """Files in a fixed order."""
+
+    def identity(self, progress: Callable[[int], None]) -> str:
+        """Return a digest that is the same as long as the files are the same.
+
+        ``progress`` is called with the number of bytes read since the last call.
+        """
+        ...
+
+    def files(self) -> Iterator[SourceFile]:
+        """Yield every regular file, in an order that depends on the source alone.
+
+        A file's content must be read before the next file is asked for.
+        """
+        ...
+
+
+def open_source(dataset: DataSet) -> Source:
+    """Return the source of a data set.
+
+    Raises
+    ------
+    SourceError
+        If it is missing or is neither a folder nor an archive that can be read.
+    """
+    return open_path(dataset.source.resolve())
+
+
+def open_path(path: Path) -> Source:
+    """Return a folder or an archive as a source; see ``open_source``."""
+    if path.is_dir():
+        return FolderSource(path)
+    if not path.exists():
+        raise SourceError(f"{path} does not exist. Check the path.")
+    kind = archive_kind(path)
+    if kind is None:
+        raise SourceError(f"{path} is neither a folder nor a zip or tar archive.")
+    return ZipSource(path) if kind == "zip" else TarSource(path)

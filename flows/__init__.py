@@ -1,0 +1,1 @@
+"""What an operator starts. Read top to bottom, each flow tells its whole story."""

@@ -1,0 +1,79 @@
+"""From a source of pictures to a published set of training pairs."""
+
+from dataclasses import replace
+
+from prefect import flow
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+import datasets
+from datasets import DataSet, RawSet
+from settings import get_settings
+from storage import keys, open_store
+from storage.pairsets import is_published, read_current
+from tasks.acquire import acquire
+from tasks.extract import PairPlan, detector, extract
+from tasks.progress import bar
+from tasks.publish import PairSet, publish
+
+
+@flow(
+    name="prepare",
+    flow_run_name="prepare {source}",
+    # Threads, because OpenCV releases the interpreter's lock while HED runs.
+    task_runner=ThreadPoolTaskRunner(max_workers=get_settings().workers),
+)
+def prepare(
+    source: str, name: str | None = None, paired: bool = False, refresh: bool = False
+) -> PairSet:
+    """Acquire pictures, extract their edges, and publish the pairs.
+
+    What is in the store already is not done again.
+
+    Parameters
+    ----------
+    source : a data set of the catalogue, or the path of a folder or archive.
+    name : what to call a folder or archive; made from its file name when left out.
+    paired : a folder or archive holds pairs already (drawing left, picture right).
+    refresh : do everything again, as a new pair set beside the old.
+    """
+    dataset = datasets.find(source, name, paired)
+    store_url = get_settings().store
+    raw = acquire(dataset, store_url, refresh)
+    plan = plan_pairs(dataset, raw, store_url, refresh)
+    if not is_published(open_store(store_url), dataset.name, plan.fingerprint):
+        extract_shards(plan, raw, store_url)
+    return publish(plan, raw, store_url)
+
+
+def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> PairPlan:
+    """Return what determines the pair set: the revision in use, or the next one on refresh."""
+    threshold, weights = None, None
+    if not dataset.paired:
+        hed = detector(dataset.edges.border).weights
+        weights = hed.digest
+        threshold = hed.threshold if dataset.edges.threshold is None else dataset.edges.threshold
+    plan = PairPlan(dataset, raw.fingerprint, threshold, weights)
+    current = read_current(open_store(store_url), dataset.name)
+    if current is not None:
+        same = replace(plan, revision=current.revision)
+        if same.fingerprint == current.fingerprint:
+            plan = replace(plan, revision=current.revision + refresh)
+    return plan
+
+
+def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
+    """Extract every shard that is not there yet, a few at once; all end before one's error."""
+    store = open_store(store_url)
+    rows = raw.rows_by_shard()
+    todo = [
+        shard
+        for shard in range(raw.shards)
+        if not store.exists(f"{plan.folder}/{keys.part_name(shard)}")
+    ]
+    left = sum(len(rows[shard]) for shard in todo)
+    with bar(plan.bar, len(raw.rows), "pictures", done=len(raw.rows) - left):
+        futures = [extract.submit(plan, shard, rows[shard], store_url) for shard in todo]
+        wait(futures)
+    for future in futures:
+        future.result()

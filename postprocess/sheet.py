@@ -1,0 +1,39 @@
+"""Many pictures on one: contact sheets and sample grids."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GAP = 4
+_PAPER = 255
+
+
+def make_sheet(
+    pictures: Sequence[NDArray[np.uint8]], columns: int
+) -> NDArray[np.uint8]:
+    """Lay pictures of one size out in rows, on white with a small gap.
+
+    Parameters
+    ----------
+    pictures : at least one uint8 H×W×3 RGB array, all of one shape.
+    columns : pictures in a row, at least 1; fewer where there are fewer pictures.
+
+    Returns
+    -------
+    ndarray
+        uint8 RGB.
+    """
+    height, width = pictures[0].shape[:2]
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full(
+        (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3),
+        _PAPER,
+        np.uint8,
+    )
+    for index, picture in enumerate(pictures):
+        top = _GAP + (index // columns) * (height + _GAP)
+        left = _GAP + (index % columns) * (width + _GAP)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet

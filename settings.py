@@ -1,0 +1,80 @@
+"""The one settings object: ``ICANVAS_*`` environment variables, overridden by command options."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from errors import InputError
+
+_PREFECT_DEFAULTS = {
+    # Nothing is sent anywhere, and nothing waits for a network that is not there.
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    # A busy machine needs more than the default 20 s to start the embedded API.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
+
+
+class Settings(BaseSettings):
+    """Where things live and how extraction runs.
+
+    Attributes
+    ----------
+    store : URL of the object store, ``file:///path``; a bare path is taken as a folder.
+    cache : folder for weights and other files that can be fetched again.
+    engine : what runs the HED network.
+    workers : shards that are extracted at once; the cores are shared out among them.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="ICANVAS_")
+
+    store: str = Field(
+        default_factory=lambda: (
+            platformdirs.user_data_path("icanvas") / "store"
+        ).as_uri()
+    )
+    cache: Path = Field(default_factory=lambda: platformdirs.user_cache_path("icanvas"))
+    engine: Literal["opencv"] = "opencv"
+    workers: int = Field(default=2, ge=1, le=64)
+
+
+@cache
+def get_settings() -> Settings:
+    """Return the process's settings, read once from the environment.
+
+    Raises
+    ------
+    InputError
+        If a variable holds a value that does not fit; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "ICANVAS_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InputError(
+            f"{name}={first['input']!r} does not fit: {first['msg']}. Change or unset it."
+        ) from None
+
+
+def override_settings(**values: object) -> None:
+    """Put command-line options (those that are not None) over the environment's values.
+
+    They go through the environment, so that child processes see the same.
+    """
+    for name, value in values.items():
+        if value is not None:
+            os.environ[f"ICANVAS_{name.upper()}"] = str(value)
+    get_settings.cache_clear()
+
+
+def apply_prefect_defaults() -> None:
+    """Set our defaults for Prefect where the user has set nothing. Call before importing it."""
+    for name, value in _PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,31 @@
+"""The layout of the store: every key is made here."""
+
+
+def raw_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of one raw set."""
+    return f"datasets/{dataset}/raw/{fingerprint}"
+
+
+def pairs_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of one pair set."""
+    return f"datasets/{dataset}/pairs/{fingerprint}"
+
+
+def current_pairs(dataset: str) -> str:
+    """Pointer to the pair set in use."""
+    return f"datasets/{dataset}/pairs/current.json"
+
+
+def run_folder(dataset: str, run: str) -> str:
+    """Folder of one training run."""
+    return f"models/{dataset}/{run}"
+
+
+def shard_name(number: int, split: str | None = None) -> str:
+    """File name of a shard: ``00003.tar``, or ``train-00003.tar`` for one split's pairs."""
+    return f"{number:05d}.tar" if split is None else f"{split}-{number:05d}.tar"
+
+
+def part_name(number: int) -> str:
+    """File name of the rows of one finished shard; it is written last and so marks it done."""
+    return f"parts/{number:05d}.parquet"

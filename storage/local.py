@@ -1,0 +1,140 @@
+"""A folder as an object store: atomic writes, one file an object."""
+
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import ConflictError, IntegrityError, NotFoundError, StorageError
+
+# Writes in progress and the lock carry this prefix; no key may.
+_PRIVATE = ".icanvas-"
+
+
+class LocalStore:
+    """Objects as files below a root folder; see ``storage.store.ObjectStore``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        with self._explained("make", self._root):
+            self._root.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def url(self) -> str:
+        """The root as a ``file://`` URL."""
+        return self._root.as_uri()
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one of that key."""
+        with self._writing(key) as temporary:
+            temporary.write_bytes(data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        """Write a file's content as an object."""
+        with self._writing(key) as temporary:
+            shutil.copyfile(path, temporary)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes; NotFoundError where there is none."""
+        with self._explained("read", key):
+            return self._path(key).read_bytes()
+
+    def get_range(self, key: str, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before."""
+        with self._explained("read", key), self._path(key).open("rb") as file:
+            file.seek(offset)
+            data = file.read(size)
+        if len(data) != size:
+            raise IntegrityError(
+                f"{key} is cut short: {len(data)} of {size} bytes at {offset}. "
+                "Run `icanvas prepare --refresh`."
+            )
+        return data
+
+    @contextmanager
+    def open_local(self, key: str) -> Iterator[Path]:
+        """Give the object's own file, without a copy: read only."""
+        path = self._path(key)
+        if not path.is_file():
+            raise _missing(key)
+        yield path
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of that key."""
+        return self._path(key).is_file()
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a folder, in order."""
+        folder = self._path(prefix)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.name.startswith(_PRIVATE):
+                yield path.relative_to(self._root).as_posix()
+
+    def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
+        """Write an object only if it holds ``expected`` until then; ConflictError if not."""
+        with (
+            self._explained("lock", key),
+            (self._root / f"{_PRIVATE}lock").open("w") as lock,
+        ):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            current = self.get(key) if self.exists(key) else None
+            if current != expected:
+                raise ConflictError(
+                    f"{key} was changed by someone else meanwhile. Run again."
+                )
+            self.put(key, data)
+
+    def location(self, key: str) -> str:
+        """Return the object's path."""
+        return str(self._path(key))
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if any(
+            part in ("", ".", "..") or part.startswith(_PRIVATE) for part in parts
+        ) or any(character in key for character in "\\\0"):
+            raise StorageError(
+                f"{key!r} is not a key: a relative path with plain names is."
+            )
+        return self._root.joinpath(*parts)
+
+    @contextmanager
+    def _writing(self, key: str) -> Iterator[Path]:
+        path = self._path(key)
+        temporary = path.parent / f"{_PRIVATE}{uuid.uuid4().hex}"
+        with self._explained("write", key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                yield temporary
+                _sync(temporary)
+                os.replace(temporary, path)
+                _sync(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    @contextmanager
+    def _explained(self, verb: str, what: object) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise _missing(what) from error
+        except OSError as error:
+            raise StorageError(
+                f"The store {self._root} cannot {verb} {what}: {error.strerror}. "
+                "Check its space and permissions, or choose another with --store."
+            ) from error
+
+
+def _missing(key: object) -> NotFoundError:
+    return NotFoundError(f"The store holds no {key}.")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

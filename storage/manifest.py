@@ -1,0 +1,176 @@
+"""The tables of a data set: one row a source file, a pair or rejected with a reason."""
+
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Literal
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from errors import IntegrityError
+
+
+class Reason(StrEnum):
+    """Why a source file is not a pair. The list is closed."""
+
+    NOT_A_PICTURE = "not_a_picture"
+    UNDECODABLE = "undecodable"
+    TOO_LARGE = "too_large"
+    TOO_SMALL = "too_small"
+    ASPECT = "aspect"
+    DUPLICATE = "duplicate"
+    BLANK_EDGES = "blank_edges"
+    NOT_A_PAIR = "not_a_pair"
+
+
+Status = Literal["accepted", "pair", "rejected"]
+
+
+@dataclass
+class Row:
+    """One source file.
+
+    Attributes
+    ----------
+    id : its number in the source's order, as eight digits.
+    source_path : its path in the source; bytes that are not UTF-8 are escaped.
+    sha256 : of its bytes (hex); null where it was too large to be read.
+    pixel_hash : SHA-256 (hex) of the decoded pixels and their shape; null where not decoded.
+    width, height : of the decoded picture, in pixels; of the header where it was too large.
+    split : ``train`` or ``val``, from the pixel hash; null in a raw index and where not decoded.
+    status : ``accepted`` in a raw index, ``pair`` in a manifest, or ``rejected``.
+    reason : null unless rejected.
+    detail : what was found, for a person; null unless rejected.
+    shard : number of the shard.
+    offset, size : where the bytes lie in the shard's tar; null unless stored.
+    edge_density : share of line pixels; null until edges are extracted.
+    """
+
+    id: str
+    source_path: str
+    shard: int
+    status: Status = "accepted"
+    reason: str | None = None
+    detail: str | None = None
+    sha256: str | None = None
+    pixel_hash: str | None = None
+    width: int | None = None
+    height: int | None = None
+    split: str | None = None
+    offset: int | None = None
+    size: int | None = None
+    edge_density: float | None = None
+
+    def reject(self, reason: Reason, detail: str) -> None:
+        """Make this row a rejected one; the stored bytes are no longer pointed at."""
+        self.status, self.reason, self.detail = "rejected", reason.value, detail
+        self.offset = self.size = None
+
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source_path", pa.string()),
+        ("sha256", pa.string()),
+        ("pixel_hash", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("split", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("shard", pa.int32()),
+        ("offset", pa.int64()),
+        ("size", pa.int64()),
+        ("edge_density", pa.float64()),
+    ]
+)
+
+
+def write_rows(rows: Iterable[Row]) -> bytes:
+    """Return rows as Parquet bytes, the same for the same rows."""
+    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def read_rows(data: bytes) -> list[Row]:
+    """Return the rows of Parquet bytes.
+
+    Raises
+    ------
+    IntegrityError
+        If the bytes are not such a table.
+    """
+    try:
+        table = pq.read_table(io.BytesIO(data), schema=_SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise IntegrityError(
+            f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."
+        ) from error
+    return [Row(**values) for values in table.to_pylist()]
+
+
+def as_frame(rows: Iterable[Row]) -> pd.DataFrame:
+    """Return rows as a data frame with the manifest's columns."""
+    return pd.DataFrame([asdict(row) for row in rows], columns=_SCHEMA.names)
+
+
+def split_of(pixel_hash: str, val_share: float) -> str:
+    """Return ``val`` for about that share of all pixel hashes, else ``train``.
+
+    Equal pictures land on the same side, and a re-extraction keeps every picture's side.
+    """
+    return "val" if int(pixel_hash[:8], 16) < val_share * 2**32 else "train"
+
+
+def mark_duplicates(rows: Iterable[Row]) -> None:
+    """Reject every accepted row whose pixels an earlier accepted row has."""
+    first: dict[str, str] = {}
+    for row in rows:
+        if row.status != "accepted" or row.pixel_hash is None:
+            continue
+        if row.pixel_hash in first:
+            row.reject(Reason.DUPLICATE, f"same pixels as {first[row.pixel_hash]}")
+        else:
+            first[row.pixel_hash] = row.source_path
+
+
+def check_manifest(rows: list[Row], rows_in: int) -> None:
+    """Assert that nothing was lost or doubled: rows in = pairs + rejected.
+
+    Parameters
+    ----------
+    rows : the manifest.
+    rows_in : rows of the raw index it was made from.
+
+    Raises
+    ------
+    IntegrityError
+        If a row is missing, doubled, neither pair nor rejected, or incomplete.
+    """
+    pairs = [row for row in rows if row.status == "pair"]
+    rejected = [row for row in rows if row.status == "rejected"]
+    faults = []
+    if rows_in != len(pairs) + len(rejected):
+        faults.append(
+            f"{rows_in} rows in, {len(pairs)} pairs and {len(rejected)} rejected"
+        )
+    if len({row.id for row in rows}) != len(rows):
+        faults.append("a row is there twice")
+    if len({row.pixel_hash for row in pairs}) != len(pairs):
+        faults.append("two pairs have the same pixels")
+    if any(
+        row.offset is None or row.size is None or row.split is None for row in pairs
+    ):
+        faults.append("a pair has no place in a shard")
+    if any(row.reason not in set(Reason) for row in rejected):
+        faults.append("a rejected row has no known reason")
+    if faults:
+        raise IntegrityError(
+            f"The manifest is not complete: {'; '.join(faults)}. Run `icanvas prepare --refresh`."
+        )

@@ -1,0 +1,84 @@
+"""Published pair sets, and the pointer to the one in use."""
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from errors import IntegrityError, NotFoundError
+from storage import keys
+from storage.manifest import Row, read_rows
+from storage.store import ObjectStore
+
+
+class CurrentPairs(BaseModel):
+    """Content of ``current.json``: the pair set in use.
+
+    Attributes
+    ----------
+    fingerprint : name of the pair set.
+    revision : how often it was made again with the same settings.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    fingerprint: str
+    revision: int = 0
+
+
+def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
+    """Return the pointer to a data set's pair set in use; None where nothing was published.
+
+    Raises
+    ------
+    IntegrityError
+        If the pointer cannot be read.
+    """
+    key = keys.current_pairs(dataset)
+    if not store.exists(key):
+        return None
+    try:
+        return CurrentPairs.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. "
+            f"Delete it and run `icanvas prepare {dataset}`."
+        ) from None
+
+
+def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None:
+    """Point at another pair set.
+
+    Raises
+    ------
+    ConflictError
+        If someone else moved the pointer meanwhile; then it stays as they left it.
+    """
+    key = keys.current_pairs(dataset)
+    before = store.get(key) if store.exists(key) else None
+    after = chosen.model_dump_json().encode()
+    if before != after:
+        store.compare_and_swap(key, after, before)
+
+
+def is_published(store: ObjectStore, dataset: str, fingerprint: str) -> bool:
+    """Tell whether a pair set is complete: its manifest is written last."""
+    return store.exists(_manifest(dataset, fingerprint))
+
+
+def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Row]:
+    """Return the rows of a published pair set.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such pair set, or it is not complete.
+    """
+    try:
+        return read_rows(store.get(_manifest(dataset, fingerprint)))
+    except NotFoundError:
+        raise NotFoundError(
+            f"There is no pair set {fingerprint} of {dataset} in {store.url}. "
+            f"Run `icanvas prepare {dataset}`."
+        ) from None
+
+
+def _manifest(dataset: str, fingerprint: str) -> str:
+    return f"{keys.pairs_folder(dataset, fingerprint)}/manifest.parquet"

@@ -1,0 +1,77 @@
+"""Progress bars by name: flows and tasks count, the command line shows.
+
+Tasks run in threads of the flow's process, so they share the display. Where there is none (a
+worker on another machine) counting does nothing.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+_lock = threading.Lock()
+_display: Progress | None = None
+_bars: dict[str, TaskID] = {}
+
+
+@contextmanager
+def show_progress(console: Console) -> Iterator[None]:
+    """Show every bar on this console for the time of the block."""
+    global _display
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as display:
+        _display = display
+        try:
+            yield
+        finally:
+            _display = None
+            _bars.clear()
+
+
+@contextmanager
+def bar(name: str, total: int | None, unit: str = "", done: int = 0) -> Iterator[None]:
+    """Keep a bar for the time of the block; ``total`` None where the end is not known."""
+    with _lock:
+        if _display is not None:
+            _bars[name] = _display.add_task(
+                name, total=total, completed=done, unit=unit
+            )
+    try:
+        yield
+    finally:
+        with _lock:
+            if (shown := _bars.pop(name, None)) is not None and _display is not None:
+                _display.stop_task(shown)
+
+
+def advance(name: str, count: int = 1) -> None:
+    """Count on a bar; nothing happens where it is not shown."""
+    with _lock:
+        if _display is not None and name in _bars:
+            _display.advance(_bars[name], count)
+
+
+def move(name: str, done: int, total: int) -> None:
+    """Set a bar to ``done`` of ``total``; nothing happens where it is not shown."""
+    with _lock:
+        if _display is not None and name in _bars:
+            _display.update(_bars[name], completed=done, total=total)

@@ -1,0 +1,136 @@
+"""Finished shards to a published pair set: manifest, sheet, report, pointer."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from datasets import RawSet
+from postprocess import decode_pair, make_sheet
+from storage import ObjectStore, keys, open_store
+from storage.manifest import Row, check_manifest, read_rows, write_rows
+from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
+from tasks.extract import PairPlan
+from tasks.report import inline_jpeg, render_report
+
+_SHEET_PAIRS = 24
+_SHEET_COLUMNS = 3
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A published pair set in short.
+
+    Attributes
+    ----------
+    dataset, fingerprint : which one.
+    train, val : pairs on each side.
+    rejected : how many files for each reason.
+    folder, sheet, report : where a person finds them; sheet is None where there is no pair.
+    """
+
+    dataset: str
+    fingerprint: str
+    train: int
+    val: int
+    rejected: dict[str, int]
+    folder: str
+    sheet: str | None
+    report: str
+
+
+@task(task_run_name="publish {plan.dataset.name}", cache_policy=NO_CACHE)
+def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
+    """Publish a pair set, unless it is, and point at it; see ``publish_pairs``."""
+    store = open_store(store_url)
+    made = publish_pairs(plan, raw, store)
+    get_run_logger().info(
+        "%s: %d train and %d val pairs, %d rejected, pair set %s",
+        *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
+    )
+    table = "\n".join(f"| {name} | {count} |" for name, count in made.rejected.items())
+    picture = ""
+    if made.sheet is not None:
+        sheet = store.get(f"{plan.folder}/contact-sheet.jpg")
+        picture = f"![contact sheet]({inline_jpeg(sheet, width=900)})"
+    create_markdown_artifact(
+        key=f"pairs-{plan.dataset.name}",
+        description=f"Pair set {made.fingerprint} of {plan.dataset.title}",
+        markdown=(
+            f"| | pictures |\n|---|---|\n| train | {made.train} |\n| val | {made.val} |\n{table}\n\n"
+            f"{picture}\n\nFull report: `{made.report}`"
+        ),
+    )
+    return made
+
+
+def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
+    """Join the parts of a pair set into its manifest, draw sheet and report, swap the pointer.
+
+    The manifest is written when all else is there, and the pointer moves after it, so a reader
+    never meets half a set.
+
+    Raises
+    ------
+    IntegrityError
+        If a row of the raw index is missing, doubled or incomplete.
+    """
+    name = plan.dataset.name
+    if is_published(store, name, plan.fingerprint):
+        rows = read_manifest(store, name, plan.fingerprint)
+    else:
+        rows = [
+            row
+            for shard in range(raw.shards)
+            for row in read_rows(store.get(f"{plan.folder}/{keys.part_name(shard)}"))
+        ]
+        check_manifest(rows, len(raw.rows))
+        settings = plan.settings
+        store.put(f"{plan.folder}/settings.json", json.dumps(settings, indent=2).encode())
+        pairs = [row for row in rows if row.status == "pair"]
+        sheet = _draw_sheet(plan, pairs, store) if pairs else None
+        if sheet is not None:
+            store.put(f"{plan.folder}/contact-sheet.jpg", sheet)
+        page = render_report(plan.dataset, plan.fingerprint, settings, rows, sheet)
+        store.put(f"{plan.folder}/report.html", page.encode())
+        store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
+    swap_current(
+        store, name, CurrentPairs(fingerprint=plan.fingerprint, revision=plan.revision)
+    )
+    return _summarise(plan, rows, store)
+
+
+def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:
+    """Return a JPEG of pairs taken evenly from all of them."""
+    chosen = np.linspace(0, len(pairs) - 1, min(_SHEET_PAIRS, len(pairs))).round().astype(int)
+    images: list[NDArray[np.uint8]] = []
+    for row in (pairs[index] for index in chosen):
+        assert row.offset is not None and row.size is not None, "checked by check_manifest"
+        shard = f"{plan.folder}/{keys.shard_name(row.shard, row.split)}"
+        images.append(decode_pair(store.get_range(shard, row.offset, row.size)))
+    sheet = make_sheet(images, _SHEET_COLUMNS)
+    done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+    assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
+    return data.tobytes()
+
+
+def _summarise(plan: PairPlan, rows: list[Row], store: ObjectStore) -> PairSet:
+    splits = Counter(row.split for row in rows if row.status == "pair")
+    sheet = f"{plan.folder}/contact-sheet.jpg"
+    return PairSet(
+        dataset=plan.dataset.name,
+        fingerprint=plan.fingerprint,
+        train=splits["train"],
+        val=splits["val"],
+        rejected=dict(Counter(row.reason for row in rows if row.reason).most_common()),
+        folder=store.location(plan.folder),
+        sheet=store.location(sheet) if splits else None,
+        report=store.location(f"{plan.folder}/report.html"),
+    )
