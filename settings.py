@@ -35,9 +35,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ICANVAS_")
 
     store: str = Field(
-        default_factory=lambda: (
-            platformdirs.user_data_path("icanvas") / "store"
-        ).as_uri()
+        default_factory=lambda: (platformdirs.user_data_path("icanvas") / "store").as_uri()
     )
     cache: Path = Field(default_factory=lambda: platformdirs.user_cache_path("icanvas"))
     engine: Literal["opencv"] = "opencv"

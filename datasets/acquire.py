@@ -108,18 +108,14 @@ def acquire(
 
     rows: list[Row] = []
     with ThreadPoolExecutor(cpu_count()) as pool:
-        for number, files in enumerate(
-            _shards(_select(source, dataset), dataset.shard_size)
-        ):
+        for number, files in enumerate(_shards(_select(source, dataset), dataset.shard_size)):
             part = f"{folder}/{keys.part_name(number)}"
             if not refresh and store.exists(part):
                 # A tar stream must be passed over all the same.
                 done = sum(1 for _ in files)
                 rows += read_rows(store.get(part))
             else:
-                made = _write_shard(
-                    dataset, store, folder, number, files, pool, on_files
-                )
+                made = _write_shard(dataset, store, folder, number, files, pool, on_files)
                 done = 0
                 store.put(part, write_rows(made))
                 rows += made
@@ -140,9 +136,7 @@ def _shards(files: Iterator[SourceFile], size: int) -> Iterator[Iterator[SourceF
         yield _with_first(first, islice(files, size - 1))
 
 
-def _with_first(
-    first: SourceFile, others: Iterator[SourceFile]
-) -> Iterator[SourceFile]:
+def _with_first(first: SourceFile, others: Iterator[SourceFile]) -> Iterator[SourceFile]:
     yield first
     yield from others
 
@@ -165,17 +159,12 @@ def _write_shard(
                 start = number * dataset.shard_size + len(rows)
                 made = pool.map(
                     lambda item: _inspect(dataset, number, *item),
-                    (
-                        (start + i, file, content)
-                        for i, (file, content) in enumerate(batch)
-                    ),
+                    ((start + i, file, content) for i, (file, content) in enumerate(batch)),
                 )
                 for row, (_, content) in zip(made, batch, strict=True):
                     if row.status == "accepted" and content is not None:
                         suffix = PurePosixPath(row.source_path).suffix.lower()
-                        name = row.id + (
-                            suffix if suffix.isascii() and len(suffix) < 16 else ""
-                        )
+                        name = row.id + (suffix if suffix.isascii() and len(suffix) < 16 else "")
                         row.offset, row.size = shard.add(name, content), len(content)
                     rows.append(row)
                 on_files(len(batch))
@@ -197,9 +186,7 @@ def _inspect(
         return row
     row.sha256 = hashlib.sha256(content).hexdigest()
     try:
-        picture = decode_picture(
-            content, file.path, dataset.geometry.colour, dataset.max_pixels
-        )
+        picture = decode_picture(content, file.path, dataset.geometry.colour, dataset.max_pixels)
     except RejectedPicture as rejected:
         if rejected.size:
             row.width, row.height = rejected.size

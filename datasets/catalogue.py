@@ -158,13 +158,9 @@ def find(name_or_path: str, name: str | None = None, paired: bool = False) -> Da
         )
     title = path.resolve().name
     if name is None:
-        name = re.sub(
-            r"[^a-z0-9]+", "-", re.sub(_ARCHIVE_SUFFIX, "", title.lower())
-        ).strip("-")
+        name = re.sub(r"[^a-z0-9]+", "-", re.sub(_ARCHIVE_SUFFIX, "", title.lower())).strip("-")
         if not name:
-            raise InputError(
-                f"No name can be made from {title!r}. Give one with --name."
-            )
+            raise InputError(f"No name can be made from {title!r}. Give one with --name.")
         name = name[:64].rstrip("-")
     if name in catalogue:
         raise InputError(
@@ -192,9 +188,7 @@ def _load_entry(path: Path) -> DataSet:
     except ValidationError as error:
         raise InputError(f"{path}: {_explain(error)}") from None
     if entry.name != path.stem:
-        raise InputError(
-            f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}."
-        )
+        raise InputError(f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}.")
     return entry
 
 

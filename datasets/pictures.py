@@ -58,9 +58,7 @@ class RejectedPicture(Exception):
     size : width and height in pixels where the header told them.
     """
 
-    def __init__(
-        self, reason: Reason, detail: str, size: tuple[int, int] | None = None
-    ) -> None:
+    def __init__(self, reason: Reason, detail: str, size: tuple[int, int] | None = None) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
@@ -96,9 +94,7 @@ def decode_picture(
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
         if PurePosixPath(path).suffix.lower() in _SUFFIXES:
-            raise RejectedPicture(
-                Reason.UNDECODABLE, "no supported picture format"
-            ) from None
+            raise RejectedPicture(Reason.UNDECODABLE, "no supported picture format") from None
         raise RejectedPicture(Reason.NOT_A_PICTURE, "not a picture file") from None
     # A damaged or hostile file can make a decoder raise anything at all.
     except Exception as error:
@@ -116,9 +112,7 @@ def decode_picture(
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image), background)
         except Exception as error:
-            raise RejectedPicture(
-                Reason.UNDECODABLE, _first_line(error), image.size
-            ) from error
+            raise RejectedPicture(Reason.UNDECODABLE, _first_line(error), image.size) from error
 
 
 def hash_pixels(picture: NDArray[np.uint8]) -> str:
@@ -139,7 +133,7 @@ def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
 
 
 def _grey_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """16-bit, 32-bit or float grey to RGB; where the type leaves the range open, the values tell."""
+    """Deep grey to RGB; where the type leaves the range open, the values tell it."""
     grey = values.astype(np.float64)
     if not np.isfinite(grey).all():
         raise ValueError("the picture holds values that are not finite")

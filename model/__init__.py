@@ -1,0 +1,8 @@
+"""The sketch-to-picture networks and their training. Never imports Prefect."""
+
+from model.discriminator import Discriminator
+from model.generator import Generator
+from model.recipe import Recipe, make_recipe
+from model.train import TrainedRun, train
+
+__all__ = ["Discriminator", "Generator", "Recipe", "TrainedRun", "make_recipe", "train"]

@@ -5,6 +5,8 @@ Adversarial Networks", 2017) on top of Piotr Dollár's edge toolbox. The pixels 
 pixels, so single precision and the order of operations are part of the specification.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label
@@ -20,9 +22,7 @@ _BOUNDARY = 5
 _MULTIPLIER = np.float32(1.01)
 
 
-def clean_edges(
-    probability: Map, threshold: float, min_pixels: int = 5
-) -> NDArray[np.uint8]:
+def clean_edges(probability: Map, threshold: float, min_pixels: int = 5) -> NDArray[np.uint8]:
     """Turn an edge map into a thin black-on-white line drawing.
 
     Non-maximum suppression across the edge's orientation, threshold, thinning to convergence,
@@ -49,11 +49,10 @@ def clean_edges(
     # The original keeps 1 - probability and undoes it: in single precision that rounds.
     one = np.float32(1)
     edges = one - (one - probability.astype(np.float32, copy=False))
-    # The lower bound keeps what was suppressed to exactly 0 out at threshold 0.
-    strong = suppress_non_maxima(edges) >= np.float64(
-        max(np.finfo(np.float64).eps, threshold)
-    )
-    lines = thin(strong)
+    # The lower bound keeps what was suppressed to exactly 0 out at threshold 0. The original
+    # compares single with double, which MATLAB does in single.
+    strong = suppress_non_maxima(edges) >= np.float32(max(np.finfo(np.float64).eps, threshold))
+    lines: NDArray[np.bool_] = thin(strong)
     if min_pixels > 1:
         parts = label(lines, connectivity=2)
         sizes = np.bincount(parts.ravel())
@@ -83,13 +82,13 @@ def suppress_non_maxima(edges: Map) -> Map:
     ys, xs = np.nonzero(edges)
     values = edges[ys, xs]
     angle = orientation[ys, xs]
-    cosine, sine = np.cos(angle), np.sin(angle)
+    cosine, sine = _rounded(np.cos, angle), _rounded(np.sin, angle)
     raised = values * _MULTIPLIER
     kept = np.ones(values.shape, bool)
     for step in (-_SUPPRESSION_RADIUS, _SUPPRESSION_RADIUS):
         step32 = np.float32(step)
-        x = xs.astype(np.float32) + step32 * cosine
-        y = ys.astype(np.float32) + step32 * sine
+        x: Map = xs.astype(np.float32) + step32 * cosine
+        y: Map = ys.astype(np.float32) + step32 * sine
         kept &= raised >= _interpolate(edges, y, x)
     suppressed = np.zeros_like(edges)
     suppressed[ys[kept], xs[kept]] = values[kept]
@@ -107,14 +106,16 @@ def edge_orientation(edges: Map) -> Map:
     Returns
     -------
     ndarray
-        float32 H×W, radians in [0, π).
+        float32 H×W, radians in [0, π], where π itself only comes from rounding.
     """
     gy, gx = _gradient(_triangle_filter(edges))
     _, gxx = _gradient(gx)
     gyy, gxy = _gradient(gy)
-    slope = gyy * np.sign(-gxy) / (gxx + np.float32(1e-5))
-    pi = np.float32(np.pi)
-    return np.mod(np.arctan(slope), pi)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = gyy * np.sign(-gxy) / (gxx + np.float32(1e-5))
+    # 0/0 has no direction; the original does not define what follows.
+    slope[np.isnan(slope)] = 0
+    return np.mod(_rounded(np.arctan, slope), np.float32(np.pi))
 
 
 def _triangle_filter(edges: Map) -> Map:
@@ -124,18 +125,26 @@ def _triangle_filter(edges: Map) -> Map:
     height, width = edges.shape
     padded = np.pad(edges, r, mode="symmetric")
     rows = np.zeros((height + 2 * r, width), np.float32)
-    for offset, weight in enumerate(kernel):
+    # A convolution meets its last sample first; in single precision the order of a sum decides
+    # its last bit, and where gradients cancel that bit decides the orientation.
+    taps = list(enumerate(kernel))[::-1]
+    for offset, weight in taps:
         rows += weight * padded[:, offset : offset + width]
     smooth = np.zeros((height, width), np.float32)
-    for offset, weight in enumerate(kernel):
+    for offset, weight in taps:
         smooth += weight * rows[offset : offset + height]
     return smooth
+
+
+def _rounded(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], values: Map) -> Map:
+    """Apply a function in double precision: single ones differ from processor to processor."""
+    return function(values.astype(np.float64)).astype(np.float32)
 
 
 def _gradient(values: Map) -> tuple[Map, Map]:
     """Differences along y and x as MATLAB's ``gradient``: 0 along an axis of one pixel."""
     gy, gx = (
-        np.gradient(values, axis=axis)
+        np.asarray(np.gradient(values, axis=axis), np.float32)
         if values.shape[axis] > 1
         else np.zeros_like(values)
         for axis in (0, 1)
@@ -151,12 +160,13 @@ def _interpolate(values: Map, y: Map, x: Map) -> Map:
     x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
     right, below = x - x0.astype(np.float32), y - y0.astype(np.float32)
     left, above = np.float32(1) - right, np.float32(1) - below
-    return (
+    result: Map = (
         values[y0, x0] * left * above
         + values[y0, x1] * right * above
         + values[y1, x0] * left * below
         + values[y1, x1] * right * below
     )
+    return result
 
 
 def _fade_border(values: Map, depth: int) -> None:
@@ -173,9 +183,7 @@ def _fade_border(values: Map, depth: int) -> None:
 def _check(probability: Map, threshold: float, min_pixels: int) -> None:
     if probability.ndim != 2 or probability.size == 0:
         shape = "×".join(map(str, probability.shape))
-        raise InputError(
-            f"An edge map must be H×W with at least one pixel, got {shape}."
-        )
+        raise InputError(f"An edge map must be H×W with at least one pixel, got {shape}.")
     low, high = float(np.min(probability)), float(np.max(probability))
     if not (low >= 0 and high <= 1):
         raise InputError(f"Edge probabilities must lie in [0, 1], got {low} to {high}.")

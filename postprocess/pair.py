@@ -14,9 +14,7 @@ _GREY_TOLERANCE = 12
 _MOSTLY_WHITE = 0.5
 
 
-def join_pair(
-    drawing: NDArray[np.uint8], picture: NDArray[np.uint8]
-) -> NDArray[np.uint8]:
+def join_pair(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Put a drawing (uint8 H×W) left of its picture (uint8 H×W×3): uint8 H×2W×3 RGB."""
     return np.hstack([np.repeat(drawing[..., np.newaxis], 3, axis=2), picture])
 
@@ -76,11 +74,7 @@ def decode_pair(data: bytes) -> NDArray[np.uint8]:
     IntegrityError
         If the bytes are not a complete picture.
     """
-    image = (
-        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    )
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
-        raise IntegrityError(
-            "A stored pair cannot be decoded. Run `icanvas prepare --refresh`."
-        )
+        raise IntegrityError("A stored pair cannot be decoded. Run `icanvas prepare --refresh`.")
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)

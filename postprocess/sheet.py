@@ -9,9 +9,7 @@ _GAP = 4
 _PAPER = 255
 
 
-def make_sheet(
-    pictures: Sequence[NDArray[np.uint8]], columns: int
-) -> NDArray[np.uint8]:
+def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
     """Lay pictures of one size out in rows, on white with a small gap.
 
     Parameters

@@ -73,6 +73,11 @@ class LocalStore:
             if path.is_file() and not path.name.startswith(_PRIVATE):
                 yield path.relative_to(self._root).as_posix()
 
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        with self._explained("delete", key):
+            self._path(key).unlink(missing_ok=True)
+
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
         """Write an object only if it holds ``expected`` until then; ConflictError if not."""
         with (
@@ -82,9 +87,7 @@ class LocalStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             current = self.get(key) if self.exists(key) else None
             if current != expected:
-                raise ConflictError(
-                    f"{key} was changed by someone else meanwhile. Run again."
-                )
+                raise ConflictError(f"{key} was changed by someone else meanwhile. Run again.")
             self.put(key, data)
 
     def location(self, key: str) -> str:
@@ -93,12 +96,10 @@ class LocalStore:
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
-        if any(
-            part in ("", ".", "..") or part.startswith(_PRIVATE) for part in parts
-        ) or any(character in key for character in "\\\0"):
-            raise StorageError(
-                f"{key!r} is not a key: a relative path with plain names is."
-            )
+        if any(part in ("", ".", "..") or part.startswith(_PRIVATE) for part in parts) or any(
+            character in key for character in "\\\0"
+        ):
+            raise StorageError(f"{key!r} is not a key: a relative path with plain names is.")
         return self._root.joinpath(*parts)
 
     @contextmanager
@@ -110,7 +111,7 @@ class LocalStore:
             try:
                 yield temporary
                 _sync(temporary)
-                os.replace(temporary, path)
+                temporary.replace(path)
                 _sync(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)

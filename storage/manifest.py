@@ -157,16 +157,12 @@ def check_manifest(rows: list[Row], rows_in: int) -> None:
     rejected = [row for row in rows if row.status == "rejected"]
     faults = []
     if rows_in != len(pairs) + len(rejected):
-        faults.append(
-            f"{rows_in} rows in, {len(pairs)} pairs and {len(rejected)} rejected"
-        )
+        faults.append(f"{rows_in} rows in, {len(pairs)} pairs and {len(rejected)} rejected")
     if len({row.id for row in rows}) != len(rows):
         faults.append("a row is there twice")
     if len({row.pixel_hash for row in pairs}) != len(pairs):
         faults.append("two pairs have the same pixels")
-    if any(
-        row.offset is None or row.size is None or row.split is None for row in pairs
-    ):
+    if any(row.offset is None or row.size is None or row.split is None for row in pairs):
         faults.append("a pair has no place in a shard")
     if any(row.reason not in set(Reason) for row in rejected):
         faults.append("a rejected row has no known reason")

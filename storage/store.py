@@ -50,6 +50,10 @@ class ObjectStore(Protocol):
         """Yield the keys below a folder, in order."""
         ...
 
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        ...
+
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
         """Write an object only if it holds ``expected`` (None: does not exist) until then.
 
@@ -79,14 +83,10 @@ def open_store(url: str) -> ObjectStore:
     parts = urlsplit(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise InputError(
-                f"Store {url}: a file URL has three slashes, file:///path."
-            )
+            raise InputError(f"Store {url}: a file URL has three slashes, file:///path.")
         return LocalStore(Path(unquote(parts.path)))
     if parts.scheme and "://" in url:
-        raise InputError(
-            f"Store scheme {parts.scheme}:// is not supported: use file:///path."
-        )
+        raise InputError(f"Store scheme {parts.scheme}:// is not supported: use file:///path.")
     if not url:
         raise InputError("The store's URL is empty. Set ICANVAS_STORE or --store.")
     return LocalStore(Path(url).expanduser())

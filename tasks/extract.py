@@ -99,7 +99,7 @@ class PairPlan:
     retries=2,
     retry_delay_seconds=5,
     # A store may come back; bad settings and damaged bytes do not mend themselves.
-    retry_condition_fn=lambda task, run, state: _is_storage_fault(state),
+    retry_condition_fn=lambda _task, _run, state: _is_storage_fault(state),
 )
 def extract(plan: PairPlan, shard: int, rows: list[Row], store_url: str) -> None:
     """Make one pair shard, unless it is there; see ``extract_shard``."""
@@ -114,9 +114,7 @@ def extract(plan: PairPlan, shard: int, rows: list[Row], store_url: str) -> None
     )
 
 
-def extract_shard(
-    plan: PairPlan, shard: int, rows: list[Row], store: ObjectStore
-) -> list[Row]:
+def extract_shard(plan: PairPlan, shard: int, rows: list[Row], store: ObjectStore) -> list[Row]:
     """Write the pairs of one raw shard and, last of all, their rows.
 
     Parameters
@@ -145,11 +143,7 @@ def extract_shard(
             writers = {"train": train, "val": val}
             for source in rows:
                 row = Row(**vars(source))
-                if (
-                    row.status == "accepted"
-                    and row.offset is not None
-                    and row.size is not None
-                ):
+                if row.status == "accepted" and row.offset is not None and row.size is not None:
                     file.seek(row.offset)
                     pair = _make_pair(plan, row, file.read(row.size))
                     if pair is not None and row.split is not None:
@@ -169,9 +163,7 @@ def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
     dataset = plan.dataset
     assert row.pixel_hash is not None, "an accepted row was decoded"
     row.split = split_of(row.pixel_hash, dataset.val_share)
-    picture = decode_picture(
-        content, row.source_path, dataset.geometry.colour, dataset.max_pixels
-    )
+    picture = decode_picture(content, row.source_path, dataset.geometry.colour, dataset.max_pixels)
     height, width = picture.shape[:2]
     geometry = dataset.geometry
     if dataset.paired:
@@ -184,21 +176,15 @@ def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
             return None
         # Scaled together: a drawing at another size would no longer be lines of one pixel.
         if height != PAIR_SIZE:
-            row.reject(
-                Reason.NOT_A_PAIR, f"a pair is 512×256, this one {width}×{height}"
-            )
+            row.reject(Reason.NOT_A_PAIR, f"a pair is 512×256, this one {width}×{height}")
             return None
         drawing, fitted = halves
     else:
         if min(height, width) < geometry.min_side:
-            row.reject(
-                Reason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px"
-            )
+            row.reject(Reason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px")
             return None
         if max(height, width) > geometry.max_aspect * min(height, width):
-            row.reject(
-                Reason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1"
-            )
+            row.reject(Reason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1")
             return None
         fitted = fit_picture(picture, PAIR_SIZE, geometry.mode, geometry.colour)
         assert plan.threshold is not None, "a plan with edges has a threshold"

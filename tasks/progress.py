@@ -52,9 +52,7 @@ def bar(name: str, total: int | None, unit: str = "", done: int = 0) -> Iterator
     """Keep a bar for the time of the block; ``total`` None where the end is not known."""
     with _lock:
         if _display is not None:
-            _bars[name] = _display.add_task(
-                name, total=total, completed=done, unit=unit
-            )
+            _bars[name] = _display.add_task(name, total=total, completed=done, unit=unit)
     try:
         yield
     finally:

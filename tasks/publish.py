@@ -64,8 +64,8 @@ def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
         key=f"pairs-{plan.dataset.name}",
         description=f"Pair set {made.fingerprint} of {plan.dataset.title}",
         markdown=(
-            f"| | pictures |\n|---|---|\n| train | {made.train} |\n| val | {made.val} |\n{table}\n\n"
-            f"{picture}\n\nFull report: `{made.report}`"
+            f"| | pictures |\n|---|---|\n| train | {made.train} |\n| val | {made.val} |\n{table}"
+            f"\n\n{picture}\n\nFull report: `{made.report}`"
         ),
     )
     return made
@@ -101,9 +101,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         page = render_report(plan.dataset, plan.fingerprint, settings, rows, sheet)
         store.put(f"{plan.folder}/report.html", page.encode())
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
-    swap_current(
-        store, name, CurrentPairs(fingerprint=plan.fingerprint, revision=plan.revision)
-    )
+    swap_current(store, name, CurrentPairs(fingerprint=plan.fingerprint, revision=plan.revision))
     return _summarise(plan, rows, store)
 
 

@@ -1,7 +1,6 @@
 """Where source files come from: one small protocol, one module a kind."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 

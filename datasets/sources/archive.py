@@ -78,9 +78,7 @@ class TarSource:
             for member in archive:
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
-                    yield SourceFile(
-                        printable(member.name), member.size, partial(read, stream)
-                    )
+                    yield SourceFile(printable(member.name), member.size, partial(read, stream))
 
 
 @contextmanager

@@ -37,9 +37,7 @@ class FolderSource:
 
     def _paths(self) -> list[str]:
         def refuse(error: OSError) -> None:
-            raise SourceError(
-                f"{error.filename} cannot be read: {error.strerror}."
-            ) from error
+            raise SourceError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
         found = []
         for folder, _, names in os.walk(self._root, onerror=refuse):
@@ -54,9 +52,7 @@ class FolderSource:
             content = (self._root / path).read_bytes()
         known = self._digests.get(path)
         if known is not None and hashlib.sha256(content).hexdigest() != known:
-            raise IntegrityError(
-                f"{self._root / path} changed while it was read. Run again."
-            )
+            raise IntegrityError(f"{self._root / path} changed while it was read. Run again.")
         return content
 
 

@@ -33,7 +33,5 @@ def create_engine(name: str, weights: Weights) -> Engine:
         If there is no engine of that name.
     """
     if name not in _ENGINES:
-        raise InputError(
-            f"No HED engine {name!r}. Choose one of: {', '.join(_ENGINES)}."
-        )
+        raise InputError(f"No HED engine {name!r}. Choose one of: {', '.join(_ENGINES)}.")
     return _ENGINES[name](weights)

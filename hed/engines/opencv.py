@@ -34,9 +34,7 @@ class OpenCVEngine:
         return edges
 
     def _net(self, height: int, width: int) -> cv2.dnn.Net:
-        nets: dict[tuple[int, int], cv2.dnn.Net] = self._local.__dict__.setdefault(
-            "nets", {}
-        )
+        nets: dict[tuple[int, int], cv2.dnn.Net] = self._local.__dict__.setdefault("nets", {})
         net = nets.pop((height, width), None)
         if net is None:
             graph = build_graph(self._weights.layers, height, width)

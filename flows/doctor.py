@@ -1,0 +1,130 @@
+"""Is this machine ready? Each check says what it found and what to do about it."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import httpx
+import torch
+
+from errors import IcanvasError, IntegrityError, StorageError
+from hed import load_weights
+from hed.weights import default_weights_path
+from settings import get_settings
+from storage import open_store
+
+# HED's weights, a data set of some thousand pictures and a few checkpoints fit in this.
+_WANTED_BYTES = 5 * 2**30
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Attributes
+    ----------
+    name : what was looked at.
+    state : ``good``, ``note`` (works, could be better) or ``bad``.
+    found, advice : for a person; no advice where nothing is to be done.
+    exit_code : 0 unless bad.
+    """
+
+    name: str
+    state: Literal["good", "note", "bad"]
+    found: str
+    advice: str = ""
+    exit_code: int = 0
+
+
+def check_all() -> Iterator[Check]:
+    """Yield every check; none of them changes anything or asks the network beyond Prefect's API."""
+    checks: list[tuple[str, Callable[[], Check]]] = [
+        ("weights", _check_weights),
+        ("engine", _check_engine),
+        ("store", _check_store),
+        ("disk", _check_disk),
+        ("GPU", _check_gpu),
+        ("Prefect", _check_prefect),
+    ]
+    for name, check in checks:
+        try:
+            yield check()
+        except IcanvasError as error:
+            yield Check(name, "bad", type(error).__name__, str(error), error.exit_code)
+
+
+def _check_weights() -> Check:
+    path = default_weights_path(get_settings().cache)
+    if not path.exists():
+        return Check("weights", "note", f"not in {path.parent}", "icanvas weights (55 MB, once)")
+    return Check("weights", "good", f"{path}, SHA-256 {load_weights(path).digest[:12]}…")
+
+
+def _check_engine() -> Check:
+    cores = os.cpu_count() or 1
+    workers = get_settings().workers
+    found = f"OpenCV {cv2.__version__}, {cores} cores, {workers} shards at once"
+    if workers > cores:
+        return Check("engine", "note", found, f"ICANVAS_WORKERS={cores} is as many as is useful")
+    return Check("engine", "good", found)
+
+
+def _check_store() -> Check:
+    store = open_store(get_settings().store)
+    key, content = "doctor/probe", os.urandom(16)
+    store.put(key, content)
+    if store.get(key) != content:
+        raise IntegrityError(f"{store.url} gives back other bytes than it was given.")
+    store.delete(key)
+    return Check("store", "good", f"{store.url} can be written and read")
+
+
+def _check_disk() -> Check:
+    short = []
+    for what, place in (("store", _store_folder()), ("cache", get_settings().cache)):
+        existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+        free = shutil.disk_usage(existing).free
+        if free < _WANTED_BYTES:
+            short.append(f"{what}: {free / 2**30:.1f} GiB free in {existing}")
+    if short:
+        return Check("disk", "note", "; ".join(short), "free some space, or use --store, --cache")
+    return Check("disk", "good", f"over {_WANTED_BYTES >> 30} GiB free for store and cache")
+
+
+def _store_folder() -> Path:
+    return Path(open_store(get_settings().store).location("doctor")).parent
+
+
+def _check_gpu() -> Check:
+    if torch.cuda.is_available():
+        return Check("GPU", "good", f"{torch.cuda.get_device_name()}, torch {torch.__version__}")
+    return Check(
+        "GPU",
+        "note",
+        f"none that torch {torch.__version__} can use",
+        "training runs on the CPU: fine for the demo, hours to days for a real data set",
+    )
+
+
+def _check_prefect() -> Check:
+    import prefect
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if not url:
+        return Check("Prefect", "good", f"{prefect.__version__}, embedded API (no server needed)")
+    try:
+        httpx.get(f"{url}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as error:
+        return Check(
+            "Prefect",
+            "bad",
+            f"{prefect.__version__}, no answer from {httpx.URL(url).host}: {type(error).__name__}",
+            "start it with `prefect server start`, or unset PREFECT_API_URL",
+            StorageError.exit_code,
+        )
+    return Check("Prefect", "good", f"{prefect.__version__}, server on {httpx.URL(url).host}")

@@ -1,0 +1,38 @@
+"""From a published pair set to a trained generator."""
+
+from prefect import flow
+
+import datasets
+from flows.prepare import prepare
+from model import TrainedRun, make_recipe
+from settings import get_settings
+from storage import open_store
+from storage.pairsets import read_current
+from tasks.train import train as train_on
+
+
+@flow(name="train", flow_run_name="train {source}")
+def train(
+    source: str,
+    recipe: dict[str, int | float] | None = None,
+    name: str | None = None,
+    refresh: bool = False,
+) -> TrainedRun:
+    """Train a generator on a data set's current pairs, preparing them first where there are none.
+
+    A finished run is not done again, an interrupted one goes on after its last epoch.
+
+    Parameters
+    ----------
+    source : a data set of the catalogue, or the path of a folder or archive.
+    recipe : changes to the data set's recipe, by field.
+    name : what a folder or archive was called when it was prepared.
+    refresh : train once more, as a new run beside the old.
+    """
+    dataset = datasets.find(source, name)
+    defaults = dataset.recipe.model_dump(exclude_none=True)
+    complete = make_recipe(defaults, recipe or {})
+    store_url = get_settings().store
+    current = read_current(open_store(store_url), dataset.name)
+    pairs = (current or prepare(source, name)).fingerprint
+    return train_on(dataset.name, pairs, complete, store_url, refresh)

@@ -1,0 +1,95 @@
+"""Everything that a training run needs to go on, as bytes."""
+
+import io
+import pickle
+from dataclasses import dataclass
+
+import torch
+
+from errors import IntegrityError
+from model.discriminator import Discriminator
+from model.generator import Generator
+from model.recipe import Recipe
+
+
+@dataclass
+class TrainingState:
+    """The networks, their optimisers, and how far they are.
+
+    Attributes
+    ----------
+    generator, discriminator, generator_optimiser, discriminator_optimiser : on one device.
+    epoch : epochs done.
+    step : generator steps done.
+    """
+
+    generator: Generator
+    discriminator: Discriminator
+    generator_optimiser: torch.optim.Adam
+    discriminator_optimiser: torch.optim.Adam
+    epoch: int = 0
+    step: int = 0
+
+
+def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
+    """Return freshly initialised networks; the same for the same recipe on the same device."""
+    torch.manual_seed(recipe.seed)
+    generator = Generator(recipe.generator_width, recipe.generator_blocks).to(device)
+    discriminator = Discriminator(recipe.discriminator_width).to(device)
+    return TrainingState(
+        generator,
+        discriminator,
+        _optimiser(generator, recipe),
+        _optimiser(discriminator, recipe),
+    )
+
+
+def _optimiser(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Adam:
+    return torch.optim.Adam(
+        network.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, 0.999)
+    )
+
+
+def save_state(state: TrainingState, recipe: Recipe) -> bytes:
+    """Return a state as bytes that ``torch.load(weights_only=True)`` reads."""
+    buffer = io.BytesIO()
+    torch.save(
+        {
+            "recipe": recipe.model_dump(),
+            "generator": state.generator.state_dict(),
+            "discriminator": state.discriminator.state_dict(),
+            "generator_optimiser": state.generator_optimiser.state_dict(),
+            "discriminator_optimiser": state.discriminator_optimiser.state_dict(),
+            "epoch": state.epoch,
+            "step": state.step,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all(),
+        },
+        buffer,
+    )
+    return buffer.getvalue()
+
+
+def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> TrainingState:
+    """Return the state that ``save_state`` kept, and set the random states to its.
+
+    Raises
+    ------
+    IntegrityError
+        If the bytes are not a checkpoint of a run with this recipe's networks.
+    """
+    state = start_state(recipe, device)
+    try:
+        kept = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state.generator.load_state_dict(kept["generator"])
+        state.discriminator.load_state_dict(kept["discriminator"])
+        state.generator_optimiser.load_state_dict(kept["generator_optimiser"])
+        state.discriminator_optimiser.load_state_dict(kept["discriminator_optimiser"])
+        state.epoch, state.step = kept["epoch"], kept["step"]
+        torch.set_rng_state(kept["random"].cpu())
+        if device.type == "cuda" and kept["random_cuda"]:
+            torch.cuda.set_rng_state_all([random.cpu() for random in kept["random_cuda"]])
+    except (RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IntegrityError(f"A checkpoint cannot be loaded: {first}") from error
+    return state
