@@ -3,9 +3,9 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -35,6 +35,7 @@ Cache = Annotated[Path | None, typer.Option(help="Where weights are kept.", meta
 Engine = Annotated[str | None, typer.Option(help="What runs HED: opencv.", metavar="NAME")]
 Workers = Annotated[int | None, typer.Option(help="Shards that are extracted at once.", min=1)]
 Name = Annotated[str | None, typer.Option(help="What to call a folder or archive.", metavar="NAME")]
+Fit = Literal["cover", "contain", "stretch"]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")]
 
 
@@ -56,7 +57,7 @@ def datasets(store: Store = None) -> None:
     from storage.pairsets import read_current
 
     opened = open_store(get_settings().store)
-    table = Table("name", "what", "pictures", "licence", "pairs in use", "next", box=None)
+    table = _table("name", "what", "pictures", "licence", "pairs in use", "next")
     for entry in load_catalogue().values():
         make_recipe(entry.recipe.model_dump(exclude_none=True), {})
         current = read_current(opened, entry.name)
@@ -74,7 +75,7 @@ def datasets(store: Store = None) -> None:
 
 @app.command(
     epilog="Examples: icanvas prepare demo · icanvas prepare ~/photos · "
-    "icanvas prepare pets.zip --name pets"
+    "icanvas prepare pets.zip --name pets --fit contain"
 )
 def prepare(
     source: Annotated[str, typer.Argument(help="A data set's name, a folder or an archive.")],
@@ -82,6 +83,13 @@ def prepare(
     paired: Annotated[
         bool, typer.Option("--paired", help="The files are pairs already: drawing | picture.")
     ] = False,
+    fit: Annotated[
+        Fit | None, typer.Option(help="How pictures get onto the square, if not as the set says.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Edge probability from which on a pixel can be a line, 0 to 1."),
+    ] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Do everything again, beside the old.")
     ] = False,
@@ -93,12 +101,12 @@ def prepare(
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
     override_settings(store=store, cache=cache, engine=engine, workers=workers)
-    _check_source(source, name, paired)
+    _check_input(source, name, paired, fit, threshold)
     with _prefect(verbose):
         _fetch_weights()
         from flows.prepare import prepare as flow
 
-        made = flow(_absolute(source), name, paired, refresh)
+        made = flow(_absolute(source), name, paired, fit, threshold, refresh)
     rejected = sum(made.rejected.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
     out.print(
@@ -129,10 +137,11 @@ def train(
     """Train a generator on a data set's pairs, preparing them first where there are none."""
     override_settings(store=store, cache=cache, workers=workers)
     recipe = dict(_parse_change(change) for change in changes or [])
-    _check_source(source, name, paired=False)
+    _check_input(source, name, recipe=recipe)
     with _prefect(verbose):
         _fetch_weights()
         from flows.train import train as flow
+        from storage import keys, open_store
 
         run = flow(_absolute(source), recipe, name, refresh)
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in run.metrics.items())
@@ -140,8 +149,16 @@ def train(
         f"[bold]{run.dataset}[/]: run {run.run}, {run.epochs} epochs, {run.steps:,} steps; "
         f"{figures}"
     )
+    pairs = keys.pairs_folder(run.dataset, run.pairs)
+    opened = open_store(get_settings().store)
     _print_places(
-        {"sample grid": run.samples, "metrics": run.metrics_file, "checkpoint": run.checkpoint}
+        {
+            "pairs": opened.location(pairs),
+            "contact sheet": opened.location(f"{pairs}/contact-sheet.jpg"),
+            "sample grid": run.samples,
+            "metrics": run.metrics_file,
+            "checkpoint": run.checkpoint,
+        }
     )
 
 
@@ -164,7 +181,7 @@ def doctor(store: Store = None, cache: Cache = None) -> None:
     override_settings(store=store, cache=cache)
     from flows.doctor import check_all
 
-    table = Table("", "what", "found", "what to do", box=None)
+    table = _table("", "what", "found", "what to do")
     worst = 0
     for check in check_all():
         mark = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}[check.state]
@@ -204,28 +221,40 @@ def _prefect(verbose: bool) -> Iterator[None]:
         # The bars tell the rest; the log goes to the API, where the UI shows it.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     with _progress():
-        from tasks.embedded import embedded_api
+        from tasks.embedded import start_embedded_api
         from tasks.progress import bar
 
-        with ExitStack() as stack:
-            with bar("start Prefect", None):
-                stack.enter_context(embedded_api())
-            yield
+        with bar("start Prefect"):
+            start_embedded_api()
+        yield
 
 
 def _fetch_weights() -> None:
     from hed import fetch_default_weights
     from tasks.progress import bar, move
 
-    with bar("HED weights", None, "bytes"):
-        fetch_default_weights(progress=lambda done, total: move("HED weights", done, total))
+    with bar("fetch HED weights", unit="bytes"):
+        fetch_default_weights(progress=lambda done, total: move("fetch HED weights", done, total))
 
 
-def _check_source(source: str, name: str | None, paired: bool) -> None:
+def _check_input(
+    source: str,
+    name: str | None,
+    paired: bool = False,
+    fit: Fit | None = None,
+    threshold: float | None = None,
+    recipe: dict[str, int | float] | None = None,
+) -> None:
     """Meet a user's slip before Prefect is started."""
     from datasets import find
+    from storage import open_store
 
-    find(source, name, paired)
+    dataset = find(source, name, paired, fit, threshold)
+    open_store(get_settings().store)
+    if recipe:
+        from model import make_recipe
+
+        make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
 
 
 def _absolute(source: str) -> str:
@@ -243,6 +272,13 @@ def _parse_change(change: str) -> tuple[str, int | float]:
     if not equals:
         raise InputError(f"--set {change}: write FIELD=NUMBER, as in --set epochs=5.")
     return field, int(value) if value.is_integer() else value
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
 
 
 def _print_places(places: dict[str, str]) -> None:

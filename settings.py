@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     store : URL of the object store, ``file:///path``; a bare path is taken as a folder.
     cache : folder for weights and other files that can be fetched again.
     engine : what runs the HED network.
+    catalogue : a folder with more catalogue entries, read beside the built-in ones.
     workers : shards that are extracted at once; the cores are shared out among them.
     """
 
@@ -39,6 +40,7 @@ class Settings(BaseSettings):
     )
     cache: Path = Field(default_factory=lambda: platformdirs.user_cache_path("icanvas"))
     engine: Literal["opencv"] = "opencv"
+    catalogue: Path | None = None
     workers: int = Field(default=2, ge=1, le=64)
 
 

@@ -198,7 +198,7 @@ def _inspect(
 
 
 def _check_count(dataset: DataSet, count: int) -> None:
-    where = dataset.source.resolve()
+    where = dataset.source.path
     if count == 0:
         raise SourceError(
             f"{where} holds no file that fits the selection {', '.join(dataset.selection)}."

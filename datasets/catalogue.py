@@ -1,5 +1,6 @@
 """The catalogue: one TOML file a data set, and any folder or archive beside it."""
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from errors import InputError, SourceError
+from settings import get_settings
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
@@ -19,14 +21,15 @@ class _Strict(BaseModel):
 
 
 class LocalSource(_Strict):
-    """A folder or an archive on this machine; a relative path starts at ``datasets/``."""
+    """A folder or an archive on this machine.
+
+    Attributes
+    ----------
+    path : absolute once loaded; in an entry's file it may start at that file's folder.
+    """
 
     kind: Literal["local"]
     path: str = Field(min_length=1)
-
-    def resolve(self) -> Path:
-        """Return the absolute path."""
-        return Path(__file__).parent / Path(self.path).expanduser()
 
 
 class Geometry(_Strict):
@@ -113,20 +116,41 @@ class DataSet(_Strict):
     recipe: TrainingDefaults = TrainingDefaults()
 
 
-def load_catalogue(folder: Path = CATALOGUE) -> dict[str, DataSet]:
-    """Return every data set of the catalogue by its name, in the order of names.
+def load_catalogue(*folders: Path) -> dict[str, DataSet]:
+    """Return every data set of the catalogue by its name.
+
+    Parameters
+    ----------
+    folders : where the entries are; the built-in ones and the setting's when none is given.
 
     Raises
     ------
     InputError
-        If a file is not TOML, has an unknown key or a bad value, or is not named as its data set;
-        the message names the file and the key.
+        If a file is not TOML, has an unknown key or a bad value, is not named as its data set, or
+        describes one that is there already; the message names the file and the key.
     """
-    entries = (_load_entry(path) for path in sorted(folder.glob("*.toml")))
-    return {entry.name: entry for entry in entries}
+    if not folders:
+        more = get_settings().catalogue
+        folders = (CATALOGUE,) if more is None else (CATALOGUE, more)
+    entries: dict[str, DataSet] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"There is no catalogue folder {folder}. Mend ICANVAS_CATALOGUE.")
+        for path in sorted(folder.glob("*.toml")):
+            entry = _load_entry(path)
+            if entry.name in entries:
+                raise InputError(f"{path}: name: {entry.name!r} is in the catalogue already.")
+            entries[entry.name] = entry
+    return entries
 
 
-def find(name_or_path: str, name: str | None = None, paired: bool = False) -> DataSet:
+def find(
+    name_or_path: str,
+    name: str | None = None,
+    paired: bool = False,
+    fit: str | None = None,
+    threshold: float | None = None,
+) -> DataSet:
     """Return the data set that a user means: a name in the catalogue, or any folder or archive.
 
     Parameters
@@ -134,14 +158,31 @@ def find(name_or_path: str, name: str | None = None, paired: bool = False) -> Da
     name_or_path : a catalogue name is taken first; anything else is a path.
     name : what to call a folder or archive; made from its file name when None.
     paired : whether a folder or archive holds pairs already.
+    fit, threshold : in place of the data set's own geometry mode and edge threshold.
 
     Raises
     ------
     InputError
-        If the name does not fit, or the catalogue has a fault.
+        If the name, the mode or the threshold does not fit, or the catalogue has a fault.
     SourceError
         If it is neither a name in the catalogue nor an existing path.
     """
+    dataset = _find(name_or_path, name, paired)
+    try:
+        if fit is not None:
+            geometry = Geometry.model_validate({**dataset.geometry.model_dump(), "mode": fit})
+            dataset = dataset.model_copy(update={"geometry": geometry})
+        if threshold is not None:
+            edges = EdgeSettings.model_validate(
+                {**dataset.edges.model_dump(), "threshold": threshold}
+            )
+            dataset = dataset.model_copy(update={"edges": edges})
+    except ValidationError as error:
+        raise InputError(f"{name_or_path}: {_explain(error)}") from None
+    return dataset
+
+
+def _find(name_or_path: str, name: str | None, paired: bool) -> DataSet:
     catalogue = load_catalogue()
     if name_or_path in catalogue:
         if name is not None or paired:
@@ -189,7 +230,9 @@ def _load_entry(path: Path) -> DataSet:
         raise InputError(f"{path}: {_explain(error)}") from None
     if entry.name != path.stem:
         raise InputError(f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}.")
-    return entry
+    place = path.parent.absolute() / Path(entry.source.path).expanduser()
+    source = entry.source.model_copy(update={"path": os.path.normpath(place)})
+    return entry.model_copy(update={"source": source})
 
 
 def _explain(error: ValidationError) -> str:

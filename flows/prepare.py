@@ -1,7 +1,7 @@
 """From a source of pictures to a published set of training pairs."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 from prefect.futures import wait
@@ -18,16 +18,21 @@ from tasks.progress import bar
 from tasks.publish import PairSet, publish
 
 # Threads, because OpenCV releases the interpreter's lock while HED runs.
-_threads: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=get_settings().workers)
+_threads = ThreadPoolTaskRunner[Any](max_workers=get_settings().workers)
 
 
 @flow(
     name="prepare",
     flow_run_name="prepare {source}",
-    task_runner=_threads,
+    task_runner=_threads,  # type: ignore[arg-type]  # Prefect's own classes do not fit its hint
 )
 def prepare(
-    source: str, name: str | None = None, paired: bool = False, refresh: bool = False
+    source: str,
+    name: str | None = None,
+    paired: bool = False,
+    fit: Literal["cover", "contain", "stretch"] | None = None,
+    threshold: float | None = None,
+    refresh: bool = False,
 ) -> PairSet:
     """Acquire pictures, extract their edges, and publish the pairs.
 
@@ -38,9 +43,11 @@ def prepare(
     source : a data set of the catalogue, or the path of a folder or archive.
     name : what to call a folder or archive; made from its file name when left out.
     paired : a folder or archive holds pairs already (drawing left, picture right).
+    fit : crop, pad or stretch pictures, in place of the data set's own way.
+    threshold : edge probability from which on a pixel can be a line, in place of its own.
     refresh : do everything again, as a new pair set beside the old.
     """
-    dataset = datasets.find(source, name, paired)
+    dataset = datasets.find(source, name, paired, fit, threshold)
     store_url = get_settings().store
     raw = acquire(dataset, store_url, refresh)
     plan = plan_pairs(dataset, raw, store_url, refresh)

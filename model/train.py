@@ -35,6 +35,7 @@ class TrainedRun:
     Attributes
     ----------
     dataset, run : which one.
+    pairs : fingerprint of the pair set that it learned from.
     epochs, steps : done in all.
     metrics : the last epoch's figures.
     checkpoint, samples, metrics_file : where a person finds them.
@@ -42,6 +43,7 @@ class TrainedRun:
 
     dataset: str
     run: str
+    pairs: str
     epochs: int
     steps: int
     metrics: dict[str, float]
@@ -138,6 +140,7 @@ def train(
     return TrainedRun(
         dataset=dataset,
         run=name,
+        pairs=pairs,
         epochs=state.epoch,
         steps=state.step,
         metrics=metrics,

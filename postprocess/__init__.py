@@ -1,7 +1,7 @@
 """Edge probabilities to clean drawings to side-by-side pairs. NumPy in, NumPy out."""
 
 from postprocess.clean import clean_edges
-from postprocess.fit import fit_picture
+from postprocess.fit import centre, fit_picture
 from postprocess.pair import (
     PAIR_SIZE,
     decode_pair,
@@ -15,6 +15,7 @@ from postprocess.sheet import make_sheet
 
 __all__ = [
     "PAIR_SIZE",
+    "centre",
     "clean_edges",
     "decode_pair",
     "edge_density",

@@ -16,7 +16,7 @@ from tasks.progress import advance, bar
 def acquire(dataset: DataSet, store_url: str, refresh: bool) -> RawSet:
     """Acquire a data set; see ``datasets.acquire``."""
     reading, files = f"{dataset.name}: check source", f"{dataset.name}: acquire"
-    with bar(reading, dataset.expected, "bytes"), bar(files, dataset.expected, "files"):
+    with bar(reading, unit="bytes"), bar(files, dataset.expected, "files"):
         raw = datasets.acquire(
             dataset,
             open_store(store_url),

@@ -1,35 +1,28 @@
-"""Prefect's embedded API, started once a command and never left behind."""
+"""Prefect's embedded API, started where its seconds can be shown and never left behind."""
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_API_URL
 
 
-@contextmanager
-def embedded_api() -> Iterator[None]:
-    """Run Prefect's temporary server for the time of the block, unless a server is configured.
+def start_embedded_api() -> None:
+    """Start Prefect's temporary server, unless a server is configured.
 
-    Prefect would start it by itself at the first flow; here it is started where its seconds can
-    be shown. Prefect's clients find this very instance. Killed with ``kill -9``, this process
-    could not end it, so a small shell waits for that and does.
+    Prefect would do so by itself at the first flow; its clients find this very instance, and its
+    own exit handler stops it after the last log line has been sent. Killed with ``kill -9`` this
+    process could not, so a small shell waits for its end, however it comes, and does.
     """
     if PREFECT_API_URL.value():
-        yield
         return
     server = SubprocessASGIServer()
     server.start()
     process = server.server_process
     assert process is not None, "start() returns with the server running"
-    # The shell's input closes when this process ends, however it ends.
-    guard = subprocess.Popen(
-        ["/bin/sh", "-c", f"read _; kill {process.pid} 2>/dev/null"], stdin=subprocess.PIPE
+    # Its input closes with this process; nobody reaps it before, for it outlives us.
+    subprocess.Popen(
+        ["/bin/sh", "-c", f"read _; kill {process.pid} 2>/dev/null"],
+        stdin=subprocess.PIPE,
+        # Ctrl-C goes to the whole foreground group; the guard must stay.
+        start_new_session=True,
     )
-    try:
-        yield
-    finally:
-        server.stop()
-        guard.kill()
-        guard.wait()

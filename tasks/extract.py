@@ -16,6 +16,7 @@ from errors import StorageError
 from hed import EdgeDetector
 from postprocess import (
     PAIR_SIZE,
+    centre,
     clean_edges,
     edge_density,
     encode_pair,
@@ -186,10 +187,12 @@ def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
         if max(height, width) > geometry.max_aspect * min(height, width):
             row.reject(Reason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1")
             return None
-        fitted = fit_picture(picture, PAIR_SIZE, geometry.mode, geometry.colour)
+        inner = fit_picture(picture, PAIR_SIZE, geometry.mode)
         assert plan.threshold is not None, "a plan with edges has a threshold"
-        probability = detector(dataset.edges.border).detect([fitted])[0]
-        drawing = clean_edges(probability, plan.threshold, dataset.edges.min_pixels)
+        probability = detector(dataset.edges.border).detect([inner])[0]
+        lines = clean_edges(probability, plan.threshold, dataset.edges.min_pixels)
+        drawing = centre(lines, PAIR_SIZE, 255)
+        fitted = centre(inner, PAIR_SIZE, geometry.colour)
     row.edge_density = edge_density(drawing)
     if row.edge_density < dataset.edges.min_density:
         row.reject(

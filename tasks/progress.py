@@ -9,20 +9,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 _lock = threading.Lock()
 _display: Progress | None = None
 _bars: dict[str, TaskID] = {}
+
+
+class _Amount(ProgressColumn):
+    """``12/64 pictures``, or ``3.2 MB`` of an unknown whole."""
+
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        numbers = [task.completed] if task.total is None else [task.completed, task.total]
+        if not any(numbers):
+            return Text("")
+        if unit == "bytes":
+            return Text("/".join(decimal(int(number)) for number in numbers))
+        return Text("/".join(f"{number:,.0f}" for number in numbers) + f" {unit}")
 
 
 @contextmanager
@@ -33,8 +49,7 @@ def show_progress(console: Console) -> Iterator[None]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
+        _Amount(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -48,7 +63,7 @@ def show_progress(console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def bar(name: str, total: int | None, unit: str = "", done: int = 0) -> Iterator[None]:
+def bar(name: str, total: int | None = None, unit: str = "", done: int = 0) -> Iterator[None]:
     """Keep a bar for the time of the block; ``total`` None where the end is not known."""
     with _lock:
         if _display is not None:
@@ -58,7 +73,7 @@ def bar(name: str, total: int | None, unit: str = "", done: int = 0) -> Iterator
     finally:
         with _lock:
             if (shown := _bars.pop(name, None)) is not None and _display is not None:
-                _display.stop_task(shown)
+                _finish(_display, shown)
 
 
 def advance(name: str, count: int = 1) -> None:
@@ -73,3 +88,14 @@ def move(name: str, done: int, total: int) -> None:
     with _lock:
         if _display is not None and name in _bars:
             _display.update(_bars[name], completed=done, total=total)
+
+
+def _finish(display: Progress, shown: TaskID) -> None:
+    """Leave a bar that counted as it is, and take one away that only told to wait."""
+    task = next(task for task in display.tasks if task.id == shown)
+    if not task.completed:
+        display.remove_task(shown)
+    elif task.total is None:
+        display.update(shown, total=task.completed)
+    else:
+        display.stop_task(shown)

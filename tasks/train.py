@@ -25,7 +25,7 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
 
-    with bar(steps, None, "steps"):
+    with bar(steps, unit="steps"):
         run = model.train(
             store,
             dataset,

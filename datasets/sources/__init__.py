@@ -39,7 +39,7 @@ def open_source(dataset: DataSet) -> Source:
     SourceError
         If it is missing or is neither a folder nor an archive that can be read.
     """
-    return open_path(dataset.source.resolve())
+    return open_path(Path(dataset.source.path))
 
 
 def open_path(path: Path) -> Source:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from lzma import LZMAError
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, Self
 
 from datasets.sources.file import SourceFile, hash_file, printable
 from errors import IntegrityError, SourceError
@@ -19,19 +19,17 @@ def archive_kind(path: Path) -> Literal["zip", "tar"] | None:
     with _explained(path):
         if zipfile.is_zipfile(path):
             return "zip"
-        try:
-            # is_tarfile() would read a cut archive's error as "not a tar".
-            with tarfile.open(path, "r|*"):
-                return "tar"
-        except tarfile.ReadError:
-            with path.open("rb") as file:
-                start = file.read(4)
-            return "zip" if start == b"PK\x03\x04" else None
+        with path.open("rb") as file:
+            start = file.read(6)
+        # Cut short, these are no archives to the libraries any more, but still meant to be some.
+        if start.startswith(b"PK\x03\x04"):
+            return "zip"
+        if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or path.suffix == ".tar":
+            return "tar"
+        return "tar" if tarfile.is_tarfile(path) else None
 
 
-class ZipSource:
-    """The regular files of a zip, in the archive's order."""
-
+class _Archive:
     def __init__(self, path: Path) -> None:
         self._path = path
 
@@ -39,6 +37,10 @@ class ZipSource:
         """Return the archive's SHA-256; see ``datasets.sources.Source``."""
         with _explained(self._path):
             return hash_file(self._path, progress)
+
+
+class ZipSource(_Archive):
+    """The regular files of a zip, in the archive's order."""
 
     def files(self) -> Iterator[SourceFile]:
         """Yield the files; see ``datasets.sources.Source``."""
@@ -50,40 +52,58 @@ class ZipSource:
                     raise SourceError(
                         f"{self._path} is protected by a password. Unpack it and give the folder."
                     )
-                yield SourceFile(
-                    printable(member.filename),
-                    member.file_size,
-                    partial(archive.read, member),
-                )
+                read = partial(self._read, archive, member)
+                yield SourceFile(printable(member.filename), member.file_size, read)
 
-
-class TarSource:
-    """The regular files of a tar, compressed or not, as one stream."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def identity(self, progress: Callable[[int], None]) -> str:
-        """Return the archive's SHA-256; see ``datasets.sources.Source``."""
+    def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         with _explained(self._path):
-            return hash_file(self._path, progress)
+            return archive.read(member)
+
+
+class TarSource(_Archive):
+    """The regular files of a tar, compressed or not, as one stream."""
 
     def files(self) -> Iterator[SourceFile]:
         """Yield the files; see ``datasets.sources.Source``."""
 
-        def read(stream: IO[bytes]) -> bytes:
-            return stream.read()
+        class Member(_EndNoted):
+            ended = False
 
-        with _explained(self._path), tarfile.open(self._path, "r|*") as archive:
+        with (
+            _explained(self._path),
+            tarfile.open(self._path, "r|*", tarinfo=Member) as archive,
+        ):
             for member in archive:
                 stream = archive.extractfile(member) if member.isfile() else None
                 if stream is not None:
-                    yield SourceFile(printable(member.name), member.size, partial(read, stream))
+                    read = partial(self._read, stream)
+                    yield SourceFile(printable(member.name), member.size, read)
+            if not Member.ended:
+                raise EOFError("the end mark is missing")
+
+    def _read(self, stream: IO[bytes]) -> bytes:
+        with _explained(self._path):
+            return stream.read()
+
+
+class _EndNoted(tarfile.TarInfo):
+    """Notes whether a tar's end mark was met: ``tarfile`` takes any end for the end."""
+
+    ended: bool
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """Read the next header."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:
+            cls.ended = True
+            raise
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what a damaged archive raises, also while its files are read, into one clear error."""
+    """Turn what a damaged archive raises into one clear error."""
     try:
         yield
     except (

@@ -1,0 +1,84 @@
+"""What every test shares: a store and a cache of its own, small pictures, HED's weights."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from hed import EdgeDetector
+from settings import get_settings
+from storage import LocalStore
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep every test away from the user's store; the cache of weights is shared on purpose."""
+    folder = tmp_path / "own-store"
+    monkeypatch.setenv("ICANVAS_STORE", folder.as_uri())
+    get_settings.cache_clear()
+    yield folder
+    get_settings.cache_clear()
+
+
+@pytest.fixture
+def store(own_store: Path) -> LocalStore:
+    return LocalStore(own_store)
+
+
+@pytest.fixture(scope="session")
+def detector() -> EdgeDetector:
+    """The real network with the real weights; a small border keeps the tests quick."""
+    return EdgeDetector.load(border=16)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_prefect(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give Prefect a database of the tests' own, before anything imports it."""
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    os.environ["DO_NOT_TRACK"] = "1"
+
+
+@pytest.fixture(scope="session")
+def prefect_api(quiet_prefect: None) -> Iterator[None]:
+    """One real Prefect server for all tests that run flows."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180):
+        yield
+
+
+def draw_scene(seed: int, height: int = 96, width: int = 96) -> NDArray[np.uint8]:
+    """Return a picture with clear edges: coloured rectangles on a plain ground."""
+    random = np.random.default_rng(seed)
+    picture = np.full((height, width, 3), random.integers(180, 255, 3), np.uint8)
+    for _ in range(4):
+        y, x = random.integers(0, height * 2 // 3), random.integers(0, width * 2 // 3)
+        picture[y : y + height // 3, x : x + width // 3] = random.integers(0, 150, 3)
+    return picture
+
+
+def encode(picture: NDArray[np.uint8], kind: str = "PNG") -> bytes:
+    """Return a picture as a file's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> Callable[[int], Path]:
+    """Return a maker of folders with that many different pictures."""
+
+    def make(count: int) -> Path:
+        folder = tmp_path / "pictures"
+        folder.mkdir(exist_ok=True)
+        for index in range(count):
+            (folder / f"{index:03d}.png").write_bytes(encode(draw_scene(index)))
+        return folder
+
+    return make

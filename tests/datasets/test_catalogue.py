@@ -1,0 +1,124 @@
+from pathlib import Path
+
+import pytest
+
+from datasets import find, load_catalogue
+from errors import InputError, SourceError
+from model import make_recipe
+from settings import get_settings
+
+GOOD = """
+name = "mine"
+title = "My pictures"
+[source]
+kind = "local"
+path = "pictures"
+"""
+
+
+def test_the_built_in_entries_are_sound() -> None:
+    catalogue = load_catalogue()
+    assert "demo" in catalogue
+    for entry in catalogue.values():
+        make_recipe(entry.recipe.model_dump(exclude_none=True), {})
+
+
+def test_the_demo_is_what_it_says() -> None:
+    demo = load_catalogue()["demo"]
+    folder = Path(demo.source.path)
+    colour = {path.name for path in folder.glob("*.png")}
+    line = {path.name for path in (folder.parent / "line").glob("*.png")}
+    index = (folder.parent / "index.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(colour) == demo.expected == 64
+    assert colour == line == {f"{row.split(',')[0]}.png" for row in index}
+    assert (folder.parent / "LICENSE-CC-BY-SA-4.0.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("colour = 1", "colour: unknown key"),
+        ("[geometry]\nmode = 'squash'", "geometry.mode: .*'squash'"),
+        ("[geometry]\nbackground = 'white'", "geometry.background: .*'white'"),
+        ("[edges]\nthreshold = 25", "edges.threshold: .*25"),
+        ("[edges]\nborder = -1", "edges.border: .*-1"),
+        ("[edges]\nmin_pixles = 3", "edges.min_pixles: unknown key"),
+        ("[recipe]\nbatch = 0", "recipe.batch: .*0"),
+        ("[recipe]\nlambda = 1", "recipe.lambda: unknown key"),
+        ("val_share = 0.9", "val_share: .*0.9"),
+        ("expected = 'many'", "expected: .*'many'"),
+        ("= broken", "not valid TOML"),
+    ],
+)
+def test_a_fault_is_told_with_file_and_key(tmp_path: Path, change: str, says: str) -> None:
+    head, table = GOOD.split("[source]")
+    body = (
+        f"{head}\n[source]{table}\n{change}"
+        if change[0] == "["
+        else f"{head}{change}\n[source]{table}"
+    )
+    (tmp_path / "mine.toml").write_text(body)
+    with pytest.raises(InputError, match=rf"mine\.toml: {says}"):
+        load_catalogue(tmp_path)
+
+
+def test_a_missing_key_and_a_wrong_name_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD.replace('title = "My pictures"', ""))
+    with pytest.raises(InputError, match=r"mine\.toml: title: missing"):
+        load_catalogue(tmp_path)
+    (tmp_path / "mine.toml").rename(tmp_path / "other.toml")
+    (tmp_path / "other.toml").write_text(GOOD)
+    with pytest.raises(InputError, match=r"other\.toml: name: 'mine'"):
+        load_catalogue(tmp_path)
+
+
+def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD)
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
+    get_settings.cache_clear()
+    assert find("mine").source.path == str(tmp_path / "pictures")
+    assert find("demo").name == "demo"
+    (tmp_path / "demo.toml").write_text(GOOD.replace("mine", "demo"))
+    with pytest.raises(InputError, match="already"):
+        load_catalogue()
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path / "no"))
+    get_settings.cache_clear()
+    with pytest.raises(InputError, match="ICANVAS_CATALOGUE"):
+        load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("My Photos 2024", "my-photos-2024"), ("pets.tar.gz", "pets"), ("Käfer!.zip", "k-fer")],
+)
+def test_any_path_gets_a_name(tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / file).mkdir()
+    dataset = find(str(tmp_path / file))
+    assert dataset.name == name
+    assert dataset.source.path == str(tmp_path / file)
+
+
+def test_slips_are_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="'dmeo' is neither"):
+        find("dmeo")
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(InputError, match="--name"):
+        find(str(tmp_path / "demo"))
+    (tmp_path / "한글").mkdir()
+    with pytest.raises(InputError, match="--name"):
+        find(str(tmp_path / "한글"))
+    assert find(str(tmp_path / "한글"), name="hangul").name == "hangul"
+    with pytest.raises(InputError, match="Bad Name"):
+        find(str(tmp_path), name="Bad Name")
+    with pytest.raises(InputError, match="catalogue"):
+        find("demo", name="other")
+
+
+def test_changes_over_the_entry() -> None:
+    changed = find("demo", fit="cover", threshold=0.25)
+    assert (changed.geometry.mode, changed.edges.threshold) == ("cover", 0.25)
+    assert changed.geometry.background == find("demo").geometry.background
+    with pytest.raises(InputError, match="mode"):
+        find("demo", fit="squash")
+    with pytest.raises(InputError, match="threshold"):
+        find("demo", threshold=25)

@@ -1,0 +1,129 @@
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from datasets import find
+from datasets.sources import Source, open_path
+from errors import IntegrityError, SourceError
+
+CONTENT = {"b/one.png": b"1" * 3000, "b/two words.png": b"2" * 5000, "a.txt": b"", "é/한.jpg": b"3"}
+
+
+def ignore(_: int) -> None:
+    pass
+
+
+def make_folder(place: Path) -> Path:
+    folder = place / "folder"
+    for name, data in CONTENT.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+def make_zip(place: Path) -> Path:
+    with zipfile.ZipFile(place / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("b")
+        for name, data in CONTENT.items():
+            archive.writestr(name, data)
+    return place / "x.zip"
+
+
+def make_tar(place: Path, mode: str = "w:gz") -> Path:
+    with tarfile.open(place / "x.tar.gz", mode) as archive:  # type: ignore[call-overload]
+        archive.add(make_folder(place), ".")
+    return place / "x.tar.gz"
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
+def test_every_file_is_given_once(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    source = open_path(make(tmp_path))
+    files = {file.path.removeprefix("./"): (file.size, file.read()) for file in source.files()}
+    assert files == {name: (len(data), data) for name, data in CONTENT.items()}
+
+
+@pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
+def test_the_identity_follows_the_content(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    seen: list[int] = []
+    path = make(tmp_path)
+    before = open_path(path).identity(seen.append)
+    assert open_path(path).identity(ignore) == before
+    moved = path.rename(tmp_path / f"moved-{path.name}")
+    assert open_path(moved).identity(ignore) == before
+    assert sum(seen) > 0
+    if moved.is_dir():
+        (moved / "a.txt").write_bytes(b"x")
+    else:
+        moved.write_bytes(moved.read_bytes() + b"x")
+    assert open_path(moved).identity(ignore) != before
+
+
+def test_a_renamed_file_changes_the_identity(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    before = open_path(folder).identity(ignore)
+    (folder / "a.txt").rename(folder / "b.txt")
+    assert open_path(folder).identity(ignore) != before
+
+
+def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    source = open_path(folder)
+    source.identity(ignore)
+    (folder / "b/one.png").write_bytes(b"9" * 3000)
+    with pytest.raises(IntegrityError, match=r"one\.png changed"):
+        read_all(source)
+
+
+def test_odd_names_become_printable(tmp_path: Path) -> None:
+    (tmp_path / "new\nline.png").write_bytes(b"x")
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"y")
+    assert [file.path for file in open_path(tmp_path).files()] == ["new\nline.png", "\\xff.png"]
+
+
+def test_links_and_devices_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "real.png").write_bytes(b"x")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "broken.png").symlink_to(tmp_path / "nothing")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert [file.path for file in open_path(tmp_path).files()] == ["real.png"]
+    with tarfile.open(tmp_path / "links.tar", "w") as archive:
+        archive.add(tmp_path / "real.png", "real.png")
+        archive.add(tmp_path / "broken.png", "link.png")
+        archive.add(tmp_path / "pipe.png", "pipe.png")
+    assert [file.path for file in open_path(tmp_path / "links.tar").files()] == ["real.png"]
+
+
+def read_all(source: Source) -> None:
+    for file in source.files():
+        file.read()
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_cut_archive_is_told(tmp_path: Path, make: Callable[[Path], Path], share: float) -> None:
+    path = make(tmp_path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(IntegrityError, match="cut short"):
+        read_all(open_path(path))
+
+
+def test_a_damaged_zip_member_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", b"AAAA" * 100)
+    path.write_bytes(path.read_bytes().replace(b"AAAA" * 100, b"AAAB" * 100))
+    with pytest.raises(IntegrityError, match="CRC"):
+        read_all(open_path(path))
+
+
+def test_what_is_no_source_is_told(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(SourceError, match="neither a folder nor"):
+        open_path(Path(find(str(tmp_path / "notes.txt")).source.path))
+    with pytest.raises(SourceError, match="does not exist"):
+        open_path(tmp_path / "nothing")

@@ -1,0 +1,79 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from errors import InputError
+from hed import EdgeDetector
+from tests.conftest import draw_scene
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 40), (37, 64), (64, 64)])
+def test_the_map_has_the_size_of_the_picture(
+    detector: EdgeDetector, shape: tuple[int, int]
+) -> None:
+    (edges,) = detector.detect([draw_scene(0)[: shape[0], : shape[1]]])
+    assert edges.shape == shape
+    assert edges.dtype == np.float32
+    assert edges.min() >= 0
+    assert edges.max() <= 1
+
+
+def test_edges_are_found_where_they_are(detector: EdgeDetector) -> None:
+    picture = np.full((64, 64, 3), 240, np.uint8)
+    picture[:, 32:] = (20, 40, 160)
+    (edges,) = detector.detect([picture])
+    assert edges[8:-8, 30:34].max(axis=1).min() > 0.6
+    assert edges[8:-8, 5:20].max() < 0.2
+
+
+def test_the_order_of_channels_matters(detector: EdgeDetector) -> None:
+    picture = draw_scene(3)
+    normal, swapped = detector.detect([picture, picture[..., ::-1]])
+    assert np.abs(normal - swapped).max() > 0.01
+
+
+def test_a_list_of_different_sizes_keeps_its_order(detector: EdgeDetector) -> None:
+    pictures = [draw_scene(1), draw_scene(2)[:48], draw_scene(3)]
+    together = detector.detect(pictures)
+    for picture, edges in zip(pictures, together, strict=True):
+        assert (detector.detect([picture])[0] == edges).all()
+    assert detector.detect([]) == []
+
+
+def test_threads_share_one_detector(detector: EdgeDetector) -> None:
+    pictures = [draw_scene(seed, 48, 48) for seed in range(4)]
+    expected = detector.detect(pictures)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda p: detector.detect([p])[0], pictures * 3))
+    for edges, wanted in zip(found, expected * 3, strict=True):
+        assert (edges == wanted).all()
+
+
+def test_a_wide_border_changes_nothing_far_inside() -> None:
+    """96 px do as well as 112: HED's view ends there, as good as."""
+    picture = draw_scene(7, 64, 64)
+    usual, wider = (EdgeDetector.load(border=b).detect([picture])[0] for b in (96, 112))
+    assert np.abs(usual - wider).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_what_is_no_rgb_picture_is_told(detector: EdgeDetector, picture: NDArray[np.uint8]) -> None:
+    with pytest.raises(InputError, match="Picture 1"):
+        detector.detect([draw_scene(0), picture])
+
+
+def test_unknown_engines_and_negative_borders_are_told() -> None:
+    with pytest.raises(InputError, match="opencv"):
+        EdgeDetector.load(engine="magic")
+    with pytest.raises(InputError, match="-1"):
+        EdgeDetector.load(border=-1)

@@ -1,0 +1,19 @@
+import numpy as np
+
+from postprocess import make_sheet
+
+
+def test_every_picture_is_on_the_sheet_in_reading_order() -> None:
+    pictures = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30, 40, 50)]
+    sheet = make_sheet(pictures, columns=2)
+    assert sheet.shape == (3 * 14 + 4, 2 * 24 + 4, 3)
+    centres = [
+        sheet[4 + 14 * row + 5, 4 + 24 * column + 10, 0]
+        for row, column in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))
+    ]
+    assert centres == [10, 20, 30, 40, 50]
+    assert (sheet[:4] == 255).all()
+
+
+def test_few_pictures_make_a_narrow_sheet() -> None:
+    assert make_sheet([np.zeros((10, 20, 3), np.uint8)], columns=6).shape == (18, 28, 3)

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import IntegrityError
+from storage import Reason
+from storage.manifest import (
+    Row,
+    as_frame,
+    check_manifest,
+    mark_duplicates,
+    read_rows,
+    split_of,
+    write_rows,
+)
+
+texts = st.text(st.characters(blacklist_categories=["Cs"]))
+rows = st.lists(
+    st.builds(
+        Row,
+        id=texts,
+        source_path=texts,
+        shard=st.integers(0, 2**31 - 1),
+        status=st.sampled_from(["accepted", "pair", "rejected"]),
+        reason=st.none() | st.sampled_from([reason.value for reason in Reason]),
+        pixel_hash=st.none() | texts,
+        offset=st.none() | st.integers(0, 2**62),
+        edge_density=st.none() | st.floats(0, 1),
+    ),
+    max_size=6,
+)
+
+
+def pair(number: int) -> Row:
+    return Row(
+        *(f"{number:08d}", f"{number}.png", 0, "pair"),
+        pixel_hash=f"{number:064x}",
+        split="train",
+        offset=512,
+        size=9,
+    )
+
+
+@given(rows)
+def test_rows_come_back(some: list[Row]) -> None:
+    assert read_rows(write_rows(some)) == some
+    assert list(as_frame(some)["source_path"]) == [row.source_path for row in some]
+
+
+def test_other_bytes_are_told() -> None:
+    with pytest.raises(IntegrityError, match="--refresh"):
+        read_rows(b"PAR1 and nothing else")
+
+
+def test_the_first_of_equal_pictures_stays() -> None:
+    some = [
+        Row("0", "broken.png", 0, "rejected", reason="undecodable"),
+        Row("1", "a.png", 0, pixel_hash="x", offset=512, size=3),
+        Row("2", "b.png", 0, pixel_hash="y", offset=1536, size=3),
+        Row("3", "copy.png", 0, pixel_hash="x", offset=2560, size=3),
+    ]
+    mark_duplicates(some)
+    assert [row.reason for row in some] == ["undecodable", None, None, "duplicate"]
+    assert some[3].detail == "same pixels as a.png"
+    assert some[3].offset is None
+
+
+@given(st.floats(0, 0.5), st.integers(0, 2**256 - 1))
+def test_a_pictures_side_moves_only_with_the_share(share: float, number: int) -> None:
+    pixel_hash = f"{number:064x}"
+    side = split_of(pixel_hash, share)
+    assert side == split_of(pixel_hash, share)
+    if side == "val":
+        assert split_of(pixel_hash, 0.5) == "val"
+    assert split_of(pixel_hash, 0) == "train"
+
+
+def test_a_whole_manifest_passes() -> None:
+    rejected = Row("2", "x.txt", 0, "rejected", reason="not_a_picture")
+    check_manifest([pair(0), pair(1), rejected], rows_in=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([pair(0)], "2 rows in, 1 pairs and 0 rejected"),
+        ([pair(0), replace(pair(1), id=pair(0).id)], "twice"),
+        ([pair(0), replace(pair(1), pixel_hash=pair(0).pixel_hash)], "same pixels"),
+        ([pair(0), replace(pair(1), offset=None)], "no place"),
+        ([pair(0), replace(pair(1), status="accepted")], "1 pairs"),
+        ([pair(0), Row("1", "x", 0, "rejected", reason="mood")], "no known reason"),
+    ],
+)
+def test_a_gap_in_a_manifest_is_told(rows: list[Row], says: str) -> None:
+    with pytest.raises(IntegrityError, match=says):
+        check_manifest(rows, rows_in=2)
