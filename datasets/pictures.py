@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import warnings
 from pathlib import PurePosixPath
 
 import numpy as np
@@ -12,6 +13,9 @@ from storage import Reason
 
 # The limit is checked below, from the header; Pillow's own would only warn, or raise on opening.
 Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow warns of (odd tags, a cut file) comes back as a rejected row where it matters.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 # Raster formats only: EPS, for one, would start another program.
 _FORMATS = (

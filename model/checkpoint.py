@@ -89,7 +89,14 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         torch.set_rng_state(kept["random"].cpu())
         if device.type == "cuda" and kept["random_cuda"]:
             torch.cuda.set_rng_state_all([random.cpu() for random in kept["random_cuda"]])
-    except (RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except (
+        EOFError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        pickle.UnpicklingError,
+    ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IntegrityError(f"A checkpoint cannot be loaded: {first}") from error
     return state

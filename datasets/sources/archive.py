@@ -96,7 +96,7 @@ class _EndNoted(tarfile.TarInfo):
         """Read the next header."""
         try:
             return super().fromtarfile(archive)
-        except tarfile.EOFHeaderError:
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # not in the stubs
             cls.ended = True
             raise
 

@@ -1,0 +1,160 @@
+"""The whole way through a real Prefect server."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from errors import IcanvasError
+from flows.prepare import prepare
+from settings import get_settings
+from storage import LocalStore
+from storage.pairsets import read_current, read_manifest
+from tests.conftest import draw_scene, encode
+from tests.datasets.test_pictures import huge_png
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+ENTRY = """
+name = "tiny"
+title = "A few scenes"
+shard_size = 2
+[source]
+kind = "local"
+path = "pictures"
+[edges]
+border = 16
+"""
+
+
+@pytest.fixture
+def tiny(
+    tmp_path: Path, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A catalogue of one's own with a quick data set of five pictures."""
+    folder = make_folder(5)
+    (tmp_path / "tiny.toml").write_text(ENTRY)
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
+    get_settings.cache_clear()
+    return folder
+
+
+def snapshot(store: LocalStore) -> dict[str, bytes]:
+    return {key: store.get(key) for key in store.list("datasets")}
+
+
+def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
+    """Every file is a row with the right outcome; nothing fails the run."""
+    folder = tmp_path / "troubles"
+    folder.mkdir()
+    scene = draw_scene(1, 120, 160)
+    photo = encode(draw_scene(2, 200, 200), "JPEG")
+    (folder / "truncated.jpg").write_bytes(photo[: len(photo) * 7 // 10])
+    (folder / "text.jpg").write_text("I am not a picture")
+    (folder / "huge.png").write_bytes(huge_png(20_000, 20_000))
+    (folder / "icon.png").write_bytes(encode(draw_scene(3, 10, 10)))
+    Image.fromarray(scene).convert("L").save(folder / "grey.tiff")
+    Image.fromarray(draw_scene(4, 120, 120)).convert("CMYK").save(folder / "cmyk.jpg")
+    hidden = np.dstack([draw_scene(5), np.where(draw_scene(5)[..., 0] < 150, 255, 0)])
+    Image.fromarray(hidden.astype(np.uint8)).save(folder / "rgba.png")
+    made = prepare(str(folder))
+    rows = read_manifest(store, "troubles", made.fingerprint)
+    assert {row.source_path: row.reason for row in rows} == {
+        "cmyk.jpg": None,
+        "grey.tiff": None,
+        "huge.png": "too_large",
+        "icon.png": "too_small",
+        "rgba.png": None,
+        "text.jpg": "undecodable",
+        "truncated.jpg": "undecodable",
+    }
+    assert len(rows) == made.train + made.val + sum(made.rejected.values()) == 7
+
+
+def test_the_second_run_does_nothing(
+    tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepare("tiny")
+    before = snapshot(store)
+    monkeypatch.setattr("flows.prepare.extract_shards", None)
+    assert prepare("tiny") == first
+    assert snapshot(store) == before
+
+
+def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> None:
+    first = prepare("tiny")
+    before = snapshot(store)
+    second = prepare("tiny", refresh=True)
+    assert second.fingerprint != first.fingerprint
+    assert prepare("tiny") == second
+    third = prepare("tiny", refresh=True)
+    assert len({first.fingerprint, second.fingerprint, third.fingerprint}) == 3
+    after = snapshot(store)
+    pointer = "datasets/tiny/pairs/current.json"
+    assert {key: data for key, data in after.items() if key in before and key != pointer} == {
+        key: data for key, data in before.items() if key != pointer
+    }
+    parts = [f"datasets/tiny/pairs/{made.fingerprint}/" for made in (first, second)]
+    shards = [
+        {
+            key.removeprefix(part): data
+            for key, data in after.items()
+            if key.startswith(part) and key.endswith(".tar")
+        }
+        for part in parts
+    ]
+    assert shards[0] == shards[1]
+    assert len(shards[0]) >= 3
+
+
+def test_other_settings_make_another_set_and_going_back_is_quick(
+    tiny: Path, store: LocalStore
+) -> None:
+    first = prepare("tiny")
+    other = prepare("tiny", threshold=0.3)
+    assert other.fingerprint != first.fingerprint
+    current = read_current(store, "tiny")
+    assert current is not None
+    assert current.fingerprint == other.fingerprint
+    assert prepare("tiny") == first
+
+
+def test_one_failing_shard_lets_the_others_end(
+    tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tasks.extract
+
+    real = tasks.extract.extract_shard
+
+    def fail_one(plan: object, shard: int, *rest: object) -> object:
+        if shard == 0:
+            raise IcanvasError("shard 0 is broken")
+        return real(plan, shard, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tasks.extract, "extract_shard", fail_one)
+    with pytest.raises(IcanvasError, match="shard 0 is broken"):
+        prepare("tiny")
+    parts = [key for key in store.list("datasets/tiny/pairs") if "/parts/" in key]
+    assert len(parts) == 2
+    assert read_current(store, "tiny") is None
+    monkeypatch.undo()
+
+
+def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
+    from prefect.client.orchestration import get_client
+
+    prepare("tiny", refresh=True)
+    with get_client(sync_client=True) as client:
+        flows = {run.name for run in client.read_flow_runs()}
+        tasks = {run.name for run in client.read_task_runs()}
+    assert "prepare tiny" in flows
+    assert {"acquire tiny", "extract tiny 00000", "extract tiny 00002", "publish tiny"} <= tasks
+
+
+def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -> None:
+    made = prepare("tiny")
+    settings = (Path(made.folder) / "settings.json").read_text()
+    assert '"border": 16' in settings
+    assert '"threshold": 0.5' in settings

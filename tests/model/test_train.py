@@ -1,0 +1,171 @@
+import io
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from errors import InputError, IntegrityError
+from model import Recipe, TrainedRun, train
+from model.checkpoint import restore_state, save_state, start_state
+from model.train import train_step
+from storage import LocalStore
+from storage.registry import Run
+from tests.model.pairs import publish
+
+CPU = torch.device("cpu")
+SMALL = Recipe(
+    batch=2, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+
+def run_small(store: LocalStore, **options: Any) -> TrainedRun:
+    recipe = options.pop("recipe", SMALL)
+    return train(store, "tiny", "pairs", recipe, **options)
+
+
+def last_state(store: LocalStore, run: TrainedRun) -> dict[str, Any]:
+    kept = Run(store, "tiny", run.run)
+    data = kept.get_checkpoint(kept.checkpoints()[-1])
+    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
+    return state
+
+
+def assert_same(one: Any, two: Any) -> None:
+    assert type(one) is type(two)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_same(one[key], two[key])
+    elif isinstance(one, list):
+        for first, second in zip(one, two, strict=True):
+            assert_same(first, second)
+    else:
+        assert one == two
+
+
+def test_a_run_leaves_everything(store: LocalStore) -> None:
+    publish(store, "tttttvv")
+    steps: list[tuple[int, int]] = []
+    made = run_small(store, on_step=lambda *step: steps.append(step))
+    assert (made.epochs, made.steps) == (3, 9)
+    assert steps[0] == (0, 9)
+    assert steps[-1] == (9, 9)
+    run = Run(store, "tiny", made.run)
+    assert [record.epoch for record in run.checkpoints()] == [1, 2, 3]
+    recipe = json.loads(run.get("recipe.json") or b"")
+    assert recipe["recipe"] == SMALL.model_dump()
+    assert recipe["pairs"] == "pairs"
+    lines = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
+    assert [line["epoch"] for line in lines if "val_l1" in line] == [1, 2, 3]
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
+    for epoch in (1, 2, 3):
+        with Image.open(store.location(run.key(f"samples/epoch-{epoch:04d}.jpg"))) as grid:
+            assert grid.size == (6 * 68 + 4, 68 + 4)
+
+
+def test_it_learns(store: LocalStore) -> None:
+    publish(store, "tttttt")
+    recipe = SMALL.model_copy(update={"epochs": 12, "learning_rate": 2e-3})
+    found: list[float] = []
+    run_small(store, recipe=recipe, on_epoch=lambda _, figures: found.append(figures["val_l1"]))
+    assert found[-1] < 0.6 * found[0]
+
+
+def test_one_network_moves_at_a_time() -> None:
+    state = start_state(SMALL, CPU)
+    condition, target = torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64) * 2 - 1
+    order: list[str] = []
+    for name in ("generator", "discriminator"):
+        optimiser = getattr(state, f"{name}_optimiser")
+        other = state.discriminator if name == "generator" else state.generator
+        step = optimiser.step
+
+        def noted(name: str = name, step: Any = step, other: Any = other) -> None:
+            before = [p.clone() for p in other.parameters()]
+            step()
+            order.append(name)
+            for kept, parameter in zip(before, other.parameters(), strict=True):
+                assert torch.equal(kept, parameter), f"{name}'s step moved the other network"
+
+        optimiser.step = noted
+    losses = train_step(state, condition, target, 10.0)
+    assert order == ["discriminator", "generator"]
+    assert set(losses) == {"discriminator", "adversarial", "l1"}
+    assert all(p.requires_grad for p in state.discriminator.parameters())
+
+
+def test_the_same_recipe_gives_the_same_weights(store: LocalStore, tmp_path: Any) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    assert_same(last_state(store, run_small(store)), last_state(other, run_small(other)))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    store: LocalStore, tmp_path: Any, stop_after: int
+) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    whole = run_small(other)
+
+    def stop(done: int, _total: int) -> None:
+        if done == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_small(store, on_step=stop)
+    resumed = run_small(store)
+    assert resumed.run == whole.run
+    assert_same(last_state(store, resumed), last_state(other, whole))
+    metrics = "metrics.jsonl"
+    assert Run(store, "tiny", resumed.run).get(metrics) == Run(other, "tiny", whole.run).get(
+        metrics
+    )
+
+
+def test_a_finished_run_is_not_done_again(store: LocalStore) -> None:
+    publish(store, "ttv")
+    first = run_small(store)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == first
+    assert steps == [first.steps]
+
+
+def test_refresh_trains_beside_the_old(store: LocalStore) -> None:
+    publish(store, "ttv")
+    first = run_small(store)
+    second = run_small(store, refresh=True)
+    assert second.run != first.run
+    assert_same(last_state(store, first), last_state(store, second))
+    assert run_small(store) == second, "the newest run counts"
+    changed = run_small(store, recipe=SMALL.model_copy(update={"seed": 1}))
+    assert changed.run not in (first.run, second.run)
+
+
+def test_a_state_survives_saving(store: LocalStore) -> None:
+    state = start_state(SMALL, CPU)
+    train_step(state, torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64), 10.0)
+    state.epoch = 1
+    restored = restore_state(save_state(state, SMALL), SMALL, CPU)
+    for name in ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser"):
+        assert_same(getattr(state, name).state_dict(), getattr(restored, name).state_dict())
+    assert (restored.epoch, restored.step) == (1, 1)
+
+
+def test_faults_are_told(store: LocalStore) -> None:
+    publish(store, "vv")
+    with pytest.raises(InputError, match="no training pair"):
+        run_small(store)
+    for data in (b"", b"\x80\x04cos\nsystem\n", save_state(start_state(SMALL, CPU), SMALL)[:999]):
+        with pytest.raises(IntegrityError, match="cannot be loaded"):
+            restore_state(data, SMALL, CPU)
+    wider = SMALL.model_copy(update={"generator_width": 8})
+    with pytest.raises(IntegrityError, match="cannot be loaded"):
+        restore_state(save_state(start_state(SMALL, CPU), SMALL), wider, CPU)

@@ -1,0 +1,72 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from datasets import acquire
+from errors import IntegrityError
+from storage import LocalStore
+from storage.manifest import Row, read_rows, write_rows
+from storage.pairsets import is_published, read_current, read_manifest
+from tasks.publish import publish_pairs
+from tests.tasks.test_extract import extract_all, quick
+
+
+def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+    folder = make_folder(4)
+    (folder / "<b>notes & more.txt").write_text("hello")
+    dataset = quick(folder, shard_size=2, val_share=0.5)
+    plan, rows = extract_all(store, dataset)
+    made = publish_pairs(plan, acquire(dataset, store), store)
+    assert made.train + made.val == 4
+    assert made.rejected == {"not_a_picture": 1}
+    assert read_manifest(store, made.dataset, made.fingerprint) == rows
+    current = read_current(store, made.dataset)
+    assert current is not None
+    assert current.fingerprint == made.fingerprint
+    assert made.sheet is not None
+    with Image.open(made.sheet) as sheet:
+        assert sheet.size == (3 * 516 + 4, 2 * 260 + 4)
+    page = Path(made.report).read_text()
+    assert "data:image/jpeg;base64," in page
+    assert "&lt;b&gt;notes &amp; more.txt" in page
+    assert "<b>notes" not in page
+    assert "http" not in page.replace("http-equiv", ""), "the page asks the network"
+
+
+def test_publishing_again_changes_nothing(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    dataset = quick(make_folder(2))
+    plan, _ = extract_all(store, dataset)
+    raw = acquire(dataset, store)
+    first = publish_pairs(plan, raw, store)
+    before = {key: store.get(key) for key in store.list("datasets")}
+    assert publish_pairs(plan, raw, store) == first
+    assert {key: store.get(key) for key in store.list("datasets")} == before
+
+
+def test_a_set_without_a_pair_says_so(store: LocalStore, tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    dataset = quick(folder)
+    plan, _ = extract_all(store, dataset)
+    made = publish_pairs(plan, acquire(dataset, store), store)
+    assert (made.train, made.val, made.sheet) == (0, 0, None)
+    assert "No file of this source became a pair" in Path(made.report).read_text()
+
+
+def test_a_lost_row_is_never_published(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    dataset = quick(make_folder(3))
+    plan, _ = extract_all(store, dataset)
+    part = f"{plan.folder}/parts/00000.parquet"
+    rows: list[Row] = read_rows(store.get(part))
+    store.put(part, write_rows(rows[:-1]))
+    with pytest.raises(IntegrityError, match="3 rows in, 2 pairs"):
+        publish_pairs(plan, acquire(dataset, store), store)
+    assert not is_published(store, dataset.name, plan.fingerprint)
+    assert read_current(store, dataset.name) is None
