@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.table import Table
 
 from errors import IcanvasError, InputError
 from settings import get_settings, override_settings
+
+if TYPE_CHECKING:
+    from datasets import DataSet
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -101,9 +104,10 @@ def prepare(
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
     override_settings(store=store, cache=cache, engine=engine, workers=workers)
-    _check_input(source, name, paired, fit, threshold)
+    dataset = _check_input(source, name, paired, fit, threshold)
     with _prefect(verbose):
-        _fetch_weights()
+        if not dataset.paired:
+            _fetch_weights()
         from flows.prepare import prepare as flow
 
         made = flow(_absolute(source), name, paired, fit, threshold, refresh)
@@ -137,11 +141,15 @@ def train(
     """Train a generator on a data set's pairs, preparing them first where there are none."""
     override_settings(store=store, cache=cache, workers=workers)
     recipe = dict(_parse_change(change) for change in changes or [])
-    _check_input(source, name, recipe=recipe)
+    dataset = _check_input(source, name, recipe=recipe)
+    from storage import keys, open_store
+    from storage.pairsets import read_current
+
+    opened = open_store(get_settings().store)
     with _prefect(verbose):
-        _fetch_weights()
+        if not dataset.paired and read_current(opened, dataset.name) is None:
+            _fetch_weights()
         from flows.train import train as flow
-        from storage import keys, open_store
 
         run = flow(_absolute(source), recipe, name, refresh)
     figures = ", ".join(f"{figure} {value:.3f}" for figure, value in run.metrics.items())
@@ -150,7 +158,6 @@ def train(
         f"{figures}"
     )
     pairs = keys.pairs_folder(run.dataset, run.pairs)
-    opened = open_store(get_settings().store)
     _print_places(
         {
             "pairs": opened.location(pairs),
@@ -201,9 +208,6 @@ def main() -> None:
             raise
         err.print(f"[bold red]icanvas:[/] {escape(str(error))}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        err.print("[bold red]icanvas:[/] interrupted; the same command goes on from here.")
-        sys.exit(4)
 
 
 @contextmanager
@@ -222,11 +226,18 @@ def _prefect(verbose: bool) -> Iterator[None]:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     with _progress():
         from tasks.embedded import start_embedded_api
+        from tasks.interrupt import catch_interrupts
         from tasks.progress import bar
 
-        with bar("start Prefect"):
-            start_embedded_api()
-        yield
+        catch_interrupts()
+
+        try:
+            with bar("start Prefect"):
+                start_embedded_api()
+            yield
+        except KeyboardInterrupt:
+            err.print("[bold red]icanvas:[/] interrupted; the same command goes on from here.")
+            raise
 
 
 def _fetch_weights() -> None:
@@ -244,8 +255,8 @@ def _check_input(
     fit: Fit | None = None,
     threshold: float | None = None,
     recipe: dict[str, int | float] | None = None,
-) -> None:
-    """Meet a user's slip before Prefect is started."""
+) -> "DataSet":
+    """Meet a user's slip before Prefect is started, and return what it is about."""
     from datasets import find
     from storage import open_store
 
@@ -255,6 +266,7 @@ def _check_input(
         from model import make_recipe
 
         make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
+    return dataset
 
 
 def _absolute(source: str) -> str:

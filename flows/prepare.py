@@ -9,6 +9,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import DataSet, RawSet
+from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
 from storage.pairsets import is_published, read_current
@@ -23,7 +24,7 @@ _threads = ThreadPoolTaskRunner[Any](max_workers=get_settings().workers)
 
 @flow(
     name="prepare",
-    flow_run_name="prepare {source}",
+    flow_run_name=run_name,
     task_runner=_threads,  # type: ignore[arg-type]  # Prefect's own classes do not fit its hint
 )
 def prepare(

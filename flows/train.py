@@ -3,6 +3,7 @@
 from prefect import flow
 
 import datasets
+from flows.names import run_name
 from flows.prepare import prepare
 from model import TrainedRun, make_recipe
 from settings import get_settings
@@ -11,7 +12,7 @@ from storage.pairsets import read_current
 from tasks.train import train as train_on
 
 
-@flow(name="train", flow_run_name="train {source}")
+@flow(name="train", flow_run_name=run_name)
 def train(
     source: str,
     recipe: dict[str, int | float] | None = None,

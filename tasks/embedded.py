@@ -1,28 +1,59 @@
-"""Prefect's embedded API, started where its seconds can be shown and never left behind."""
+"""Prefect's embedded API in a session of its own: Ctrl-C does not reach it, and it ends with us."""
 
+import os
 import subprocess
+import sys
+import tempfile
 
+from errors import IcanvasError
+
+# Prefect would start this server itself, as our child: Ctrl-C would end it before our last words
+# to it (minutes of retries), and `kill -9` would leave it behind. Our end, however it comes, closes
+# the pipe that the starter waits on.
+_STARTER = """
+import sys
 from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_API_URL
+server = SubprocessASGIServer()
+server.start()
+print(server.api_url, flush=True)
+sys.stdin.read()
+server.stop()
+"""
 
 
 def start_embedded_api() -> None:
-    """Start Prefect's temporary server, unless a server is configured.
+    """Start Prefect's temporary server and point Prefect at it, unless a server is configured.
 
-    Prefect would do so by itself at the first flow; its clients find this very instance, and its
-    own exit handler stops it after the last log line has been sent. Killed with ``kill -9`` this
-    process could not, so a small shell waits for its end, however it comes, and does.
+    Call before any flow runs. The server stops when this process has ended.
+
+    Raises
+    ------
+    IcanvasError
+        If it does not start; the message holds its last line.
     """
+    from prefect.context import refresh_global_settings_context
+    from prefect.settings import PREFECT_API_URL
+
     if PREFECT_API_URL.value():
         return
-    server = SubprocessASGIServer()
-    server.start()
-    process = server.server_process
-    assert process is not None, "start() returns with the server running"
-    # Its input closes with this process; nobody reaps it before, for it outlives us.
-    subprocess.Popen(
-        ["/bin/sh", "-c", f"read _; kill {process.pid} 2>/dev/null"],
-        stdin=subprocess.PIPE,
-        # Ctrl-C goes to the whole foreground group; the guard must stay.
-        start_new_session=True,
-    )
+    # A file, for nobody reads a pipe while the flow runs, and a full one would stop the server.
+    with tempfile.TemporaryFile("w+") as errors:
+        starter = subprocess.Popen(
+            [sys.executable, "-c", _STARTER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        assert starter.stdout is not None
+        url = starter.stdout.readline().strip()
+        if not url:
+            errors.seek(0)
+            said = errors.read().strip().splitlines() or ["no output"]
+            raise IcanvasError(
+                f"Prefect's embedded server did not start: {said[-1]} "
+                "Run `prefect server start` to see why, or set PREFECT_API_URL."
+            )
+    os.environ["PREFECT_API_URL"] = url
+    refresh_global_settings_context()

