@@ -2,6 +2,7 @@
 
 import hashlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,34 +31,21 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class RawSet:
-    """What was acquired.
+    """What was acquired, in short: tasks are handed this and read the rows from the store.
 
     Attributes
     ----------
     dataset, fingerprint : which set; ``storage.keys.raw_folder`` gives its place.
-    rows : the index, one row a source file.
+    files : rows of the index.
+    shards : number of shards.
+    rejected : how many files for each reason.
     """
 
     dataset: str
     fingerprint: str
-    rows: list[Row]
-
-    @property
-    def folder(self) -> str:
-        """Key of the set's folder."""
-        return keys.raw_folder(self.dataset, self.fingerprint)
-
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return self.rows[-1].shard + 1
-
-    def rows_by_shard(self) -> list[list[Row]]:
-        """Return the rows of every shard, in the order of shards."""
-        grouped: list[list[Row]] = [[] for _ in range(self.shards)]
-        for row in self.rows:
-            grouped[row.shard].append(row)
-        return grouped
+    files: int
+    shards: int
+    rejected: dict[str, int]
 
 
 def acquire(
@@ -102,9 +90,9 @@ def acquire(
         }
     )
     folder = keys.raw_folder(dataset.name, raw)
-    index = f"{folder}/index.parquet"
+    index = keys.raw_index(dataset.name, raw)
     if not refresh and store.exists(index):
-        return RawSet(dataset.name, raw, read_rows(store.get(index)))
+        return _summarise(dataset, raw, read_rows(store.get(index)))
 
     rows: list[Row] = []
     with ThreadPoolExecutor(cpu_count()) as pool:
@@ -123,7 +111,12 @@ def acquire(
     _check_count(dataset, len(rows))
     mark_duplicates(rows)
     store.put(index, write_rows(rows))
-    return RawSet(dataset.name, raw, rows)
+    return _summarise(dataset, raw, rows)
+
+
+def _summarise(dataset: DataSet, raw: str, rows: list[Row]) -> RawSet:
+    rejected = Counter(row.reason for row in rows if row.reason)
+    return RawSet(dataset.name, raw, len(rows), rows[-1].shard + 1, dict(rejected))
 
 
 def _select(source: Source, dataset: DataSet) -> Iterator[SourceFile]:

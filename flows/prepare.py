@@ -76,15 +76,16 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
 def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
     """Extract every shard that is not there yet, a few at once; all end before one's error."""
     store = open_store(store_url)
-    rows = raw.rows_by_shard()
     todo = [
         shard
         for shard in range(raw.shards)
         if not store.exists(f"{plan.folder}/{keys.part_name(shard)}")
     ]
-    left = sum(len(rows[shard]) for shard in todo)
-    with bar(plan.bar, len(raw.rows), "pictures", done=len(raw.rows) - left):
-        futures = [extract.submit(plan, shard, rows[shard], store_url) for shard in todo]
+    # Every shard but the last is full.
+    size = plan.dataset.shard_size
+    left = sum(min(size, raw.files - shard * size) for shard in todo)
+    with bar(plan.bar, raw.files, "pictures", done=raw.files - left):
+        futures = [extract.submit(plan, shard, store_url) for shard in todo]
         wait(futures)
     for future in futures:
         future.result()

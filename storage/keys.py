@@ -6,6 +6,11 @@ def raw_folder(dataset: str, fingerprint: str) -> str:
     return f"datasets/{dataset}/raw/{fingerprint}"
 
 
+def raw_index(dataset: str, fingerprint: str) -> str:
+    """Index of one raw set; it is written last and so marks it complete."""
+    return f"{raw_folder(dataset, fingerprint)}/index.parquet"
+
+
 def pairs_folder(dataset: str, fingerprint: str) -> str:
     """Folder of one pair set."""
     return f"datasets/{dataset}/pairs/{fingerprint}"

@@ -98,8 +98,8 @@ def write_rows(rows: Iterable[Row]) -> bytes:
     return sink.getvalue()
 
 
-def read_rows(data: bytes) -> list[Row]:
-    """Return the rows of Parquet bytes.
+def read_rows(data: bytes, shard: int | None = None) -> list[Row]:
+    """Return the rows of Parquet bytes, all or one shard's.
 
     Raises
     ------
@@ -107,7 +107,8 @@ def read_rows(data: bytes) -> list[Row]:
         If the bytes are not such a table.
     """
     try:
-        table = pq.read_table(io.BytesIO(data), schema=_SCHEMA)
+        wanted = None if shard is None else [("shard", "=", shard)]
+        table = pq.read_table(io.BytesIO(data), schema=_SCHEMA, filters=wanted)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."

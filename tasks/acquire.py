@@ -1,7 +1,5 @@
 """The task that brings a data set's files into the store."""
 
-from collections import Counter
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
@@ -24,15 +22,12 @@ def acquire(dataset: DataSet, store_url: str, refresh: bool) -> RawSet:
             on_bytes=lambda count: advance(reading, count),
             on_files=lambda count: advance(files, count),
         )
-    reasons = Counter(row.reason for row in raw.rows if row.reason)
     get_run_logger().info(
         "%s: %d files in %d shards, %d rejected %s",
-        *(
-            dataset.name,
-            len(raw.rows),
-            raw.shards,
-            reasons.total(),
-            dict(reasons) or "",
-        ),
+        dataset.name,
+        raw.files,
+        raw.shards,
+        sum(raw.rejected.values()),
+        raw.rejected or "",
     )
     return raw

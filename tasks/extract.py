@@ -103,9 +103,9 @@ class PairPlan:
     # A store may come back; bad settings and damaged bytes do not mend themselves.
     retry_condition_fn=lambda _task, _run, state: _is_storage_fault(state),
 )
-def extract(plan: PairPlan, shard: int, rows: list[Row], store_url: str) -> None:
+def extract(plan: PairPlan, shard: int, store_url: str) -> None:
     """Make one pair shard, unless it is there; see ``extract_shard``."""
-    made = extract_shard(plan, shard, rows, open_store(store_url))
+    made = extract_shard(plan, shard, open_store(store_url))
     pairs = sum(row.status == "pair" for row in made)
     get_run_logger().info(
         "%s %05d: %d pairs, %d rejected",
@@ -116,25 +116,25 @@ def extract(plan: PairPlan, shard: int, rows: list[Row], store_url: str) -> None
     )
 
 
-def extract_shard(plan: PairPlan, shard: int, rows: list[Row], store: ObjectStore) -> list[Row]:
+def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     """Write the pairs of one raw shard and, last of all, their rows.
 
     Parameters
     ----------
     plan : what to make.
     shard : the raw shard's number.
-    rows : the raw index's rows of this shard, duplicates marked.
-    store : holds the raw shard, takes the pair shard.
+    store : holds the raw set, takes the pair shard.
 
     Returns
     -------
     list of Row
-        The same rows as pairs or rejected. Where the part was there already, its rows.
+        The shard's rows, each a pair or rejected; where the part was there already, its rows.
     """
     part = f"{plan.folder}/{keys.part_name(shard)}"
     if store.exists(part):
         return read_rows(store.get(part))
     made: list[Row] = []
+    index = store.get(keys.raw_index(plan.dataset.name, plan.raw))
     with (
         tempfile.TemporaryDirectory(prefix="icanvas-") as scratch,
         store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
@@ -143,9 +143,8 @@ def extract_shard(plan: PairPlan, shard: int, rows: list[Row], store: ObjectStor
         paths = {s: Path(scratch) / keys.shard_name(shard, s) for s in ("train", "val")}
         with ShardWriter(paths["train"]) as train, ShardWriter(paths["val"]) as val:
             writers = {"train": train, "val": val}
-            for source in rows:
+            for row in read_rows(index, shard):
                 stop_if_interrupted()
-                row = Row(**vars(source))
                 if row.status == "accepted" and row.offset is not None and row.size is not None:
                     file.seek(row.offset)
                     pair = _make_pair(plan, row, file.read(row.size))

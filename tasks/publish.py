@@ -91,7 +91,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
             for shard in range(raw.shards)
             for row in read_rows(store.get(f"{plan.folder}/{keys.part_name(shard)}"))
         ]
-        check_manifest(rows, len(raw.rows))
+        check_manifest(rows, raw.files)
         settings = plan.settings
         store.put(f"{plan.folder}/settings.json", json.dumps(settings, indent=2).encode())
         pairs = [row for row in rows if row.status == "pair"]

@@ -4,14 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from datasets import DataSet, acquire, find
+from datasets import DataSet, RawSet, acquire, find
 from errors import IntegrityError, SourceError
-from storage import LocalStore
+from storage import LocalStore, keys
+from storage.manifest import Row, read_rows
 from tests.conftest import draw_scene, encode
 
 
 def small_shards(folder: Path, size: int = 4) -> DataSet:
     return find(str(folder)).model_copy(update={"shard_size": size})
+
+
+def folder_of(raw: RawSet) -> str:
+    return keys.raw_folder(raw.dataset, raw.fingerprint)
+
+
+def index(store: LocalStore, raw: RawSet) -> list[Row]:
+    return read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
 
 
 def contents(store: LocalStore) -> dict[str, bytes]:
@@ -26,19 +35,21 @@ def test_every_file_is_a_row_and_bytes_stay_unchanged(
     (folder / "copy.png").write_bytes((folder / "003.png").read_bytes())
     (folder / "same.bmp").write_bytes(encode(draw_scene(4), "BMP"))
     raw = acquire(small_shards(folder), store)
-    assert [row.source_path for row in raw.rows] == sorted(p.name for p in folder.iterdir())
+    assert [row.source_path for row in index(store, raw)] == sorted(
+        p.name for p in folder.iterdir()
+    )
     assert raw.shards == 3
-    reasons = {row.source_path: row.reason for row in raw.rows if row.reason}
+    reasons = {row.source_path: row.reason for row in index(store, raw) if row.reason}
     assert reasons == {
         "copy.png": "duplicate",
         "notes.txt": "not_a_picture",
         "same.bmp": "duplicate",
     }
-    for row in raw.rows:
+    for row in index(store, raw):
         if row.status == "accepted":
             assert row.offset is not None
             assert row.size is not None
-            data = store.get_range(f"{raw.folder}/{row.shard:05d}.tar", row.offset, row.size)
+            data = store.get_range(f"{folder_of(raw)}/{row.shard:05d}.tar", row.offset, row.size)
             assert data == (folder / row.source_path).read_bytes()
             assert (row.width, row.height) == (96, 96)
 
@@ -63,8 +74,8 @@ def test_a_new_picture_makes_a_new_set(
     (folder / "more.png").write_bytes(encode(draw_scene(99)))
     second = acquire(small_shards(folder), store)
     assert second.fingerprint != first.fingerprint
-    assert len(second.rows) == 6
-    assert store.exists(f"{first.folder}/index.parquet"), "the old set is gone"
+    assert second.files == 6
+    assert store.exists(keys.raw_index(first.dataset, first.fingerprint)), "the old set is gone"
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(
@@ -103,7 +114,7 @@ def test_a_tar_goes_on_too(store: LocalStore, make_folder: Callable[[int], Path]
         for file in sorted(folder.iterdir()):
             archive.add(file, file.name)
     whole = acquire(small_shards(path, 3), store)
-    for key in (f"{whole.folder}/index.parquet", f"{whole.folder}/parts/00001.parquet"):
+    for key in (f"{folder_of(whole)}/index.parquet", f"{folder_of(whole)}/parts/00001.parquet"):
         store.delete(key)
     assert acquire(small_shards(path, 3), store) == whole
 
@@ -131,7 +142,7 @@ def test_the_selection_is_as_in_a_gitignore(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(encode(draw_scene(len(name) * 7 + ord(name[-5]))))
     dataset = find(str(folder)).model_copy(update={"selection": patterns})
-    assert len(acquire(dataset, store).rows) == count
+    assert acquire(dataset, store).files == count
 
 
 def test_a_cut_archive_leaves_no_index(

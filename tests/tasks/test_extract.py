@@ -27,11 +27,7 @@ def plan_for(dataset: DataSet, raw: RawSet) -> PairPlan:
 def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
     raw = acquire(dataset, store)
     plan = plan_for(dataset, raw)
-    return plan, [
-        row
-        for shard, rows in enumerate(raw.rows_by_shard())
-        for row in extract_shard(plan, shard, rows, store)
-    ]
+    return plan, [row for shard in range(raw.shards) for row in extract_shard(plan, shard, store)]
 
 
 def read_pair(store: LocalStore, plan: PairPlan, row: Row) -> np.ndarray:
