@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -14,9 +14,6 @@ from rich.table import Table
 
 from errors import IcanvasError, InputError
 from settings import get_settings, override_settings
-
-if TYPE_CHECKING:
-    from datasets import DataSet
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -54,19 +51,19 @@ def main_options(
 def datasets(store: Store = None) -> None:
     """List the data sets, how far each one is, and what to run next."""
     override_settings(store=store)
-    from datasets import load_catalogue
-    from model import make_recipe
+    from datasets import find_prepared, load_catalogue
     from storage import open_store
-    from storage.pairsets import read_current
+    from storage.pairsets import prepared_names, read_current
 
     opened = open_store(get_settings().store)
+    catalogue = load_catalogue()
+    own = [name for name in prepared_names(opened) if name not in catalogue]
     table = _table("name", "what", "pictures", "licence", "pairs in use", "next")
-    for entry in load_catalogue().values():
-        make_recipe(entry.recipe.model_dump(exclude_none=True), {})
+    for entry in [*catalogue.values(), *(find_prepared(opened, name)[0] for name in own)]:
         current = read_current(opened, entry.name)
         table.add_row(
             entry.name,
-            escape(entry.title),
+            escape(entry.source.path if entry.name in own else entry.title),
             "?" if entry.expected is None else f"{entry.expected:,}",
             escape(entry.licence),
             "none" if current is None else current.fingerprint,
@@ -94,7 +91,7 @@ def prepare(
         typer.Option(help="Edge probability from which on a pixel can be a line, 0 to 1."),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Do everything again, beside the old.")
+        bool, typer.Option("--refresh", help="Extract everything again, beside the old.")
     ] = False,
     store: Store = None,
     cache: Cache = None,
@@ -104,7 +101,12 @@ def prepare(
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
     override_settings(store=store, cache=cache, engine=engine, workers=workers)
-    dataset = _check_input(source, name, paired, fit, threshold)
+    from datasets import find
+    from storage import open_store
+
+    # A user's slip is met before Prefect is started.
+    dataset = find(source, name, paired, fit, threshold)
+    open_store(get_settings().store)
     with _prefect(verbose):
         if not dataset.paired:
             _fetch_weights()
@@ -131,7 +133,7 @@ def train(
         typer.Option("--set", help="Change a field of the recipe; repeatable.", metavar="FIELD=N"),
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Train once more, beside the old run.")
+        bool, typer.Option("--refresh", help="Train once more, beside a finished run.")
     ] = False,
     store: Store = None,
     cache: Cache = None,
@@ -141,13 +143,16 @@ def train(
     """Train a generator on a data set's pairs, preparing them first where there are none."""
     override_settings(store=store, cache=cache, workers=workers)
     recipe = dict(_parse_change(change) for change in changes or [])
-    dataset = _check_input(source, name, recipe=recipe)
+    from datasets import find_prepared
+    from model import make_recipe
     from storage import keys, open_store
-    from storage.pairsets import read_current
 
+    # A user's slip is met before Prefect is started.
     opened = open_store(get_settings().store)
+    dataset, current = find_prepared(opened, source, name)
+    make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
     with _prefect(verbose):
-        if not dataset.paired and read_current(opened, dataset.name) is None:
+        if not dataset.paired and current is None:
             _fetch_weights()
         from flows.train import train as flow
 
@@ -200,14 +205,26 @@ def doctor(store: Store = None, cache: Cache = None) -> None:
 
 def main() -> None:
     """Run the command line; every error that a user can meet becomes one line and an exit code."""
-    debug = "--debug" in sys.argv
+    # Before PyTorch is imported: threads that spin while they wait slow a shared machine down.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Anywhere on the line, for it is added to a line that failed.
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(words) < len(sys.argv) - 1
     try:
-        app(standalone_mode=True)
+        app(words, standalone_mode=True)
     except IcanvasError as error:
         if debug:
             raise
         err.print(f"[bold red]icanvas:[/] {escape(str(error))}")
         sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        err.print(
+            f"[bold red]icanvas:[/] unexpected {type(error).__name__}: {escape(str(error))} "
+            "The same command with --debug shows where."
+        )
+        sys.exit(1)
 
 
 @contextmanager
@@ -248,31 +265,16 @@ def _fetch_weights() -> None:
         fetch_default_weights(progress=lambda done, total: move("fetch HED weights", done, total))
 
 
-def _check_input(
-    source: str,
-    name: str | None,
-    paired: bool = False,
-    fit: Fit | None = None,
-    threshold: float | None = None,
-    recipe: dict[str, int | float] | None = None,
-) -> "DataSet":
-    """Meet a user's slip before Prefect is started, and return what it is about."""
-    from datasets import find
-    from storage import open_store
-
-    dataset = find(source, name, paired, fit, threshold)
-    open_store(get_settings().store)
-    if recipe:
-        from model import make_recipe
-
-        make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
-    return dataset
-
-
 def _absolute(source: str) -> str:
+    """Return a path so that it holds in any folder, and a name as it is."""
+    path = Path(source).expanduser()
+    return str(path.resolve()) if path.exists() and not _is_name(source) else source
+
+
+def _is_name(source: str) -> bool:
     from datasets import load_catalogue
 
-    return source if source in load_catalogue() else str(Path(source).expanduser().resolve())
+    return source in load_catalogue()
 
 
 def _parse_change(change: str) -> tuple[str, int | float]:

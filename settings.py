@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InputError
@@ -42,6 +42,11 @@ class Settings(BaseSettings):
     engine: Literal["opencv"] = "opencv"
     catalogue: Path | None = None
     workers: int = Field(default=2, ge=1, le=64)
+
+    @field_validator("cache", "catalogue")
+    @classmethod
+    def _expand_home(cls, folder: Path | None) -> Path | None:
+        return None if folder is None else folder.expanduser()
 
 
 @cache

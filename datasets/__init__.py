@@ -3,6 +3,7 @@
 from datasets.acquire import RawSet, acquire
 from datasets.catalogue import DataSet, find, load_catalogue
 from datasets.pictures import RejectedPicture, decode_picture
+from datasets.prepared import find_prepared
 
 __all__ = [
     "DataSet",
@@ -11,5 +12,6 @@ __all__ = [
     "acquire",
     "decode_picture",
     "find",
+    "find_prepared",
     "load_catalogue",
 ]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from os import cpu_count
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pathspec
 
@@ -25,6 +25,9 @@ RAW_FORMAT = 1
 
 # A single file beyond this is not read into memory.
 _MAX_FILE_BYTES = 1 << 30
+
+# A picture at the pixel limit takes some 2 GB while it is decoded: few at a time.
+_DECODERS = min(4, cpu_count() or 1)
 
 Advance = Callable[[int], None]
 
@@ -51,7 +54,6 @@ class RawSet:
 def acquire(
     dataset: DataSet,
     store: ObjectStore,
-    refresh: bool = False,
     on_bytes: Advance = lambda _: None,
     on_files: Advance = lambda _: None,
 ) -> RawSet:
@@ -65,7 +67,6 @@ def acquire(
     ----------
     dataset : which files.
     store : where they go.
-    refresh : read and write everything again.
     on_bytes, on_files : called with the bytes hashed, and with the files done, since the last call.
 
     Raises
@@ -91,14 +92,14 @@ def acquire(
     )
     folder = keys.raw_folder(dataset.name, raw)
     index = keys.raw_index(dataset.name, raw)
-    if not refresh and store.exists(index):
+    if store.exists(index):
         return _summarise(dataset, raw, read_rows(store.get(index)))
 
     rows: list[Row] = []
-    with ThreadPoolExecutor(cpu_count()) as pool:
+    with ThreadPoolExecutor(_DECODERS) as pool:
         for number, files in enumerate(_shards(_select(source, dataset), dataset.shard_size)):
             part = f"{folder}/{keys.part_name(number)}"
-            if not refresh and store.exists(part):
+            if store.exists(part):
                 # A tar stream must be passed over all the same.
                 done = sum(1 for _ in files)
                 rows += read_rows(store.get(part))
@@ -109,7 +110,10 @@ def acquire(
                 rows += made
             on_files(done)
     _check_count(dataset, len(rows))
-    mark_duplicates(rows)
+    # Parts hold what is known of their shard, so that a worker needs to read no more than one.
+    for number in sorted(mark_duplicates(rows)):
+        part = f"{folder}/{keys.part_name(number)}"
+        store.put(part, write_rows(row for row in rows if row.shard == number))
     store.put(index, write_rows(rows))
     return _summarise(dataset, raw, rows)
 
@@ -144,11 +148,11 @@ def _write_shard(
     on_files: Advance,
 ) -> list[Row]:
     rows: list[Row] = []
-    with tempfile.TemporaryDirectory(prefix="icanvas-") as scratch:
-        path = Path(scratch) / keys.shard_name(number)
-        with ShardWriter(path) as shard:
+    # Without a name, so that nothing stays behind a process that is killed.
+    with tempfile.TemporaryFile() as scratch:
+        with ShardWriter(scratch) as shard:
             # A few files at a time are held in memory: decoded by the pool, written in order.
-            while batch := list(_read(islice(files, 2 * (cpu_count() or 1)))):
+            while batch := list(_read(islice(files, 2 * _DECODERS))):
                 start = number * dataset.shard_size + len(rows)
                 made = pool.map(
                     lambda item: _inspect(dataset, number, *item),
@@ -161,7 +165,7 @@ def _write_shard(
                         row.offset, row.size = shard.add(name, content), len(content)
                     rows.append(row)
                 on_files(len(batch))
-        store.put_file(f"{folder}/{keys.shard_name(number)}", path)
+        store.put_file(f"{folder}/{keys.shard_name(number)}", scratch)
     return rows
 
 
@@ -174,6 +178,9 @@ def _inspect(
     dataset: DataSet, shard: int, number: int, file: SourceFile, content: bytes | None
 ) -> Row:
     row = Row(id=f"{number:08d}", source_path=file.path, shard=shard)
+    if file.link is not None:
+        row.reject(Reason.LINK, f"links to {file.link}")
+        return row
     if content is None:
         row.reject(Reason.TOO_LARGE, f"the file has {file.size / 2**30:.1f} GiB")
         return row

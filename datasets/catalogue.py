@@ -6,14 +6,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import pathspec
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from errors import InputError, SourceError
 from settings import get_settings
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
 class _Strict(BaseModel):
@@ -73,12 +74,18 @@ class EdgeSettings(_Strict):
 
 
 class TrainingDefaults(_Strict):
-    """The recipe that goes with a data set; what is left out takes the trainer's default."""
+    """The recipe that goes with a data set; what is left out takes the trainer's default.
 
-    batch: int = Field(default=4, ge=1)
-    epochs: int = Field(default=20, ge=1)
-    image_size: int | None = Field(default=None, ge=64)
+    The fields and their bounds are those of ``model.recipe.Recipe``, which this room may not see.
+    """
+
+    batch: int | None = Field(default=None, ge=1, le=1024)
+    epochs: int | None = Field(default=None, ge=1)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    lambda_l1: float | None = Field(default=None, ge=0)
+    image_size: int | None = Field(default=None, ge=64, le=256, multiple_of=4)
     generator_width: int | None = Field(default=None, ge=4)
+    generator_blocks: int | None = Field(default=None, ge=1)
     discriminator_width: int | None = Field(default=None, ge=4)
 
 
@@ -90,7 +97,7 @@ class DataSet(_Strict):
     name : lower-case words joined by ``-``; part of every key in the store.
     title : what it is, for a person.
     source : where its files come from.
-    selection : patterns as in a .gitignore file; a source file that fits any of them is taken.
+    selection : patterns as in a .gitignore file; a source file that they match is taken.
     expected : how many source files the selection should give, where known.
     licence, homepage : as its makers state them.
     geometry, edges, recipe : see their classes.
@@ -100,7 +107,7 @@ class DataSet(_Strict):
     shard_size : source files a shard.
     """
 
-    name: str = Field(pattern=_NAME, max_length=64)
+    name: str = Field(pattern=NAME, max_length=64)
     title: str
     source: LocalSource
     selection: tuple[str, ...] = Field(default=("**",), min_length=1)
@@ -114,6 +121,12 @@ class DataSet(_Strict):
     max_pixels: int = Field(default=64_000_000, ge=1)
     shard_size: int = Field(default=256, ge=1, le=256)
     recipe: TrainingDefaults = TrainingDefaults()
+
+    @field_validator("selection")
+    @classmethod
+    def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        pathspec.PathSpec.from_lines("gitignore", patterns)
+        return patterns
 
 
 def load_catalogue(*folders: Path) -> dict[str, DataSet]:
@@ -136,7 +149,7 @@ def load_catalogue(*folders: Path) -> dict[str, DataSet]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"There is no catalogue folder {folder}. Mend ICANVAS_CATALOGUE.")
-        for path in sorted(folder.glob("*.toml")):
+        for path in sorted(path for path in folder.glob("*.toml") if path.is_file()):
             entry = _load_entry(path)
             if entry.name in entries:
                 raise InputError(f"{path}: name: {entry.name!r} is in the catalogue already.")
@@ -192,7 +205,7 @@ def _find(name_or_path: str, name: str | None, paired: bool) -> DataSet:
             )
         return catalogue[name_or_path]
     path = Path(name_or_path).expanduser()
-    if not path.exists():
+    if not name_or_path or not os.path.exists(path):  # noqa: PTH110  # takes names that are too long
         raise SourceError(
             f"{name_or_path!r} is neither a data set ({', '.join(catalogue)}) nor a folder or "
             "archive. `icanvas datasets` lists the data sets."
@@ -207,11 +220,22 @@ def _find(name_or_path: str, name: str | None, paired: bool) -> DataSet:
         raise InputError(
             f"{name!r} is a data set of the catalogue. Give your own another name with --name."
         )
+    return describe_path(path.resolve(), name, paired)
+
+
+def describe_path(path: Path, name: str, paired: bool = False) -> DataSet:
+    """Return a folder or archive as a data set of this name, with every setting's default.
+
+    Raises
+    ------
+    InputError
+        If the name does not do.
+    """
     try:
         return DataSet(
             name=name,
-            title=title,
-            source=LocalSource(kind="local", path=str(path.resolve())),
+            title=path.name,
+            source=LocalSource(kind="local", path=str(path)),
             paired=paired,
         )
     except ValidationError as error:

@@ -100,6 +100,8 @@ def decode_picture(
         if PurePosixPath(path).suffix.lower() in _SUFFIXES:
             raise RejectedPicture(Reason.UNDECODABLE, "no supported picture format") from None
         raise RejectedPicture(Reason.NOT_A_PICTURE, "not a picture file") from None
+    except MemoryError:
+        raise
     # A damaged or hostile file can make a decoder raise anything at all.
     except Exception as error:
         raise RejectedPicture(Reason.UNDECODABLE, _first_line(error)) from error
@@ -115,6 +117,8 @@ def decode_picture(
             # load() decodes to the last byte; verify() lets truncated files pass.
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image), background)
+        except MemoryError:
+            raise
         except Exception as error:
             raise RejectedPicture(Reason.UNDECODABLE, _first_line(error), image.size) from error
 
@@ -127,8 +131,16 @@ def hash_pixels(picture: NDArray[np.uint8]) -> str:
 
 
 def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
+    transparent = image.info.get("transparency")
     if image.mode.startswith("I") or image.mode == "F":
-        return _grey_to_rgb(np.asarray(image))
+        values = np.asarray(image)
+        picture = _grey_to_rgb(values)
+        if isinstance(transparent, int):
+            picture[values == transparent] = background
+        return picture
+    if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
+        # Pillow keeps eight of the picture's sixteen bits, but all of the transparent colour's.
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         canvas = Image.new("RGBA", layer.size, (*background, 255))
@@ -138,13 +150,14 @@ def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
 
 def _grey_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Deep grey to RGB; where the type leaves the range open, the values tell it."""
-    grey = values.astype(np.float64)
+    grey = values.astype(np.float32)
     if not np.isfinite(grey).all():
         raise ValueError("the picture holds values that are not finite")
     peak = float(grey.max())
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         white = 65535.0
-    elif values.dtype.kind == "f" and peak <= 1:
+    elif values.dtype.kind == "f" and peak <= 16:
+        # Light in units of white, with room for what overshoots it.
         white = 1.0
     else:
         white = next((full for full in (255.0, 65535.0) if peak <= full), peak)

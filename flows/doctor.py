@@ -11,7 +11,7 @@ import cv2
 import httpx
 import torch
 
-from errors import IcanvasError, IntegrityError, StorageError
+from errors import IcanvasError, InputError, IntegrityError
 from hed import load_weights
 from hed.weights import default_weights_path
 from settings import get_settings
@@ -41,7 +41,7 @@ class Check:
 
 
 def check_all() -> Iterator[Check]:
-    """Yield every check; none of them changes anything or asks the network beyond Prefect's API."""
+    """Yield every check; none asks the network beyond Prefect's API, and none leaves anything."""
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("weights", _check_weights),
         ("engine", _check_engine),
@@ -61,7 +61,7 @@ def _check_weights() -> Check:
     path = default_weights_path(get_settings().cache)
     if not path.exists():
         return Check("weights", "note", f"not in {path.parent}", "icanvas weights (55 MB, once)")
-    return Check("weights", "good", f"{path}, SHA-256 {load_weights(path).digest[:12]}…")
+    return Check("weights", "good", f"{path}, SHA-256 {load_weights().digest[:12]}…")
 
 
 def _check_engine() -> Check:
@@ -75,7 +75,7 @@ def _check_engine() -> Check:
 
 def _check_store() -> Check:
     store = open_store(get_settings().store)
-    key, content = "doctor/probe", os.urandom(16)
+    key, content = f"doctor/{os.urandom(8).hex()}", os.urandom(16)
     store.put(key, content)
     if store.get(key) != content:
         raise IntegrityError(f"{store.url} gives back other bytes than it was given.")
@@ -125,6 +125,6 @@ def _check_prefect() -> Check:
             "bad",
             f"{prefect.__version__}, no answer from {httpx.URL(url).host}: {type(error).__name__}",
             "start it with `prefect server start`, or unset PREFECT_API_URL",
-            StorageError.exit_code,
+            InputError.exit_code,
         )
     return Check("Prefect", "good", f"{prefect.__version__}, server on {httpx.URL(url).host}")

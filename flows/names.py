@@ -7,4 +7,5 @@ from prefect.runtime import flow_run
 
 def run_name() -> str:
     """Return the flow's name and its data set: ``prepare panda``, also for ``/data/panda``."""
-    return f"{flow_run.flow_name} {Path(flow_run.parameters['source']).name}"
+    parameters = flow_run.parameters
+    return f"{flow_run.flow_name} {parameters['name'] or Path(parameters['source']).name}"

@@ -12,7 +12,7 @@ from datasets import DataSet, RawSet
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
-from storage.pairsets import is_published, read_current
+from storage.pairsets import is_published
 from tasks.acquire import acquire
 from tasks.extract import PairPlan, detector, extract
 from tasks.progress import bar
@@ -46,11 +46,11 @@ def prepare(
     paired : a folder or archive holds pairs already (drawing left, picture right).
     fit : crop, pad or stretch pictures, in place of the data set's own way.
     threshold : edge probability from which on a pixel can be a line, in place of its own.
-    refresh : do everything again, as a new pair set beside the old.
+    refresh : extract everything again, as a new pair set beside the old.
     """
     dataset = datasets.find(source, name, paired, fit, threshold)
     store_url = get_settings().store
-    raw = acquire(dataset, store_url, refresh)
+    raw = acquire(dataset, store_url)
     plan = plan_pairs(dataset, raw, store_url, refresh)
     if not is_published(open_store(store_url), dataset.name, plan.fingerprint):
         extract_shards(plan, raw, store_url)
@@ -58,19 +58,19 @@ def prepare(
 
 
 def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> PairPlan:
-    """Return what determines the pair set: the revision in use, or the next one on refresh."""
+    """Return what determines the pair set: its newest revision, or the next one on refresh."""
     threshold, weights = None, None
     if not dataset.paired:
-        hed = detector(dataset.edges.border).weights
+        with bar("load HED"):
+            hed = detector(dataset.edges.border).weights
         weights = hed.digest
         threshold = hed.threshold if dataset.edges.threshold is None else dataset.edges.threshold
     plan = PairPlan(dataset, raw.fingerprint, threshold, weights)
-    current = read_current(open_store(store_url), dataset.name)
-    if current is not None:
-        same = replace(plan, revision=current.revision)
-        if same.fingerprint == current.fingerprint:
-            plan = replace(plan, revision=current.revision + refresh)
-    return plan
+    store = open_store(store_url)
+    following = plan
+    while is_published(store, dataset.name, following.fingerprint):
+        plan, following = following, replace(following, revision=following.revision + 1)
+    return following if refresh else plan
 
 
 def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:

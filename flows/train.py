@@ -8,7 +8,6 @@ from flows.prepare import prepare
 from model import TrainedRun, make_recipe
 from settings import get_settings
 from storage import open_store
-from storage.pairsets import read_current
 from tasks.train import train as train_on
 
 
@@ -25,15 +24,13 @@ def train(
 
     Parameters
     ----------
-    source : a data set of the catalogue, or the path of a folder or archive.
+    source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
     recipe : changes to the data set's recipe, by field.
     name : what a folder or archive was called when it was prepared.
-    refresh : train once more, as a new run beside the old.
+    refresh : train once more, as a new run beside a finished one.
     """
-    dataset = datasets.find(source, name)
-    defaults = dataset.recipe.model_dump(exclude_none=True)
-    complete = make_recipe(defaults, recipe or {})
     store_url = get_settings().store
-    current = read_current(open_store(store_url), dataset.name)
+    dataset, current = datasets.find_prepared(open_store(store_url), source, name)
+    complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
     pairs = (current or prepare(source, name)).fingerprint
     return train_on(dataset.name, pairs, complete, store_url, refresh)

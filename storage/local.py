@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from errors import ConflictError, IntegrityError, NotFoundError, StorageError
 
@@ -32,10 +33,11 @@ class LocalStore:
         with self._writing(key) as temporary:
             temporary.write_bytes(data)
 
-    def put_file(self, key: str, path: Path) -> None:
-        """Write a file's content as an object."""
-        with self._writing(key) as temporary:
-            shutil.copyfile(path, temporary)
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Write all of an open file as an object."""
+        with self._writing(key) as temporary, temporary.open("wb") as copy:
+            file.seek(0)
+            shutil.copyfileobj(file, copy, 1 << 20)
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes; NotFoundError where there is none."""

@@ -17,6 +17,7 @@ class Reason(StrEnum):
     """Why a source file is not a pair. The list is closed."""
 
     NOT_A_PICTURE = "not_a_picture"
+    LINK = "link"
     UNDECODABLE = "undecodable"
     TOO_LARGE = "too_large"
     TOO_SMALL = "too_small"
@@ -98,8 +99,8 @@ def write_rows(rows: Iterable[Row]) -> bytes:
     return sink.getvalue()
 
 
-def read_rows(data: bytes, shard: int | None = None) -> list[Row]:
-    """Return the rows of Parquet bytes, all or one shard's.
+def read_rows(data: bytes) -> list[Row]:
+    """Return the rows of Parquet bytes.
 
     Raises
     ------
@@ -107,8 +108,7 @@ def read_rows(data: bytes, shard: int | None = None) -> list[Row]:
         If the bytes are not such a table.
     """
     try:
-        wanted = None if shard is None else [("shard", "=", shard)]
-        table = pq.read_table(io.BytesIO(data), schema=_SCHEMA, filters=wanted)
+        table = pq.read_table(io.BytesIO(data), schema=_SCHEMA)
     except (pa.ArrowException, OSError) as error:
         raise IntegrityError(
             f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."
@@ -129,16 +129,19 @@ def split_of(pixel_hash: str, val_share: float) -> str:
     return "val" if int(pixel_hash[:8], 16) < val_share * 2**32 else "train"
 
 
-def mark_duplicates(rows: Iterable[Row]) -> None:
-    """Reject every accepted row whose pixels an earlier accepted row has."""
+def mark_duplicates(rows: Iterable[Row]) -> set[int]:
+    """Reject every accepted row whose pixels an earlier accepted row has; return their shards."""
     first: dict[str, str] = {}
+    shards: set[int] = set()
     for row in rows:
         if row.status != "accepted" or row.pixel_hash is None:
             continue
         if row.pixel_hash in first:
             row.reject(Reason.DUPLICATE, f"same pixels as {first[row.pixel_hash]}")
+            shards.add(row.shard)
         else:
             first[row.pixel_hash] = row.source_path
+    return shards
 
 
 def check_manifest(rows: list[Row], rows_in: int) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from errors import IntegrityError, NotFoundError
+from errors import ConflictError, IntegrityError, NotFoundError
 from storage import keys
 from storage.manifest import Row, read_rows
 from storage.store import ObjectStore
@@ -14,13 +14,13 @@ class CurrentPairs(BaseModel):
     Attributes
     ----------
     fingerprint : name of the pair set.
-    revision : how often it was made again with the same settings.
+    source : path of the folder or archive that it came from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
-    revision: int = 0
+    source: str
 
 
 def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
@@ -54,8 +54,14 @@ def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None
     key = keys.current_pairs(dataset)
     before = store.get(key) if store.exists(key) else None
     after = chosen.model_dump_json().encode()
-    if before != after:
+    if before == after:
+        return
+    try:
         store.compare_and_swap(key, after, before)
+    except ConflictError:
+        # A twin that made the same pair set is no conflict.
+        if store.get(key) != after:
+            raise
 
 
 def is_published(store: ObjectStore, dataset: str, fingerprint: str) -> bool:
@@ -82,3 +88,9 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
 
 def _manifest(dataset: str, fingerprint: str) -> str:
     return f"{keys.pairs_folder(dataset, fingerprint)}/manifest.parquet"
+
+
+def prepared_names(store: ObjectStore) -> list[str]:
+    """Return the names of all data sets with a pair set in use, in order."""
+    keys_in_order = store.list("datasets")
+    return [key.split("/")[1] for key in keys_in_order if key.endswith("/pairs/current.json")]

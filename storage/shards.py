@@ -2,19 +2,19 @@
 
 import io
 import tarfile
-from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 
 class ShardWriter:
     """Writes a tar with nothing in it that depends on the day, the machine or the user.
 
-    Use as a context manager; the tar is complete when the block ends.
+    Use as a context manager around a writable binary file; the tar is complete when the block ends,
+    and the file is left open.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._tar = tarfile.open(path, "w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
+    def __init__(self, file: IO[bytes]) -> None:
+        self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
         self.members = 0
 
     def add(self, name: str, data: bytes) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from errors import InputError
@@ -26,8 +26,8 @@ class ObjectStore(Protocol):
         """Write an object, replacing one of that key."""
         ...
 
-    def put_file(self, key: str, path: Path) -> None:
-        """Write a file's content as an object."""
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Write all of an open file as an object."""
         ...
 
     def get(self, key: str) -> bytes:

@@ -2,5 +2,4 @@
 
 from settings import apply_prefect_defaults
 
-# Here, because nothing imports Prefect without passing this line.
 apply_prefect_defaults()

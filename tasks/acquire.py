@@ -11,14 +11,13 @@ from tasks.progress import advance, bar
 
 
 @task(task_run_name="acquire {dataset.name}", cache_policy=NO_CACHE)
-def acquire(dataset: DataSet, store_url: str, refresh: bool) -> RawSet:
+def acquire(dataset: DataSet, store_url: str) -> RawSet:
     """Acquire a data set; see ``datasets.acquire``."""
     reading, files = f"{dataset.name}: check source", f"{dataset.name}: acquire"
     with bar(reading, unit="bytes"), bar(files, dataset.expected, "files"):
         raw = datasets.acquire(
             dataset,
             open_store(store_url),
-            refresh,
             on_bytes=lambda count: advance(reading, count),
             on_files=lambda count: advance(files, count),
         )

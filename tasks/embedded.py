@@ -5,7 +5,9 @@ import subprocess
 import sys
 import tempfile
 
-from errors import IcanvasError
+import httpx
+
+from errors import IcanvasError, InputError
 
 # Prefect would start this server itself, as our child: Ctrl-C would end it before our last words
 # to it (minutes of retries), and `kill -9` would leave it behind. Our end, however it comes, closes
@@ -30,11 +32,14 @@ def start_embedded_api() -> None:
     ------
     IcanvasError
         If it does not start; the message holds its last line.
+    InputError
+        If the configured server does not answer.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL
 
-    if PREFECT_API_URL.value():
+    if configured := PREFECT_API_URL.value():
+        _check_answer(configured)
         return
     # A file, for nobody reads a pipe while the flow runs, and a full one would stop the server.
     with tempfile.TemporaryFile("w+") as errors:
@@ -57,3 +62,13 @@ def start_embedded_api() -> None:
             )
     os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
+
+
+def _check_answer(url: str) -> None:
+    try:
+        httpx.get(f"{url}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise InputError(
+            f"The Prefect server on {httpx.URL(url).host} does not answer "
+            f"({type(error).__name__}). Start it, or unset PREFECT_API_URL to do without."
+        ) from error

@@ -1,18 +1,18 @@
 """One raw shard to one pair shard: pictures in, drawings beside their pictures out."""
 
+import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from datasets import DataSet, decode_picture
-from errors import StorageError
+from datasets import DataSet, RejectedPicture, decode_picture
+from errors import IntegrityError, StorageError
 from hed import EdgeDetector
 from postprocess import (
     PAIR_SIZE,
@@ -134,16 +134,18 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     if store.exists(part):
         return read_rows(store.get(part))
     made: list[Row] = []
-    index = store.get(keys.raw_index(plan.dataset.name, plan.raw))
+    sources = read_rows(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
     with (
-        tempfile.TemporaryDirectory(prefix="icanvas-") as scratch,
+        # Without names, so that nothing stays behind a process that is killed.
+        tempfile.TemporaryFile() as train_file,
+        tempfile.TemporaryFile() as val_file,
         store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
         raw.open("rb") as file,
     ):
-        paths = {s: Path(scratch) / keys.shard_name(shard, s) for s in ("train", "val")}
-        with ShardWriter(paths["train"]) as train, ShardWriter(paths["val"]) as val:
+        files = {"train": train_file, "val": val_file}
+        with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
-            for row in read_rows(index, shard):
+            for row in sources:
                 stop_if_interrupted()
                 if row.status == "accepted" and row.offset is not None and row.size is not None:
                     file.seek(row.offset)
@@ -153,9 +155,9 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
                         row.size, row.status = len(pair), "pair"
                 made.append(row)
                 advance(plan.bar)
-        for split, path in paths.items():
+        for split, scratch in files.items():
             if writers[split].members:
-                store.put_file(f"{plan.folder}/{path.name}", path)
+                store.put_file(f"{plan.folder}/{keys.shard_name(shard, split)}", scratch)
     store.put(part, write_rows(made))
     return made
 
@@ -163,9 +165,21 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
 def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
     """Return the encoded pair, or None and the row rejected."""
     dataset = plan.dataset
+    if row.sha256 != hashlib.sha256(content).hexdigest():
+        raise IntegrityError(
+            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at "
+            f"{row.source_path}. Delete that folder and run `icanvas prepare` again."
+        )
     assert row.pixel_hash is not None, "an accepted row was decoded"
     row.split = split_of(row.pixel_hash, dataset.val_share)
-    picture = decode_picture(content, row.source_path, dataset.geometry.colour, dataset.max_pixels)
+    try:
+        picture = decode_picture(
+            content, row.source_path, dataset.geometry.colour, dataset.max_pixels
+        )
+    except RejectedPicture as rejected:
+        # Acquired with another decoder than this worker's.
+        row.reject(rejected.reason, rejected.detail)
+        return None
     height, width = picture.shape[:2]
     geometry = dataset.geometry
     if dataset.paired:
@@ -204,12 +218,16 @@ def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
     return encode_pair(join_pair(drawing, fitted))
 
 
-@lru_cache(maxsize=4)
 def detector(border: int) -> EdgeDetector:
     """Return this process's detector, the cores shared out among the shards done at once."""
     settings = get_settings()
-    cv2.setNumThreads(max(1, (os.cpu_count() or 1) // settings.workers))
-    return EdgeDetector.load(settings.engine, border=border)
+    return _detector(settings.engine, settings.workers, border)
+
+
+@lru_cache(maxsize=4)
+def _detector(engine: str, workers: int, border: int) -> EdgeDetector:
+    cv2.setNumThreads(max(1, (os.cpu_count() or 1) // workers))
+    return EdgeDetector.load(engine, border=border)
 
 
 def _is_storage_fault(state: object) -> bool:

@@ -60,6 +60,8 @@ def show_progress(console: Console) -> Iterator[None]:
         finally:
             _display = None
             _bars.clear()
+            # With nothing left to show, not even an empty line stays.
+            display.live.transient = not display.tasks
 
 
 @contextmanager

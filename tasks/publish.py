@@ -18,6 +18,7 @@ from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, check_manifest, read_rows, write_rows
 from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
 from tasks.extract import PairPlan
+from tasks.progress import bar
 from tasks.report import inline_jpeg, render_report
 
 _SHEET_PAIRS = 24
@@ -50,7 +51,8 @@ class PairSet:
 def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
     """Publish a pair set, unless it is, and point at it; see ``publish_pairs``."""
     store = open_store(store_url)
-    made = publish_pairs(plan, raw, store)
+    with bar(f"{plan.dataset.name}: publish"):
+        made = publish_pairs(plan, raw, store)
     get_run_logger().info(
         "%s: %d train and %d val pairs, %d rejected, pair set %s",
         *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
@@ -101,7 +103,9 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         page = render_report(plan.dataset, plan.fingerprint, settings, rows, sheet)
         store.put(f"{plan.folder}/report.html", page.encode())
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
-    swap_current(store, name, CurrentPairs(fingerprint=plan.fingerprint, revision=plan.revision))
+    swap_current(
+        store, name, CurrentPairs(fingerprint=plan.fingerprint, source=plan.dataset.source.path)
+    )
     return _summarise(plan, rows, store)
 
 

@@ -1,15 +1,15 @@
 """The page that tells what became of every picture; it needs no server and no network."""
 
 import base64
-from collections import Counter
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
 
 from datasets import DataSet
-from storage.manifest import Row
+from storage.manifest import Row, as_frame
 
 _LISTED_REJECTS = 200
 _BINS = 30
@@ -38,21 +38,22 @@ def render_report(
     rows : the manifest.
     sheet : the contact sheet as JPEG; None where there is no pair.
     """
-    pairs = [row for row in rows if row.status == "pair"]
-    rejected = [row for row in rows if row.status == "rejected"]
-    densities = [row.edge_density for row in pairs if row.edge_density is not None]
+    frame = as_frame(rows)
+    pairs = frame[frame["status"] == "pair"]
+    rejected = frame[frame["status"] == "rejected"]
+    densities = pairs["edge_density"].to_numpy(float)
     return _templates.get_template("report.html.j2").render(
         dataset=dataset,
         fingerprint=fingerprint,
         settings=dict(_flatten(settings)),
         total=len(rows),
         pairs=len(pairs),
-        splits=Counter(row.split for row in pairs),
-        reasons=Counter(row.reason for row in rejected).most_common(),
-        rejected=rejected[:_LISTED_REJECTS],
+        splits={split: int((pairs["split"] == split).sum()) for split in ("train", "val")},
+        reasons=list(rejected["reason"].value_counts().items()),
+        rejected=rejected.head(_LISTED_REJECTS).to_dict("records"),
         more_rejected=max(0, len(rejected) - _LISTED_REJECTS),
         histogram=_histogram(densities),
-        median=float(np.median(densities)) if densities else None,
+        median=float(np.median(densities)) if len(densities) else None,
         sheet=None if sheet is None else inline_jpeg(sheet),
     )
 
@@ -78,9 +79,9 @@ def _flatten(facts: dict[str, object], prefix: str = "") -> list[tuple[str, obje
     return flat
 
 
-def _histogram(densities: list[float]) -> list[tuple[float, float, int]]:
+def _histogram(densities: NDArray[np.float64]) -> list[tuple[float, float, int]]:
     """Return (from, to, pairs) for each bin; densities are shares in [0, 1]."""
-    if not densities:
+    if not len(densities):
         return []
     top = max(0.01, float(np.max(densities)))
     counts, edges = np.histogram(densities, bins=_BINS, range=(0, top))

@@ -1,7 +1,13 @@
 """What every test shares: a store and a cache of its own, small pictures, HED's weights."""
 
-import io
 import os
+
+# Several threads that wait for each other by spinning take many times as long where anything else
+# runs; the tests' networks are small. Before PyTorch is imported, and for the processes that
+# tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -27,7 +27,7 @@ path = "pictures"
 [edges]
 border = 16
 [recipe]
-epochs = 3
+epochs = 10
 batch = 2
 image_size = 64
 generator_width = 8
@@ -57,6 +57,10 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["train", "demo", "--set", "epochs"], {}, 2, "--set epochs=5"),
         (["datasets"], {"ICANVAS_WORKERS": "many"}, 2, "ICANVAS_WORKERS='many'"),
         (["datasets"], {"ICANVAS_ENGINE": "magic"}, 2, "ICANVAS_ENGINE='magic'"),
+        (["prepare", ""], {}, 3, "'' is neither"),
+        (["train", "demo", "--set", "seed=99999999999999999999"], {}, 2, "seed"),
+        (["weights", "--cache", "/dev/null/x"], {}, 5, "--cache"),
+        (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],
@@ -74,9 +78,10 @@ def test_a_slip_gets_one_line_and_a_code(
 
 
 def test_debug_shows_where_it_happened() -> None:
-    ended = icanvas("--debug", "prepare", "dmeo")
-    assert ended.returncode == 1
-    assert "Traceback" in ended.stderr
+    for words in (["--debug", "prepare", "dmeo"], ["prepare", "dmeo", "--debug"]):
+        ended = icanvas(*words)
+        assert ended.returncode == 1
+        assert "Traceback" in ended.stderr
 
 
 def test_help_has_examples() -> None:
@@ -99,15 +104,18 @@ def test_weights_need_no_network_once_they_are_there() -> None:
     assert "SHA-256" in ended.stdout
 
 
-def test_doctor_says_what_is_wrong_and_what_to_do() -> None:
+def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     well = icanvas("doctor", COLUMNS="200")
     assert well.returncode == 0, well.stdout + well.stderr
     for name in ("weights", "engine", "store", "disk", "GPU", "Prefect"):
         assert name in well.stdout
     ill = icanvas(
-        "doctor", COLUMNS="200", PREFECT_API_URL="http://127.0.0.1:9/api", ICANVAS_CACHE="/tmp/none"
+        "doctor",
+        COLUMNS="200",
+        PREFECT_API_URL="http://127.0.0.1:9/api",
+        ICANVAS_CACHE=str(tmp_path),
     )
-    assert ill.returncode == 5
+    assert ill.returncode == 2
     assert "prefect server start" in ill.stdout
     assert "icanvas weights" in ill.stdout
 
@@ -187,6 +195,7 @@ def test_killed_at_any_stage_it_goes_on_and_loses_nothing(
     signal_when(
         lambda: bool(keys_with(store, "epoch-0001.json")), signal.SIGKILL, ["train", "tiny"], tiny
     )
+    assert not keys_with(store, "epoch-0010.json"), "training ended before it was killed"
     ended = icanvas("train", "tiny", **tiny)
     assert ended.returncode == 0, ended.stderr
     assert "ERROR" not in ended.stderr
@@ -203,13 +212,13 @@ def test_killed_at_any_stage_it_goes_on_and_loses_nothing(
         assert store.get(key) == undisturbed.get(key), key
     run = keys_with(store, "/recipe.json")[0].split("/")[2]
     states = [
-        torch.load(place.location(f"models/tiny/{run}/checkpoints/epoch-0003.pt"))
+        torch.load(place.location(f"models/tiny/{run}/checkpoints/epoch-0010.pt"))
         for place in (store, undisturbed)
     ]
     for network in ("generator", "discriminator"):
         for name, values in states[0][network].items():
             assert torch.equal(values, states[1][network][name])
-    assert [record.epoch for record in Run(store, "tiny", run).checkpoints()] == [1, 2, 3]
+    assert [record.epoch for record in Run(store, "tiny", run).checkpoints()] == list(range(1, 11))
     for place in ("pairs", "contact sheet", "sample grid", "checkpoint"):
         line = next(line for line in ended.stdout.splitlines() if line.strip().startswith(place))
         assert Path(line.strip().removeprefix(place).strip()).exists()

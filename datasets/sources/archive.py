@@ -17,16 +17,15 @@ from errors import IntegrityError, SourceError
 def archive_kind(path: Path) -> Literal["zip", "tar"] | None:
     """Tell by its content what an existing file is; None for neither."""
     with _explained(path):
-        if zipfile.is_zipfile(path):
-            return "zip"
         with path.open("rb") as file:
             start = file.read(6)
-        # Cut short, these are no archives to the libraries any more, but still meant to be some.
-        if start.startswith(b"PK\x03\x04"):
+        # By its beginning, because a zip's end can stand at the end of anything, and because an
+        # archive that was cut short is none to the libraries any more, but still meant to be one.
+        if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             return "zip"
         if start.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ")) or path.suffix == ".tar":
             return "tar"
-        return "tar" if tarfile.is_tarfile(path) else None
+        return "tar" if tarfile.is_tarfile(path) else "zip" if zipfile.is_zipfile(path) else None
 
 
 class _Archive:
@@ -74,8 +73,9 @@ class TarSource(_Archive):
             tarfile.open(self._path, "r|*", tarinfo=Member) as archive,
         ):
             for member in archive:
-                stream = archive.extractfile(member) if member.isfile() else None
-                if stream is not None:
+                if member.islnk() or member.issym():
+                    yield SourceFile(printable(member.name), 0, bytes, link=member.linkname)
+                elif (stream := archive.extractfile(member)) is not None:
                     read = partial(self._read, stream)
                     yield SourceFile(printable(member.name), member.size, read)
             if not Member.ended:

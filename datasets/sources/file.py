@@ -15,11 +15,13 @@ class SourceFile:
     path : relative path with ``/``, in UTF-8; other bytes escaped.
     size : bytes.
     read : returns the content.
+    link : what a link in an archive points at, whose content is elsewhere; None for a file.
     """
 
     path: str
     size: int
     read: Callable[[], bytes]
+    link: str | None = None
 
 
 def printable(path: str) -> str:

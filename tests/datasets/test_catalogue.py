@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from datasets import find, load_catalogue
+from datasets.catalogue import TrainingDefaults
 from errors import InputError, SourceError
-from model import make_recipe
+from model import Recipe, make_recipe
 from settings import get_settings
 
 GOOD = """
@@ -45,6 +46,8 @@ def test_the_demo_is_what_it_says() -> None:
         ("[edges]\nmin_pixles = 3", "edges.min_pixles: unknown key"),
         ("[recipe]\nbatch = 0", "recipe.batch: .*0"),
         ("[recipe]\nlambda = 1", "recipe.lambda: unknown key"),
+        ("[recipe]\nimage_size = 130", "recipe.image_size: .*130"),
+        ("selection = ['!']", "selection: .*!"),
         ("val_share = 0.9", "val_share: .*0.9"),
         ("expected = 'many'", "expected: .*'many'"),
         ("= broken", "not valid TOML"),
@@ -98,9 +101,15 @@ def test_any_path_gets_a_name(tmp_path: Path, file: str, name: str) -> None:
     assert dataset.source.path == str(tmp_path / file)
 
 
+def test_recipes_have_the_trainers_fields_and_bounds() -> None:
+    for name, field in TrainingDefaults.model_fields.items():
+        assert field.metadata == Recipe.model_fields[name].metadata, name
+
+
 def test_slips_are_told(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="'dmeo' is neither"):
-        find("dmeo")
+    for slip in ("dmeo", "", "x" * 5000):
+        with pytest.raises(SourceError, match=f"'{slip}' is neither"):
+            find(slip)
     (tmp_path / "demo").mkdir()
     with pytest.raises(InputError, match="--name"):
         find(str(tmp_path / "demo"))

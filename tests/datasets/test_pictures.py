@@ -56,7 +56,10 @@ def huge_png(width: int, height: int) -> bytes:
         (save(plain("I;16", 257 * 77), "TIFF"), (77, 77, 77)),
         (save(plain("I;16", 200), "PNG"), (1, 1, 1)),
         (save(plain("F", 0.5), "TIFF"), (128, 128, 128)),
+        (save(plain("F", 1.2), "TIFF"), (255, 255, 255)),
+        (save(plain("F", 51.0), "TIFF"), (51, 51, 51)),
         (save(plain("I", 65535), "TIFF"), (255, 255, 255)),
+        (save(plain("I;16", 500), "PNG", transparency=500), WHITE),
         (save(plain("RGBA", (10, 200, 90, 0)), "PNG"), WHITE),
         (save(plain("RGBA", (10, 200, 90, 255)), "PNG"), (10, 200, 90)),
         (save(plain("LA", (0, 0)), "PNG"), WHITE),
@@ -89,6 +92,17 @@ def test_exif_turns_the_picture_upright() -> None:
     turned = decode(save(image, "PNG", exif=exif))
     assert turned.shape == (48, 24, 3)
     assert (turned == np.rot90(draw_scene(1, 24, 48), -1)).all()
+
+
+def test_memory_that_runs_out_is_no_fault_of_the_picture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_out(_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("datasets.pictures.ImageOps.exif_transpose", run_out)
+    with pytest.raises(MemoryError):
+        decode(encode(draw_scene(1)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])

@@ -94,7 +94,28 @@ def test_links_and_devices_are_no_files(tmp_path: Path) -> None:
         archive.add(tmp_path / "real.png", "real.png")
         archive.add(tmp_path / "broken.png", "link.png")
         archive.add(tmp_path / "pipe.png", "pipe.png")
-    assert [file.path for file in open_path(tmp_path / "links.tar").files()] == ["real.png"]
+        archive.addfile(hard_link("again.png", "real.png"))
+    links = {file.path: file.link for file in open_path(tmp_path / "links.tar").files()}
+    assert links == {
+        "real.png": None,
+        "link.png": str(tmp_path / "nothing"),
+        "again.png": "real.png",
+    }
+
+
+def hard_link(name: str, target: str) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = tarfile.LNKTYPE, target
+    return member
+
+
+def test_an_archive_within_an_archive_is_not_taken_for_it(tmp_path: Path) -> None:
+    make_zip(tmp_path)
+    with tarfile.open(tmp_path / "outer.data", "w") as archive:
+        archive.add(make_folder(tmp_path) / "b/one.png", "one.png")
+        archive.add(tmp_path / "x.zip", "x.zip")
+    paths = [file.path for file in open_path(tmp_path / "outer.data").files()]
+    assert paths == ["one.png", "x.zip"]
 
 
 def read_all(source: Source) -> None:

@@ -119,6 +119,12 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     assert current is not None
     assert current.fingerprint == other.fingerprint
     assert prepare("tiny") == first
+    # The newest revision of these settings counts, whatever was in use meanwhile.
+    again = prepare("tiny", refresh=True)
+    prepare("tiny", threshold=0.3)
+    assert prepare("tiny") == again
+    prepare("tiny", threshold=0.3)
+    assert prepare("tiny", refresh=True) not in (first, other, again)
 
 
 def test_one_failing_shard_lets_the_others_end(

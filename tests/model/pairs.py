@@ -1,7 +1,6 @@
 """A small pair set, published as `prepare` would, without HED's cost."""
 
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -18,9 +17,8 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
     rows = []
     names = {"t": "train", "v": "val"}
     for letter, split in names.items():
-        with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "shard.tar"
-            with ShardWriter(path) as shard:
+        with tempfile.TemporaryFile() as file:
+            with ShardWriter(file) as shard:
                 for number in (i for i, found in enumerate(splits) if found == letter):
                     picture = draw_scene(number, 256, 256)
                     lines = np.abs(np.diff(picture.astype(int), axis=0, append=0)).sum(2) > 60
@@ -29,7 +27,7 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
                     row = Row(f"{number:08d}", f"{number}.png", 0, "pair", split=split)
                     row.offset, row.size = shard.add(f"{number}.png", pair), len(pair)
                     rows.append(row)
-            store.put_file(f"{folder}/{keys.shard_name(0, split)}", path)
+            store.put_file(f"{folder}/{keys.shard_name(0, split)}", file)
     rows += [
         Row(f"{i:08d}", f"{i}.txt", 0, "rejected", reason="not_a_picture")
         for i, found in enumerate(splits)

@@ -60,6 +60,7 @@ def test_a_run_leaves_everything(store: LocalStore) -> None:
     recipe = json.loads(run.get("recipe.json") or b"")
     assert recipe["recipe"] == SMALL.model_dump()
     assert recipe["pairs"] == "pairs"
+    assert made.metrics == run.checkpoints()[-1].metrics
     lines = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
     assert [line["epoch"] for line in lines if "val_l1" in line] == [1, 2, 3]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
@@ -157,6 +158,15 @@ def test_a_state_survives_saving(store: LocalStore) -> None:
     for name in ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser"):
         assert_same(getattr(state, name).state_dict(), getattr(restored, name).state_dict())
     assert (restored.epoch, restored.step) == (1, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(store: LocalStore) -> None:
+    publish(store, "ttttv")
+    wild = SMALL.model_copy(update={"lambda_l1": 1e39})
+    with pytest.raises(InputError, match="lower learning_rate"):
+        run_small(store, recipe=wild)
+    with pytest.raises(InputError, match="lower learning_rate"):
+        run_small(store, recipe=wild)
 
 
 def test_faults_are_told(store: LocalStore) -> None:

@@ -20,7 +20,9 @@ def test_an_object_comes_back(store: LocalStore, tmp_path: Path) -> None:
     with store.open_local("a/b/c.bin") as path:
         assert path.read_bytes() == b"0123456789"
     (tmp_path / "file").write_bytes(b"new")
-    store.put_file("a/b/c.bin", tmp_path / "file")
+    with (tmp_path / "file").open("rb") as file:
+        file.read(1)
+        store.put_file("a/b/c.bin", file)
     assert store.get("a/b/c.bin") == b"new"
     store.delete("a/b/c.bin")
     store.delete("a/b/c.bin")

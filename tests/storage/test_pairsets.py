@@ -2,12 +2,22 @@ import pytest
 
 from errors import ConflictError, IntegrityError, NotFoundError
 from storage import LocalStore
-from storage.pairsets import CurrentPairs, is_published, read_current, read_manifest, swap_current
+from storage.pairsets import (
+    CurrentPairs,
+    is_published,
+    prepared_names,
+    read_current,
+    read_manifest,
+    swap_current,
+)
 
 
 def test_the_pointer_moves(store: LocalStore) -> None:
     assert read_current(store, "demo") is None
-    for chosen in (CurrentPairs(fingerprint="a"), CurrentPairs(fingerprint="b", revision=2)):
+    for chosen in (
+        CurrentPairs(fingerprint="a", source="/x"),
+        CurrentPairs(fingerprint="b", source="/x"),
+    ):
         swap_current(store, "demo", chosen)
         swap_current(store, "demo", chosen)
         assert read_current(store, "demo") == chosen
@@ -19,13 +29,35 @@ def test_a_pointer_that_moved_meanwhile_is_left_alone(
     swap = store.compare_and_swap
 
     def other_is_first(key: str, data: bytes, expected: bytes | None) -> None:
-        store.put(key, CurrentPairs(fingerprint="theirs").model_dump_json().encode())
+        store.put(key, CurrentPairs(fingerprint="theirs", source="/x").model_dump_json().encode())
         swap(key, data, expected)
 
     monkeypatch.setattr(store, "compare_and_swap", other_is_first)
     with pytest.raises(ConflictError):
-        swap_current(store, "demo", CurrentPairs(fingerprint="ours"))
-    assert read_current(store, "demo") == CurrentPairs(fingerprint="theirs")
+        swap_current(store, "demo", CurrentPairs(fingerprint="ours", source="/x"))
+    assert read_current(store, "demo") == CurrentPairs(fingerprint="theirs", source="/x")
+
+
+def test_a_twin_that_was_first_is_no_conflict(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = CurrentPairs(fingerprint="same", source="/x")
+    swap = store.compare_and_swap
+
+    def twin_is_first(key: str, data: bytes, expected: bytes | None) -> None:
+        store.put(key, data)
+        swap(key, data, expected)
+
+    monkeypatch.setattr(store, "compare_and_swap", twin_is_first)
+    swap_current(store, "demo", chosen)
+    assert read_current(store, "demo") == chosen
+
+
+def test_prepared_sets_are_listed(store: LocalStore) -> None:
+    assert prepared_names(store) == []
+    for name in ("b", "a"):
+        swap_current(store, name, CurrentPairs(fingerprint="x", source="/x"))
+    assert prepared_names(store) == ["a", "b"]
 
 
 def test_a_damaged_pointer_is_told(store: LocalStore) -> None:

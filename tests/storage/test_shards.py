@@ -13,7 +13,7 @@ from storage.shards import ShardWriter
 def test_members_are_found_by_offset_and_size(members: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "shard.tar"
-        with ShardWriter(path) as shard:
+        with path.open("wb") as file, ShardWriter(file) as shard:
             offsets = [shard.add(f"{i:08d}.png", data) for i, data in enumerate(members)]
             assert shard.members == len(members)
         content = path.read_bytes()
@@ -28,6 +28,6 @@ def test_members_are_found_by_offset_and_size(members: list[bytes]) -> None:
 
 def test_the_same_members_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one.tar", "two.tar"):
-        with ShardWriter(tmp_path / name) as shard:
+        with (tmp_path / name).open("wb") as file, ShardWriter(file) as shard:
             shard.add("a.png", b"abc")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()

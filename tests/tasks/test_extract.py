@@ -7,7 +7,7 @@ import pytest
 
 from datasets import DataSet, RawSet, acquire, find
 from datasets.catalogue import EdgeSettings, Geometry
-from errors import StorageError
+from errors import IntegrityError, StorageError
 from postprocess import decode_pair, edge_density, join_pair, split_pair
 from storage import LocalStore
 from storage.manifest import Row
@@ -134,6 +134,18 @@ def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> No
         replace(plan, dataset=quick(tmp_path, title="Another title")),
     ):
         assert same.fingerprint == plan.fingerprint
+
+
+def test_a_damaged_raw_shard_is_told(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+    dataset = quick(make_folder(2))
+    raw = acquire(dataset, store)
+    plan = plan_for(dataset, raw)
+    key = f"{plan.raw_folder}/00000.tar"
+    damaged = bytearray(store.get(key))
+    damaged[700] ^= 1
+    store.put(key, bytes(damaged))
+    with pytest.raises(IntegrityError, match=r"damaged at 000\.png"):
+        extract_shard(plan, 0, store)
 
 
 def test_only_a_fault_of_the_store_is_tried_again() -> None:

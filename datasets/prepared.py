@@ -1,0 +1,42 @@
+"""Data sets as a training run finds them: by name, once they are prepared."""
+
+import re
+from pathlib import Path
+
+from datasets.catalogue import NAME, DataSet, describe_path, find, load_catalogue
+from errors import InputError, SourceError
+from storage import ObjectStore
+from storage.pairsets import CurrentPairs, read_current
+
+
+def find_prepared(
+    store: ObjectStore, name_or_path: str, name: str | None = None
+) -> tuple[DataSet, CurrentPairs | None]:
+    """Return the data set that a user means and its pair set in use; None where there is none.
+
+    Beside what ``find`` takes, the name of a folder or archive that was prepared before does.
+
+    Raises
+    ------
+    InputError
+        If a path is given, but the pair set in use under its name came from another one.
+    SourceError
+        If nothing of that name is prepared, in the catalogue, or on this machine.
+    """
+    try:
+        dataset = find(name_or_path, name)
+    except SourceError:
+        if not re.fullmatch(NAME, name_or_path):
+            raise
+        current = read_current(store, name_or_path)
+        if current is None:
+            raise
+        return describe_path(Path(current.source), name_or_path), current
+    current = read_current(store, dataset.name)
+    in_catalogue = name_or_path in load_catalogue()
+    if current is not None and current.source != dataset.source.path and not in_catalogue:
+        raise InputError(
+            f"The pairs called {dataset.name!r} were made from {current.source}, not from "
+            f"{dataset.source.path}. Run `icanvas prepare` on it, with --name to keep both."
+        )
+    return dataset, current
