@@ -53,15 +53,20 @@ def show_progress(console: Console) -> Iterator[None]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as display:
-        _display = display
-        try:
-            yield
-        finally:
-            _display = None
-            _bars.clear()
-            # With nothing left to show, not even an empty line stays.
-            display.live.transient = not display.tasks
+    display = Progress(*columns, console=console)
+    display.start()
+    _display = display
+    try:
+        yield
+    finally:
+        _display = None
+        _bars.clear()
+        if display.tasks:
+            display.stop()
+        else:
+            # Progress.stop() would leave an empty line of nothing.
+            display.live.transient = True
+            display.live.stop()
 
 
 @contextmanager
