@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from errors import IcanvasError, InputError
+from errors import IcanvasError, InputError, SourceError
 from settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
@@ -101,12 +101,16 @@ def prepare(
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
     override_settings(store=store, cache=cache, engine=engine, workers=workers)
-    from datasets import find
+    from datasets import find, refuse_another_source
+    from datasets.sources import open_source
     from storage import open_store
 
     # A user's slip is met before Prefect is started.
     dataset = find(source, name, paired, fit, threshold)
-    open_store(get_settings().store)
+    opened = open_store(get_settings().store)
+    open_source(dataset)
+    if not _is_name(source):
+        refuse_another_source(opened, dataset)
     with _prefect(verbose):
         if not dataset.paired:
             _fetch_weights()
@@ -122,6 +126,10 @@ def prepare(
     _print_places(
         {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
     )
+    for hint in made.hints:
+        err.print(f"[yellow]hint:[/] {escape(hint)}")
+    if not made.train + made.val:
+        raise SourceError(f"No file of {source} became a pair; the report says why.")
 
 
 @app.command(epilog="Examples: icanvas train demo · icanvas train ~/photos --set epochs=5")
@@ -291,7 +299,8 @@ def _parse_change(change: str) -> tuple[str, int | float]:
 def _table(*headings: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in headings:
-        table.add_column(heading, overflow="fold")
+        # What is copied must not break.
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "next"))
     return table
 
 

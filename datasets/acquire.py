@@ -200,11 +200,10 @@ def _inspect(
 def _check_count(dataset: DataSet, count: int) -> None:
     where = dataset.source.path
     if count == 0:
-        raise SourceError(
-            f"{where} holds no file that fits the selection {', '.join(dataset.selection)}."
-        )
+        fits = "" if dataset.selection == ("**",) else f" that fits {', '.join(dataset.selection)}"
+        raise SourceError(f"{where} holds no file{fits}. Check the path.")
     if dataset.expected is not None and count < dataset.expected:
         raise SourceError(
             f"{dataset.name}: {dataset.expected} files expected, {count} found in {where}. "
-            "Restore the missing ones."
+            "Restore the missing ones, or mend `expected` or `selection` in the catalogue."
         )

@@ -33,10 +33,22 @@ def find_prepared(
             raise
         return describe_path(Path(current.source), name_or_path), current
     current = read_current(store, dataset.name)
-    in_catalogue = name_or_path in load_catalogue()
-    if current is not None and current.source != dataset.source.path and not in_catalogue:
+    if name_or_path not in load_catalogue():
+        refuse_another_source(store, dataset)
+    return dataset, current
+
+
+def refuse_another_source(store: ObjectStore, dataset: DataSet) -> None:
+    """Keep two folders of one name apart.
+
+    Raises
+    ------
+    InputError
+        If the pair set in use under this name came from another folder or archive.
+    """
+    current = read_current(store, dataset.name)
+    if current is not None and current.source != dataset.source.path:
         raise InputError(
             f"The pairs called {dataset.name!r} were made from {current.source}, not from "
-            f"{dataset.source.path}. Run `icanvas prepare` on it, with --name to keep both."
+            f"{dataset.source.path}. Give this one another name with --name."
         )
-    return dataset, current

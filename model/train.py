@@ -135,10 +135,11 @@ def train(
             on_step(state.step, total)
         state.epoch += 1
         metrics = {loss: value / len(loader) for loss, value in whole.items()}
-        # A data set too small to be split is judged on itself.
-        metrics["val_l1"] = validate(state, validation if len(validation) else training, device)
-        log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
+        if len(validation):
+            metrics["val_l1"] = validate(state, validation, device)
+            log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
 
+        # A data set too small to be split shows what it learned from.
         grid = draw_samples(state.generator, validation if len(validation) else training, device)
         run.put(sample_name(state.epoch), grid)
         run.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode())

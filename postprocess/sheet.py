@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAP = 4
-_PAPER = 255
+# Grey, so that white pictures keep their borders.
+_GROUND = 224
 
 
 def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Lay pictures of one size out in rows, on white with a small gap.
+    """Lay pictures of one size out in rows, with a small grey gap.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[n
     rows = -(-len(pictures) // columns)
     sheet = np.full(
         (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3),
-        _PAPER,
+        _GROUND,
         np.uint8,
     )
     for index, picture in enumerate(pictures):

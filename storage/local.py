@@ -20,8 +20,13 @@ class LocalStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
-        with self._explained("make", self._root):
+        try:
             self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"The store {self._root} cannot be made: {error.strerror}. "
+                "Choose another with --store or ICANVAS_STORE."
+            ) from error
 
     @property
     def url(self) -> str:

@@ -5,6 +5,7 @@ worker on another machine) counting does nothing.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,9 +24,13 @@ from rich.progress import (
 )
 from rich.text import Text
 
+# Without a terminal a line is printed this often, in seconds.
+_LINE_EVERY = 10.0
+
 _lock = threading.Lock()
 _display: Progress | None = None
 _bars: dict[str, TaskID] = {}
+_printed_at = 0.0
 
 
 class _Amount(ProgressColumn):
@@ -88,6 +93,7 @@ def advance(name: str, count: int = 1) -> None:
     with _lock:
         if _display is not None and name in _bars:
             _display.advance(_bars[name], count)
+            _print_line(_display, _bars[name])
 
 
 def move(name: str, done: int, total: int) -> None:
@@ -95,6 +101,17 @@ def move(name: str, done: int, total: int) -> None:
     with _lock:
         if _display is not None and name in _bars:
             _display.update(_bars[name], completed=done, total=total)
+            _print_line(_display, _bars[name])
+
+
+def _print_line(display: Progress, shown: TaskID) -> None:
+    """Tell a log file how far it is: bars are drawn there only when all is over."""
+    global _printed_at
+    now = time.monotonic()
+    if not display.console.is_terminal and now - _printed_at >= _LINE_EVERY:
+        _printed_at = now
+        task = next(task for task in display.tasks if task.id == shown)
+        display.console.print(f"{task.description}: {_Amount().render(task)}")
 
 
 def _finish(display: Progress, shown: TaskID) -> None:

@@ -13,8 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from datasets import RawSet
-from postprocess import decode_pair, make_sheet
-from storage import ObjectStore, keys, open_store
+from postprocess import PAIR_SIZE, decode_pair, make_sheet
+from storage import ObjectStore, Reason, keys, open_store
 from storage.manifest import Row, check_manifest, read_rows, write_rows
 from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
 from tasks.extract import PairPlan
@@ -34,6 +34,7 @@ class PairSet:
     dataset, fingerprint : which one.
     train, val : pairs on each side.
     rejected : how many files for each reason.
+    hints : what looks wrong, and what to try.
     folder, sheet, report : where a person finds them; sheet is None where there is no pair.
     """
 
@@ -42,6 +43,7 @@ class PairSet:
     train: int
     val: int
     rejected: dict[str, int]
+    hints: list[str]
     folder: str
     sheet: str | None
     report: str
@@ -57,6 +59,8 @@ def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
         "%s: %d train and %d val pairs, %d rejected, pair set %s",
         *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
     )
+    for hint in made.hints:
+        get_run_logger().warning("%s: %s", made.dataset, hint)
     table = "\n".join(f"| {name} | {count} |" for name, count in made.rejected.items())
     picture = ""
     if made.sheet is not None:
@@ -132,7 +136,26 @@ def _summarise(plan: PairPlan, rows: list[Row], store: ObjectStore) -> PairSet:
         train=splits["train"],
         val=splits["val"],
         rejected=dict(Counter(row.reason for row in rows if row.reason).most_common()),
+        hints=_look_for_slips(plan, rows),
         folder=store.location(plan.folder),
         sheet=store.location(sheet) if splits else None,
         report=store.location(f"{plan.folder}/report.html"),
     )
+
+
+def _look_for_slips(plan: PairPlan, rows: list[Row]) -> list[str]:
+    hints = []
+    pairs = [row for row in rows if row.status == "pair"]
+    ready = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
+    if not plan.dataset.paired and ready > len(pairs) / 2:
+        hints.append(
+            f"{ready} pictures are {2 * PAIR_SIZE}×{PAIR_SIZE}, as ready pairs (drawing | picture) "
+            "are: if that is what they are, prepare them with --paired."
+        )
+    blank = sum(row.reason == Reason.BLANK_EDGES for row in rows)
+    if blank > 0.2 * (len(pairs) + blank) and plan.threshold is not None:
+        hints.append(
+            f"{blank} drawings are nearly empty at threshold {plan.threshold:g}: a lower "
+            "--threshold finds fainter edges."
+        )
+    return hints

@@ -224,6 +224,15 @@ def test_killed_at_any_stage_it_goes_on_and_loses_nothing(
         assert Path(line.strip().removeprefix(place).strip()).exists()
 
 
+def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a")
+    ended = icanvas("prepare", str(tmp_path / "texts"))
+    assert ended.returncode == 3
+    assert "1 not_a_picture" in ended.stdout
+    assert "No file of" in ended.stderr
+
+
 def test_ctrl_c_ends_soon_and_says_how_to_go_on(
     store: LocalStore, tiny: dict[str, str], tmp_path: Path
 ) -> None:

@@ -50,5 +50,8 @@ def open_path(path: Path) -> Source:
         raise SourceError(f"{path} does not exist. Check the path.")
     kind = archive_kind(path)
     if kind is None:
-        raise SourceError(f"{path} is neither a folder nor a zip or tar archive.")
+        raise SourceError(
+            f"{path} is neither a folder nor a zip or tar archive. "
+            "Give the folder that the pictures lie in."
+        )
     return ZipSource(path) if kind == "zip" else TarSource(path)

@@ -12,7 +12,7 @@ def test_every_picture_is_on_the_sheet_in_reading_order() -> None:
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))
     ]
     assert centres == [10, 20, 30, 40, 50]
-    assert (sheet[:4] == 255).all()
+    assert (sheet[:4] == 224).all()
 
 
 def test_few_pictures_make_a_narrow_sheet() -> None:

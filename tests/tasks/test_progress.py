@@ -1,5 +1,6 @@
 import io
 
+import pytest
 from rich.console import Console
 
 from tasks.progress import advance, bar, move, show_progress
@@ -39,3 +40,13 @@ def test_without_a_display_counting_does_nothing() -> None:
         advance("hidden")
         move("hidden", 1, 2)
     advance("unknown")
+
+
+def test_a_log_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.progress._LINE_EVERY", 0.0)
+    console = make_console()
+    with show_progress(console), bar("extract", 3, "pictures"):
+        advance("extract")
+        assert "extract: 1/3 pictures" in shown(console)
+        advance("extract")
+        assert "extract: 2/3 pictures" in shown(console)

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,6 +11,7 @@ from storage import LocalStore
 from storage.manifest import Row, read_rows, write_rows
 from storage.pairsets import is_published, read_current, read_manifest
 from tasks.publish import publish_pairs
+from tests.conftest import draw_scene, encode
 from tests.tasks.test_extract import extract_all, quick
 
 
@@ -21,6 +23,7 @@ def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int]
     made = publish_pairs(plan, acquire(dataset, store), store)
     assert made.train + made.val == 4
     assert made.rejected == {"not_a_picture": 1}
+    assert made.hints == []
     assert read_manifest(store, made.dataset, made.fingerprint) == rows
     current = read_current(store, made.dataset)
     assert current is not None
@@ -70,3 +73,17 @@ def test_a_lost_row_is_never_published(
         publish_pairs(plan, acquire(dataset, store), store)
     assert not is_published(store, dataset.name, plan.fingerprint)
     assert read_current(store, dataset.name) is None
+
+
+def test_likely_slips_get_a_hint(store: LocalStore, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    pair = np.hstack([np.full((256, 256, 3), 255, np.uint8), draw_scene(1, 256, 256)])
+    (folder / "pair.png").write_bytes(encode(pair))
+    (folder / "blank.png").write_bytes(encode(np.full((64, 64, 3), 9, np.uint8)))
+    dataset = quick(folder)
+    plan, _ = extract_all(store, dataset)
+    hints = publish_pairs(plan, acquire(dataset, store), store).hints
+    assert len(hints) == 2
+    assert "--paired" in hints[0]
+    assert "--threshold" in hints[1]
