@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from errors import InputError
 from hed.engines import Engine, create_engine
-from hed.graph import STRIDE
+from hed.graph import SMALLEST, STRIDE
 from hed.weights import Weights, load_weights
 
 # HED sees 196 px around a pixel; 96 px of border give the result of the original's 128 px
@@ -88,12 +88,15 @@ class EdgeDetector:
 
     def _detect_one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         height, width = picture.shape[:2]
-        pads = [
-            (self.border, self.border + -(side + 2 * self.border) % STRIDE)
-            for side in (height, width)
-        ]
+        pads = [self._pad(side) for side in (height, width)]
         padded = np.pad(picture, [*pads, (0, 0)], mode="reflect")
         batch = (padded[..., ::-1].astype(np.float32) - _MEAN_BGR).transpose(2, 0, 1)[np.newaxis]
         edges = self._engine(np.ascontiguousarray(batch))[0]
         top, left = pads[0][0], pads[1][0]
         return np.ascontiguousarray(edges[top : top + height, left : left + width])
+
+    def _pad(self, side: int) -> tuple[int, int]:
+        """Return the pixels to add before and after: the border, up to a size the graph takes."""
+        bordered = side + 2 * self.border
+        whole = max(SMALLEST, bordered + -bordered % STRIDE)
+        return self.border, whole - side - self.border

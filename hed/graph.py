@@ -27,6 +27,8 @@ LAYERS: tuple[str, ...] = (
 
 # Four poolings halve the picture: a size that divides by this needs no rounding anywhere.
 STRIDE = 16
+# With a single row or column left after them, OpenCV 5.0 resizes from memory that nobody wrote.
+SMALLEST = 32
 
 
 def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
@@ -39,7 +41,7 @@ def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
     Parameters
     ----------
     layers : for every name of ``LAYERS`` its kernel (float32 O×I×H×W) and bias (float32 O).
-    height, width : input size in pixels, multiples of 16.
+    height, width : input size in pixels, multiples of 16, at least 32.
 
     Returns
     -------
@@ -50,10 +52,13 @@ def build_graph(layers: Mapping[str, Layer], height: int, width: int) -> bytes:
     Raises
     ------
     ValueError
-        If a size is not a positive multiple of 16.
+        If a size is not such a multiple.
     """
-    if height <= 0 or width <= 0 or height % STRIDE or width % STRIDE:
-        raise ValueError(f"height and width must be multiples of {STRIDE}, got {height}x{width}")
+    if min(height, width) < SMALLEST or height % STRIDE or width % STRIDE:
+        raise ValueError(
+            f"height and width must be multiples of {STRIDE} from {SMALLEST} on, "
+            f"got {height}x{width}"
+        )
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = [
         numpy_helper.from_array(np.array([1, 1, height, width], np.int64), "full_size")

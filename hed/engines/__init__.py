@@ -16,7 +16,7 @@ class Engine(Protocol):
     def __call__(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map float32 (N, 3, H, W), BGR minus the mean, to probabilities float32 (N, H, W).
 
-        H and W are multiples of 16.
+        H and W are multiples of 16, at least 32.
         """
         ...
 

@@ -20,6 +20,17 @@ def test_the_map_has_the_size_of_the_picture(
     assert edges.max() <= 1
 
 
+def test_tiny_pictures_do_without_a_border(detector: EdgeDetector) -> None:
+    bare = EdgeDetector(detector._engine, detector.weights, border=0)
+    picture = draw_scene(0)[:5, :9]
+    first = bare.detect([picture])[0]
+    assert first.shape == (5, 9)
+    for _ in range(10):
+        # Memory that was used before, in case any of it is read.
+        np.full(300_000, np.float32(50))
+        assert (bare.detect([picture])[0] == first).all()
+
+
 def test_edges_are_found_where_they_are(detector: EdgeDetector) -> None:
     picture = np.full((64, 64, 3), 240, np.uint8)
     picture[:, 32:] = (20, 40, 160)
