@@ -101,16 +101,14 @@ def prepare(
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
     override_settings(store=store, cache=cache, engine=engine, workers=workers)
-    from datasets import find, refuse_another_source
+    from datasets import find, read_current_of
     from datasets.sources import open_source
     from storage import open_store
 
     # A user's slip is met before Prefect is started.
     dataset = find(source, name, paired, fit, threshold)
-    opened = open_store(get_settings().store)
     open_source(dataset)
-    if not _is_name(source):
-        refuse_another_source(opened, dataset)
+    read_current_of(open_store(get_settings().store), dataset)
     with _prefect(verbose):
         if not dataset.paired:
             _fetch_weights()
@@ -275,14 +273,11 @@ def _fetch_weights() -> None:
 
 def _absolute(source: str) -> str:
     """Return a path so that it holds in any folder, and a name as it is."""
-    path = Path(source).expanduser()
-    return str(path.resolve()) if path.exists() and not _is_name(source) else source
-
-
-def _is_name(source: str) -> bool:
     from datasets import load_catalogue
 
-    return source in load_catalogue()
+    path = Path(source).expanduser()
+    is_path = path.exists() and source not in load_catalogue()
+    return str(path.resolve()) if is_path else source
 
 
 def _parse_change(change: str) -> tuple[str, int | float]:

@@ -3,7 +3,7 @@
 from datasets.acquire import RawSet, acquire
 from datasets.catalogue import DataSet, find, load_catalogue
 from datasets.pictures import RejectedPicture, decode_picture
-from datasets.prepared import find_prepared, refuse_another_source
+from datasets.prepared import find_prepared, read_current_of
 
 __all__ = [
     "DataSet",
@@ -14,5 +14,5 @@ __all__ = [
     "find",
     "find_prepared",
     "load_catalogue",
-    "refuse_another_source",
+    "read_current_of",
 ]

@@ -32,14 +32,13 @@ def find_prepared(
         if current is None:
             raise
         return describe_path(Path(current.source), name_or_path), current
-    current = read_current(store, dataset.name)
-    if name_or_path not in load_catalogue():
-        refuse_another_source(store, dataset)
-    return dataset, current
+    return dataset, read_current_of(store, dataset)
 
 
-def refuse_another_source(store: ObjectStore, dataset: DataSet) -> None:
-    """Keep two folders of one name apart.
+def read_current_of(store: ObjectStore, dataset: DataSet) -> CurrentPairs | None:
+    """Return the pair set in use, None where there is none; tell folders of one name apart.
+
+    A data set of the catalogue may lie anywhere, as every checkout has its own.
 
     Raises
     ------
@@ -47,8 +46,11 @@ def refuse_another_source(store: ObjectStore, dataset: DataSet) -> None:
         If the pair set in use under this name came from another folder or archive.
     """
     current = read_current(store, dataset.name)
-    if current is not None and current.source != dataset.source.path:
+    if current is None or current.source == dataset.source.path:
+        return current
+    if dataset.name not in load_catalogue():
         raise InputError(
             f"The pairs called {dataset.name!r} were made from {current.source}, not from "
             f"{dataset.source.path}. Give this one another name with --name."
         )
+    return current

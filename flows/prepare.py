@@ -50,8 +50,8 @@ def prepare(
     """
     dataset = datasets.find(source, name, paired, fit, threshold)
     store_url = get_settings().store
-    if source not in datasets.load_catalogue():
-        datasets.refuse_another_source(open_store(store_url), dataset)
+    # Refuses another folder of the same name.
+    datasets.read_current_of(open_store(store_url), dataset)
     raw = acquire(dataset, store_url)
     plan = plan_pairs(dataset, raw, store_url, refresh)
     if not is_published(open_store(store_url), dataset.name, plan.fingerprint):

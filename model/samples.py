@@ -1,13 +1,12 @@
 """Sample grids: what the generator makes of fixed drawings."""
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from model.data import PairDataset
 from model.generator import Generator
-from postprocess import make_sheet
+from postprocess import encode_jpeg, make_sheet
 
 _MOST_ROWS = 8
 _GRIDS_BESIDE = 2
@@ -25,10 +24,7 @@ def draw_samples(generator: Generator, pairs: PairDataset, device: torch.device)
         generated = generator(condition.unsqueeze(0).to(device))[0].cpu()
         shown += [_to_image(condition.repeat(3, 1, 1) * 2 - 1), _to_image(generated)]
         shown.append(_to_image(target))
-    sheet = make_sheet(shown, 3 * _GRIDS_BESIDE)
-    done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
-    assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
-    return data.tobytes()
+    return encode_jpeg(make_sheet(shown, 3 * _GRIDS_BESIDE), quality=92)
 
 
 def _to_image(picture: torch.Tensor) -> NDArray[np.uint8]:

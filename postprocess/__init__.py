@@ -11,7 +11,7 @@ from postprocess.pair import (
     recognise_pair,
     split_pair,
 )
-from postprocess.sheet import make_sheet
+from postprocess.sheet import encode_jpeg, make_sheet
 
 __all__ = [
     "PAIR_SIZE",
@@ -19,6 +19,7 @@ __all__ = [
     "clean_edges",
     "decode_pair",
     "edge_density",
+    "encode_jpeg",
     "encode_pair",
     "fit_picture",
     "join_pair",

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,3 +37,10 @@ def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[n
         left = _GAP + (index % columns) * (width + _GAP)
         sheet[top : top + height, left : left + width] = picture
     return sheet
+
+
+def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    """Return an image (uint8 H×W×3 RGB) as JPEG bytes; ``quality`` is 0 to 100."""
+    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
+    return data.tobytes()

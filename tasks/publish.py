@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from prefect import task
@@ -13,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from datasets import RawSet
-from postprocess import PAIR_SIZE, decode_pair, make_sheet
+from postprocess import PAIR_SIZE, decode_pair, encode_jpeg, make_sheet
 from storage import ObjectStore, Reason, keys, open_store
 from storage.manifest import Row, check_manifest, read_rows, write_rows
 from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
@@ -121,10 +120,7 @@ def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:
         assert row.offset is not None and row.size is not None, "checked by check_manifest"
         shard = f"{plan.folder}/{keys.shard_name(row.shard, row.split)}"
         images.append(decode_pair(store.get_range(shard, row.offset, row.size)))
-    sheet = make_sheet(images, _SHEET_COLUMNS)
-    done, data = cv2.imencode(".jpg", sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
-    return data.tobytes()
+    return encode_jpeg(make_sheet(images, _SHEET_COLUMNS), quality=90)
 
 
 def _summarise(plan: PairPlan, rows: list[Row], store: ObjectStore) -> PairSet:
