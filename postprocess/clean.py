@@ -7,17 +7,19 @@ pixels, so single precision and the order of operations are part of the specific
 
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.measure import label
-from skimage.morphology import thin
 
 from errors import InputError
+from postprocess.thin import Mask, thin
 
 Map = NDArray[np.float32]
+# Some pixels of a map: their values, and their positions in the flattened map.
+Values = NDArray[np.float32]
+Places = NDArray[np.intp]
 
 _TRIANGLE_RADIUS = 4
-_SUPPRESSION_RADIUS = 1
 _BOUNDARY = 5
 _MULTIPLIER = np.float32(1.01)
 
@@ -48,21 +50,18 @@ def clean_edges(probability: Map, threshold: float, min_pixels: int = 5) -> NDAr
     _check(probability, threshold, min_pixels)
     # The original keeps 1 - probability and undoes it: in single precision that rounds.
     one = np.float32(1)
-    edges = one - (one - probability.astype(np.float32, copy=False))
+    edges = one - (one - probability.astype(np.float32, order="C", copy=False))
     # The lower bound keeps what was suppressed to exactly 0 out at threshold 0. The original
     # compares single with double, which MATLAB does in single.
-    strong = suppress_non_maxima(edges) >= np.float32(max(np.finfo(np.float64).eps, threshold))
-    lines: NDArray[np.bool_] = thin(strong)
+    lowest = np.float32(max(np.finfo(np.float64).eps, threshold))
+    lines = thin(find_maxima(edges, lowest))
     if min_pixels > 1:
-        parts = label(lines, connectivity=2)
-        sizes = np.bincount(parts.ravel())
-        sizes[0] = 0
-        lines = (sizes >= min_pixels)[parts]
+        lines = _large_parts(lines, min_pixels)
     return np.where(lines, np.uint8(0), np.uint8(255))
 
 
-def suppress_non_maxima(edges: Map) -> Map:
-    """Keep a pixel's value only where it is the largest across its edge.
+def find_maxima(edges: Map, lowest: np.float32) -> Mask:
+    """Find the pixels that suppressing non-maxima leaves at ``lowest`` or more.
 
     Follows ``edgesNms`` of Dollár's edge toolbox with r=1, s=5, m=1.01: a pixel goes to 0 when
     1.01 times its value is less than the value one pixel away on either side, interpolated
@@ -70,52 +69,52 @@ def suppress_non_maxima(edges: Map) -> Map:
 
     Parameters
     ----------
-    edges : float32 H×W.
+    edges : float32 H×W in [0, 1].
+    lowest : smallest value that counts, above 0.
 
     Returns
     -------
     ndarray
-        float32 H×W.
+        bool H×W.
     """
-    height, width = edges.shape
-    orientation = edge_orientation(edges)
-    ys, xs = np.nonzero(edges)
-    values = edges[ys, xs]
-    angle = orientation[ys, xs]
-    cosine, sine = _rounded(np.cos, angle), _rounded(np.sin, angle)
-    raised = values * _MULTIPLIER
-    kept = np.ones(values.shape, bool)
-    for step in (-_SUPPRESSION_RADIUS, _SUPPRESSION_RADIUS):
-        step32 = np.float32(step)
-        x: Map = xs.astype(np.float32) + step32 * cosine
-        y: Map = ys.astype(np.float32) + step32 * sine
-        kept &= raised >= _interpolate(edges, y, x)
-    suppressed = np.zeros_like(edges)
-    suppressed[ys[kept], xs[kept]] = values[kept]
-    _fade_border(suppressed, min(_BOUNDARY, width // 2, height // 2))
-    return suppressed
+    # The original fades last, but what is then too weak is out whether it is a maximum or not: only
+    # the other pixels need an orientation.
+    maxima = _fade_border(edges) >= lowest
+    at = np.flatnonzero(maxima)
+    angle = edge_orientation(edges, at)
+    sine, cosine = _rounded(np.sin, angle), _rounded(np.cos, angle)
+    y, x = (places.astype(np.float32) for places in np.divmod(at, edges.shape[1]))
+    raised = edges.take(at) * _MULTIPLIER
+    kept = raised >= _interpolate(edges, y - sine, x - cosine)
+    kept &= raised >= _interpolate(edges, y + sine, x + cosine)
+    np.put(maxima, at, kept)
+    return maxima
 
 
-def edge_orientation(edges: Map) -> Map:
-    """Return the direction across the edge at every pixel.
+def edge_orientation(edges: Map, at: Places) -> Values:
+    """Return the direction across the edge at some pixels.
 
     Parameters
     ----------
     edges : float32 H×W.
+    at : N positions in the flattened map.
 
     Returns
     -------
     ndarray
-        float32 H×W, radians in [0, π], where π itself only comes from rounding.
+        float32 N, radians in [0, π], where π itself only comes from rounding.
     """
-    gy, gx = _gradient(_triangle_filter(edges))
-    _, gxx = _gradient(gx)
-    gyy, gxy = _gradient(gy)
+    smooth = _triangle_filter(edges)
+    gy, gx = _gradient(smooth, 0), _gradient(smooth, 1)
+    gyy, gxy = _gradient(gy, 0).take(at), _gradient(gy, 1).take(at)
+    gxx = _gradient(gx, 1).take(at)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = gyy * np.sign(-gxy) / (gxx + np.float32(1e-5))
     # 0/0 has no direction; the original does not define what follows.
     slope[np.isnan(slope)] = 0
-    return np.mod(_rounded(np.arctan, slope), np.float32(np.pi))
+    angle = _rounded(np.arctan, slope)
+    # The original's mod(angle, π), without its cost: an arctangent is at most π/2 either way.
+    return np.add(angle, np.float32(np.pi), out=angle, where=angle < 0)
 
 
 def _triangle_filter(edges: Map) -> Map:
@@ -124,60 +123,73 @@ def _triangle_filter(edges: Map) -> Map:
     kernel = (ramp / (r + 1) ** 2).astype(np.float32)
     height, width = edges.shape
     padded = np.pad(edges, r, mode="symmetric")
-    rows = np.zeros((height + 2 * r, width), np.float32)
+    rows, smooth = np.zeros((height + 2 * r, width), np.float32), np.zeros_like(edges)
     # A convolution meets its last sample first; in single precision the order of a sum decides
     # its last bit, and where gradients cancel that bit decides the orientation.
     taps = list(enumerate(kernel))[::-1]
     for offset, weight in taps:
         rows += weight * padded[:, offset : offset + width]
-    smooth = np.zeros((height, width), np.float32)
     for offset, weight in taps:
         smooth += weight * rows[offset : offset + height]
     return smooth
 
 
-def _rounded(function: Callable[[NDArray[np.float64]], NDArray[np.float64]], values: Map) -> Map:
+def _rounded(
+    function: Callable[[NDArray[np.float64]], NDArray[np.float64]], values: Values
+) -> Values:
     """Apply a function in double precision: single ones differ from processor to processor."""
     return function(values.astype(np.float64)).astype(np.float32)
 
 
-def _gradient(values: Map) -> tuple[Map, Map]:
-    """Differences along y and x as MATLAB's ``gradient``: 0 along an axis of one pixel."""
-    gy, gx = (
-        np.asarray(np.gradient(values, axis=axis), np.float32)
-        if values.shape[axis] > 1
-        else np.zeros_like(values)
-        for axis in (0, 1)
-    )
-    return gy, gx
+def _gradient(values: Map, axis: int) -> Map:
+    """Return differences along an axis as MATLAB's ``gradient``: 0 along an axis of one pixel."""
+    if values.shape[axis] == 1:
+        return np.zeros_like(values)
+    return np.asarray(np.gradient(values, axis=axis), np.float32)
 
 
-def _interpolate(values: Map, y: Map, x: Map) -> Map:
+def _interpolate(values: Map, y: Values, x: Values) -> Values:
+    """Interpolate a map bilinearly at some points; those outside move to its border."""
     height, width = values.shape
     x = np.clip(x, np.float32(0), np.float32(max(width - 1.001, 0)))
     y = np.clip(y, np.float32(0), np.float32(max(height - 1.001, 0)))
-    x0, y0 = x.astype(np.intp), y.astype(np.intp)
-    x1, y1 = np.minimum(x0 + 1, width - 1), np.minimum(y0 + 1, height - 1)
-    right, below = x - x0.astype(np.float32), y - y0.astype(np.float32)
+    x0, y0 = np.floor(x), np.floor(y)
+    right, below = x - x0, y - y0
     left, above = np.float32(1) - right, np.float32(1) - below
-    result: Map = (
-        values[y0, x0] * left * above
-        + values[y0, x1] * right * above
-        + values[y1, x0] * left * below
-        + values[y1, x1] * right * below
-    )
+    corner = y0.astype(np.intp) * width + x0.astype(np.intp)
+    result = np.zeros_like(x)
+    for step, across, down in (
+        (0, left, above),
+        (1, right, above),
+        (width, left, below),
+        (width + 1, right, below),
+    ):
+        # A corner outside the map weighs 0, so any value will do for it.
+        result += values.take(corner + step, mode="clip") * across * down
     return result
 
 
-def _fade_border(values: Map, depth: int) -> None:
+def _large_parts(lines: Mask, min_pixels: int) -> Mask:
+    count, found = cv2.connectedComponents(lines.view(np.uint8), connectivity=8)
+    parts = np.asarray(found, np.int32)
+    # Only line pixels are counted: the background, part 0, stays empty and so is never large.
+    sizes = np.bincount(parts[lines], minlength=count)
+    return (sizes >= min_pixels).take(parts)
+
+
+def _fade_border(edges: Map) -> Map:
+    faded = edges.copy()
+    height, width = edges.shape
+    depth = min(_BOUNDARY, width // 2, height // 2)
     for distance in range(depth):
         factor = np.float32(distance) / np.float32(depth)
         for line in (distance, -1 - distance):
-            values[:, line] *= factor
+            faded[:, line] *= factor
     for distance in range(depth):
         factor = np.float32(distance) / np.float32(depth)
         for line in (distance, -1 - distance):
-            values[line, :] *= factor
+            faded[line] *= factor
+    return faded
 
 
 def _check(probability: Map, threshold: float, min_pixels: int) -> None:

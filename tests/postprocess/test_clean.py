@@ -64,6 +64,24 @@ def test_more_min_pixels_only_removes(probability: NDArray[np.float32], threshol
     assert not (many & ~few).any()
 
 
+@given(edge_maps, st.floats(0, 0.5), st.integers(2, 9))
+@settings(max_examples=50, deadline=None)
+def test_parts_go_or_stay_as_a_whole(
+    probability: NDArray[np.float32], threshold: float, min_pixels: int
+) -> None:
+    parts = label(clean_edges(probability, threshold, 0) == 0, connectivity=2)
+    sizes = np.bincount(parts.ravel())
+    large = (sizes >= min_pixels)[parts] & (parts > 0)
+    assert np.array_equal(clean_edges(probability, threshold, min_pixels) == 0, large)
+
+
+def test_layout_does_not_matter() -> None:
+    probability = np.random.default_rng(3).random((60, 80), dtype=np.float32)
+    expected = clean_edges(probability, 0.3)
+    assert np.array_equal(clean_edges(np.asfortranarray(probability), 0.3), expected)
+    assert np.array_equal(clean_edges(np.repeat(probability, 2, axis=1)[:, ::2], 0.3), expected)
+
+
 def test_a_ridge_becomes_a_line_of_one_pixel() -> None:
     ridge = np.zeros((40, 60), np.float32)
     ridge[17:24] = np.array([0.2, 0.5, 0.8, 1, 0.8, 0.5, 0.2], np.float32)[:, None]
