@@ -1,12 +1,15 @@
 """Pictures in, edge probabilities out: HED, holistically-nested edge detection."""
 
-from hed.detector import DEFAULT_BORDER, EdgeDetector
+from hed.detector import EdgeDetector
+from hed.engines import choose_engine
+from hed.plan import BORDER
 from hed.weights import Weights, fetch_default_weights, load_weights
 
 __all__ = [
-    "DEFAULT_BORDER",
+    "BORDER",
     "EdgeDetector",
     "Weights",
+    "choose_engine",
     "fetch_default_weights",
     "load_weights",
 ]

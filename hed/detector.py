@@ -1,21 +1,40 @@
 """Pictures of any size to edge maps of the same size."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import InputError
 from hed.engines import Engine, create_engine
-from hed.graph import SMALLEST, STRIDE
+from hed.plan import BORDER, Plan
 from hed.weights import Weights, load_weights
 
-# HED sees 196 px around a pixel; 96 px of border give the result of the original's 128 px
-# (0.9997 F1 at 1 px) at 77 % of its cost for 256x256 pictures.
-DEFAULT_BORDER = 96
+Picture = NDArray[np.uint8]
+Map = NDArray[np.float32]
 
-_MEAN_BGR = np.array([104.00698793, 116.66876762, 122.67891434], np.float32)
+# A network is made for one size, and making one costs as much as a picture or two: pictures whose
+# sides round up to the same multiple share it.
+_SIDE_STEP = 32
+
+
+@dataclass
+class _Place:
+    """Where a picture's edges will be found: in a batch, once that is submitted."""
+
+    index: int
+    height: int
+    width: int
+    edges: Future[Map] | None = None
+
+    def take(self) -> Map:
+        assert self.edges is not None, "its batch was submitted"
+        return self.edges.result()[self.index, : self.height, : self.width]
 
 
 class EdgeDetector:
@@ -24,42 +43,47 @@ class EdgeDetector:
     Attributes
     ----------
     weights : what it runs with; ``weights.threshold`` is the edge threshold that goes with it.
+    engine : what runs it.
     border : reflected pixels added on each side before, and cut off after, the network.
     """
 
-    def __init__(self, engine: Engine, weights: Weights, border: int = DEFAULT_BORDER) -> None:
+    def __init__(self, engine: Engine, weights: Weights, border: int = BORDER) -> None:
         if border < 0:
             raise InputError(f"The border must be 0 px or more, got {border}.")
         self.weights = weights
+        self.engine = engine
         self.border = border
-        self._engine = engine
 
     @classmethod
     def load(
         cls,
         engine: str = "opencv",
         weights: str | Path | None = None,
-        border: int = DEFAULT_BORDER,
+        border: int = BORDER,
+        workers: int | None = None,
+        precision: str = "auto",
     ) -> "EdgeDetector":
         """Return a detector, fetching the default weights on first use.
 
         Parameters
         ----------
-        engine : name of the engine.
-        weights : path of a weights file (Keras HDF5), or None for the default ones.
+        engine, workers, precision : see ``hed.engines.create_engine``.
+        weights : path of a weights file in one of the forms that ``load_weights`` takes, or None
+            for the default ones.
         border : pixels of reflected border, 0 or more.
 
         Raises
         ------
         InputError
-            If the engine is unknown, the file is not HED's weights, or the border is negative.
+            If the engine is unknown or not installed, the file is not HED's weights, or the border
+            is negative.
         SourceError, IntegrityError
             If the default weights cannot be fetched or fail their check.
         """
         table = load_weights(None if weights is None else Path(weights))
-        return cls(create_engine(engine, table), table, border)
+        return cls(create_engine(engine, table, workers, precision), table, border)
 
-    def detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+    def detect(self, pictures: Sequence[Picture]) -> list[Map]:
         """Return the edge probability of every pixel.
 
         Parameters
@@ -76,27 +100,94 @@ class EdgeDetector:
         InputError
             If an array is not a uint8 RGB picture with at least one pixel.
         """
-        for index, picture in enumerate(pictures):
-            if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-                raise InputError(
-                    f"Picture {index} must be uint8 H×W×3 (RGB), got {picture.dtype} "
-                    f"{'×'.join(map(str, picture.shape))}."
-                )
-            if picture.size == 0:
-                raise InputError(f"Picture {index} has no pixels.")
-        return [self._detect_one(picture) for picture in pictures]
+        return [edges for edges in self.stream(pictures) if edges is not None]
 
-    def _detect_one(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def stream(self, pictures: Iterable[Picture | None]) -> Iterator[Map | None]:
+        """Return edge maps one by one, asking for pictures early enough that no network waits.
+
+        Parameters
+        ----------
+        pictures : as for ``detect``; None holds a place.
+
+        Yields
+        ------
+        ndarray or None
+            In the order of ``pictures``: float32 H×W in [0, 1]; None for None.
+
+        Raises
+        ------
+        InputError
+            If an array is not a uint8 RGB picture with at least one pixel.
+        """
+        waiting: deque[_Place | None] = deque()
+        batch = _Batch(self.engine)
+        ahead = self.engine.in_flight * self.engine.batch
+        for number, picture in enumerate(pictures):
+            if picture is None:
+                waiting.append(None)
+            else:
+                _check(picture, number)
+                waiting.append(batch.add(*self._prepare(picture), *picture.shape[:2]))
+            while len(waiting) > ahead:
+                place = waiting.popleft()
+                if place is not None and place.edges is None:
+                    batch.submit()
+                yield None if place is None else place.take()
+        batch.submit()
+        for place in waiting:
+            yield None if place is None else place.take()
+
+    def _prepare(self, picture: Picture) -> tuple[Map, Plan]:
+        """Return what the network is given, float32 1×3×H×W, and the plan for it."""
         height, width = picture.shape[:2]
-        pads = [self._pad(side) for side in (height, width)]
-        padded = np.pad(picture, [*pads, (0, 0)], mode="reflect")
-        batch = (padded[..., ::-1].astype(np.float32) - _MEAN_BGR).transpose(2, 0, 1)[np.newaxis]
-        edges = self._engine(np.ascontiguousarray(batch))[0]
-        top, left = pads[0][0], pads[1][0]
-        return np.ascontiguousarray(edges[top : top + height, left : left + width])
+        # Beyond the picture's end goes the same reflection as in the border.
+        rest_y, rest_x = -height % _SIDE_STEP, -width % _SIDE_STEP
+        plan = self.weights.plan(height + rest_y, width + rest_x, self.border)
+        rows, columns = plan.rows, plan.columns
+        bordered = cv2.copyMakeBorder(
+            picture,
+            *(rows.before, rows.after + rest_y, columns.before, columns.after + rest_x),
+            cv2.BORDER_REFLECT_101,
+        )
+        # The mean goes by the channels' new order.
+        blob = cv2.dnn.blobFromImage(bordered, mean=self.weights.mean, swapRB=True)
+        return np.asarray(blob, np.float32), plan
 
-    def _pad(self, side: int) -> tuple[int, int]:
-        """Return the pixels to add before and after: the border, up to a size the graph takes."""
-        bordered = side + 2 * self.border
-        whole = max(SMALLEST, bordered + -bordered % STRIDE)
-        return self.border, whole - side - self.border
+
+class _Batch:
+    """Pictures of one size, submitted together."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._plan: Plan | None = None
+        self._blobs: list[Map] = []
+        self._places: list[_Place] = []
+
+    def add(self, blob: Map, plan: Plan, height: int, width: int) -> _Place:
+        if plan != self._plan:
+            self.submit()
+        place = _Place(len(self._blobs), height, width)
+        self._plan = plan
+        self._blobs.append(blob)
+        self._places.append(place)
+        if len(self._blobs) == self._engine.batch:
+            self.submit()
+        return place
+
+    def submit(self) -> None:
+        if self._blobs and self._plan is not None:
+            blobs = self._blobs[0] if len(self._blobs) == 1 else np.concatenate(self._blobs)
+            edges = self._engine.submit(blobs, self._plan)
+            for place in self._places:
+                place.edges = edges
+        self._blobs, self._places = [], []
+
+
+def _check(picture: Picture, number: int) -> None:
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise InputError(
+            f"Picture {number} must be uint8 H×W×3 (RGB), got {picture.dtype} "
+            f"{'×'.join(map(str, picture.shape))}."
+        )
+    if picture.size == 0:
+        raise InputError(f"Picture {number} has no pixels.")

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -5,7 +6,8 @@ import pytest
 from numpy.typing import NDArray
 
 from errors import InputError
-from hed import EdgeDetector
+from hed import BORDER, EdgeDetector
+from postprocess import clean_edges, compare_drawings
 from tests.conftest import draw_scene
 
 
@@ -21,7 +23,7 @@ def test_the_map_has_the_size_of_the_picture(
 
 
 def test_tiny_pictures_do_without_a_border(detector: EdgeDetector) -> None:
-    bare = EdgeDetector(detector._engine, detector.weights, border=0)
+    bare = EdgeDetector(detector.engine, detector.weights, border=0)
     picture = draw_scene(0)[:5, :9]
     first = bare.detect([picture])[0]
     assert first.shape == (5, 9)
@@ -62,11 +64,29 @@ def test_threads_share_one_detector(detector: EdgeDetector) -> None:
         assert (edges == wanted).all()
 
 
-def test_a_wide_border_changes_nothing_far_inside() -> None:
-    """96 px do as well as 112: HED's view ends there, as good as."""
-    picture = draw_scene(7, 64, 64)
-    usual, wider = (EdgeDetector.load(border=b).detect([picture])[0] for b in (96, 112))
+def test_the_usual_border_draws_the_lines_of_any_larger_one() -> None:
+    """16 px more leave the pooling cells where they are."""
+    picture = draw_scene(7, 96, 96)
+    usual, wider = (EdgeDetector.load(border=b).detect([picture])[0] for b in (BORDER, BORDER + 32))
     assert np.abs(usual - wider).max() < 0.02
+    agreement = compare_drawings(clean_edges(usual, 0.5), clean_edges(wider, 0.5), 1)
+    assert agreement.f1 > 0.999
+
+
+def test_pictures_are_asked_for_before_maps_are_taken(detector: EdgeDetector) -> None:
+    """So many that no network waits, and no more."""
+    asked = 0
+
+    def pictures() -> Iterator[NDArray[np.uint8] | None]:
+        nonlocal asked
+        for seed in range(20):
+            asked += 1
+            yield draw_scene(seed, 32, 32) if seed % 3 else None
+
+    ahead = detector.engine.in_flight
+    for number, edges in enumerate(detector.stream(pictures())):
+        assert (edges is None) == (number % 3 == 0)
+        assert asked == min(20, number + ahead + 1)
 
 
 @pytest.mark.parametrize(

