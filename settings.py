@@ -11,6 +11,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from errors import InputError
 
+# Fields that the command line has an option for.
+_OPTIONS = {"store", "cache", "engine", "weights", "workers"}
+
 _PREFECT_DEFAULTS = {
     # Nothing is sent anywhere, and nothing waits for a network that is not there.
     "DO_NOT_TRACK": "1",
@@ -28,9 +31,12 @@ class Settings(BaseSettings):
     ----------
     store : URL of the object store, ``file:///path``; a bare path is taken as a folder.
     cache : folder for weights and other files that can be fetched again.
-    engine : what runs the HED network.
+    engine : what runs the HED network; ``auto`` takes the quickest that is there.
+    precision : ``f32``, or ``auto`` for the quickest that the device does well.
+    weights : a file with HED weights, in place of the default ones.
     catalogue : a folder with more catalogue entries, read beside the built-in ones.
-    workers : shards that are extracted at once; the cores are shared out among them.
+    workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
+        the engine thinks best when left out.
     """
 
     model_config = SettingsConfigDict(env_prefix="ICANVAS_")
@@ -39,11 +45,13 @@ class Settings(BaseSettings):
         default_factory=lambda: (platformdirs.user_data_path("icanvas") / "store").as_uri()
     )
     cache: Path = Field(default_factory=lambda: platformdirs.user_cache_path("icanvas"))
-    engine: Literal["opencv"] = "opencv"
+    engine: Literal["auto", "opencv", "openvino", "torch"] = "opencv"
+    precision: Literal["auto", "f32"] = "auto"
+    weights: Path | None = None
     catalogue: Path | None = None
-    workers: int = Field(default=2, ge=1, le=64)
+    workers: int | None = Field(default=None, ge=1, le=256)
 
-    @field_validator("cache", "catalogue")
+    @field_validator("cache", "catalogue", "weights")
     @classmethod
     def _expand_home(cls, folder: Path | None) -> Path | None:
         return None if folder is None else folder.expanduser()
@@ -62,9 +70,11 @@ def get_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        name = "ICANVAS_" + "_".join(str(part) for part in first["loc"]).upper()
+        field = str(first["loc"][0])
+        option = f" (option --{field})" if field in _OPTIONS else ""
         raise InputError(
-            f"{name}={first['input']!r} does not fit: {first['msg']}. Change or unset it."
+            f"ICANVAS_{field.upper()}={first['input']!r}{option} does not fit: {first['msg']}. "
+            "Change or unset it."
         ) from None
 
 

@@ -39,12 +39,15 @@ class Geometry(_Strict):
     Attributes
     ----------
     mode : ``cover`` crops, ``contain`` pads, ``stretch`` changes the aspect ratio.
+    enlarge : how a picture smaller than the square is scaled up; ``nearest`` keeps the hard pixels
+        of sprites.
     background : ``#rrggbb`` under transparency and beside a contained picture.
     min_side : pixels; a picture with a shorter side is rejected as ``too_small``.
     max_aspect : a picture whose longer side is more than this times the shorter is rejected.
     """
 
     mode: Literal["cover", "contain", "stretch"] = "cover"
+    enlarge: Literal["bicubic", "nearest"] = "bicubic"
     background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
     min_side: int = Field(default=32, ge=1)
     max_aspect: float = Field(default=4.0, ge=1)
@@ -63,13 +66,17 @@ class EdgeSettings(_Strict):
     ----------
     threshold : probability from which on a pixel can be a line; the weights' own when left out.
     min_pixels : parts with fewer pixels are removed.
-    border : reflected pixels around the picture while edges are detected.
+    border : reflected pixels around the picture while edges are detected. A smaller one is
+        quicker; one that is not 2 modulo 16 moves lines (docs/weights.md).
+    scale : edges of a larger picture are found at its own size, up to this many times the pair's,
+        and the map is scaled down: keeps fine lines, at up to scale² times the cost.
     min_density : a drawing with a smaller share of line pixels is rejected as ``blank_edges``.
     """
 
     threshold: float | None = Field(default=None, gt=0, lt=1)
     min_pixels: int = Field(default=5, ge=0, le=10_000)
-    border: int = Field(default=96, ge=0, le=256)
+    border: int = Field(default=98, ge=0, le=256)
+    scale: int = Field(default=1, ge=1, le=4)
     min_density: float = Field(default=0.002, ge=0, lt=1)
 
 

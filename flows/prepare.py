@@ -5,21 +5,26 @@ from typing import Any, Literal
 
 from prefect import flow
 from prefect.futures import wait
+from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import DataSet, RawSet
+from errors import InputError
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
 from storage.pairsets import is_published
 from tasks.acquire import acquire
-from tasks.extract import PairPlan, detector, extract
+from tasks.detector import detector, weights_name
+from tasks.extract import extract
+from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.publish import PairSet, publish
 
-# Threads, because OpenCV releases the interpreter's lock while HED runs.
-_threads = ThreadPoolTaskRunner[Any](max_workers=get_settings().workers)
+# Threads, because all that costs time releases the interpreter's lock. Two, because while one
+# shard's last pictures are done and it is stored, the next one's keep the network busy.
+_threads = ThreadPoolTaskRunner[Any](max_workers=2)
 
 
 @flow(
@@ -64,9 +69,16 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
     threshold, weights = None, None
     if not dataset.paired:
         with bar("load HED"):
-            hed = detector(dataset.edges.border).weights
-        weights = hed.digest
-        threshold = hed.threshold if dataset.edges.threshold is None else dataset.edges.threshold
+            hed = detector(dataset.edges.border)
+        get_run_logger().info("HED runs in %s", hed.engine.title)
+        weights, threshold = weights_name(hed), dataset.edges.threshold
+        if threshold is None:
+            threshold = hed.weights.threshold
+        if threshold is None:
+            raise InputError(
+                f"HED weights of the form {hed.weights.form} have no edge threshold of their own. "
+                "Give one with --threshold, or find it with `icanvas calibrate`."
+            )
     plan = PairPlan(dataset, raw.fingerprint, threshold, weights)
     store = open_store(store_url)
     following = plan

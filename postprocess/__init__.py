@@ -1,7 +1,8 @@
 """Edge probabilities to clean drawings to side-by-side pairs. NumPy in, NumPy out."""
 
+from postprocess.agreement import Agreement, compare_drawings
 from postprocess.clean import clean_edges
-from postprocess.fit import centre, fit_picture
+from postprocess.fit import centre, detail_side, fit_picture, reduce_map
 from postprocess.pair import (
     PAIR_SIZE,
     decode_pair,
@@ -15,9 +16,12 @@ from postprocess.sheet import encode_jpeg, make_sheet
 
 __all__ = [
     "PAIR_SIZE",
+    "Agreement",
     "centre",
     "clean_edges",
+    "compare_drawings",
     "decode_pair",
+    "detail_side",
     "edge_density",
     "encode_jpeg",
     "encode_pair",
@@ -25,5 +29,6 @@ __all__ = [
     "join_pair",
     "make_sheet",
     "recognise_pair",
+    "reduce_map",
     "split_pair",
 ]

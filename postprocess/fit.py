@@ -2,16 +2,23 @@
 
 from typing import Literal
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 FitMode = Literal["cover", "contain", "stretch"]
+Enlarge = Literal["bicubic", "nearest"]
 Colour = tuple[int, int, int]
 
+_REDUCE = Image.Resampling.LANCZOS
+_FILTERS = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
-def fit_picture(picture: NDArray[np.uint8], size: int, mode: FitMode) -> NDArray[np.uint8]:
-    """Scale a picture to a square's size with an antialiasing Lanczos filter.
+
+def fit_picture(
+    picture: NDArray[np.uint8], size: int, mode: FitMode, enlarge: Enlarge = "bicubic"
+) -> NDArray[np.uint8]:
+    """Scale a picture to a square's size: down with an antialiasing Lanczos filter.
 
     Parameters
     ----------
@@ -20,6 +27,7 @@ def fit_picture(picture: NDArray[np.uint8], size: int, mode: FitMode) -> NDArray
     mode : ``cover`` fills the square and crops the rest around the middle; ``contain`` keeps all
         of the picture, its longer side as long as the square's; ``stretch`` changes the aspect
         ratio.
+    enlarge : the filter for scaling up; ``nearest`` keeps the hard pixels of sprites.
 
     Returns
     -------
@@ -37,8 +45,32 @@ def fit_picture(picture: NDArray[np.uint8], size: int, mode: FitMode) -> NDArray
         side = min(height, width)
         left, top = (width - side) / 2, (height - side) / 2
         box = (left, top, left + side, top + side)
+    grows = target[0] >= box[2] - box[0] and target[1] >= box[3] - box[1]
     image = Image.fromarray(picture)
-    return np.asarray(image.resize(target, Image.Resampling.LANCZOS, box=box))
+    return np.asarray(image.resize(target, _FILTERS[enlarge] if grows else _REDUCE, box=box))
+
+
+def detail_side(height: int, width: int, size: int, mode: FitMode, most: int) -> int:
+    """Return the side of the largest square that a picture fills without being enlarged.
+
+    Parameters
+    ----------
+    height, width : of the picture, in pixels.
+    size : the least side to return, in pixels.
+    mode : as for ``fit_picture``.
+    most : the side returned is at most this many times ``size``, 1 or more.
+    """
+    filled = max(height, width) if mode == "contain" else min(height, width)
+    return max(size, min(most * size, filled))
+
+
+def reduce_map(edges: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Scale an edge map (float32 H×W in [0, 1]) down to a size by averaging over areas."""
+    if edges.shape == (height, width):
+        return edges
+    reduced = cv2.resize(edges, (width, height), interpolation=cv2.INTER_AREA)
+    # An average of values up to 1 can round to a little more.
+    return np.clip(np.asarray(reduced, np.float32), 0, 1)
 
 
 def centre(image: NDArray[np.uint8], size: int, paper: Colour | int) -> NDArray[np.uint8]:

@@ -1,97 +1,35 @@
 """One raw shard to one pair shard: pictures in, drawings beside their pictures out."""
 
-import hashlib
 import os
 import tempfile
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import repeat, tee
+from typing import BinaryIO, TypeVar
 
-import cv2
+import numpy as np
+from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from datasets import DataSet, RejectedPicture, decode_picture
-from errors import IntegrityError, StorageError
-from hed import EdgeDetector
-from postprocess import (
-    PAIR_SIZE,
-    centre,
-    clean_edges,
-    edge_density,
-    encode_pair,
-    fit_picture,
-    join_pair,
-    recognise_pair,
-)
-from settings import get_settings
-from storage import ObjectStore, Reason, keys, open_store
-from storage.fingerprint import fingerprint
-from storage.manifest import Row, read_rows, split_of, write_rows
+from errors import StorageError
+from storage import ObjectStore, keys, open_store
+from storage.manifest import Row, read_rows, write_rows
 from storage.shards import ShardWriter
+from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
+from tasks.pairs import draft_pair, finish_pair
+from tasks.plan import PairPlan
 from tasks.progress import advance
 
-PAIR_FORMAT = 1
+Map = NDArray[np.float32]
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
-@dataclass(frozen=True)
-class PairPlan:
-    """Everything that determines the bytes of a pair set.
-
-    Attributes
-    ----------
-    dataset : geometry, edge settings and the rest.
-    raw : fingerprint of the raw set.
-    threshold : the edge threshold in force; None where no edges are extracted.
-    weights : digest of HED's weights; None where no edges are extracted.
-    revision : 0, and one more for each forced run with the same settings.
-    """
-
-    dataset: DataSet
-    raw: str
-    threshold: float | None
-    weights: str | None
-    revision: int = 0
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The facts as JSON values; their fingerprint names the pair set."""
-        facts: dict[str, object] = {
-            "format": PAIR_FORMAT,
-            "raw": self.raw,
-            "geometry": {**self.dataset.geometry.model_dump(), "size": PAIR_SIZE},
-            "paired": self.dataset.paired,
-            "val_share": self.dataset.val_share,
-        }
-        edges = {**self.dataset.edges.model_dump(), "threshold": self.threshold}
-        if self.dataset.paired:
-            facts["edges"] = {"min_density": edges["min_density"]}
-        else:
-            facts |= {"edges": edges, "weights": self.weights}
-        if self.revision:
-            facts["revision"] = self.revision
-        return facts
-
-    @property
-    def fingerprint(self) -> str:
-        """Name of the pair set."""
-        return fingerprint(self.settings)
-
-    @property
-    def raw_folder(self) -> str:
-        """Key of the raw set's folder."""
-        return keys.raw_folder(self.dataset.name, self.raw)
-
-    @property
-    def folder(self) -> str:
-        """Key of the pair set's folder."""
-        return keys.pairs_folder(self.dataset.name, self.fingerprint)
-
-    @property
-    def bar(self) -> str:
-        """Name of the progress bar."""
-        return f"{self.dataset.name}: extract"
+_CORES = os.cpu_count() or 1
 
 
 @task(
@@ -145,14 +83,11 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
         files = {"train": train_file, "val": val_file}
         with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
-            for row in sources:
+            for row, pair in _make_pairs(plan, sources, file):
                 stop_if_interrupted()
-                if row.status == "accepted" and row.offset is not None and row.size is not None:
-                    file.seek(row.offset)
-                    pair = _make_pair(plan, row, file.read(row.size))
-                    if pair is not None and row.split is not None:
-                        row.offset = writers[row.split].add(f"{row.id}.png", pair)
-                        row.size, row.status = len(pair), "pair"
+                if pair is not None and row.split is not None:
+                    row.offset = writers[row.split].add(f"{row.id}.png", pair)
+                    row.size, row.status = len(pair), "pair"
                 made.append(row)
                 advance(plan.bar)
         for split, scratch in files.items():
@@ -162,72 +97,55 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     return made
 
 
-def _make_pair(plan: PairPlan, row: Row, content: bytes) -> bytes | None:
-    """Return the encoded pair, or None and the row rejected."""
-    dataset = plan.dataset
-    if row.sha256 != hashlib.sha256(content).hexdigest():
-        raise IntegrityError(
-            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at "
-            f"{row.source_path}. Delete that folder and run `icanvas prepare` again."
+def _make_pairs(
+    plan: PairPlan, rows: Iterable[Row], file: BinaryIO
+) -> Iterator[tuple[Row, bytes | None]]:
+    """Yield each row, in order, with its pair.
+
+    Threads decode what the network sees next and clean what it has seen, so that it never waits;
+    every step holds a few pictures, however many there are.
+    """
+    hed = None if plan.dataset.paired else detector_for(plan)
+    # A whole batch must be ready when the network takes one.
+    ahead = 2 * _CORES + (0 if hed is None else hed.engine.batch)
+    with ThreadPoolExecutor(_CORES, thread_name_prefix="pairs") as pool:
+        contents = ((row, _read(row, file)) for row in rows)
+        drafts = map_ahead(pool, lambda item: draft_pair(plan, *item), contents, ahead)
+        edges: Iterator[Map | None] = repeat(None)
+        if hed is not None:
+            drafts, seen = tee(drafts)
+            edges = hed.stream(draft.source for draft in seen)
+        finished = map_ahead(
+            pool,
+            lambda item: (item[0].row, finish_pair(plan, *item)),
+            # Drafts end first.
+            zip(drafts, edges, strict=False),
+            ahead,
         )
-    assert row.pixel_hash is not None, "an accepted row was decoded"
-    row.split = split_of(row.pixel_hash, dataset.val_share)
-    try:
-        picture = decode_picture(
-            content, row.source_path, dataset.geometry.colour, dataset.max_pixels
-        )
-    except RejectedPicture as rejected:
-        # Acquired with another decoder than this worker's.
-        row.reject(rejected.reason, rejected.detail)
+        yield from finished
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[_Item], _Result],
+    items: Iterable[_Item],
+    ahead: int,
+) -> Iterator[_Result]:
+    """Yield results in the items' order while the pool does up to ``ahead`` more of them."""
+    futures: deque[Future[_Result]] = deque()
+    for item in items:
+        futures.append(pool.submit(work, item))
+        if len(futures) > ahead:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _read(row: Row, file: BinaryIO) -> bytes | None:
+    if row.status != "accepted" or row.offset is None or row.size is None:
         return None
-    height, width = picture.shape[:2]
-    geometry = dataset.geometry
-    if dataset.paired:
-        halves = recognise_pair(picture)
-        if halves is None:
-            row.reject(
-                Reason.NOT_A_PAIR,
-                f"{width}×{height} is not a drawing left of its picture",
-            )
-            return None
-        # Scaled together: a drawing at another size would no longer be lines of one pixel.
-        if height != PAIR_SIZE:
-            row.reject(Reason.NOT_A_PAIR, f"a pair is 512×256, this one {width}×{height}")
-            return None
-        drawing, fitted = halves
-    else:
-        if min(height, width) < geometry.min_side:
-            row.reject(Reason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px")
-            return None
-        if max(height, width) > geometry.max_aspect * min(height, width):
-            row.reject(Reason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1")
-            return None
-        inner = fit_picture(picture, PAIR_SIZE, geometry.mode)
-        assert plan.threshold is not None, "a plan with edges has a threshold"
-        probability = detector(dataset.edges.border).detect([inner])[0]
-        lines = clean_edges(probability, plan.threshold, dataset.edges.min_pixels)
-        drawing = centre(lines, PAIR_SIZE, 255)
-        fitted = centre(inner, PAIR_SIZE, geometry.colour)
-    row.edge_density = edge_density(drawing)
-    if row.edge_density < dataset.edges.min_density:
-        row.reject(
-            Reason.BLANK_EDGES,
-            f"{row.edge_density:.2%} line pixels, under {dataset.edges.min_density:.2%}",
-        )
-        return None
-    return encode_pair(join_pair(drawing, fitted))
-
-
-def detector(border: int) -> EdgeDetector:
-    """Return this process's detector, the cores shared out among the shards done at once."""
-    settings = get_settings()
-    return _detector(settings.engine, settings.workers, border)
-
-
-@lru_cache(maxsize=4)
-def _detector(engine: str, workers: int, border: int) -> EdgeDetector:
-    cv2.setNumThreads(max(1, (os.cpu_count() or 1) // workers))
-    return EdgeDetector.load(engine, border=border)
+    file.seek(row.offset)
+    return file.read(row.size)
 
 
 def _is_storage_fault(state: object) -> bool:

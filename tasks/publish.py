@@ -16,7 +16,7 @@ from postprocess import PAIR_SIZE, decode_pair, encode_jpeg, make_sheet
 from storage import ObjectStore, Reason, keys, open_store
 from storage.manifest import Row, check_manifest, read_rows, write_rows
 from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
-from tasks.extract import PairPlan
+from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.report import inline_jpeg, render_report
 
@@ -98,7 +98,9 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         ]
         check_manifest(rows, raw.files)
         settings = plan.settings
-        store.put(f"{plan.folder}/settings.json", json.dumps(settings, indent=2).encode())
+        store.put(
+            keys.pair_settings(name, plan.fingerprint), json.dumps(settings, indent=2).encode()
+        )
         pairs = [row for row in rows if row.status == "pair"]
         sheet = _draw_sheet(plan, pairs, store) if pairs else None
         if sheet is not None:

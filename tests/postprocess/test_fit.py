@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postprocess import centre, fit_picture
+from postprocess import centre, detail_side, fit_picture, reduce_map
 from postprocess.fit import FitMode
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
@@ -61,3 +61,42 @@ def test_a_drawing_is_centred_too() -> None:
 def test_a_picture_of_the_right_size_is_left_alone(mode: FitMode) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     assert (fit_picture(picture, 64, mode) == picture).all()
+
+
+def test_sprites_keep_hard_pixels_where_asked() -> None:
+    sprite = np.zeros((2, 2, 3), np.uint8)
+    sprite[0, 0] = RED
+    hard, soft = (fit_picture(sprite, 64, "cover", way) for way in ("nearest", "bicubic"))
+    assert {tuple(colour) for colour in hard.reshape(-1, 3)} == {RED, (0, 0, 0)}
+    assert (hard[:32, :32] == RED).all()
+    assert len(np.unique(soft)) > 20
+    # Only for scaling up: scaled down, lines would break.
+    striped_down = fit_picture(striped(50, 200)[:, ::2], 20, "cover", "nearest")
+    assert (striped_down == fit_picture(striped(50, 200)[:, ::2], 20, "cover")).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "mode", "most", "side"),
+    [
+        (600, 1024, "cover", 1, 256),
+        (600, 1024, "cover", 2, 512),
+        (600, 1024, "cover", 4, 600),
+        (600, 1024, "contain", 4, 1024),
+        (100, 200, "cover", 4, 256),
+    ],
+)
+def test_detail_is_what_the_picture_has(
+    height: int, width: int, mode: FitMode, most: int, side: int
+) -> None:
+    assert detail_side(height, width, 256, mode, most) == side
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 4))
+def test_a_reduced_map_stays_a_map(height: int, width: int, times: int) -> None:
+    edges = np.random.default_rng(height).random((height * times, width * times), np.float32)
+    reduced = reduce_map(edges, height, width)
+    assert reduced.shape == (height, width)
+    assert reduced.dtype == np.float32
+    means = edges.reshape(height, times, width, times).mean((1, 3))
+    np.testing.assert_allclose(reduced, means, atol=1e-5)
+    assert reduce_map(np.ones((9, 7), np.float32), 4, 3).max() <= 1

@@ -1,18 +1,28 @@
-from collections.abc import Callable
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from datasets import DataSet, RawSet, acquire, find
 from datasets.catalogue import EdgeSettings, Geometry
-from errors import IntegrityError, StorageError
+from errors import InputError, IntegrityError, StorageError
+from hed import EdgeDetector
+from hed.engines import create_engine
 from postprocess import decode_pair, edge_density, join_pair, split_pair
 from storage import LocalStore
 from storage.manifest import Row
-from tasks.extract import PairPlan, _is_storage_fault, extract_shard
+from tasks.detector import detector, weights_name
+from tasks.extract import _is_storage_fault, extract_shard, map_ahead
+from tasks.plan import PairPlan
 from tests.conftest import draw_scene, encode
+from tests.hed.networks import as_weights, random_table
 
 
 def quick(folder: Path, **changes: object) -> DataSet:
@@ -21,7 +31,9 @@ def quick(folder: Path, **changes: object) -> DataSet:
 
 
 def plan_for(dataset: DataSet, raw: RawSet) -> PairPlan:
-    return PairPlan(dataset, raw.fingerprint, None if dataset.paired else 0.5, "weights")
+    if dataset.paired:
+        return PairPlan(dataset, raw.fingerprint, None, None)
+    return PairPlan(dataset, raw.fingerprint, 0.5, weights_name(detector(dataset.edges.border)))
 
 
 def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
@@ -57,7 +69,7 @@ def test_what_is_done_is_not_done_again(
 ) -> None:
     dataset = quick(make_folder(2))
     plan, rows = extract_all(store, dataset)
-    monkeypatch.setattr("tasks.extract.detector", None)
+    monkeypatch.setattr("tasks.extract.detector_for", None)
     assert extract_all(store, dataset) == (plan, rows)
 
 
@@ -98,6 +110,103 @@ def test_a_contained_picture_has_no_frame(store: LocalStore, tmp_path: Path) -> 
     assert ys.min() > 90, "the picture's own border became a line"
     assert ys.max() < 166
     assert xs.min() > 86
+
+
+def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -> None:
+    """A thin double line of a large picture runs into one at the pair's size."""
+    folder = tmp_path / "large"
+    folder.mkdir()
+    picture = np.full((768, 768, 3), 235, np.uint8)
+    for row in range(120, 660, 120):
+        picture[row : row + 3, 60:700] = picture[row + 9 : row + 12, 60:700] = (10, 20, 60)
+    (folder / "lines.png").write_bytes(encode(picture))
+    lines = []
+    for scale in (1, 3):
+        dataset = quick(folder).model_copy(update={"edges": EdgeSettings(border=16, scale=scale)})
+        plan, rows = extract_all(store, dataset)
+        drawing, shown = split_pair(read_pair(store, plan, rows[0]))
+        assert shown.shape == (256, 256, 3)
+        # Lines that a column through the middle meets.
+        lines.append(int((np.diff((drawing[:, 128] == 0).astype(int)) == 1).sum()))
+    assert lines[1] > lines[0]
+
+
+def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: Path) -> None:
+    folder = tmp_path / "sizes"
+    folder.mkdir()
+    shapes = [(64, 64), (40, 100), (33, 129), (700, 300), (1200, 1600), (256, 256)]
+    for number, (height, width) in enumerate(shapes):
+        (folder / f"{number}.png").write_bytes(encode(draw_scene(number, height, width)))
+    geometry = Geometry(mode="contain", enlarge="nearest")
+    plan, rows = extract_all(store, quick(folder, geometry=geometry))
+    assert [row.status for row in rows] == ["pair"] * len(shapes)
+    for row, (height, width) in zip(rows, shapes, strict=True):
+        drawing, _ = split_pair(read_pair(store, plan, row))
+        ys, xs = np.nonzero(drawing == 0)
+        assert (np.ptp(ys) > np.ptp(xs)) == (height > width) or height == width
+
+
+def test_memory_does_not_grow_with_the_shard(
+    store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held at once is a window of pictures, not the shard."""
+    layers = as_weights(random_table())
+    hed = EdgeDetector(create_engine("opencv", layers, workers=2), layers, border=16)
+    monkeypatch.setattr("tasks.extract.detector_for", lambda plan: hed)
+    peaks = []
+    for count in (60, 180):
+        dataset = quick(make_folder(count))
+        raw = acquire(dataset, store)
+        tracemalloc.start()
+        rows = extract_shard(PairPlan(dataset, raw.fingerprint, 0.5, None), 0, store)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert sum(row.status == "pair" for row in rows) > count / 2, "too few pairs to tell"
+    # Each of the 120 more has a picture of 0.2 MB, and half as much as its pair.
+    assert peaks[1] - peaks[0] < 6_000_000
+
+
+def test_another_machines_weights_are_refused(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    dataset = quick(make_folder(1))
+    plan = replace(plan_for(dataset, acquire(dataset, store)), weights="caffe:0123")
+    with pytest.raises(InputError, match=r"keras:4502.*caffe:0123.*ICANVAS_WEIGHTS"):
+        extract_shard(plan, 0, store)
+    assert not list(store.list(plan.folder)), "something half-written stays"
+
+
+@given(
+    delays=st.lists(st.floats(0, 0.004), max_size=12),
+    ahead=st.integers(0, 5),
+    threads=st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=30)
+def test_results_come_in_order_and_no_more_is_begun_than_asked(
+    delays: list[float], ahead: int, threads: int
+) -> None:
+    begun = 0
+
+    def items() -> Iterator[tuple[int, float]]:
+        nonlocal begun
+        for item in enumerate(delays):
+            begun += 1
+            yield item
+
+    def work(item: tuple[int, float]) -> int:
+        time.sleep(item[1])
+        return item[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for number, found in enumerate(map_ahead(pool, work, items(), ahead)):
+            assert found == number
+            assert begun <= number + ahead + 1
+    assert begun == len(delays)
+
+
+def test_an_error_in_a_thread_arrives() -> None:
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(map_ahead(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))
 
 
 def test_pairs_are_taken_as_they_are(store: LocalStore, tmp_path: Path) -> None:
