@@ -2,16 +2,21 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from console import (
+    err,
+    fetch_weights,
+    make_table,
+    out,
+    print_places,
+    run_prefect,
+    show_progress_bars,
+)
 from errors import IcanvasError, InputError, SourceError
 from settings import get_settings, override_settings
 
@@ -25,15 +30,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Settings: ICANVAS_STORE, ICANVAS_CACHE, ICANVAS_ENGINE, ICANVAS_WORKERS; options win.",
 )
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 Store = Annotated[
     str | None, typer.Option(help="Where results go: file:///path or a folder.", metavar="URL")
 ]
 Cache = Annotated[Path | None, typer.Option(help="Where weights are kept.", metavar="FOLDER")]
-Engine = Annotated[str | None, typer.Option(help="What runs HED: opencv.", metavar="NAME")]
-Workers = Annotated[int | None, typer.Option(help="Shards that are extracted at once.", min=1)]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="What runs HED: opencv (default), openvino, torch or auto.", metavar="NAME"),
+]
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option("--weights", help="HED weights of your own (docs/weights.md).", metavar="FILE"),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="HED networks at once on the CPU; they share the cores.", min=1)
+]
 Name = Annotated[str | None, typer.Option(help="What to call a folder or archive.", metavar="NAME")]
 Fit = Literal["cover", "contain", "stretch"]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")]
@@ -58,7 +70,7 @@ def datasets(store: Store = None) -> None:
     opened = open_store(get_settings().store)
     catalogue = load_catalogue()
     own = [name for name in prepared_names(opened) if name not in catalogue]
-    table = _table("name", "what", "pictures", "licence", "pairs in use", "next")
+    table = make_table("name", "what", "pictures", "licence", "pairs in use", "next")
     for entry in [*catalogue.values(), *(find_prepared(opened, name)[0] for name in own)]:
         current = read_current(opened, entry.name)
         table.add_row(
@@ -96,11 +108,14 @@ def prepare(
     store: Store = None,
     cache: Cache = None,
     engine: Engine = None,
+    weights: WeightsFile = None,
     workers: Workers = None,
     verbose: Verbose = False,
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
-    override_settings(store=store, cache=cache, engine=engine, workers=workers)
+    override_settings(
+        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
+    )
     from datasets import find, read_current_of
     from datasets.sources import open_source
     from storage import open_store
@@ -109,9 +124,11 @@ def prepare(
     dataset = find(source, name, paired, fit, threshold)
     open_source(dataset)
     read_current_of(open_store(get_settings().store), dataset)
-    with _prefect(verbose):
+    if not dataset.paired:
+        _check_hed(dataset.edges.threshold)
+    with run_prefect(verbose):
         if not dataset.paired:
-            _fetch_weights()
+            fetch_weights()
         from flows.prepare import prepare as flow
 
         made = flow(_absolute(source), name, paired, fit, threshold, refresh)
@@ -121,7 +138,7 @@ def prepare(
         f"[bold]{made.dataset}[/]: {made.train:,} training and {made.val:,} validation pairs, "
         f"{rejected:,} rejected{f' ({reasons})' if reasons else ''}"
     )
-    _print_places(
+    print_places(
         {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
     )
     for hint in made.hints:
@@ -143,11 +160,15 @@ def train(
     ] = False,
     store: Store = None,
     cache: Cache = None,
+    engine: Engine = None,
+    weights: WeightsFile = None,
     workers: Workers = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a generator on a data set's pairs, preparing them first where there are none."""
-    override_settings(store=store, cache=cache, workers=workers)
+    override_settings(
+        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
+    )
     recipe = dict(_parse_change(change) for change in changes or [])
     from datasets import find_prepared
     from model import make_recipe
@@ -157,9 +178,12 @@ def train(
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
     make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
-    with _prefect(verbose):
-        if not dataset.paired and current is None:
-            _fetch_weights()
+    needs_hed = not dataset.paired and current is None
+    if needs_hed:
+        _check_hed(dataset.edges.threshold)
+    with run_prefect(verbose):
+        if needs_hed:
+            fetch_weights()
         from flows.train import train as flow
 
         run = flow(_absolute(source), recipe, name, refresh)
@@ -169,7 +193,7 @@ def train(
         f"{figures}"
     )
     pairs = keys.pairs_folder(run.dataset, run.pairs)
-    _print_places(
+    print_places(
         {
             "pairs": opened.location(pairs),
             "contact sheet": opened.location(f"{pairs}/contact-sheet.jpg"),
@@ -180,17 +204,67 @@ def train(
     )
 
 
+@app.command(epilog="Examples: icanvas calibrate edges2shoes · icanvas calibrate ~/pairs")
+def calibrate(
+    source: Annotated[
+        str, typer.Argument(help="A data set with published drawings, or a folder of pairs.")
+    ],
+    name: Name = None,
+    pictures: Annotated[int, typer.Option(help="How many drawings to compare.", min=1)] = 200,
+    store: Store = None,
+    cache: Cache = None,
+    engine: Engine = None,
+    weights: WeightsFile = None,
+    workers: Workers = None,
+    verbose: Verbose = False,
+) -> None:
+    """Find the edge threshold that goes with HED's weights, by published drawings."""
+    override_settings(
+        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
+    )
+    from datasets import find_prepared
+    from storage import open_store
+
+    # A user's slip is met before Prefect is started.
+    opened = open_store(get_settings().store)
+    find_prepared(opened, source, name)
+    _check_hed(threshold=0)
+    with run_prefect(verbose):
+        fetch_weights()
+        from flows.calibrate import calibrate as flow
+
+        found = flow(_absolute(source), name, pictures)
+    frame, best = found.as_frame(), found.best
+    table = make_table(*(column.replace("_", " ") for column in frame.columns))
+    for row in frame.itertuples(index=False):
+        marks = "[bold]" if row[0] == best.threshold else ""
+        table.add_row(*(f"{marks}{value:.3f}" for value in row))
+    out.print(table)
+    own = "none" if found.default is None else f"{found.default:.3g}"
+    out.print(
+        f"\nBest by F1 at 2 px over {found.pictures:,} drawings: "
+        f"[bold]--threshold {best.threshold:.3g}[/] (F1 {best.agreements[-1].f1:.3f}); "
+        f"the weights' own: {own}"
+    )
+    print_places(
+        {
+            "plot": opened.location(f"{found.folder}/plot.png"),
+            "table": opened.location(f"{found.folder}/table.csv"),
+        }
+    )
+
+
 @app.command(epilog="Example: icanvas weights")
 def weights(cache: Cache = None) -> None:
     """Fetch and verify HED's weights ahead of time; afterwards no network is needed."""
     override_settings(cache=cache)
     from hed import fetch_default_weights, load_weights
 
-    with _progress():
-        _fetch_weights()
+    with show_progress_bars():
+        fetch_weights()
     table = load_weights()
     out.print(f"HED weights are in place, SHA-256 {table.digest}")
-    _print_places({"file": str(fetch_default_weights())})
+    print_places({"file": str(fetch_default_weights())})
 
 
 @app.command(epilog="Example: icanvas doctor")
@@ -199,7 +273,7 @@ def doctor(store: Store = None, cache: Cache = None) -> None:
     override_settings(store=store, cache=cache)
     from flows.doctor import check_all
 
-    table = _table("", "what", "found", "what to do")
+    table = make_table("", "what", "found", "what to do")
     worst = 0
     for check in check_all():
         mark = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}[check.state]
@@ -233,42 +307,25 @@ def main() -> None:
         sys.exit(1)
 
 
-@contextmanager
-def _progress() -> Iterator[None]:
-    from tasks.progress import show_progress
+def _check_hed(threshold: float | None) -> None:
+    """Meet a wrong engine or weights file before Prefect is started; say what auto takes."""
+    from hed import choose_engine, load_weights
 
-    with show_progress(err):
-        yield
-
-
-@contextmanager
-def _prefect(verbose: bool) -> Iterator[None]:
-    """Show progress and run Prefect: the server that is configured, or an embedded one."""
-    if not verbose:
-        # The bars tell the rest; the log goes to the API, where the UI shows it.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    with _progress():
-        from tasks.embedded import start_embedded_api
-        from tasks.interrupt import catch_interrupts
-        from tasks.progress import bar
-
-        catch_interrupts()
-
-        try:
-            with bar("start Prefect"):
-                start_embedded_api()
-            yield
-        except KeyboardInterrupt:
-            err.print("[bold red]icanvas:[/] interrupted; the same command goes on from here.")
-            raise
+    settings = get_settings()
+    weights = None if settings.weights is None else load_weights(settings.weights)
+    if weights is not None and weights.threshold is None and threshold is None:
+        raise InputError(
+            f"{settings.weights} has no edge threshold of its own. Give one with --threshold, or "
+            "find it with `icanvas calibrate`."
+        )
+    name, why = choose_engine(settings.engine, weights)
+    if settings.engine == "auto":
+        err.print(f"engine: {name} ({why})")
 
 
-def _fetch_weights() -> None:
-    from hed import fetch_default_weights
-    from tasks.progress import bar, move
-
-    with bar("fetch HED weights", unit="bytes"):
-        fetch_default_weights(progress=lambda done, total: move("fetch HED weights", done, total))
+def _resolve(path: Path | None) -> Path | None:
+    """Return a path that holds in any folder."""
+    return None if path is None else path.expanduser().resolve()
 
 
 def _absolute(source: str) -> str:
@@ -289,20 +346,6 @@ def _parse_change(change: str) -> tuple[str, int | float]:
     if not equals:
         raise InputError(f"--set {change}: write FIELD=NUMBER, as in --set epochs=5.")
     return field, int(value) if value.is_integer() else value
-
-
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in headings:
-        # What is copied must not break.
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "next"))
-    return table
-
-
-def _print_places(places: dict[str, str]) -> None:
-    width = max(map(len, places))
-    for what, where in places.items():
-        out.print(f"  {what:<{width}}  {escape(where)}")
 
 
 if __name__ == "__main__":

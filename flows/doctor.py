@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import httpx
 import torch
 
 from errors import IcanvasError, InputError, IntegrityError
-from hed import load_weights
+from hed import choose_engine, load_weights
 from hed.weights import default_weights_path
 from settings import get_settings
 from storage import open_store
@@ -58,18 +57,29 @@ def check_all() -> Iterator[Check]:
 
 
 def _check_weights() -> Check:
-    path = default_weights_path(get_settings().cache)
-    if not path.exists():
+    settings = get_settings()
+    path = settings.weights or default_weights_path(settings.cache)
+    if settings.weights is None and not path.exists():
         return Check("weights", "note", f"not in {path.parent}", "icanvas weights (55 MB, once)")
-    return Check("weights", "good", f"{path}, SHA-256 {load_weights().digest[:12]}…")
+    weights = load_weights(settings.weights)
+    found = f"{path}, form {weights.form}, SHA-256 {weights.digest[:12]}…"
+    return Check("weights", "good", found)
 
 
 def _check_engine() -> Check:
+    settings = get_settings()
+    name, why = choose_engine(settings.engine)
     cores = os.cpu_count() or 1
-    workers = get_settings().workers
-    found = f"OpenCV {cv2.__version__}, {cores} cores, {workers} shards at once"
-    if workers > cores:
+    found = f"{name} ({why}), {cores} cores"
+    if settings.workers is not None and settings.workers > cores:
         return Check("engine", "note", found, f"ICANVAS_WORKERS={cores} is as many as is useful")
+    best, reason = choose_engine("auto")
+    if name != best:
+        return Check("engine", "note", found, f"--engine {best} is quicker: {reason}")
+    if name == "opencv":
+        return Check(
+            "engine", "good", found, "pip install -e '.[openvino]' brings a quicker one (optional)"
+        )
     return Check("engine", "good", found)
 
 

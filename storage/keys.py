@@ -16,9 +16,19 @@ def pairs_folder(dataset: str, fingerprint: str) -> str:
     return f"datasets/{dataset}/pairs/{fingerprint}"
 
 
+def pair_settings(dataset: str, fingerprint: str) -> str:
+    """Key of a pair set's settings: what determined its bytes."""
+    return f"{pairs_folder(dataset, fingerprint)}/settings.json"
+
+
 def current_pairs(dataset: str) -> str:
     """Pointer to the pair set in use."""
     return f"datasets/{dataset}/pairs/current.json"
+
+
+def calibration_folder(dataset: str, digest: str) -> str:
+    """Folder of the threshold sweep with the HED weights of this digest."""
+    return f"datasets/{dataset}/calibration/{digest[:12]}"
 
 
 def run_folder(dataset: str, run: str) -> str:

@@ -1,5 +1,8 @@
 """Published pair sets, and the pointer to the one in use."""
 
+import json
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import ConflictError, IntegrityError, NotFoundError
@@ -84,6 +87,12 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
             f"There is no pair set {fingerprint} of {dataset} in {store.url}. "
             f"Run `icanvas prepare {dataset}`."
         ) from None
+
+
+def read_settings(store: ObjectStore, dataset: str, fingerprint: str) -> dict[str, Any]:
+    """Return what a pair set was made with, as ``settings.json`` holds it."""
+    settings: dict[str, Any] = json.loads(store.get(keys.pair_settings(dataset, fingerprint)))
+    return settings
 
 
 def _manifest(dataset: str, fingerprint: str) -> str:

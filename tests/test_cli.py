@@ -61,6 +61,10 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["train", "demo", "--set", "seed=99999999999999999999"], {}, 2, "seed"),
         (["weights", "--cache", "/dev/null/x"], {}, 5, "--cache"),
         (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
+        (["prepare", "demo", "--engine", "magic"], {}, 2, "--engine"),
+        (["prepare", "demo", "--weights", "/nowhere.h5"], {}, 2, "/nowhere.h5"),
+        (["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null"),
+        (["calibrate", "nothing-there"], {}, 3, "nothing-there"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],
@@ -85,7 +89,7 @@ def test_debug_shows_where_it_happened() -> None:
 
 
 def test_help_has_examples() -> None:
-    for command in ("datasets", "prepare", "train", "weights", "doctor"):
+    for command in ("datasets", "prepare", "train", "calibrate", "weights", "doctor"):
         page = icanvas(command, "--help")
         assert page.returncode == 0
         assert f"icanvas {command}" in page.stdout.split("Example")[-1]

@@ -29,7 +29,7 @@ def test_everything_deploys_without_a_question() -> None:
     prefect("deploy", "--all", "--no-prompt")
     with get_client(sync_client=True) as client:
         deployments = {found.name: found for found in client.read_deployments()}
-    assert set(deployments) == {"prepare", "train"}
+    assert set(deployments) == {"prepare", "train", "calibrate"}
     form = deployments["prepare"].parameter_openapi_schema
     assert form is not None
     assert form["required"] == ["source"]

@@ -1,0 +1,264 @@
+"""Measure edge extraction: engines, stages, the original's procedure, memory.
+
+    python benchmarks/extract.py [FOLDER OF PICTURES] [--seconds N] [--engines NAME …]
+
+Prints Markdown. Everything is measured in one run, on pictures made from the folder's (the demo's
+when none is given), so compare rows of one run. Nothing else should be running.
+"""
+
+import argparse
+import itertools
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import cv2
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+from PIL import Image
+
+from datasets.pictures import decode_picture
+from hed import EdgeDetector, choose_engine, load_weights
+from hed.engines import Engine, create_engine
+from hed.plan import Plan, plan_axis
+from postprocess import clean_edges, encode_pair, fit_picture, join_pair
+
+Picture = NDArray[np.uint8]
+
+_DEMO = Path(__file__).parents[1] / "datasets" / "demo" / "color"
+_WHITE = (255, 255, 255)
+_ORIGINAL_BORDER = 128
+_FEW = 24
+# Multiplications and additions of HED, in 1e9, for 256x256 pictures.
+_GFLOP_512 = 160.3
+_GFLOP_PLANNED = 0.672 * _GFLOP_512
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", type=Path, default=_DEMO)
+    parser.add_argument("--seconds", type=int, default=60, help="for each figure")
+    parser.add_argument("--engines", nargs="+", default=["opencv", "openvino:f32", "openvino"])
+    parser.add_argument("--memory", default="openvino", help="engine of the memory rows, or none")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        measure(options, Path(scratch))
+
+
+def measure(options: argparse.Namespace, scratch: Path) -> None:
+    describe_machine()
+    measure_stages(list_pictures(options.folder)[:24])
+    print("\n## Engines\n")
+    print(
+        f"Pictures a second, over some {options.seconds} s each; `icanvas prepare` by the time "
+        "that more pictures add to it.\n"
+    )
+    print(
+        "| engine | network alone | GFLOP/s a core | `icanvas prepare` | share "
+        "| original's way | ratio |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    rates, cores, weights = {}, os.cpu_count() or 1, load_weights()
+    for name in options.engines:
+        engine, _, precision = name.partition(":")
+        folder = scratch / name.replace(":", "-")
+        running = create_engine(engine, weights, precision=precision or "auto")
+        pictures = make_pictures(options.folder, folder / "few", _FEW)
+        bare = measure_bare(running, pictures, options.seconds)
+        more = make_pictures(options.folder, folder / "many", _FEW + int(bare * options.seconds))
+        prepared = measure_prepare(folder, engine, precision or "auto")
+        # As people run it: one network on all cores.
+        alone = create_engine(engine, weights, 1, precision or "auto")
+        original = measure_original(alone, more, folder, options.seconds)
+        rates[name] = prepared, original
+        print(
+            f"| {running.title} | {bare:.2f} | {bare * _GFLOP_PLANNED / cores:.0f} "
+            f"| {prepared:.2f} | {prepared / bare:.1%} "
+            f"| {original:.2f} | {prepared / original:.2f} |",
+            flush=True,
+        )
+    first = options.engines[0]
+    for name, (prepared, _) in rates.items():
+        print(f"\n{name} against the original's way in {first}: {prepared / rates[first][1]:.2f}×.")
+    if options.memory != "none":
+        measure_memory(options.memory, options.folder, scratch)
+
+
+def make_pictures(folder: Path, into: Path, count: int) -> list[Path]:
+    """Write as many different JPEGs as wanted, from the pictures of a folder."""
+    into.mkdir(parents=True)
+    sources = list_pictures(folder)
+    made = []
+    for index in range(count):
+        path = sources[index % len(sources)]
+        picture = decode_picture(path.read_bytes(), path.name, _WHITE, 10**9)
+        turn = index // len(sources)
+        moved = np.roll(picture, (17 * turn, 11 * turn), (0, 1))[:, :: -1 if turn % 2 else 1]
+        made.append(into / f"{index:05d}.jpg")
+        Image.fromarray(moved).save(made[-1], quality=92)
+    return made
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    kinds = (".jpg", ".jpeg", ".png")
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in kinds)
+
+
+def decode_and_fit(path: Path) -> Picture:
+    return fit_picture(decode_picture(path.read_bytes(), path.name, _WHITE, 10**9), 256, "cover")
+
+
+def describe_machine() -> None:
+    facts = Path("/proc/cpuinfo").read_text()
+    names = [line for line in facts.splitlines() if "model name" in line]
+    sets = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if f" {name}" in facts]
+    processor = names[0].partition(":")[2].strip() if names else platform.processor()
+    print(f"{processor}, {os.cpu_count()} cores, {', '.join(sets)}.")
+    print(
+        f"\nA picture takes {_GFLOP_PLANNED:.0f} GFLOP ({_GFLOP_512:.0f} on the original's border "
+        "of 128 px, every layer whole)."
+    )
+
+
+def measure_stages(files: list[Path]) -> None:
+    """CPU time of everything but the network, on one core."""
+    cv2.setNumThreads(1)
+    contents = [path.read_bytes() for path in files]
+    decoded = [decode_picture(content, "x.jpg", _WHITE, 10**9) for content in contents]
+    fitted = [fit_picture(picture, 256, "cover") for picture in decoded]
+    weights = load_weights()
+    hed = EdgeDetector(create_engine(choose_engine("auto")[0], weights), weights)
+    maps = hed.detect(fitted)
+    drawings = [clean_edges(edges, 0.5) for edges in maps]
+    cv2.setNumThreads(1)
+    stages: dict[str, Callable[[], object]] = {
+        "decode": lambda: [decode_picture(c, "x.jpg", _WHITE, 10**9) for c in contents],
+        "fit": lambda: [fit_picture(picture, 256, "cover") for picture in decoded],
+        "clean": lambda: [clean_edges(edges, 0.5) for edges in maps],
+        "pair and encode": lambda: [
+            encode_pair(join_pair(*both)) for both in zip(drawings, fitted, strict=True)
+        ],
+    }
+    size = np.mean([picture.shape[:2] for picture in decoded], axis=0)
+    print(f"\n## Stages\n\nSource pictures {size[1]:.0f}×{size[0]:.0f} px on average.\n")
+    print("| stage | CPU ms a picture |")
+    print("|---|---|")
+    total = 0.0
+    for stage, work in stages.items():
+        cost = best_time(work, 5, time.process_time) / len(files) * 1000
+        total += cost
+        print(f"| {stage} | {cost:.1f} |")
+    prepare = best_time(lambda: [hed._prepare(p) for p in fitted], 5, time.process_time)
+    print(f"| all but the network | {total:.1f} |")
+    print(f"| (border and mean, counted with the network) | {prepare / len(files) * 1000:.1f} |")
+
+
+def measure_bare(engine: Engine, files: list[Path], seconds: float) -> float:
+    """Pictures a second when the network is never without a batch."""
+    hed = EdgeDetector(engine, load_weights())
+    prepared = [hed._prepare(decode_and_fit(path)) for path in files]
+    batches = [
+        (np.concatenate([blob for blob, _ in prepared[i : i + engine.batch]]), prepared[i][1])
+        for i in range(0, len(prepared) - engine.batch + 1, engine.batch)
+    ]
+    for future in [engine.submit(*batches[0]) for _ in range(engine.in_flight)]:
+        future.result()
+    waiting: deque[Future[NDArray[np.float32]]] = deque()
+    done, start = 0, time.perf_counter()
+    for batch in itertools.cycle(batches):
+        waiting.append(engine.submit(*batch))
+        if len(waiting) > engine.in_flight:
+            done += len(waiting.popleft().result())
+        if time.perf_counter() - start > seconds:
+            break
+    for future in waiting:
+        done += len(future.result())
+    return done / (time.perf_counter() - start)
+
+
+def measure_prepare(folder: Path, engine: str, precision: str) -> float:
+    """Pictures a second of the command: what the pictures that ``many`` has more cost."""
+    one = folder / "one"
+    one.mkdir()
+    first = next((folder / "few").iterdir())
+    (one / first.name).hardlink_to(first)
+    took, counts = [], []
+    # The first makes Prefect's database.
+    for pictures in (one, folder / "few", folder / "many"):
+        environment = {
+            **os.environ,
+            "ICANVAS_STORE": (folder / "store").as_uri(),
+            "ICANVAS_PRECISION": precision,
+            "PREFECT_HOME": str(folder / "prefect"),
+        }
+        command = [sys.executable, "-m", "cli", "prepare", str(pictures), "--engine", engine]
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        took.append(time.perf_counter() - start)
+        counts.append(len(list(pictures.iterdir())))
+    return (counts[2] - counts[1]) / (took[2] - took[1])
+
+
+def measure_original(engine: Engine, files: list[Path], scratch: Path, seconds: float) -> float:
+    """Pictures a second by the original's steps: one at a time, each whole, through .mat files."""
+    side = 256 + 2 * _ORIGINAL_BORDER
+    plan = Plan(plan_axis(side, 0), plan_axis(side, 0))
+    inner = slice(_ORIGINAL_BORDER, -_ORIGINAL_BORDER)
+    mean = np.array(load_weights().mean, np.float32)
+    done, start = 0, 0.0
+    for path in files:
+        picture = decode_and_fit(path)
+        pads = [(_ORIGINAL_BORDER, _ORIGINAL_BORDER)] * 2
+        padded = np.pad(picture, [*pads, (0, 0)], mode="reflect")
+        batch = (padded[..., ::-1].astype(np.float32) - mean).transpose(2, 0, 1)[np.newaxis]
+        edges = engine.submit(np.ascontiguousarray(batch), plan).result()[0, inner, inner]
+        scipy.io.savemat(scratch / "edges.mat", {"edge_predict": edges})
+        stored = scipy.io.loadmat(scratch / "edges.mat")["edge_predict"].astype(np.float32)
+        pair = encode_pair(join_pair(clean_edges(stored, 0.5), picture))
+        (scratch / "pair.png").write_bytes(pair)
+        if not start:
+            # The first one made the network.
+            start = time.perf_counter()
+            continue
+        done += 1
+        if time.perf_counter() - start > seconds:
+            break
+    return done / (time.perf_counter() - start)
+
+
+def measure_memory(engine: str, folder: Path, scratch: Path) -> None:
+    print("\n## Memory\n\n| pictures in the shard | peak MiB of the process |")
+    print("|---|---|")
+    files = make_pictures(folder, scratch / "thousand", 1000)
+    script = str(Path(__file__).with_name("memory.py"))
+    for count in (100, 1000):
+        few = scratch / f"first-{count}"
+        few.mkdir()
+        for path in files[:count]:
+            (few / path.name).hardlink_to(path)
+        command = [sys.executable, script, str(few), "--engine", engine]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(f"| {count:,} | {done.stdout.strip()} |", flush=True)
+
+
+def best_time(
+    work: Callable[[], object], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    times = []
+    for _ in range(repeats):
+        start = clock()
+        work()
+        times.append(clock() - start)
+    return min(times)
+
+
+if __name__ == "__main__":
+    main()

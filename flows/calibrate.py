@@ -1,0 +1,32 @@
+"""Which edge threshold goes with HED's weights, told by published drawings."""
+
+from prefect import flow
+
+import datasets
+from flows.names import run_name
+from flows.prepare import prepare
+from settings import get_settings
+from storage import open_store
+from tasks.calibrate import Calibration
+from tasks.calibrate import calibrate as calibrate_on
+
+
+@flow(name="calibrate", flow_run_name=run_name)
+def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Calibration:
+    """Compare HED's lines with published drawings at many thresholds.
+
+    Parameters
+    ----------
+    source : a data set of the catalogue that came with drawings, the path of a folder or archive
+        of pairs (drawing | picture), or its name if prepared.
+    name : what to call a folder or archive, or what it was called.
+    pictures : how many to compare, taken evenly from all.
+    """
+    store_url = get_settings().store
+    dataset, current = datasets.find_prepared(open_store(store_url), source, name)
+    if current is None:
+        is_path = dataset.name not in datasets.load_catalogue()
+        current_pairs = prepare(source, name, paired=is_path).fingerprint
+    else:
+        current_pairs = current.fingerprint
+    return calibrate_on(dataset, current_pairs, store_url, pictures)

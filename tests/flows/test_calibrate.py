@@ -1,0 +1,61 @@
+"""The threshold sweep through a real Prefect server."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from errors import InputError
+from flows.calibrate import calibrate
+from flows.prepare import prepare
+from hed import EdgeDetector
+from postprocess import clean_edges, fit_picture, join_pair
+from storage import LocalStore
+from tests.conftest import draw_scene, encode
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> Path:
+    """Pairs whose drawings were made at threshold 0.7."""
+    folder = tmp_path / "drawn"
+    folder.mkdir()
+    hed = EdgeDetector.load()
+    pictures = [fit_picture(draw_scene(seed, 120, 120), 256, "cover") for seed in range(3)]
+    for number, edges in enumerate(hed.detect(pictures)):
+        pair = join_pair(clean_edges(edges, 0.7), pictures[number])
+        (folder / f"{number}.png").write_bytes(encode(pair))
+    return folder
+
+
+def test_the_threshold_of_published_drawings_is_found(drawn: Path, store: LocalStore) -> None:
+    found = calibrate(str(drawn), pictures=10)
+    assert found.pictures == 3
+    assert found.best.threshold == pytest.approx(0.7)
+    assert [agreement.f1 for agreement in found.best.agreements] == [1, 1]
+    assert found.default == 0.5
+    others = [p.agreements[0].f1 for p in found.points if abs(p.threshold - 0.7) > 0.04]
+    assert max(others) < 1, "every threshold is as good: the sweep tells nothing"
+
+    rows = list(csv.DictReader(io.StringIO(store.get(f"{found.folder}/table.csv").decode())))
+    assert [float(row["threshold"]) for row in rows] == [p.threshold for p in found.points]
+    best = next(row for row in rows if float(row["threshold"]) == pytest.approx(0.7))
+    assert float(best["f1_2px"]) == float(best["precision_1px"]) == float(best["recall_1px"]) == 1
+    plot = Image.open(io.BytesIO(store.get(f"{found.folder}/plot.png")))
+    assert plot.width > 600
+
+    # Again, from what is prepared, with fewer pictures.
+    assert calibrate("drawn", pictures=2).pictures == 2
+
+
+def test_hed_is_not_calibrated_against_itself(make_folder: Callable[[int], Path]) -> None:
+    folder = make_folder(1)
+    prepare(str(folder))
+    with pytest.raises(InputError, match="made by HED itself"):
+        calibrate(str(folder))
+    with pytest.raises(InputError, match="holds no pair"):
+        calibrate(str(folder), name="other")
