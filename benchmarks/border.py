@@ -16,7 +16,7 @@ from rich.table import Table
 from datasets.pictures import decode_picture
 from hed import EdgeDetector
 from postprocess import clean_edges, compare_drawings, fit_picture
-from tests.hed.weights.networks import reflect, run_caffe
+from tests.hed.networks import reflect, run_caffe
 
 _BORDERS = (130, 114, 98, 82, 66, 128, 96, 64)
 _ORIGINAL = 128

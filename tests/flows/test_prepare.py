@@ -1,5 +1,6 @@
 """The whole way through a real Prefect server."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from errors import IcanvasError
+from errors import IcanvasError, InputError
 from flows.prepare import prepare
 from settings import get_settings
 from storage import LocalStore
-from storage.pairsets import read_current, read_manifest
+from storage.pairsets import read_current, read_manifest, read_settings
 from tests.conftest import draw_scene, encode
 from tests.datasets.test_pictures import huge_png
+from tests.hed.weights.files import make_own
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -164,3 +166,26 @@ def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -
     settings = (Path(made.folder) / "settings.json").read_text()
     assert '"border": 16' in settings
     assert '"threshold": 0.5' in settings
+
+
+@pytest.mark.parametrize("engine", ["opencv", "openvino"])
+def test_a_network_of_ones_own_makes_pairs(
+    tiny: Path, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Other weights make another pair set, which says which they were."""
+    usual = prepare("tiny")
+    own = tmp_path / "own.onnx"
+    own.write_bytes(make_own().SerializeToString())
+    monkeypatch.setenv("ICANVAS_WEIGHTS", str(own))
+    monkeypatch.setenv("ICANVAS_ENGINE", engine)
+    get_settings.cache_clear()
+    with pytest.raises(InputError, match="--threshold, or find it with `icanvas calibrate`"):
+        prepare("tiny")
+    made = prepare("tiny", threshold=0.2)
+    assert made.fingerprint != usual.fingerprint
+    settings = read_settings(store, "tiny", made.fingerprint)
+    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    assert settings["weights"] == f"onnx:{digest}"
+    assert settings["edges"]["threshold"] == 0.2
+    assert digest in Path(made.report).read_text()
+    assert made.train + made.val + sum(made.rejected.values()) == 5

@@ -1,74 +1,136 @@
-"""HED written a second time, in PyTorch and without a plan; and small tables of its layers."""
-
-from collections.abc import Mapping
+"""Random layers, and the published networks written a second time, in PyTorch, without a plan."""
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn.functional import conv2d, interpolate, max_pool2d, relu
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, interpolate, max_pool2d, relu
 
 from hed.graph import BLOCKS, SIDES, Layer
 from hed.weights import Weights
 
+Map = NDArray[np.float32]
+Layers = dict[str, Layer]
+
+VGG = (64, 128, 256, 512, 512)
+THIN = (4, 8, 8, 16, 16)
+
 MEAN_RGB = np.array([122.67891434, 116.66876762, 104.00698793])
 
 
-def random_table(seed: int = 0, width: int = 3) -> dict[str, Layer]:
-    """Layers with so few channels that a network takes no time; every block counts."""
+def make_layers(seed: int, widths: tuple[int, ...] = VGG) -> Layers:
+    """Return random layers whose features keep their size from layer to layer."""
     random = np.random.default_rng(seed)
-    layers: dict[str, Layer] = {}
-    channels = 3
-    for block, side in zip(BLOCKS, SIDES, strict=True):
+
+    def draw(outputs: int, inputs: int, size: int, scale: float) -> Layer:
+        kernel = random.standard_normal((outputs, inputs, size, size), np.float32)
+        kernel *= np.float32(scale / np.sqrt(inputs * size**2))
+        return kernel, np.float32(0.1) * random.standard_normal(outputs, np.float32)
+
+    layers, channels = {}, 3
+    for block, side, width in zip(BLOCKS, SIDES, widths, strict=True):
         for name in block:
-            scale = 1.5 / np.sqrt(9 * channels)
-            kernel = random.normal(0, scale, (width, channels, 3, 3)).astype(np.float32)
-            layers[name] = kernel, random.normal(0, 0.5, width).astype(np.float32)
+            # Pictures reach from -128 to 127.
+            layers[name] = draw(width, channels, 3, 1 / 64 if channels == 3 else np.sqrt(2))
             channels = width
-        layers[side] = (
-            random.normal(0, 0.02, (1, width, 1, 1)).astype(np.float32),
-            np.zeros(1, np.float32),
-        )
-    layers["fuse"] = np.ones((1, 5, 1, 1), np.float32), np.zeros(1, np.float32)
+        layers[side] = draw(1, width, 1, 1)
+    layers["fuse"] = draw(1, 5, 1, 2)
     return layers
 
 
-def as_weights(layers: Mapping[str, Layer]) -> Weights:
-    return Weights(form="keras", digest="0" * 64, threshold=0.5, layers=layers, model=None)
+def as_weights(layers: Layers) -> Weights:
+    """Return layers as weights of which nothing else is known."""
+    return Weights("keras", "0" * 64, 0.5, layers)
 
 
-def whole_network(layers: Mapping[str, Layer], batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Every layer whole, zeros beyond its border: float32 (N, 3, H, W) to (N, H, W)."""
+def make_picture(seed: int, height: int, width: int) -> Map:
+    """Return a picture minus some mean, float32 1×3×H×W."""
+    random = np.random.default_rng(seed)
+    return random.integers(-128, 128, (1, 3, height, width)).astype(np.float32)
 
-    def convolve(name: str, features: torch.Tensor, padding: int = 0) -> torch.Tensor:
-        kernel, bias = (torch.from_numpy(values) for values in layers[name])
-        return conv2d(features, kernel, bias, padding=padding)
 
-    features = torch.from_numpy(batch)
-    size = list(batch.shape[2:])
-    sides = []
-    for index, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True)):
-        if index:
+def reflect(picture: Map, before: tuple[int, int], after: tuple[int, int]) -> Map:
+    pads = [(0, 0), (0, 0), *zip(before, after, strict=True)]
+    return np.pad(picture, pads, mode="reflect")
+
+
+def run_same(layers: Layers, batch: Map) -> Map:
+    """HED padded by one pixel everywhere, sides resized to its input: H×W."""
+    features, sides = torch.from_numpy(batch), []
+    for level, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True)):
+        if level:
             features = max_pool2d(features, 2)
         for name in block:
-            features = relu(convolve(name, features, padding=1))
-        score = convolve(side, features)
-        sides.append(interpolate(score, size, mode="bilinear", align_corners=False))
-    fused = convolve("fuse", torch.cat(sides, 1))
-    result: NDArray[np.float32] = torch.sigmoid(fused)[:, 0].numpy()
-    return result
+            features = relu(_convolve(layers[name], features, 1))
+        score = _convolve(layers[side], features)
+        sides.append(interpolate(score, batch.shape[2:], mode="bilinear", align_corners=False))
+    return _fuse(layers, sides)
 
 
-def detect_whole(
-    layers: Mapping[str, Layer], picture: NDArray[np.uint8], border: int
-) -> NDArray[np.float32]:
+def run_caffe(layers: Layers, batch: Map) -> Map:
+    """The authors' deploy.prototxt: H×W.
+
+    conv1_1 pads 35, poolings round up, sides are upsampled by fixed transposed convolutions, and
+    a crop aligns each with the input.
+    """
+    height, width = batch.shape[2:]
+    features, sides = torch.from_numpy(batch), []
+    for level, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True)):
+        if level:
+            features = max_pool2d(features, 2, ceil_mode=True)
+        for name in block:
+            features = relu(_convolve(layers[name], features, 35 if name == "conv1_1" else 1))
+        score, offset = _convolve(layers[side], features), 34
+        if level:
+            stride = 2**level
+            kernel = torch.from_numpy(bilinear_kernel(stride))
+            score, offset = conv_transpose2d(score, kernel, stride=stride), 34 + stride // 2
+        sides.append(score[:, :, offset : offset + height, offset : offset + width])
+    return _fuse(layers, sides)
+
+
+def run_controlnet(state: dict[str, Tensor], picture: Map) -> Map:
+    """ControlNetHED_Apache2 with its detector's last step; picture RGB, 0 to 255: H×W."""
+    features, sides = torch.from_numpy(picture) - state["norm"].float(), []
+    for b in range(1, 6):
+        if b > 1:
+            features = max_pool2d(features, 2)
+        for i in range(2 if b < 3 else 3):
+            key = f"block{b}.convs.{i}"
+            kernel, bias = state[f"{key}.weight"].float(), state[f"{key}.bias"].float()
+            features = relu(conv2d(features, kernel, bias, padding=1))
+        key = f"block{b}.projection"
+        score = conv2d(features, state[f"{key}.weight"].float(), state[f"{key}.bias"].float())
+        sides.append(interpolate(score, picture.shape[2:], mode="bilinear", align_corners=False))
+    edges: Map = torch.sigmoid(torch.cat(sides, 1).mean(1))[0].numpy()
+    return edges
+
+
+def bilinear_kernel(stride: int) -> Map:
+    """Caffe's bilinear filler for a transposed convolution: 1×1×2s×2s."""
+    size = 2 * stride
+    ramp = [1 - abs(x / stride - (2 * stride - 1) / (2 * stride)) for x in range(size)]
+    return np.outer(ramp, ramp).astype(np.float32).reshape(1, 1, size, size)
+
+
+def _convolve(layer: Layer, features: Tensor, padding: int = 0) -> Tensor:
+    kernel, bias = (torch.from_numpy(values) for values in layer)
+    return conv2d(features, kernel, bias, padding=padding)
+
+
+def _fuse(layers: Layers, sides: list[Tensor]) -> Map:
+    edges: Map = torch.sigmoid(_convolve(layers["fuse"], torch.cat(sides, 1)))[0, 0].numpy()
+    return edges
+
+
+def detect_whole(layers: Layers, picture: NDArray[np.uint8], border: int) -> Map:
     """The edges of a picture (uint8 H×W×3 RGB) by the whole network on the whole border."""
     height, width = picture.shape[:2]
     pads = [(border, _whole(side, border) - side - border) for side in (height, width)]
     padded = np.pad(picture, [*pads, (0, 0)], mode="reflect")
     batch = (padded - MEAN_RGB).astype(np.float32)[..., ::-1].transpose(2, 0, 1)[np.newaxis]
-    edges = whole_network(layers, np.ascontiguousarray(batch))[0]
-    result: NDArray[np.float32] = edges[border : border + height, border : border + width]
-    return result
+    edges = run_same(layers, np.ascontiguousarray(batch))
+    return edges[border : border + height, border : border + width]
 
 
 def _whole(side: int, border: int) -> int:

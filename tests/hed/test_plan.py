@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hed.engines.torch import _forward
 from hed.plan import BORDER, DEPTHS, STRIDE, Plan, plan_axis
 from tests.conftest import draw_scene
-from tests.hed.networks import as_weights, detect_whole, random_table
+from tests.hed.networks import THIN, as_weights, detect_whole, make_layers
 
-LAYERS = random_table()
+LAYERS = make_layers(0, THIN)
 TENSORS = {
     name: (torch.from_numpy(kernel), torch.from_numpy(bias))
     for name, (kernel, bias) in LAYERS.items()

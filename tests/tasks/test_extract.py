@@ -22,7 +22,7 @@ from tasks.detector import detector, weights_name
 from tasks.extract import _is_storage_fault, extract_shard, map_ahead
 from tasks.plan import PairPlan
 from tests.conftest import draw_scene, encode
-from tests.hed.networks import as_weights, random_table
+from tests.hed.networks import THIN, as_weights, make_layers
 
 
 def quick(folder: Path, **changes: object) -> DataSet:
@@ -150,7 +150,7 @@ def test_memory_does_not_grow_with_the_shard(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is held at once is a window of pictures, not the shard."""
-    layers = as_weights(random_table())
+    layers = as_weights(make_layers(0, THIN))
     hed = EdgeDetector(create_engine("opencv", layers, workers=2), layers, border=16)
     monkeypatch.setattr("tasks.extract.detector_for", lambda plan: hed)
     peaks = []

@@ -16,7 +16,7 @@ from hed.plan import BORDER, Plan, plan_axis
 from hed.weights import Weights
 from postprocess import clean_edges, compare_drawings
 from tests.conftest import draw_scene
-from tests.hed.networks import as_weights, detect_whole, random_table
+from tests.hed.networks import THIN, as_weights, detect_whole, make_layers
 
 PICTURE = draw_scene(5, 128, 128)
 
@@ -24,7 +24,7 @@ PICTURE = draw_scene(5, 128, 128)
 @pytest.fixture(scope="module")
 def expected(detector: EdgeDetector) -> Map:
     assert detector.weights.layers is not None
-    return detect_whole(detector.weights.layers, PICTURE, BORDER)
+    return detect_whole(dict(detector.weights.layers), PICTURE, BORDER)
 
 
 def detect(engine: str, weights: Weights, precision: str = "auto") -> tuple[str, Map]:
@@ -66,7 +66,7 @@ def test_torch_in_bfloat16_draws_the_same_lines(detector: EdgeDetector, expected
 def test_batches_give_what_single_pictures_give() -> None:
     from hed.engines.torch import _create_on
 
-    weights = as_weights(random_table())
+    weights = as_weights(make_layers(0, THIN))
     pictures = [draw_scene(seed, 40, 40 + 32 * (seed % 3 == 2)) for seed in range(11)]
     one, four = (
         EdgeDetector(_create_on("cpu", torch.float32, weights, 2, size), weights, border=16)
@@ -78,7 +78,7 @@ def test_batches_give_what_single_pictures_give() -> None:
 
 @pytest.mark.parametrize("engine", ["opencv", "openvino", "torch"])
 def test_many_threads_share_an_engine(engine: str) -> None:
-    weights = as_weights(random_table())
+    weights = as_weights(make_layers(0, THIN))
     hed = EdgeDetector(create_engine(engine, weights, workers=3), weights, border=8)
     pictures = [draw_scene(seed, 33 + seed, 40) for seed in range(12)]
     expected = [hed.detect([picture])[0] for picture in pictures]
@@ -110,7 +110,7 @@ def test_a_missing_engine_names_its_command(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(InputError, match="auto, opencv, openvino, torch"):
         choose_engine("magic")
     with pytest.raises(InputError, match="auto or f32"):
-        create_engine("opencv", as_weights(random_table()), precision="f8")
+        create_engine("opencv", as_weights(make_layers(0, THIN)), precision="f8")
 
 
 def test_torch_takes_no_network_of_ones_own() -> None:

@@ -8,8 +8,8 @@ import torch
 
 from errors import InputError
 from hed.weights import load_weights
+from tests.hed.networks import Layers, make_layers
 from tests.hed.weights import files
-from tests.hed.weights.networks import Layers, make_layers
 
 Refuse = Callable[..., str]
 

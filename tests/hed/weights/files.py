@@ -12,7 +12,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from hed.graph import BLOCKS, SIDES
-from tests.hed.weights.networks import Layers, Map, bilinear_kernel
+from tests.hed.networks import Layers, Map, bilinear_kernel
 
 NORM = (123.5, 117.25, 104.75)
 

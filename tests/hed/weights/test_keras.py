@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hed.weights import load_weights
+from tests.hed.networks import THIN, Layers, make_layers
 from tests.hed.weights import files
 from tests.hed.weights.conftest import Refuse
-from tests.hed.weights.networks import THIN, Layers, make_layers
 
 PLACE = "block1/layers/conv2d/vars/0"
 

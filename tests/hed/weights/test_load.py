@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import hed.weights
 from errors import InputError
 from hed.weights import load_weights
+from tests.hed.networks import THIN, make_layers
 from tests.hed.weights import files
 from tests.hed.weights.conftest import Refuse, refusal
-from tests.hed.weights.networks import THIN, make_layers
 
 FORMS = {
     "hed.weights.h5": "keras",

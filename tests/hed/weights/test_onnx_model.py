@@ -13,9 +13,9 @@ from errors import InputError
 from hed.plan import Plan
 from hed.weights import load_weights
 from hed.weights.onnx_model import fix_size, plan_whole
+from tests.hed.networks import Map, make_picture, reflect
 from tests.hed.weights.conftest import Refuse
 from tests.hed.weights.files import make_own, own_kernels
-from tests.hed.weights.networks import Map, make_picture, reflect
 
 
 def reference(kernels: dict[str, Map], picture: Map) -> Map:

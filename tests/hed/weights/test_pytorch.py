@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from hed.weights import load_weights
+from tests.hed.networks import THIN, Layers, make_layers, run_controlnet
 from tests.hed.weights import files
 from tests.hed.weights.conftest import Refuse
-from tests.hed.weights.networks import THIN, Layers, make_layers, run_controlnet
 
 
 @pytest.mark.parametrize("name", ["network.pytorch", "older.pytorch"])

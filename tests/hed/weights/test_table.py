@@ -8,8 +8,8 @@ from errors import InputError
 from hed.plan import Plan, plan_axis
 from hed.weights import Weights
 from hed.weights.table import SHAPES, check_layers
+from tests.hed.networks import THIN, Layers, make_layers
 from tests.hed.weights import files
-from tests.hed.weights.networks import THIN, Layers, make_layers
 
 FILE = Path("file.h5")
 
