@@ -7,7 +7,7 @@ from flows.names import run_name
 from flows.prepare import prepare
 from settings import get_settings
 from storage import open_store
-from tasks.calibrate import Calibration
+from tasks.calibrate import Calibration, drawn_by_hed
 from tasks.calibrate import calibrate as calibrate_on
 
 
@@ -21,12 +21,19 @@ def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Cali
         of pairs (drawing | picture), or its name if prepared.
     name : what to call a folder or archive, or what it was called.
     pictures : how many to compare, taken evenly from all.
+
+    Raises
+    ------
+    InputError
+        If the data set's drawings are made by HED, or it holds no pairs.
     """
     store_url = get_settings().store
     dataset, current = datasets.find_prepared(open_store(store_url), source, name)
     if current is None:
         is_path = dataset.name not in datasets.load_catalogue()
-        current_pairs = prepare(source, name, paired=is_path).fingerprint
+        if not is_path and not dataset.paired:
+            raise drawn_by_hed(dataset.name)
+        pairs = prepare(source, name, paired=is_path).fingerprint
     else:
-        current_pairs = current.fingerprint
-    return calibrate_on(dataset, current_pairs, store_url, pictures)
+        pairs = current.fingerprint
+    return calibrate_on(dataset, pairs, store_url, pictures)

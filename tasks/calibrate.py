@@ -93,10 +93,7 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
     """
     store = open_store(store_url)
     if not read_settings(store, dataset.name, pairs).get("paired"):
-        raise InputError(
-            f"The drawings of {dataset.name} were made by HED itself. Calibrate on a data set that "
-            "was published with drawings, or on a folder of pairs (drawing | picture)."
-        )
+        raise drawn_by_hed(dataset.name)
     rows = [row for row in read_manifest(store, dataset.name, pairs) if row.status == "pair"]
     if not rows:
         raise InputError(
@@ -121,6 +118,14 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
         markdown=f"![F1 by threshold](data:image/png;base64,{base64.b64encode(plot).decode()})",
     )
     return found
+
+
+def drawn_by_hed(dataset: str) -> InputError:
+    """Return what to raise for a data set that was not published with drawings."""
+    return InputError(
+        f"The drawings of {dataset} are made by HED itself. Calibrate on a data set that was "
+        "published with drawings, or on a folder of pairs (drawing | picture)."
+    )
 
 
 def sweep(

@@ -7,7 +7,7 @@ from postprocess import PAIR_SIZE
 from storage import keys
 from storage.fingerprint import fingerprint
 
-PAIR_FORMAT = 1
+PAIR_FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -57,5 +57,7 @@ def test_hed_is_not_calibrated_against_itself(make_folder: Callable[[int], Path]
     prepare(str(folder))
     with pytest.raises(InputError, match="made by HED itself"):
         calibrate(str(folder))
+    with pytest.raises(InputError, match="drawings of demo are made by HED"):
+        calibrate("demo")
     with pytest.raises(InputError, match="holds no pair"):
         calibrate(str(folder), name="other")
