@@ -28,7 +28,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Settings: ICANVAS_STORE, ICANVAS_CACHE, ICANVAS_ENGINE, ICANVAS_WORKERS; options win.",
+    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PRECISION, _CATALOGUE; "
+    "an option of the same name wins.",
 )
 
 Store = Annotated[
@@ -113,9 +114,7 @@ def prepare(
     verbose: Verbose = False,
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
-    override_settings(
-        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
-    )
+    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     from datasets import find, read_current_of
     from datasets.sources import open_source
     from storage import open_store
@@ -165,10 +164,11 @@ def train(
     workers: Workers = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a generator on a data set's pairs, preparing them first where there are none."""
-    override_settings(
-        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
-    )
+    """Train a generator on a data set's pairs, preparing them first where there are none.
+
+    --engine, --weights and --workers count only where pairs are prepared.
+    """
+    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     recipe = dict(_parse_change(change) for change in changes or [])
     from datasets import find_prepared
     from model import make_recipe
@@ -219,9 +219,7 @@ def calibrate(
     verbose: Verbose = False,
 ) -> None:
     """Find the edge threshold that goes with HED's weights, by published drawings."""
-    override_settings(
-        store=store, cache=cache, engine=engine, weights=_resolve(weights), workers=workers
-    )
+    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     from datasets import find_prepared
     from storage import open_store
 
@@ -313,19 +311,11 @@ def _check_hed(threshold: float | None) -> None:
 
     settings = get_settings()
     weights = None if settings.weights is None else load_weights(settings.weights)
-    if weights is not None and weights.threshold is None and threshold is None:
-        raise InputError(
-            f"{settings.weights} has no edge threshold of its own. Give one with --threshold, or "
-            "find it with `icanvas calibrate`."
-        )
+    if weights is not None:
+        weights.threshold_or(threshold)
     name, why = choose_engine(settings.engine, weights)
     if settings.engine == "auto":
         err.print(f"engine: {name} ({why})")
-
-
-def _resolve(path: Path | None) -> Path | None:
-    """Return a path that holds in any folder."""
-    return None if path is None else path.expanduser().resolve()
 
 
 def _absolute(source: str) -> str:

@@ -36,10 +36,10 @@ class Settings(BaseSettings):
     weights : a file with HED weights, in place of the default ones.
     catalogue : a folder with more catalogue entries, read beside the built-in ones.
     workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
-        the engine thinks best when left out.
+        the engine thinks best when left out (OpenCV: one a core).
     """
 
-    model_config = SettingsConfigDict(env_prefix="ICANVAS_")
+    model_config = SettingsConfigDict(env_prefix="ICANVAS_", env_ignore_empty=True)
 
     store: str = Field(
         default_factory=lambda: (platformdirs.user_data_path("icanvas") / "store").as_uri()
@@ -53,8 +53,8 @@ class Settings(BaseSettings):
 
     @field_validator("cache", "catalogue", "weights")
     @classmethod
-    def _expand_home(cls, folder: Path | None) -> Path | None:
-        return None if folder is None else folder.expanduser()
+    def _hold_anywhere(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
 
 
 @cache

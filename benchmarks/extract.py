@@ -235,7 +235,7 @@ def measure_original(engine: Engine, files: list[Path], scratch: Path, seconds: 
 
 
 def measure_memory(engine: str, folder: Path, scratch: Path) -> None:
-    print("\n## Memory\n\n| pictures in the shard | peak MiB of the process |")
+    print("\n## Memory\n\n| pictures in the shard | MiB |")
     print("|---|---|")
     files = make_pictures(folder, scratch / "thousand", 1000)
     script = str(Path(__file__).with_name("memory.py"))

@@ -69,7 +69,8 @@ class EdgeSettings(_Strict):
     border : reflected pixels around the picture while edges are detected. A smaller one is
         quicker; one that is not 2 modulo 16 moves lines (docs/weights.md).
     scale : edges of a larger picture are found at its own size, up to this many times the pair's,
-        and the map is scaled down: keeps fine lines, at up to scale² times the cost.
+        and the map is scaled down: fine lines of sharp pictures stay, soft edges weaken and may
+        want a lower threshold. Costs up to scale² times as much.
     min_density : a drawing with a smaller share of line pixels is rejected as ``blank_edges``.
     """
 

@@ -5,18 +5,16 @@ from typing import Any, Literal
 
 from prefect import flow
 from prefect.futures import wait
-from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import DataSet, RawSet
-from errors import InputError
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
 from storage.pairsets import is_published
 from tasks.acquire import acquire
-from tasks.detector import detector, weights_name
+from tasks.detector import load, weights_name
 from tasks.extract import extract
 from tasks.plan import PairPlan
 from tasks.progress import bar
@@ -68,17 +66,10 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
     """Return what determines the pair set: its newest revision, or the next one on refresh."""
     threshold, weights = None, None
     if not dataset.paired:
+        # No more than the weights: the engine may be there on the workers only.
         with bar("load HED"):
-            hed = detector(dataset.edges.border)
-        get_run_logger().info("HED runs in %s", hed.engine.title)
-        weights, threshold = weights_name(hed), dataset.edges.threshold
-        if threshold is None:
-            threshold = hed.weights.threshold
-        if threshold is None:
-            raise InputError(
-                f"HED weights of the form {hed.weights.form} have no edge threshold of their own. "
-                "Give one with --threshold, or find it with `icanvas calibrate`."
-            )
+            found = load(get_settings().weights)
+        weights, threshold = weights_name(found), found.threshold_or(dataset.edges.threshold)
     plan = PairPlan(dataset, raw.fingerprint, threshold, weights)
     store = open_store(store_url)
     following = plan

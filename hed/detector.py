@@ -20,7 +20,7 @@ Map = NDArray[np.float32]
 
 # A network is made for one size, and making one costs as much as a picture or two: pictures whose
 # sides round up to the same multiple share it.
-_SIDE_STEP = 32
+_SIDE_STEP = 64
 
 
 @dataclass
@@ -121,21 +121,32 @@ class EdgeDetector:
         """
         waiting: deque[_Place | None] = deque()
         batch = _Batch(self.engine)
-        ahead = self.engine.in_flight * self.engine.batch
-        for number, picture in enumerate(pictures):
-            if picture is None:
-                waiting.append(None)
-            else:
-                _check(picture, number)
-                waiting.append(batch.add(*self._prepare(picture), *picture.shape[:2]))
-            while len(waiting) > ahead:
-                place = waiting.popleft()
-                if place is not None and place.edges is None:
-                    batch.submit()
-                yield None if place is None else place.take()
-        batch.submit()
-        for place in waiting:
-            yield None if place is None else place.take()
+        try:
+            for number, picture in enumerate(pictures):
+                if picture is None:
+                    waiting.append(None)
+                else:
+                    _check(picture, number)
+                    waiting.append(batch.add(*self._prepare(picture), *picture.shape[:2]))
+                while self._is_due(waiting):
+                    yield _take(waiting, batch)
+            while waiting:
+                yield _take(waiting, batch)
+        finally:
+            # Whoever stops early does not wait for what was queued.
+            for place in waiting:
+                if place is not None and place.edges is not None:
+                    place.edges.cancel()
+
+    def _is_due(self, waiting: "deque[_Place | None]") -> bool:
+        """Tell whether the first map is there, or enough others keep the network busy."""
+        if not waiting:
+            return False
+        first = waiting[0]
+        if first is None or (first.edges is not None and first.edges.done()):
+            return True
+        pictures = sum(place is not None for place in waiting)
+        return pictures > self.engine.in_flight * self.engine.batch
 
     def _prepare(self, picture: Picture) -> tuple[Map, Plan]:
         """Return what the network is given, float32 1×3×H×W, and the plan for it."""
@@ -181,6 +192,15 @@ class _Batch:
             for place in self._places:
                 place.edges = edges
         self._blobs, self._places = [], []
+
+
+def _take(waiting: deque[_Place | None], batch: _Batch) -> Map | None:
+    place = waiting.popleft()
+    if place is None:
+        return None
+    if place.edges is None:
+        batch.submit()
+    return place.take()
 
 
 def _check(picture: Picture, number: int) -> None:

@@ -11,6 +11,7 @@ FitMode = Literal["cover", "contain", "stretch"]
 Enlarge = Literal["bicubic", "nearest"]
 Colour = tuple[int, int, int]
 
+_DETAIL_STEP = 128
 _REDUCE = Image.Resampling.LANCZOS
 _FILTERS = {"bicubic": Image.Resampling.BICUBIC, "nearest": Image.Resampling.NEAREST}
 
@@ -53,6 +54,8 @@ def fit_picture(
 def detail_side(height: int, width: int, size: int, mode: FitMode, most: int) -> int:
     """Return the side of the largest square that a picture fills without being enlarged.
 
+    In steps of 128 px, as every size needs a network of its own.
+
     Parameters
     ----------
     height, width : of the picture, in pixels.
@@ -61,7 +64,7 @@ def detail_side(height: int, width: int, size: int, mode: FitMode, most: int) ->
     most : the side returned is at most this many times ``size``, 1 or more.
     """
     filled = max(height, width) if mode == "contain" else min(height, width)
-    return max(size, min(most * size, filled))
+    return max(size, min(most * size, filled // _DETAIL_STEP * _DETAIL_STEP))
 
 
 def reduce_map(edges: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:

@@ -26,9 +26,9 @@ def current_pairs(dataset: str) -> str:
     return f"datasets/{dataset}/pairs/current.json"
 
 
-def calibration_folder(dataset: str, digest: str) -> str:
-    """Folder of the threshold sweep with the HED weights of this digest."""
-    return f"datasets/{dataset}/calibration/{digest[:12]}"
+def calibration_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of one threshold sweep."""
+    return f"datasets/{dataset}/calibration/{fingerprint}"
 
 
 def run_folder(dataset: str, run: str) -> str:

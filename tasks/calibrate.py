@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import tee
@@ -19,6 +20,7 @@ from errors import InputError
 from hed import EdgeDetector
 from postprocess import Agreement, clean_edges, compare_drawings, decode_pair, split_pair
 from storage import ObjectStore, keys, open_store
+from storage.fingerprint import fingerprint
 from storage.manifest import Row
 from storage.pairsets import read_manifest, read_settings
 from tasks.detector import detector, weights_name
@@ -47,14 +49,15 @@ class Calibration:
 
     Attributes
     ----------
-    dataset, weights : drawings of which set, found with which weights (form and digest).
-    pictures : how many were compared.
+    dataset : whose drawings.
+    settings : what it was made with; its fingerprint names it.
+    pictures : how many drawings were compared.
     points : by threshold, rising.
     default : the weights' own threshold; None where they have none.
     """
 
     dataset: str
-    weights: str
+    settings: dict[str, object]
     pictures: int
     points: list[Point]
     default: float | None
@@ -66,8 +69,8 @@ class Calibration:
 
     @property
     def folder(self) -> str:
-        """Key of the folder that holds table.csv and plot.png."""
-        return keys.calibration_folder(self.dataset, self.weights.rpartition(":")[2])
+        """Key of the folder that holds settings.json, table.csv and plot.png."""
+        return keys.calibration_folder(self.dataset, fingerprint(self.settings))
 
     def as_frame(self) -> pd.DataFrame:
         """Return columns ``threshold`` and ``f1_1px``, ``precision_1px`` …, all in [0, 1]."""
@@ -103,19 +106,29 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
     chosen = _choose_evenly(rows, pictures)
     name = f"{dataset.name}: calibrate"
     with bar(name, len(chosen), "pictures"):
-        found = sweep(
-            _read_pairs(store, keys.pairs_folder(dataset.name, pairs), chosen),
-            detector(dataset.edges.border),
-            dataset,
-            lambda: advance(name),
-        )
+        hed = detector(dataset.edges.border)
+        drawn = _read_pairs(store, keys.pairs_folder(dataset.name, pairs), chosen)
+        points = sweep(drawn, hed, dataset.edges.min_pixels, lambda: advance(name))
+    settings: dict[str, object] = {
+        "pairs": pairs,
+        "pictures": len(chosen),
+        "weights": weights_name(hed.weights),
+        "engine": hed.engine.title,
+        "border": dataset.edges.border,
+        "min_pixels": dataset.edges.min_pixels,
+    }
+    found = Calibration(dataset.name, settings, len(chosen), points, hed.weights.threshold)
     plot = draw_plot(found)
+    store.put(f"{found.folder}/settings.json", json.dumps(settings, indent=2).encode())
     store.put(f"{found.folder}/table.csv", found.as_frame().to_csv(index=False).encode())
     store.put(f"{found.folder}/plot.png", plot)
     create_markdown_artifact(
         key=f"calibration-{dataset.name}",
-        description=f"Edge threshold for {found.weights} by {found.pictures} drawings",
-        markdown=f"![F1 by threshold](data:image/png;base64,{base64.b64encode(plot).decode()})",
+        description=f"Edge threshold for {settings['weights']} by {found.pictures} drawings",
+        markdown=(
+            f"![F1 by threshold](data:image/png;base64,{base64.b64encode(plot).decode()})\n\n"
+            + _as_markdown(found)
+        ),
     )
     return found
 
@@ -129,15 +142,15 @@ def drawn_by_hed(dataset: str) -> InputError:
 
 
 def sweep(
-    pairs: Iterable[Pair], hed: EdgeDetector, dataset: DataSet, on_picture: Callable[[], None]
-) -> Calibration:
+    pairs: Iterable[Pair], hed: EdgeDetector, min_pixels: int, on_picture: Callable[[], None]
+) -> list[Point]:
     """Compare the edges of pictures with their published drawings, at every threshold.
 
     Parameters
     ----------
     pairs : (drawing uint8 H×W, picture uint8 H×W×3).
     hed : finds the edges.
-    dataset : its edge settings are in force, but for the threshold.
+    min_pixels : smaller parts of lines are removed.
     on_picture : called after each picture.
     """
     own = hed.weights.threshold
@@ -145,17 +158,14 @@ def sweep(
     totals = {(step, far): Agreement() for step in thresholds for far in TOLERANCES}
     pairs, seen = tee(pairs)
     maps = hed.stream(picture for _, picture in seen)
-    pictures = 0
     for (wanted, _), edges in zip(pairs, maps, strict=False):
         assert edges is not None, "every pair has a picture"
         for step in thresholds:
-            drawing = clean_edges(edges, step, dataset.edges.min_pixels)
+            drawing = clean_edges(edges, step, min_pixels)
             for far in TOLERANCES:
                 totals[step, far] += compare_drawings(drawing, wanted, far)
-        pictures += 1
         on_picture()
-    points = [Point(step, tuple(totals[step, far] for far in TOLERANCES)) for step in thresholds]
-    return Calibration(dataset.name, weights_name(hed), pictures, points, own)
+    return [Point(step, tuple(totals[step, far] for far in TOLERANCES)) for step in thresholds]
 
 
 def draw_plot(found: Calibration) -> bytes:
@@ -177,13 +187,20 @@ def draw_plot(found: Calibration) -> bytes:
         ylabel="agreement with the published drawings",
         xlim=(0, 1),
         ylim=(0, 1.05),
-        title=f"{found.dataset}: {found.pictures} drawings, weights {found.weights[:20]}",
+        title=f"{found.dataset}: {found.pictures} drawings, {str(found.settings['weights'])[:18]}…",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower center")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
+
+
+def _as_markdown(found: Calibration) -> str:
+    frame = found.as_frame()
+    lines = [list(frame.columns), ["---"] * len(frame.columns)]
+    lines += [[f"{value:.3f}" for value in row] for row in frame.itertuples(index=False)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _choose_evenly(rows: list[Row], most: int) -> list[Row]:

@@ -1,18 +1,21 @@
-"""The process's one detector: networks are large, and the cores are there once."""
+"""The process's one engine: networks are large, and the cores are there once."""
 
 from functools import lru_cache
 from pathlib import Path
 
 from errors import InputError
-from hed import EdgeDetector
+from hed import EdgeDetector, Weights, load_weights
+from hed.engines import Engine, create_engine
 from settings import get_settings
 from tasks.plan import PairPlan
 
 
 def detector(border: int) -> EdgeDetector:
-    """Return the detector that the settings ask for."""
+    """Return a detector as the settings ask for; all of a process share one engine."""
     settings = get_settings()
-    return _load(settings.engine, settings.weights, border, settings.workers, settings.precision)
+    weights = load(settings.weights)
+    engine = _start(settings.engine, settings.weights, settings.workers, settings.precision)
+    return EdgeDetector(engine, weights, border)
 
 
 def detector_for(plan: PairPlan) -> EdgeDetector:
@@ -24,21 +27,25 @@ def detector_for(plan: PairPlan) -> EdgeDetector:
         If this machine is set to other weights than the one that made the plan.
     """
     hed = detector(plan.dataset.edges.border)
-    if weights_name(hed) != plan.weights:
+    if weights_name(hed.weights) != plan.weights:
         raise InputError(
-            f"This machine's HED weights are {weights_name(hed)}, the pair set's are "
+            f"This machine's HED weights are {weights_name(hed.weights)}, the pair set's are "
             f"{plan.weights}. Set ICANVAS_WEIGHTS to the same file on every machine."
         )
     return hed
 
 
-def weights_name(hed: EdgeDetector) -> str:
-    """Return form and digest of a detector's weights, as a pair set's settings hold them."""
-    return f"{hed.weights.form}:{hed.weights.digest}"
+def weights_name(weights: Weights) -> str:
+    """Return form and digest of weights, as a pair set's settings hold them."""
+    return f"{weights.form}:{weights.digest}"
 
 
-@lru_cache(maxsize=4)
-def _load(
-    engine: str, weights: Path | None, border: int, workers: int | None, precision: str
-) -> EdgeDetector:
-    return EdgeDetector.load(engine, weights, border, workers, precision)
+@lru_cache(maxsize=2)
+def load(weights: Path | None) -> Weights:
+    """Return the weights of a file, the default ones for None; see ``hed.load_weights``."""
+    return load_weights(weights)
+
+
+@lru_cache(maxsize=2)
+def _start(engine: str, weights: Path | None, workers: int | None, precision: str) -> Engine:
+    return create_engine(engine, load(weights), workers, precision)

@@ -1,6 +1,5 @@
 """One raw shard to one pair shard: pictures in, drawings beside their pictures out."""
 
-import os
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from errors import StorageError
+from hed.engines import count_cores
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, read_rows, write_rows
 from storage.shards import ShardWriter
@@ -29,7 +29,7 @@ Map = NDArray[np.float32]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_CORES = os.cpu_count() or 1
+_CORES = count_cores()
 
 
 @task(
@@ -43,6 +43,8 @@ _CORES = os.cpu_count() or 1
 )
 def extract(plan: PairPlan, shard: int, store_url: str) -> None:
     """Make one pair shard, unless it is there; see ``extract_shard``."""
+    if not plan.dataset.paired:
+        get_run_logger().info("HED runs in %s", detector_for(plan).engine.title)
     made = extract_shard(plan, shard, open_store(store_url))
     pairs = sum(row.status == "pair" for row in made)
     get_run_logger().info(
@@ -84,7 +86,6 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
         with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
             for row, pair in _make_pairs(plan, sources, file):
-                stop_if_interrupted()
                 if pair is not None and row.split is not None:
                     row.offset = writers[row.split].add(f"{row.id}.png", pair)
                     row.size, row.status = len(pair), "pair"
@@ -133,15 +134,21 @@ def map_ahead(
 ) -> Iterator[_Result]:
     """Yield results in the items' order while the pool does up to ``ahead`` more of them."""
     futures: deque[Future[_Result]] = deque()
-    for item in items:
-        futures.append(pool.submit(work, item))
-        if len(futures) > ahead:
+    try:
+        for item in items:
+            futures.append(pool.submit(work, item))
+            while futures and (len(futures) > ahead or futures[0].done()):
+                yield futures.popleft().result()
+        while futures:
             yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
+    finally:
+        # Whoever stops early does not wait for what was queued.
+        for future in futures:
+            future.cancel()
 
 
 def _read(row: Row, file: BinaryIO) -> bytes | None:
+    stop_if_interrupted()
     if row.status != "accepted" or row.offset is None or row.size is None:
         return None
     file.seek(row.offset)

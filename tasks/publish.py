@@ -108,9 +108,10 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         page = render_report(plan.dataset, plan.fingerprint, settings, rows, sheet)
         store.put(f"{plan.folder}/report.html", page.encode())
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
-    swap_current(
-        store, name, CurrentPairs(fingerprint=plan.fingerprint, source=plan.dataset.source.path)
-    )
+    # To point at nothing would hide what was there.
+    if any(row.status == "pair" for row in rows):
+        source = plan.dataset.source.path
+        swap_current(store, name, CurrentPairs(fingerprint=plan.fingerprint, source=source))
     return _summarise(plan, rows, store)
 
 

@@ -5,18 +5,17 @@ import os
 from collections.abc import Callable
 from typing import Literal, get_args
 
+import cv2
 from torch import cuda
 
 from errors import InputError
 from hed.engines.engine import Engine, Options, Runner
 from hed.weights import Weights
 
-__all__ = ["Engine", "Runner", "choose_engine", "create_engine"]
+__all__ = ["Engine", "Runner", "choose_engine", "count_cores", "create_engine"]
 
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "opencv", "openvino", "torch"]
-
-_EXTRAS = {"openvino": "openvino"}
 
 
 def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
@@ -30,21 +29,28 @@ def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
     Raises
     ------
     InputError
-        If there is no engine of that name, or what it needs is not installed.
+        If there is no engine of that name, what it needs is not installed, or it does not run
+        these weights.
     """
     if name not in get_args(EngineName):
         names = ", ".join(get_args(EngineName))
         raise InputError(f"No HED engine {name!r}. Choose one of: {names}.")
     if name == "auto":
-        if cuda.is_available() and (weights is None or weights.layers is not None):
+        gpu, own = cuda.is_available(), weights is not None and weights.layers is None
+        if gpu and not own:
             return "torch", f"there is a GPU, {cuda.get_device_name()}"
+        without = "PyTorch runs no ONNX file" if gpu else "there is no GPU"
         if _is_installed("openvino"):
-            return "openvino", "no GPU, and OpenVINO is installed"
-        return "opencv", "neither a GPU nor OpenVINO is there"
-    if name in _EXTRAS and not _is_installed(_EXTRAS[name]):
+            return "openvino", f"{without}, and OpenVINO is installed"
+        return "opencv", f"{without}, and OpenVINO is not installed"
+    if name == "torch" and weights is not None and weights.layers is None:
         raise InputError(
-            f"The engine {name} is not installed. Run `pip install -e '.[{name}]'` in the "
-            "checkout's environment, or use --engine opencv."
+            "The engine torch runs HED's own layers, no ONNX file: use --engine opencv or openvino."
+        )
+    if name == "openvino" and not _is_installed("openvino"):
+        raise InputError(
+            "The engine openvino is not installed. Run `pip install -c constraints.txt -e "
+            "'.[openvino]'` in the checkout's environment, or use --engine opencv."
         )
     return name, "as set"
 
@@ -58,8 +64,8 @@ def create_engine(
     ----------
     name : see ``choose_engine``.
     weights : what to run.
-    workers : networks that run at once on the CPU, the cores shared out among them; as many as
-        there are cores, at most 8, when None. OpenVINO decides for itself.
+    workers : networks that run at once on the CPU, the cores shared out among them; with OpenCV as
+        many as there are cores when None, and OpenVINO decides for itself.
     precision : ``f32``, or ``auto`` for the quickest that the device does well: 16 bits on a GPU
         and, in OpenVINO, on a CPU with bfloat16.
 
@@ -70,10 +76,19 @@ def create_engine(
         weights.
     """
     name, _ = choose_engine(name, weights)
+    # What comes before and after the network runs in threads of its own; OpenCV's engine sets this
+    # for itself.
+    cv2.setNumThreads(1)
     if precision not in get_args(Precision):
         raise InputError(f"No precision {precision!r}. Choose auto or f32.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return _maker(name)(weights, Options(cores or 1, workers, precision == "auto"))
+    return _maker(name)(weights, Options(count_cores(), workers, precision == "auto"))
+
+
+def count_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _maker(name: str) -> Callable[[Weights, Options], Engine]:

@@ -7,19 +7,17 @@ from hed.engines.engine import Engine, Map, Options, Runner
 from hed.plan import Plan
 from hed.weights import Weights
 
-# A network of its own takes memory, and beyond this many they wait for memory's bandwidth.
-_MOST_WORKERS = 8
-
 
 def create(weights: Weights, options: Options) -> Engine:
     """Return the engine; see ``create_engine``. OpenCV computes in float32 only."""
-    workers = options.workers or min(options.cores, _MOST_WORKERS)
+    # One thread each: OpenCV has one pool of helpers, which networks that share it wait for.
+    workers = options.workers or options.cores
     threads = max(1, options.cores // workers)
     cv2.setNumThreads(threads)
 
     def make_runner(plan: Plan) -> Runner:
         graph = np.frombuffer(weights.graph(plan), np.uint8)
-        # The classic engine is never the slower one for this graph (docs/decisions.md).
+        # As quick as the new engine in OpenCV 5.0, or quicker (docs/decisions.md).
         net = cv2.dnn.readNetFromONNX(graph, engine=cv2.dnn.ENGINE_CLASSIC)
 
         def run(batch: Map) -> Map:

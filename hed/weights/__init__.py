@@ -56,7 +56,7 @@ def _read_file(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if not path.is_file():
-            raise InputError(f"HED weights {path} are a folder, not a file. Give the file itself.")
+            raise InputError(f"HED weights {path} are no regular file. Give the file itself.")
         if size > _LARGEST:
             raise InputError(
                 f"HED weights {path} are larger than 2 GiB, and HED's are 60 MB. "

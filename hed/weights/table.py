@@ -67,6 +67,22 @@ class Weights:
     model: bytes | None = None
     mean: Mean = MEAN_BGR
 
+    def threshold_or(self, given: float | None) -> float:
+        """Return a given edge threshold, or the one that goes with these weights.
+
+        Raises
+        ------
+        InputError
+            If none is given and none is known.
+        """
+        threshold = self.threshold if given is None else given
+        if threshold is None:
+            raise InputError(
+                f"HED weights {self.form}:{self.digest[:12]} have no edge threshold of their own. "
+                "Prepare with --threshold, or find one with `icanvas calibrate`."
+            )
+        return threshold
+
     def plan(self, height: int, width: int, border: int) -> Plan:
         """Return what to compute for pictures of one size.
 

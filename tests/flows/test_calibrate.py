@@ -14,6 +14,7 @@ from flows.prepare import prepare
 from hed import EdgeDetector
 from postprocess import clean_edges, fit_picture, join_pair
 from storage import LocalStore
+from storage.pairsets import read_current
 from tests.conftest import draw_scene, encode
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -48,11 +49,16 @@ def test_the_threshold_of_published_drawings_is_found(drawn: Path, store: LocalS
     plot = Image.open(io.BytesIO(store.get(f"{found.folder}/plot.png")))
     assert plot.width > 600
 
-    # Again, from what is prepared, with fewer pictures.
-    assert calibrate("drawn", pictures=2).pictures == 2
+    # Again, from what is prepared, with fewer pictures: beside the other.
+    fewer = calibrate("drawn", pictures=2)
+    assert fewer.pictures == 2
+    assert fewer.folder != found.folder
+    assert store.exists(f"{found.folder}/settings.json")
 
 
-def test_hed_is_not_calibrated_against_itself(make_folder: Callable[[int], Path]) -> None:
+def test_hed_is_not_calibrated_against_itself(
+    make_folder: Callable[[int], Path], store: LocalStore
+) -> None:
     folder = make_folder(1)
     prepare(str(folder))
     with pytest.raises(InputError, match="made by HED itself"):
@@ -61,3 +67,4 @@ def test_hed_is_not_calibrated_against_itself(make_folder: Callable[[int], Path]
         calibrate("demo")
     with pytest.raises(InputError, match="holds no pair"):
         calibrate(str(folder), name="other")
+    assert read_current(store, "other") is None, "a set without pairs is in use"

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -6,7 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from errors import InputError
-from hed import BORDER, EdgeDetector
+from hed import BORDER, EdgeDetector, load_weights
+from hed.engines import Engine, Runner
 from postprocess import clean_edges, compare_drawings
 from tests.conftest import draw_scene
 
@@ -83,10 +85,46 @@ def test_pictures_are_asked_for_before_maps_are_taken(detector: EdgeDetector) ->
             asked += 1
             yield draw_scene(seed, 32, 32) if seed % 3 else None
 
-    ahead = detector.engine.in_flight
+    ahead, taken = detector.engine.in_flight, 0
     for number, edges in enumerate(detector.stream(pictures())):
         assert (edges is None) == (number % 3 == 0)
-        assert asked == min(20, number + ahead + 1)
+        taken += edges is not None
+        assert asked - asked // 3 - taken <= ahead + 1
+
+
+def make_engine(run: Runner, workers: int) -> EdgeDetector:
+    return EdgeDetector(Engine("test", lambda plan: run, workers), load_weights(), border=0)
+
+
+def test_what_was_rejected_leaves_no_network_idle() -> None:
+    """Seven of eight places are empty, and two networks run at once all the same."""
+    together = threading.Barrier(2, timeout=30)
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        together.wait()
+        return batch[:, 0]
+
+    pictures = (None if number % 8 else draw_scene(number, 64, 64) for number in range(80))
+    assert sum(edges is not None for edges in make_engine(run, 2).stream(pictures)) == 10
+
+
+def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
+    begun = 0
+    go = threading.Semaphore(1)
+
+    def run(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        nonlocal begun
+        begun += 1
+        assert go.acquire(timeout=30)
+        return batch[:, 0]
+
+    hed = make_engine(run, 1)
+    stream = hed.stream(draw_scene(number, 64, 64) for number in range(20))
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    go.release()
+    hed.engine._threads.shutdown(wait=True)
+    assert begun <= 2, "the queue was worked off"
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_sprites_keep_hard_pixels_where_asked() -> None:
     [
         (600, 1024, "cover", 1, 256),
         (600, 1024, "cover", 2, 512),
-        (600, 1024, "cover", 4, 600),
+        (600, 1024, "cover", 4, 512),
         (600, 1024, "contain", 4, 1024),
         (100, 200, "cover", 4, 256),
     ],

@@ -1,3 +1,4 @@
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -33,7 +34,9 @@ def quick(folder: Path, **changes: object) -> DataSet:
 def plan_for(dataset: DataSet, raw: RawSet) -> PairPlan:
     if dataset.paired:
         return PairPlan(dataset, raw.fingerprint, None, None)
-    return PairPlan(dataset, raw.fingerprint, 0.5, weights_name(detector(dataset.edges.border)))
+    return PairPlan(
+        dataset, raw.fingerprint, 0.5, weights_name(detector(dataset.edges.border).weights)
+    )
 
 
 def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
@@ -202,6 +205,24 @@ def test_results_come_in_order_and_no_more_is_begun_than_asked(
             assert found == number
             assert begun <= number + ahead + 1
     assert begun == len(delays)
+
+
+def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
+    begun = 0
+    go = threading.Semaphore(1)
+
+    def work(number: int) -> int:
+        nonlocal begun
+        begun += 1
+        assert go.acquire(timeout=30)
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        results = map_ahead(pool, work, range(20), ahead=10)
+        assert next(results) == 0
+        results.close()  # type: ignore[attr-defined]
+        go.release()
+    assert begun <= 2, "the queue was worked off"
 
 
 def test_an_error_in_a_thread_arrives() -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,11 +53,14 @@ def test_sixteen_bits_draw_the_same_lines(detector: EdgeDetector, expected: Map)
     assert agreement.f1 > 0.99
 
 
-def test_torch_in_bfloat16_draws_the_same_lines(detector: EdgeDetector, expected: Map) -> None:
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_torch_in_sixteen_bits_draws_the_same_lines(
+    detector: EdgeDetector, expected: Map, kind: torch.dtype
+) -> None:
     """What a GPU does, done on the CPU."""
     from hed.engines.torch import _create_on
 
-    engine = _create_on("cpu", torch.bfloat16, detector.weights, 1, 1)
+    engine = _create_on("cpu", kind, detector.weights, 1, 1)
     edges = EdgeDetector(engine, detector.weights).detect([PICTURE])[0]
     assert 0 < np.abs(edges - expected).mean() < 2e-3
     agreement = compare_drawings(clean_edges(edges, 0.5), clean_edges(expected, 0.5), 1)
@@ -90,14 +94,16 @@ def test_many_threads_share_an_engine(engine: str) -> None:
 
 def test_auto_takes_the_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert choose_engine("auto") == ("openvino", "no GPU, and OpenVINO is installed")
+    assert choose_engine("auto") == ("openvino", "there is no GPU, and OpenVINO is installed")
     monkeypatch.setattr(engines, "_is_installed", lambda _: False)
     assert choose_engine("auto")[0] == "opencv"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a GPU")
     assert choose_engine("auto") == ("torch", "there is a GPU, a GPU")
     own = Weights(form="onnx", digest="", threshold=None, layers=None, model=b"")
-    assert choose_engine("auto", own)[0] == "opencv", "PyTorch runs no ONNX file"
+    taken, why = choose_engine("auto", own)
+    assert taken == "opencv"
+    assert "PyTorch runs no ONNX file" in why
 
 
 def test_a_missing_engine_names_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +111,7 @@ def test_a_missing_engine_names_its_command(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name)
     )
-    with pytest.raises(InputError, match=r"pip install -e '\.\[openvino\]'"):
+    with pytest.raises(InputError, match=r"pip install .* '\.\[openvino\]'"):
         choose_engine("openvino")
     with pytest.raises(InputError, match="auto, opencv, openvino, torch"):
         choose_engine("magic")
@@ -138,3 +144,29 @@ def test_networks_run_at_once_and_their_errors_arrive() -> None:
     assert good.result().shape == (1, 32, 32)
     with pytest.raises(ValueError, match="no luck"):
         bad.result()
+
+
+def test_where_memory_ends_a_batch_is_halved_into_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import hed.engines.torch as module
+
+    real = module._forward
+
+    def forward(layers: Any, pictures: torch.Tensor, plan: Plan) -> torch.Tensor:
+        if len(pictures) > limit:
+            raise torch.OutOfMemoryError
+        return real(layers, pictures, plan)
+
+    weights = as_weights(make_layers(0, THIN))
+    pictures = [draw_scene(seed, 40, 40) for seed in range(4)]
+    hed = EdgeDetector(module._create_on("cpu", torch.float32, weights, 1, 4), weights, border=16)
+    limit = 4
+    expected = hed.detect(pictures)
+    monkeypatch.setattr(module, "_forward", forward)
+    limit = 1
+    for found, wanted in zip(hed.detect(pictures), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)
+    limit = 0
+    with pytest.raises(InputError, match=r"96×96 px.*edges\.scale"):
+        hed.detect(pictures)
