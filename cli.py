@@ -204,7 +204,7 @@ def train(
     )
 
 
-@app.command(epilog="Examples: icanvas calibrate ~/edges2shoes · icanvas calibrate edges2shoes --pictures 500")
+@app.command(epilog="Examples: icanvas calibrate ~/pairs · icanvas calibrate pairs --pictures 500")
 def calibrate(
     source: Annotated[
         str, typer.Argument(help="A data set with published drawings, or a folder of pairs.")

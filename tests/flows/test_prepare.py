@@ -179,7 +179,7 @@ def test_a_network_of_ones_own_makes_pairs(
     monkeypatch.setenv("ICANVAS_WEIGHTS", str(own))
     monkeypatch.setenv("ICANVAS_ENGINE", engine)
     get_settings.cache_clear()
-    with pytest.raises(InputError, match="--threshold, or find it with `icanvas calibrate`"):
+    with pytest.raises(InputError, match=r"no edge threshold of their own.*icanvas calibrate"):
         prepare("tiny")
     made = prepare("tiny", threshold=0.2)
     assert made.fingerprint != usual.fingerprint

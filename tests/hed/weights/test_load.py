@@ -59,7 +59,7 @@ def test_other_files_are_told_what_is_taken(content: bytes, refuse: Refuse) -> N
 
 
 def test_what_is_no_file_is_told(tmp_path: Path, refuse: Refuse) -> None:
-    assert "are a folder" in refusal(tmp_path)
+    assert "are no regular file" in refusal(tmp_path)
     assert "No such file" in refusal(tmp_path / "missing.h5")
     assert "Not a directory" in refuse_below(tmp_path)
     for name in ("hed.h5", "hed.caffemodel", "own.onnx"):
