@@ -307,10 +307,12 @@ def main() -> None:
 
 def _check_hed(threshold: float | None) -> None:
     """Meet a wrong engine or weights file before Prefect is started; say what auto takes."""
-    from hed import choose_engine, load_weights
+    from hed import choose_engine
+    from tasks.detector import load
 
     settings = get_settings()
-    weights = None if settings.weights is None else load_weights(settings.weights)
+    # Kept for the flow, which asks for the same.
+    weights = None if settings.weights is None else load(settings.weights)
     if weights is not None:
         weights.threshold_or(threshold)
     name, why = choose_engine(settings.engine, weights)

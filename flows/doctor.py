@@ -12,6 +12,7 @@ import torch
 
 from errors import IcanvasError, InputError, IntegrityError
 from hed import choose_engine, load_weights
+from hed.engines import count_cores
 from hed.weights import default_weights_path
 from settings import get_settings
 from storage import open_store
@@ -69,7 +70,7 @@ def _check_weights() -> Check:
 def _check_engine() -> Check:
     settings = get_settings()
     name, why = choose_engine(settings.engine)
-    cores = os.cpu_count() or 1
+    cores = count_cores()
     found = f"{name} ({why}), {cores} cores"
     if settings.workers is not None and settings.workers > cores:
         return Check("engine", "note", found, f"ICANVAS_WORKERS={cores} is as many as is useful")

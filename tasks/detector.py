@@ -1,5 +1,6 @@
 """The process's one engine: networks are large, and the cores are there once."""
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,12 +10,16 @@ from hed.engines import Engine, create_engine
 from settings import get_settings
 from tasks.plan import PairPlan
 
+_starting = threading.Lock()
+
 
 def detector(border: int) -> EdgeDetector:
     """Return a detector as the settings ask for; all of a process share one engine."""
     settings = get_settings()
-    weights = load(settings.weights)
-    engine = _start(settings.engine, settings.weights, settings.workers, settings.precision)
+    # The first shards ask at the same time, and a cache alone would start an engine for each.
+    with _starting:
+        weights = load(settings.weights)
+        engine = _start(settings.engine, settings.weights, settings.workers, settings.precision)
     return EdgeDetector(engine, weights, border)
 
 

@@ -1,0 +1,30 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from tasks import detector as module
+
+
+def test_shards_that_start_together_share_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are large, and two engines would each take all cores."""
+    together = Barrier(4, timeout=30)
+
+    def create(*_: object) -> object:
+        # Long enough for every thread to ask meanwhile.
+        time.sleep(0.3)
+        return object()
+
+    def ask(border: int) -> object:
+        together.wait()
+        return module.detector(border).engine
+
+    monkeypatch.setattr(module, "create_engine", create)
+    module._start.cache_clear()
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            engines = list(pool.map(ask, (16, 98, 16, 98)))
+    finally:
+        module._start.cache_clear()
+    assert len({id(engine) for engine in engines}) == 1
