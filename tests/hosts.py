@@ -1,0 +1,298 @@
+"""The internet for tests: a proxy on the loopback that plays any host, over TLS too.
+
+``Hosts`` serves the very addresses that the code asks for. A client reaches it through the proxy
+settings of its environment and trusts it through a certificate authority made for the occasion::
+
+    with Hosts() as hosts:
+        hosts.add("storage.googleapis.com", "/set.zip", Resource(content, faults=[broken(cut=100)]))
+        hosts.lead_here(monkeypatch)  # Ask for https://storage.googleapis.com/set.zip, then:
+        assert hosts.requests[0].headers["user-agent"] == "icanvas/0.1"
+"""
+
+import re
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived; names of headers in lower case."""
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What is answered, and how badly.
+
+    Attributes
+    ----------
+    cut : send only so many bytes of the body, though its length is promised; then close.
+    reset : close with a reset.
+    stall : seconds of silence before closing.
+    drip : seconds between single bytes.
+    framing : how the end of the body is told: ``none`` is by closing the connection.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    cut: int | None = None
+    reset: bool = False
+    stall: float = 0
+    drip: float = 0
+    framing: Literal["length", "chunked", "none"] = "length"
+
+
+@dataclass
+class Resource:
+    """A file that a host offers, in ranges if asked.
+
+    Attributes
+    ----------
+    faults : each is used once, in turn; ``always`` is the one after them.
+    """
+
+    content: bytes
+    etag: str | None = '"1"'
+    last_modified: str | None = "Mon, 02 Nov 2026 08:00:00 GMT"
+    content_type: str = "application/octet-stream"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    faults: list["Fault"] = field(default_factory=list)
+    always: "Fault | None" = None
+
+    def __call__(self, request: Request) -> Reply:
+        for fault in self.faults:
+            if reply := fault(self, request):
+                self.faults.remove(fault)
+                return reply
+        return (self.always and self.always(self, request)) or self.serve(request)
+
+    def serve(self, request: Request) -> Reply:
+        """Answer as a sound host does."""
+        headers = {"Content-Type": self.content_type, "Accept-Ranges": "bytes", **self.headers}
+        if self.etag:
+            headers["ETag"] = self.etag
+        if self.last_modified:
+            headers["Last-Modified"] = self.last_modified
+        total = len(self.content)
+        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        condition = request.headers.get("if-range")
+        if not wanted or condition not in (None, self.etag, self.last_modified):
+            return Reply(200, headers, self.content)
+        start, end = int(wanted[1]), min(int(wanted[2] or total), total - 1)
+        if start >= total:
+            return Reply(416, {"Content-Range": f"bytes */{total}"})
+        headers["Content-Range"] = f"bytes {start}-{end}/{total}"
+        return Reply(206, headers, self.content[start : end + 1])
+
+
+# A fault answers in a resource's place; None where it does not concern the request.
+Fault = Callable[[Resource, Request], Reply | None]
+Handler = Callable[[Request], Reply]
+
+
+def broken(**how: Any) -> Fault:
+    """Answer properly but for some fields of ``Reply``."""
+    return lambda resource, request: replace(resource.serve(request), **how)
+
+
+def status(code: int, body: bytes = b"", **headers: str) -> Fault:
+    """Answer a status; ``Retry_After="3"`` becomes the header ``Retry-After``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda _, __: Reply(code, named, body)
+
+
+def page() -> Fault:
+    """Answer 200 with a web page."""
+    return status(200, b"<!DOCTYPE html><p>Sign in</p>", Content_Type="text/html; charset=utf-8")
+
+
+def redirect(url: str) -> Fault:
+    return status(302, Location=url)
+
+
+def on_range(fault: Fault) -> Fault:
+    """Apply a fault to requests for a range only."""
+    return lambda resource, request: (
+        fault(resource, request) if "range" in request.headers else None
+    )
+
+
+def range_ignored() -> Fault:
+    """Answer a range with everything."""
+    return on_range(lambda resource, request: resource.serve(replace(request, headers={})))
+
+
+def with_headers(**headers: str) -> Fault:
+    """Answer properly but for some headers; see ``status`` for their names."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return lambda resource, request: replace(
+        sound := resource.serve(request), headers={**sound.headers, **named}
+    )
+
+
+def becomes(content: bytes, etag: str | None) -> Fault:
+    """Replace the file for good before answering."""
+
+    def answer(resource: Resource, request: Request) -> Reply:
+        resource.content, resource.etag = content, etag
+        return resource.serve(request)
+
+    return answer
+
+
+class Hosts:
+    """A proxy that plays every host given to ``add``; ``requests`` holds what was asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.closing = threading.Event()
+        self._routes: dict[tuple[str, str, str], Handler] = {}
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._lock = threading.Lock()
+        self._authority = trustme.CA()
+        self._folder = tempfile.TemporaryDirectory()
+        self._bundle = f"{self._folder.name}/authority.pem"
+        self._authority.cert_pem.write_to_path(self._bundle)
+        handler = type("BoundHandler", (_Handler,), {"hosts": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server.daemon_threads = True
+        self._server.block_on_close = False
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+        self._folder.cleanup()
+
+    def add(self, host: str, path: str, handler: Handler, method: str = "GET") -> None:
+        """Let a host answer a path, whatever the query; other paths are 404, other hosts 502."""
+        self._routes[host, method, path] = handler
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that lead httpx, requests and their like here."""
+        proxy = f"http://127.0.0.1:{self._server.server_address[1]}"
+        led = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), proxy)
+        none = dict.fromkeys(("ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"), "")
+        return led | none | dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), self._bundle)
+
+    def lead_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Set ``environment`` for the time of a test."""
+        for name, value in self.environment().items():
+            monkeypatch.setenv(name, value)
+
+    def context(self, host: str) -> ssl.SSLContext | None:
+        """Return what TLS is spoken with in a host's name; None for an unknown one."""
+        with self._lock:
+            if not any(known == host for known, _, _ in self._routes):
+                return None
+            if host not in self._contexts:
+                self._contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                self._authority.issue_cert(host).configure_cert(self._contexts[host])
+            return self._contexts[host]
+
+    def answer(self, request: Request) -> Reply:
+        handler = self._routes.get((request.host, request.method, request.path))
+        with self._lock:  # Handlers may keep count without a lock of their own.
+            self.requests.append(request)
+            return handler(request) if handler else Reply(404)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hosts: Hosts
+    protocol_version = "HTTP/1.1"
+    timeout = 20
+    _inside = ""
+
+    def do_CONNECT(self) -> None:
+        host = self.path.rpartition(":")[0]
+        if (context := self.hosts.context(host)) is None:
+            self.send_error(502)
+            return
+        self.send_response_only(200)
+        self.end_headers()
+        try:
+            self.connection = context.wrap_socket(self.connection, True)
+        except OSError:
+            self.close_connection = True
+            return
+        self.rfile = self.connection.makefile("rb")
+        self.wfile = self.connection.makefile("wb")
+        self._inside = host
+        self.close_connection = False
+
+    def _serve(self) -> None:
+        parts = urlsplit(self.path)
+        request = Request(
+            self.command,
+            "https" if self._inside else "http",
+            self._inside or parts.hostname or "",
+            parts.path,
+            parts.query,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.rfile.read(int(self.headers.get("Content-Length", 0))),
+        )
+        try:
+            self._send(self.hosts.answer(request))
+        except OSError:
+            self.close_connection = True  # The client went away.
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
+
+    def _send(self, reply: Reply) -> None:
+        self.send_response_only(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.framing == "length":
+            self.send_header("Content-Length", str(len(reply.body)))
+        elif reply.framing == "chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        chunked, body = reply.framing == "chunked", reply.body[: reply.cut]
+        size = 1 if reply.drip else len(body) or 1
+        for piece in (body[i : i + size] for i in range(0, len(body), size)):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            self.wfile.flush()
+            if reply.drip and self.hosts.closing.wait(reply.drip):
+                break
+        if reply.cut is not None or reply.reset or reply.framing == "none":
+            self.hosts.closing.wait(reply.stall)
+            self.close_connection = True
+        elif chunked:
+            self.wfile.write(b"0\r\n\r\n")
+        if reply.reset:
+            linger = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    def finish(self) -> None:
+        super().finish()
+        self.connection.close()  # Here: the server would end it properly, which is no reset.
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
