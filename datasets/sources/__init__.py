@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from datasets.catalogue import DataSet
 from datasets.sources.archive import TarSource, ZipSource, archive_kind
 from datasets.sources.file import SourceFile
 from datasets.sources.folder import FolderSource
 from errors import SourceError
 
-__all__ = ["Source", "SourceFile", "open_source"]
+__all__ = ["Source", "SourceFile", "open_path"]
 
 
 class Source(Protocol):
@@ -30,20 +29,24 @@ class Source(Protocol):
         """
         ...
 
+    def names(self) -> Iterator[str]:
+        """Yield the path of every file, in the order of ``files``, without reading them."""
+        ...
 
-def open_source(dataset: DataSet) -> Source:
-    """Return the source of a data set.
+
+def open_path(path: Path, max_files: int | None = None) -> Source:
+    """Return a folder or an archive as a source.
+
+    Parameters
+    ----------
+    path : of either.
+    max_files : an archive with more files is refused; None for the usual limit.
 
     Raises
     ------
     SourceError
         If it is missing or is neither a folder nor an archive that can be read.
     """
-    return open_path(Path(dataset.source.path))
-
-
-def open_path(path: Path) -> Source:
-    """Return a folder or an archive as a source; see ``open_source``."""
     if path.is_dir():
         return FolderSource(path)
     if not path.exists():
@@ -54,4 +57,5 @@ def open_path(path: Path) -> Source:
             f"{path} is neither a folder nor a zip or tar archive. "
             "Give the folder that the pictures lie in."
         )
-    return ZipSource(path) if kind == "zip" else TarSource(path)
+    archive = ZipSource if kind == "zip" else TarSource
+    return archive(path) if max_files is None else archive(path, max_files=max_files)

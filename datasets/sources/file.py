@@ -16,12 +16,15 @@ class SourceFile:
     size : bytes.
     read : returns the content.
     link : what a link in an archive points at, whose content is elsewhere; None for a file.
+    special : what a member of an archive is that is neither file nor link, as "a FIFO"; it is
+        never read. None for a file.
     """
 
     path: str
     size: int
     read: Callable[[], bytes]
     link: str | None = None
+    special: str | None = None
 
 
 def printable(path: str) -> str:

@@ -35,6 +35,10 @@ class FolderSource:
                 size = (self._root / path).stat().st_size
             yield SourceFile(printable(path), size, partial(self._read, path))
 
+    def names(self) -> Iterator[str]:
+        """Yield the files' paths; see ``datasets.sources.Source``."""
+        return (printable(path) for path in self._digests or self._paths())
+
     def _paths(self) -> list[str]:
         def refuse(error: OSError) -> None:
             raise SourceError(f"{error.filename} cannot be read: {error.strerror}.") from error

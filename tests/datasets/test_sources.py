@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from datasets import find
 from datasets.sources import Source, open_path
 from errors import IntegrityError, SourceError
 
@@ -33,17 +32,34 @@ def make_zip(place: Path) -> Path:
     return place / "x.zip"
 
 
-def make_tar(place: Path, mode: str = "w:gz") -> Path:
-    with tarfile.open(place / "x.tar.gz", mode) as archive:  # type: ignore[call-overload]
+def make_tar(place: Path, packing: str = "gz") -> Path:
+    path = place / f"x.tar.{packing}"
+    with tarfile.open(path, f"w:{packing}") as archive:  # type: ignore[call-overload]
         archive.add(make_folder(place), ".")
-    return place / "x.tar.gz"
+    return path
 
 
-@pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
+def make_plain_tar(place: Path) -> Path:
+    return make_tar(place, "")
+
+
+def make_bz2(place: Path) -> Path:
+    return make_tar(place, "bz2")
+
+
+def make_xz(place: Path) -> Path:
+    return make_tar(place, "xz")
+
+
+MAKERS = [make_folder, make_zip, make_tar, make_plain_tar, make_bz2, make_xz]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_every_file_is_given_once(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     source = open_path(make(tmp_path))
-    files = {file.path.removeprefix("./"): (file.size, file.read()) for file in source.files()}
+    files = {file.path: (file.size, file.read()) for file in source.files()}
     assert files == {name: (len(data), data) for name, data in CONTENT.items()}
+    assert list(source.names()) == list(files)
 
 
 @pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
@@ -95,12 +111,14 @@ def test_links_and_devices_are_no_files(tmp_path: Path) -> None:
         archive.add(tmp_path / "broken.png", "link.png")
         archive.add(tmp_path / "pipe.png", "pipe.png")
         archive.addfile(hard_link("again.png", "real.png"))
-    links = {file.path: file.link for file in open_path(tmp_path / "links.tar").files()}
-    assert links == {
-        "real.png": None,
-        "link.png": str(tmp_path / "nothing"),
-        "again.png": "real.png",
+    source = open_path(tmp_path / "links.tar")
+    assert {file.path: (file.link, file.special) for file in source.files()} == {
+        "real.png": (None, None),
+        "link.png": (str(tmp_path / "nothing"), None),
+        "pipe.png": (None, "a FIFO"),
+        "again.png": ("real.png", None),
     }
+    assert list(source.names()) == ["real.png"]
 
 
 def hard_link(name: str, target: str) -> tarfile.TarInfo:
@@ -123,7 +141,7 @@ def read_all(source: Source) -> None:
         file.read()
 
 
-@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize("make", MAKERS[1:])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
 def test_a_cut_archive_is_told(tmp_path: Path, make: Callable[[Path], Path], share: float) -> None:
     path = make(tmp_path)
@@ -145,6 +163,6 @@ def test_a_damaged_zip_member_is_told(tmp_path: Path) -> None:
 def test_what_is_no_source_is_told(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(SourceError, match="neither a folder nor"):
-        open_path(Path(find(str(tmp_path / "notes.txt")).source.path))
+        open_path(tmp_path / "notes.txt")
     with pytest.raises(SourceError, match="does not exist"):
         open_path(tmp_path / "nothing")
