@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from postprocess import decode_pair, split_pair
-from storage import ObjectStore, keys
+from storage import ObjectStore
 from storage.manifest import Row
-from storage.pairsets import read_manifest
+from storage.pairsets import locate_pairs, read_manifest
 
 Sample = tuple[Tensor, Tensor]
 
@@ -35,10 +35,9 @@ class PairDataset(Dataset[Sample]):
     def __init__(
         self, store: ObjectStore, dataset: str, fingerprint: str, split: str, image_size: int
     ) -> None:
-        self._store = store
-        self._folder = keys.pairs_folder(dataset, fingerprint)
         self._size = image_size
         rows = read_manifest(store, dataset, fingerprint)
+        self._stored = locate_pairs(store, dataset, fingerprint)
         self.rows: list[Row] = [r for r in rows if r.status == "pair" and r.split == split]
 
     def __len__(self) -> int:
@@ -52,11 +51,9 @@ class PairDataset(Dataset[Sample]):
         IntegrityError
             If the stored bytes are cut short or damaged.
         """
-        row = self.rows[index]
-        assert row.offset is not None and row.size is not None, "a published pair has its place"
-        shard = f"{self._folder}/{keys.shard_name(row.shard, row.split)}"
-        pair = decode_pair(self._store.get_range(shard, row.offset, row.size))
-        drawing, picture = (self._scale(half) for half in split_pair(pair))
+        pair = decode_pair(self._stored.read(self.rows[index]))
+        halves = split_pair(pair, self._stored.drawing)
+        drawing, picture = (self._scale(half) for half in halves)
         condition = torch.from_numpy(drawing[np.newaxis].astype(np.float32) / 255)
         target = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1)
         return condition, target

@@ -5,11 +5,12 @@ from postprocess.clean import clean_edges
 from postprocess.fit import centre, detail_side, fit_picture, reduce_map
 from postprocess.pair import (
     PAIR_SIZE,
+    Side,
     decode_pair,
+    drawing_sides,
     edge_density,
     encode_pair,
     join_pair,
-    recognise_pair,
     split_pair,
 )
 from postprocess.sheet import encode_jpeg, make_sheet
@@ -17,18 +18,19 @@ from postprocess.sheet import encode_jpeg, make_sheet
 __all__ = [
     "PAIR_SIZE",
     "Agreement",
+    "Side",
     "centre",
     "clean_edges",
     "compare_drawings",
     "decode_pair",
     "detail_side",
+    "drawing_sides",
     "edge_density",
     "encode_jpeg",
     "encode_pair",
     "fit_picture",
     "join_pair",
     "make_sheet",
-    "recognise_pair",
     "reduce_map",
     "split_pair",
 ]

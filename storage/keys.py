@@ -11,6 +11,21 @@ def raw_index(dataset: str, fingerprint: str) -> str:
     return f"{raw_folder(dataset, fingerprint)}/index.parquet"
 
 
+def raw_origin(dataset: str, fingerprint: str) -> str:
+    """Where one raw set's files came from."""
+    return f"{raw_folder(dataset, fingerprint)}/origin.json"
+
+
+def newest_origin(dataset: str) -> str:
+    """Where the files came from that were acquired last."""
+    return f"datasets/{dataset}/raw/origin.json"
+
+
+def acceptance(dataset: str) -> str:
+    """Record that the licence of a data set was accepted."""
+    return f"datasets/{dataset}/licence.json"
+
+
 def pairs_folder(dataset: str, fingerprint: str) -> str:
     """Folder of one pair set."""
     return f"datasets/{dataset}/pairs/{fingerprint}"
@@ -31,9 +46,14 @@ def calibration_folder(dataset: str, fingerprint: str) -> str:
     return f"datasets/{dataset}/calibration/{fingerprint}"
 
 
+def runs_folder(dataset: str) -> str:
+    """Folder of all training runs of a data set."""
+    return f"models/{dataset}"
+
+
 def run_folder(dataset: str, run: str) -> str:
     """Folder of one training run."""
-    return f"models/{dataset}/{run}"
+    return f"{runs_folder(dataset)}/{run}"
 
 
 def shard_name(number: int, split: str | None = None) -> str:

@@ -41,12 +41,14 @@ class Row:
     sha256 : of its bytes (hex); null where it was too large to be read.
     pixel_hash : SHA-256 (hex) of the decoded pixels and their shape; null where not decoded.
     width, height : of the decoded picture, in pixels; of the header where it was too large.
-    split : ``train`` or ``val``, from the pixel hash; null in a raw index and where not decoded.
+    split : ``train`` or ``val``, from the pixel hash or as the data set was published; null in a
+        raw index and where not decoded.
     status : ``accepted`` in a raw index, ``pair`` in a manifest, or ``rejected``.
     reason : null unless rejected.
     detail : what was found, for a person; null unless rejected.
     shard : number of the shard.
-    offset, size : where the bytes lie in the shard's tar; null unless stored.
+    offset, size : where the bytes lie in the shard's tar; null unless stored. For a pair,
+        ``pairsets.StoredPairs`` tells which tar.
     edge_density : share of line pixels; null until edges are extracted.
     """
 

@@ -1,7 +1,9 @@
 """Published pair sets, and the pointer to the one in use."""
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -17,13 +19,54 @@ class CurrentPairs(BaseModel):
     Attributes
     ----------
     fingerprint : name of the pair set.
-    source : path of the folder or archive that it came from.
+    source : where its files came from, as one line: a path, or JSON of a source on the network.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
     source: str
+
+
+@dataclass(frozen=True)
+class StoredPairs:
+    """Where the bytes of a pair set's pairs are, and how they are to be read.
+
+    Pairs that we made lie in shards of their own. The files of a data set that came as pairs are
+    not stored twice: they stay in the raw shards, as they were published.
+
+    Attributes
+    ----------
+    store, dataset, fingerprint : which pair set.
+    raw : fingerprint of the raw set that holds the pairs; None where they are in their own shards.
+    drawing : the side of a stored pair that the drawing is on.
+    """
+
+    store: ObjectStore
+    dataset: str
+    fingerprint: str
+    raw: str | None
+    drawing: Literal["left", "right"]
+
+    def key(self, row: Row) -> str:
+        """Return the key of the shard that holds a row's pair."""
+        if self.raw is not None:
+            return f"{keys.raw_folder(self.dataset, self.raw)}/{keys.shard_name(row.shard)}"
+        folder = keys.pairs_folder(self.dataset, self.fingerprint)
+        return f"{folder}/{keys.shard_name(row.shard, row.split)}"
+
+    def read(self, row: Row) -> bytes:
+        """Return a pair's bytes.
+
+        Raises
+        ------
+        NotFoundError
+            If its shard is not there any more.
+        IntegrityError
+            If the shard ends before the pair does.
+        """
+        assert row.offset is not None and row.size is not None, "a published pair has its place"
+        return self.store.get_range(self.key(row), row.offset, row.size)
 
 
 def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
@@ -93,6 +136,32 @@ def read_settings(store: ObjectStore, dataset: str, fingerprint: str) -> dict[st
     """Return what a pair set was made with, as ``settings.json`` holds it."""
     settings: dict[str, Any] = json.loads(store.get(keys.pair_settings(dataset, fingerprint)))
     return settings
+
+
+def locate_pairs(
+    store: ObjectStore,
+    dataset: str,
+    fingerprint: str,
+    settings: Mapping[str, Any] | None = None,
+) -> StoredPairs:
+    """Return where a pair set's pairs are.
+
+    Parameters
+    ----------
+    store, dataset, fingerprint : which pair set.
+    settings : what it is made with; read from the store when left out.
+
+    Raises
+    ------
+    NotFoundError
+        If it is not in the store.
+    """
+    if settings is None:
+        settings = read_settings(store, dataset, fingerprint)
+    if settings.get("stored") == "raw":
+        raw, drawing = settings["raw"], settings["drawing"]
+        return StoredPairs(store, dataset, fingerprint, raw, drawing)
+    return StoredPairs(store, dataset, fingerprint, raw=None, drawing="left")
 
 
 def _manifest(dataset: str, fingerprint: str) -> str:

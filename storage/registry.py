@@ -104,6 +104,14 @@ class Run:
         return data
 
 
+def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
+    """Tell whether any run of a data set has a complete checkpoint."""
+    return any(
+        "/checkpoints/" in key and key.endswith(".json")
+        for key in store.list(keys.runs_folder(dataset))
+    )
+
+
 def checkpoint_name(epoch: int) -> str:
     """Return a checkpoint's file name in its run's folder."""
     return f"checkpoints/epoch-{epoch:04d}.pt"

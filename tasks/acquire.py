@@ -7,20 +7,28 @@ from prefect.logging import get_run_logger
 import datasets
 from datasets import DataSet, RawSet
 from storage import open_store
-from tasks.progress import advance, bar
+from tasks.progress import advance, bar, move, settle
 
 
 @task(task_run_name="acquire {dataset.name}", cache_policy=NO_CACHE)
-def acquire(dataset: DataSet, store_url: str) -> RawSet:
+def acquire(dataset: DataSet, store_url: str, allow_partial: bool = False) -> RawSet:
     """Acquire a data set; see ``datasets.acquire``."""
-    reading, files = f"{dataset.name}: check source", f"{dataset.name}: acquire"
-    with bar(reading, unit="bytes"), bar(files, dataset.expected, "files"):
+    fetching, reading = f"{dataset.name}: fetch", f"{dataset.name}: check source"
+    files = f"{dataset.name}: acquire"
+    with (
+        bar(fetching, unit="bytes"),
+        bar(reading, unit="bytes"),
+        bar(files, dataset.pictures, "files"),
+    ):
         raw = datasets.acquire(
             dataset,
             open_store(store_url),
+            allow_partial,
+            on_fetch=lambda done, total: move(fetching, done, total),
             on_bytes=lambda count: advance(reading, count),
             on_files=lambda count: advance(files, count),
         )
+        settle(files)
     get_run_logger().info(
         "%s: %d files in %d shards, %d rejected %s",
         dataset.name,
@@ -29,4 +37,6 @@ def acquire(dataset: DataSet, store_url: str) -> RawSet:
         sum(raw.rejected.values()),
         raw.rejected or "",
     )
+    for warning in raw.warnings:
+        get_run_logger().warning("%s: %s", dataset.name, warning)
     return raw

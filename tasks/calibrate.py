@@ -19,10 +19,10 @@ from datasets import DataSet
 from errors import InputError
 from hed import EdgeDetector
 from postprocess import Agreement, clean_edges, compare_drawings, decode_pair, split_pair
-from storage import ObjectStore, keys, open_store
+from storage import keys, open_store
 from storage.fingerprint import fingerprint
 from storage.manifest import Row
-from storage.pairsets import read_manifest, read_settings
+from storage.pairsets import StoredPairs, locate_pairs, read_manifest, read_settings
 from tasks.detector import detector, weights_name
 from tasks.interrupt import stop_if_interrupted
 from tasks.progress import advance, bar
@@ -95,21 +95,27 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
         If the pair set's drawings did not come with the data set, or it is empty.
     """
     store = open_store(store_url)
-    if not read_settings(store, dataset.name, pairs).get("paired"):
+    settings = read_settings(store, dataset.name, pairs)
+    if not settings.get("paired"):
         raise drawn_by_hed(dataset.name)
+    if settings.get("re_extract"):
+        raise InputError(
+            f"The drawings of {dataset.name} that are in use were extracted anew, by HED itself. "
+            "Run `icanvas prepare` without --re-extract to use the published ones."
+        )
     rows = [row for row in read_manifest(store, dataset.name, pairs) if row.status == "pair"]
     if not rows:
         raise InputError(
-            f"{dataset.source.path} holds no pair (drawing left of its picture, 512×256 px): there "
+            f"{dataset.source.title} holds no pair (drawing beside its picture, 512×256 px): there "
             "is nothing to compare with."
         )
     chosen = _choose_evenly(rows, pictures)
     name = f"{dataset.name}: calibrate"
     with bar(name, len(chosen), "pictures"):
         hed = detector(dataset.edges.border)
-        drawn = _read_pairs(store, keys.pairs_folder(dataset.name, pairs), chosen)
+        drawn = _read_pairs(locate_pairs(store, dataset.name, pairs, settings), chosen)
         points = sweep(drawn, hed, dataset.edges.min_pixels, lambda: advance(name))
-    settings: dict[str, object] = {
+    facts: dict[str, object] = {
         "pairs": pairs,
         "pictures": len(chosen),
         "weights": weights_name(hed.weights),
@@ -117,14 +123,14 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
         "border": dataset.edges.border,
         "min_pixels": dataset.edges.min_pixels,
     }
-    found = Calibration(dataset.name, settings, len(chosen), points, hed.weights.threshold)
+    found = Calibration(dataset.name, facts, len(chosen), points, hed.weights.threshold)
     plot = draw_plot(found)
-    store.put(f"{found.folder}/settings.json", json.dumps(settings, indent=2).encode())
+    store.put(f"{found.folder}/settings.json", json.dumps(facts, indent=2).encode())
     store.put(f"{found.folder}/table.csv", found.as_frame().to_csv(index=False).encode())
     store.put(f"{found.folder}/plot.png", plot)
     create_markdown_artifact(
         key=f"calibration-{dataset.name}",
-        description=f"Edge threshold for {settings['weights']} by {found.pictures} drawings",
+        description=f"Edge threshold for {facts['weights']} by {found.pictures} drawings",
         markdown=(
             f"![F1 by threshold](data:image/png;base64,{base64.b64encode(plot).decode()})\n\n"
             + _as_markdown(found)
@@ -208,9 +214,7 @@ def _choose_evenly(rows: list[Row], most: int) -> list[Row]:
     return [rows[index] for index in chosen]
 
 
-def _read_pairs(store: ObjectStore, folder: str, rows: list[Row]) -> Iterator[Pair]:
+def _read_pairs(stored: StoredPairs, rows: list[Row]) -> Iterator[Pair]:
     for row in rows:
         stop_if_interrupted()
-        assert row.offset is not None and row.size is not None, "checked when it was published"
-        shard = f"{folder}/{keys.shard_name(row.shard, row.split)}"
-        yield split_pair(decode_pair(store.get_range(shard, row.offset, row.size)))
+        yield split_pair(decode_pair(stored.read(row)), stored.drawing)

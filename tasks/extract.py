@@ -1,14 +1,12 @@
-"""One raw shard to one pair shard: pictures in, drawings beside their pictures out."""
+"""One raw shard to one shard's pairs: pictures in, drawings beside their pictures out."""
 
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import repeat, tee
+from itertools import tee
 from typing import BinaryIO, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
@@ -20,11 +18,12 @@ from storage.manifest import Row, read_rows, write_rows
 from storage.shards import ShardWriter
 from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
-from tasks.pairs import draft_pair, finish_pair
+from tasks.pairs import draft_pair, finish_pair, take_pair
 from tasks.plan import PairPlan
 from tasks.progress import advance
 
-Map = NDArray[np.float32]
+# A row of the raw index, and its file's bytes where there are any.
+_Content = tuple[Row, bytes | None]
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -42,8 +41,8 @@ _CORES = count_cores()
     retry_condition_fn=lambda _task, _run, state: _is_storage_fault(state),
 )
 def extract(plan: PairPlan, shard: int, store_url: str) -> None:
-    """Make one pair shard, unless it is there; see ``extract_shard``."""
-    if not plan.dataset.paired:
+    """Make the pairs of one shard, unless they are there; see ``extract_shard``."""
+    if plan.dataset.needs_edges:
         get_run_logger().info("HED runs in %s", detector_for(plan).engine.title)
     made = extract_shard(plan, shard, open_store(store_url))
     pairs = sum(row.status == "pair" for row in made)
@@ -57,13 +56,16 @@ def extract(plan: PairPlan, shard: int, store_url: str) -> None:
 
 
 def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
-    """Write the pairs of one raw shard and, last of all, their rows.
+    """Make the pairs of one raw shard and write, last of all, their rows.
+
+    Files that are pairs already, and are used as they are, stay in the raw shard; their rows point
+    there.
 
     Parameters
     ----------
     plan : what to make.
     shard : the raw shard's number.
-    store : holds the raw set, takes the pair shard.
+    store : holds the raw set, takes the pairs.
 
     Returns
     -------
@@ -73,19 +75,41 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     part = f"{plan.folder}/{keys.part_name(shard)}"
     if store.exists(part):
         return read_rows(store.get(part))
-    made: list[Row] = []
     sources = read_rows(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
+    make = _write_pairs if plan.dataset.needs_edges else _take_pairs
+    with (
+        store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
+        raw.open("rb") as file,
+    ):
+        made = make(plan, shard, ((row, _read(row, file)) for row in sources), store)
+    store.put(part, write_rows(made))
+    return made
+
+
+def _take_pairs(
+    plan: PairPlan, _shard: int, contents: Iterator[_Content], _store: ObjectStore
+) -> list[Row]:
+    made = []
+    with ThreadPoolExecutor(_CORES, thread_name_prefix="pairs") as pool:
+        for row in map_ahead(pool, lambda item: take_pair(plan, *item), contents, 2 * _CORES):
+            made.append(row)
+            advance(plan.bar)
+    return made
+
+
+def _write_pairs(
+    plan: PairPlan, shard: int, contents: Iterator[_Content], store: ObjectStore
+) -> list[Row]:
+    made = []
     with (
         # Without names, so that nothing stays behind a process that is killed.
         tempfile.TemporaryFile() as train_file,
         tempfile.TemporaryFile() as val_file,
-        store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
-        raw.open("rb") as file,
     ):
         files = {"train": train_file, "val": val_file}
         with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
-            for row, pair in _make_pairs(plan, sources, file):
+            for row, pair in _make_pairs(plan, contents):
                 if pair is not None and row.split is not None:
                     row.offset = writers[row.split].add(f"{row.id}.png", pair)
                     row.size, row.status = len(pair), "pair"
@@ -94,28 +118,22 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
         for split, scratch in files.items():
             if writers[split].members:
                 store.put_file(f"{plan.folder}/{keys.shard_name(shard, split)}", scratch)
-    store.put(part, write_rows(made))
     return made
 
 
-def _make_pairs(
-    plan: PairPlan, rows: Iterable[Row], file: BinaryIO
-) -> Iterator[tuple[Row, bytes | None]]:
+def _make_pairs(plan: PairPlan, contents: Iterable[_Content]) -> Iterator[tuple[Row, bytes | None]]:
     """Yield each row, in order, with its pair.
 
     Threads decode what the network sees next and clean what it has seen, so that it never waits;
     every step holds a few pictures, however many there are.
     """
-    hed = None if plan.dataset.paired else detector_for(plan)
+    hed = detector_for(plan)
     # A whole batch must be ready when the network takes one.
-    ahead = 2 * _CORES + (0 if hed is None else hed.engine.batch)
+    ahead = 2 * _CORES + hed.engine.batch
     with ThreadPoolExecutor(_CORES, thread_name_prefix="pairs") as pool:
-        contents = ((row, _read(row, file)) for row in rows)
         drafts = map_ahead(pool, lambda item: draft_pair(plan, *item), contents, ahead)
-        edges: Iterator[Map | None] = repeat(None)
-        if hed is not None:
-            drafts, seen = tee(drafts)
-            edges = hed.stream(draft.source for draft in seen)
+        drafts, seen = tee(drafts)
+        edges = hed.stream(draft.source for draft in seen)
         finished = map_ahead(
             pool,
             lambda item: (item[0].row, finish_pair(plan, *item)),

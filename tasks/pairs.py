@@ -1,8 +1,9 @@
-"""One picture to one pair: what comes before the network, and what comes after it."""
+"""One file to one pair: what comes before the network, and what comes after it."""
 
 import hashlib
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,19 +13,25 @@ from postprocess import (
     PAIR_SIZE,
     centre,
     clean_edges,
+    decode_pair,
     detail_side,
     edge_density,
     encode_pair,
     fit_picture,
     join_pair,
-    recognise_pair,
     reduce_map,
+    split_pair,
 )
 from storage import Reason, keys
-from storage.manifest import Row, split_of
+from storage.manifest import Row
 from tasks.plan import PairPlan
+from tasks.ready import check_halves
 
 Picture = NDArray[np.uint8]
+
+# Decoders of JPEG may differ by a few levels, and by more beside strong colours.
+_FAR = 32
+_MOST_FAR = 0.01
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,15 @@ class Draft:
     row : its row; rejected where there is no picture.
     picture : right half of the pair before it is centred, uint8 h×w×3; None where rejected.
     source : what the network is to see, uint8 H×W×3; None where it sees nothing.
-    drawing : left half where the file came with one, uint8 H×W.
     """
 
     row: Row
     picture: Picture | None = None
     source: Picture | None = None
-    drawing: Picture | None = None
 
 
 def draft_pair(plan: PairPlan, row: Row, content: bytes | None) -> Draft:
-    """Decode a file and fit it to the square, or reject its row.
+    """Decode a file and fit its picture to the square, or reject its row.
 
     Parameters
     ----------
@@ -59,24 +64,14 @@ def draft_pair(plan: PairPlan, row: Row, content: bytes | None) -> Draft:
     IntegrityError
         If the bytes are not those that were acquired.
     """
-    if content is None:
+    picture = None if content is None else _decode(plan, row, content)
+    if picture is None:
         return Draft(row)
     dataset, geometry = plan.dataset, plan.dataset.geometry
-    if row.sha256 != hashlib.sha256(content).hexdigest():
-        raise IntegrityError(
-            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at "
-            f"{row.source_path}. Delete that folder and run `icanvas prepare` again."
-        )
-    assert row.pixel_hash is not None, "an accepted row was decoded"
-    row.split = split_of(row.pixel_hash, dataset.val_share)
-    try:
-        picture = decode_picture(content, row.source_path, geometry.colour, dataset.max_pixels)
-    except RejectedPicture as rejected:
-        # Acquired with another decoder than this worker's.
-        row.reject(rejected.reason, rejected.detail)
-        return Draft(row)
     if dataset.paired:
-        return _draft_of_ready_pair(row, picture)
+        if not check_halves(plan, row, picture):
+            return Draft(row)
+        _, picture = split_pair(picture, plan.drawing)
     height, width = picture.shape[:2]
     if min(height, width) < geometry.min_side:
         row.reject(Reason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px")
@@ -99,35 +94,81 @@ def finish_pair(plan: PairPlan, draft: Draft, edges: NDArray[np.float32] | None)
     draft : from ``draft_pair``.
     edges : the edge map of ``draft.source``, float32 H×W in [0, 1]; None where that is None.
     """
-    row, picture, settings = draft.row, draft.picture, plan.dataset.edges
+    picture = draft.picture
     if picture is None:
         return None
-    drawing = draft.drawing
-    if drawing is None:
-        assert edges is not None and plan.threshold is not None, "a plan with edges has both"
-        edges = reduce_map(edges, *picture.shape[:2])
-        drawing = clean_edges(edges, plan.threshold, settings.min_pixels)
-        drawing = centre(drawing, PAIR_SIZE, 255)
-        picture = centre(picture, PAIR_SIZE, plan.dataset.geometry.colour)
-    row.edge_density = edge_density(drawing)
-    if row.edge_density < settings.min_density:
-        row.reject(
-            Reason.BLANK_EDGES,
-            f"{row.edge_density:.2%} line pixels, under {settings.min_density:.2%}",
-        )
+    assert edges is not None and plan.threshold is not None, "a plan with edges has both"
+    edges = reduce_map(edges, *picture.shape[:2])
+    drawing = clean_edges(edges, plan.threshold, plan.dataset.edges.min_pixels)
+    drawing = centre(drawing, PAIR_SIZE, 255)
+    picture = centre(picture, PAIR_SIZE, plan.dataset.geometry.colour)
+    if not _check_density(plan, draft.row, drawing):
         return None
     return encode_pair(join_pair(drawing, picture))
 
 
-def _draft_of_ready_pair(row: Row, image: Picture) -> Draft:
-    height, width = image.shape[:2]
-    halves = recognise_pair(image)
-    if halves is None:
-        row.reject(Reason.NOT_A_PAIR, f"{width}×{height} is not a drawing left of its picture")
-        return Draft(row)
-    # Scaled together: a drawing at another size would no longer be lines of one pixel.
-    if height != PAIR_SIZE:
-        row.reject(Reason.NOT_A_PAIR, f"a pair is 512×256, this one {width}×{height}")
-        return Draft(row)
-    drawing, picture = halves
-    return Draft(row, picture, drawing=drawing)
+def take_pair(plan: PairPlan, row: Row, content: bytes | None) -> Row:
+    """Make a file that is a pair already one of the pair set, where it lies, or reject its row.
+
+    Parameters
+    ----------
+    plan : what to make.
+    row : of the raw index; changed in place, and returned.
+    content : the file's bytes; None where the row was rejected before.
+
+    Raises
+    ------
+    IntegrityError
+        If the bytes are not those that were acquired.
+    """
+    image = None if content is None else _decode(plan, row, content)
+    if content is None or image is None or not check_halves(plan, row, image):
+        return row
+    try:
+        pair = decode_pair(content)
+    except IntegrityError:
+        pair = None
+    # Training reads the file itself: what it would see must be what was looked at here.
+    if (
+        pair is None
+        or pair.shape != image.shape
+        or np.mean(cv2.absdiff(pair, image) > _FAR) > _MOST_FAR
+    ):
+        row.reject(
+            Reason.NOT_A_PAIR,
+            "training would read other pixels (it is transparent, CMYK or the like): save it as a "
+            "plain RGB PNG or JPEG",
+        )
+        return row
+    drawing, _ = split_pair(pair, plan.drawing)
+    if _check_density(plan, row, drawing):
+        row.status = "pair"
+    return row
+
+
+def _decode(plan: PairPlan, row: Row, content: bytes) -> Picture | None:
+    """Return an acquired file's pixels and settle its split; None with its row rejected."""
+    if row.sha256 != hashlib.sha256(content).hexdigest():
+        raise IntegrityError(
+            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at "
+            f"{row.source_path}. Delete that folder and run `icanvas prepare` again."
+        )
+    dataset = plan.dataset
+    row.split = plan.split(row)
+    try:
+        return decode_picture(content, row.source_path, dataset.geometry.colour, dataset.max_pixels)
+    except RejectedPicture as rejected:
+        # Acquired with another decoder than this worker's.
+        row.reject(rejected.reason, rejected.detail)
+        return None
+
+
+def _check_density(plan: PairPlan, row: Row, drawing: Picture) -> bool:
+    """Note the share of lines in a drawing; reject the row where there are next to none."""
+    least = plan.dataset.edges.min_density
+    row.edge_density = edge_density(drawing)
+    if row.edge_density < least:
+        detail = f"{row.edge_density:.2%} line pixels, under {least:.2%}"
+        row.reject(Reason.BLANK_EDGES, detail)
+        return False
+    return True

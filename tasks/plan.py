@@ -1,11 +1,14 @@
 """What a pair set is made from: everything that determines its bytes, and so its name."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from datasets import DataSet
-from postprocess import PAIR_SIZE
+from datasets.selection import matcher
+from postprocess import PAIR_SIZE, Side
 from storage import keys
 from storage.fingerprint import fingerprint
+from storage.manifest import Row, split_of
 
 PAIR_FORMAT = 2
 
@@ -21,6 +24,7 @@ class PairPlan:
     threshold : the edge threshold in force; None where no edges are extracted.
     weights : form and digest of HED's weights; None where no edges are extracted.
     revision : 0, and one more for each forced run with the same settings.
+    drawing : the side of files that are pairs that holds the drawing; ``tasks.ready`` finds it.
     """
 
     dataset: DataSet
@@ -28,22 +32,33 @@ class PairPlan:
     threshold: float | None
     weights: str | None
     revision: int = 0
+    drawing: Side = "left"
 
     @property
     def settings(self) -> dict[str, object]:
         """The facts as JSON values; their fingerprint names the pair set."""
+        dataset = self.dataset
         facts: dict[str, object] = {
             "format": PAIR_FORMAT,
             "raw": self.raw,
-            "geometry": {**self.dataset.geometry.model_dump(), "size": PAIR_SIZE},
-            "paired": self.dataset.paired,
-            "val_share": self.dataset.val_share,
+            "geometry": {**dataset.geometry.model_dump(), "size": PAIR_SIZE},
+            "paired": dataset.paired,
         }
-        edges = {**self.dataset.edges.model_dump(), "threshold": self.threshold}
-        if self.dataset.paired:
-            facts["edges"] = {"min_density": edges["min_density"]}
+        if dataset.validation:
+            facts["validation"] = list(dataset.validation)
         else:
+            facts["val_share"] = dataset.val_share
+        if dataset.paired:
+            facts["drawing"] = self.drawing
+        if dataset.needs_edges:
+            edges = {**dataset.edges.model_dump(), "threshold": self.threshold}
             facts |= {"edges": edges, "weights": self.weights}
+            if dataset.re_extract:
+                facts["re_extract"] = True
+        else:
+            # ``storage.pairsets.locate_pairs`` reads this.
+            facts["stored"] = "raw"
+            facts["edges"] = {"min_density": dataset.edges.min_density}
         if self.revision:
             facts["revision"] = self.revision
         return facts
@@ -67,3 +82,15 @@ class PairPlan:
     def bar(self) -> str:
         """Name of the progress bar."""
         return f"{self.dataset.name}: extract"
+
+    def split(self, row: Row) -> str:
+        """Return ``val`` for a decoded file that is kept for validation, else ``train``."""
+        if self.dataset.validation:
+            kept = _matcher(self.dataset.validation).match_file(row.source_path)
+            return "val" if kept else "train"
+        assert row.pixel_hash is not None, "a decoded file has one"
+        return split_of(row.pixel_hash, self.dataset.val_share)
+
+
+# Asked for every file of a set.
+_matcher = lru_cache(maxsize=8)(matcher)

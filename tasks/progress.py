@@ -96,12 +96,20 @@ def advance(name: str, count: int = 1) -> None:
             _print_line(_display, _bars[name])
 
 
-def move(name: str, done: int, total: int) -> None:
-    """Set a bar to ``done`` of ``total``; nothing happens where it is not shown."""
+def move(name: str, done: int, total: int | None) -> None:
+    """Set a bar to ``done`` of ``total``, if it is shown; None where the end is not known."""
     with _lock:
         if _display is not None and name in _bars:
             _display.update(_bars[name], completed=done, total=total)
             _print_line(_display, _bars[name])
+
+
+def settle(name: str) -> None:
+    """Let a bar end where it is: fewer than expected may be all there is."""
+    with _lock:
+        if _display is not None and name in _bars:
+            task = next(task for task in _display.tasks if task.id == _bars[name])
+            _display.update(task.id, total=task.completed)
 
 
 def _print_line(display: Progress, shown: TaskID) -> None:

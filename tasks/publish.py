@@ -12,13 +12,28 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from datasets import RawSet
-from postprocess import PAIR_SIZE, decode_pair, encode_jpeg, make_sheet
+from postprocess import (
+    PAIR_SIZE,
+    decode_pair,
+    encode_jpeg,
+    join_pair,
+    make_sheet,
+    split_pair,
+)
 from storage import ObjectStore, Reason, keys, open_store
 from storage.manifest import Row, check_manifest, read_rows, write_rows
-from storage.pairsets import CurrentPairs, is_published, read_manifest, swap_current
+from storage.pairsets import (
+    CurrentPairs,
+    is_published,
+    locate_pairs,
+    read_manifest,
+    swap_current,
+)
+from storage.rawsets import read_acceptance, read_origin
 from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.report import inline_jpeg, render_report
+from tasks.thumbnails import draw_thumbnails
 
 _SHEET_PAIRS = 24
 _SHEET_COLUMNS = 3
@@ -105,28 +120,39 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         sheet = _draw_sheet(plan, pairs, store) if pairs else None
         if sheet is not None:
             store.put(f"{plan.folder}/contact-sheet.jpg", sheet)
-        page = render_report(plan.dataset, plan.fingerprint, settings, rows, sheet)
+        page = render_report(
+            plan.dataset,
+            plan.fingerprint,
+            settings,
+            rows,
+            sheet,
+            draw_thumbnails(plan, rows, store),
+            _look_for_slips(plan, raw, rows),
+            read_origin(store, keys.raw_origin(name, plan.raw)),
+            read_acceptance(store, name),
+        )
         store.put(f"{plan.folder}/report.html", page.encode())
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
     # To point at nothing would hide what was there.
     if any(row.status == "pair" for row in rows):
-        source = plan.dataset.source.path
+        source = plan.dataset.origin
         swap_current(store, name, CurrentPairs(fingerprint=plan.fingerprint, source=source))
-    return _summarise(plan, rows, store)
+    return _summarise(plan, raw, rows, store)
 
 
 def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:
     """Return a JPEG of pairs taken evenly from all of them."""
     chosen = np.linspace(0, len(pairs) - 1, min(_SHEET_PAIRS, len(pairs))).round().astype(int)
+    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
     images: list[NDArray[np.uint8]] = []
     for row in (pairs[index] for index in chosen):
-        assert row.offset is not None and row.size is not None, "checked by check_manifest"
-        shard = f"{plan.folder}/{keys.shard_name(row.shard, row.split)}"
-        images.append(decode_pair(store.get_range(shard, row.offset, row.size)))
+        # As training sees it: turned, and its lines without what a JPEG adds.
+        drawing, picture = split_pair(decode_pair(stored.read(row)), stored.drawing)
+        images.append(join_pair(drawing, picture))
     return encode_jpeg(make_sheet(images, _SHEET_COLUMNS), quality=90)
 
 
-def _summarise(plan: PairPlan, rows: list[Row], store: ObjectStore) -> PairSet:
+def _summarise(plan: PairPlan, raw: RawSet, rows: list[Row], store: ObjectStore) -> PairSet:
     splits = Counter(row.split for row in rows if row.status == "pair")
     sheet = f"{plan.folder}/contact-sheet.jpg"
     return PairSet(
@@ -135,21 +161,26 @@ def _summarise(plan: PairPlan, rows: list[Row], store: ObjectStore) -> PairSet:
         train=splits["train"],
         val=splits["val"],
         rejected=dict(Counter(row.reason for row in rows if row.reason).most_common()),
-        hints=_look_for_slips(plan, rows),
+        hints=_look_for_slips(plan, raw, rows),
         folder=store.location(plan.folder),
         sheet=store.location(sheet) if splits else None,
         report=store.location(f"{plan.folder}/report.html"),
     )
 
 
-def _look_for_slips(plan: PairPlan, rows: list[Row]) -> list[str]:
-    hints = []
+def _look_for_slips(plan: PairPlan, raw: RawSet, rows: list[Row]) -> list[str]:
+    hints = [f"{warning}." for warning in raw.warnings]
     pairs = [row for row in rows if row.status == "pair"]
     ready = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
     if not plan.dataset.paired and ready > len(pairs) / 2:
         hints.append(
             f"{ready} pictures are {2 * PAIR_SIZE}×{PAIR_SIZE}, as ready pairs (drawing | picture) "
             "are: if that is what they are, prepare them with --paired."
+        )
+    if pairs and plan.drawing == "right":
+        hints.append(
+            f"{len(pairs)} pairs hold the picture on the left and the drawing on the right; they "
+            "were turned."
         )
     blank = sum(row.reason == Reason.BLANK_EDGES for row in rows)
     if blank > 0.2 * (len(pairs) + blank) and plan.threshold is not None:

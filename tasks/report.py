@@ -1,6 +1,7 @@
 """The page that tells what became of every picture; it needs no server and no network."""
 
 import base64
+from itertools import groupby
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from datasets import DataSet
 from storage.manifest import Row, as_frame
+from storage.rawsets import Acceptance, Origin
+from tasks.thumbnails import Thumbnail
 
 _LISTED_REJECTS = 200
 _BINS = 30
@@ -29,6 +32,10 @@ def render_report(
     settings: dict[str, object],
     rows: list[Row],
     sheet: bytes | None,
+    thumbnails: list[Thumbnail],
+    hints: list[str],
+    origin: Origin | None = None,
+    acceptance: Acceptance | None = None,
 ) -> str:
     """Return the report of a pair set as one self-contained HTML page.
 
@@ -37,6 +44,10 @@ def render_report(
     dataset, fingerprint, settings : what was made, and how.
     rows : the manifest.
     sheet : the contact sheet as JPEG; None where there is no pair.
+    thumbnails : some rejected pictures, those of one reason together.
+    hints : what looks wrong, or was other than usual.
+    origin : where the files came from, where that is known.
+    acceptance : of the licence, where it was needed.
     """
     frame = as_frame(rows)
     pairs = frame[frame["status"] == "pair"]
@@ -44,6 +55,9 @@ def render_report(
     densities = pairs["edge_density"].to_numpy(float)
     return _templates.get_template("report.html.j2").render(
         dataset=dataset,
+        origin=origin,
+        acceptance=acceptance,
+        hints=hints,
         fingerprint=fingerprint,
         settings=dict(_flatten(settings)),
         total=len(rows),
@@ -52,6 +66,10 @@ def render_report(
         reasons=list(rejected["reason"].value_counts().items()),
         rejected=rejected.head(_LISTED_REJECTS).to_dict("records"),
         more_rejected=max(0, len(rejected) - _LISTED_REJECTS),
+        thumbnails=[
+            (reason, [(shown.row, inline_jpeg(shown.jpeg)) for shown in group])
+            for reason, group in groupby(thumbnails, lambda shown: shown.row.reason)
+        ],
         histogram=_histogram(densities),
         median=float(np.median(densities)) if len(densities) else None,
         sheet=None if sheet is None else inline_jpeg(sheet),

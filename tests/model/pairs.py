@@ -1,5 +1,6 @@
 """A small pair set, published as `prepare` would, without HED's cost."""
 
+import json
 import tempfile
 
 import numpy as np
@@ -34,4 +35,5 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
         if found == "r"
     ]
     rows.sort(key=lambda row: row.id)
+    store.put(keys.pair_settings(dataset, name), json.dumps({"raw": "raw"}).encode())
     store.put(f"{folder}/manifest.parquet", write_rows(rows))

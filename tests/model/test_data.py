@@ -1,3 +1,6 @@
+import json
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +9,12 @@ from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
 from model.data import EpochSampler, PairDataset, make_loader
-from storage import LocalStore
-from tests.conftest import draw_scene
+from postprocess import Side, split_pair
+from storage import LocalStore, keys
+from storage.manifest import Row, write_rows
+from tests.conftest import draw_scene, encode
 from tests.model.pairs import publish
+from tests.published import draw_published
 
 
 def test_a_sample_is_the_stored_pair(store: LocalStore) -> None:
@@ -22,6 +28,23 @@ def test_a_sample_is_the_stored_pair(store: LocalStore) -> None:
     restored = ((picture + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
     assert (restored == draw_scene(3, 256, 256)).all()
     assert len(PairDataset(store, "tiny", "pairs", "val", 256)) == 1
+
+
+@pytest.mark.parametrize("drawing", ["left", "right"])
+def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: Side) -> None:
+    content = encode(draw_published(1, drawing), "JPEG")
+    store.put(f"{keys.raw_folder('shoes', 'abc')}/00007.tar", b"x" * 99 + content + b"x" * 99)
+    row = Row("0", "1_AB.jpg", 7, "pair", split="val", offset=99, size=len(content))
+    settings = {"stored": "raw", "raw": "abc", "drawing": drawing}
+    store.put(keys.pair_settings("shoes", "pairs"), json.dumps(settings).encode())
+    store.put(f"{keys.pairs_folder('shoes', 'pairs')}/manifest.parquet", write_rows([row]))
+    # As a worker of the loader gets it.
+    pairs = pickle.loads(pickle.dumps(PairDataset(store, "shoes", "pairs", "val", 256)))
+    condition, picture = pairs[0]
+    lines, photo = split_pair(draw_published(1, drawing), drawing)
+    assert (condition[0].numpy() * 255 == lines).all()
+    restored = ((picture + 1) * 127.5).permute(1, 2, 0).numpy()
+    assert np.abs(restored - photo).mean() < 3
 
 
 def test_a_smaller_sample_keeps_its_ranges(store: LocalStore) -> None:

@@ -1,18 +1,23 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from errors import IntegrityError
 from postprocess import (
+    Side,
     decode_pair,
+    drawing_sides,
     edge_density,
     encode_pair,
     join_pair,
-    recognise_pair,
     split_pair,
 )
-from tests.conftest import draw_scene
+from tests.conftest import draw_scene, encode
+from tests.published import draw_published
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
@@ -40,20 +45,44 @@ def test_density_is_the_share_of_lines() -> None:
     assert edge_density(drawing) == 0.1
 
 
-def test_published_pairs_are_recognised() -> None:
-    drawing = np.full((96, 96), 255, np.uint8)
-    drawing[40] = 0
-    picture = draw_scene(1)
-    # As a JPEG would leave it: lines not quite black, paper not quite white.
-    noisy = np.clip(join_pair(drawing, picture).astype(int), 20, 245).astype(np.uint8)
-    halves = recognise_pair(noisy)
-    assert halves is not None
-    assert (halves[0] == drawing).all()
-    assert (halves[1] == noisy[:, 96:]).all()
+@pytest.mark.parametrize("quality", [30, 75, 95])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_drawing_is_told_from_a_grey_photo_on_white(seed: int, quality: int) -> None:
+    sides: tuple[Side, Side] = ("left", "right")
+    for side, other in (sides, sides[::-1]):
+        buffer = io.BytesIO()
+        Image.fromarray(draw_published(seed, side)).save(buffer, "JPEG", quality=quality)
+        image = decode_pair(buffer.getvalue())
+        assert drawing_sides(image) == {side}
+        # Both halves would do, were it not for the other.
+        alone = np.full_like(image, 120)
+        alone[:, :256] = split_pair(image, other)[0][..., np.newaxis]
+        assert drawing_sides(alone) == {"left"}
+
+
+def test_what_does_not_tell_is_left_open() -> None:
+    drawing, _ = split_pair(draw_published(1))
+    other, _ = split_pair(draw_published(2))
+    twice = join_pair(drawing, np.repeat(other[..., np.newaxis], 3, axis=2))
+    assert drawing_sides(twice) == {"left", "right"}
+
+
+def test_a_jpeg_gives_the_lines_that_were_saved() -> None:
+    for side in ("left", "right"):
+        pair = draw_published(3, side)
+        lines, picture = split_pair(pair, side)
+        again, photo = split_pair(decode_pair(encode(pair, "JPEG")), side)
+        assert (again == lines).all()
+        assert np.abs(photo.astype(int) - picture).mean() < 3
 
 
 def test_what_is_no_pair_is_not_taken_for_one() -> None:
     drawing = np.full((96, 96), 255, np.uint8)
-    assert recognise_pair(draw_scene(1)) is None, "a single picture"
-    assert recognise_pair(join_pair(drawing, draw_scene(1))[:, ::-1]) is None, "swapped halves"
-    assert recognise_pair(np.zeros((96, 192, 3), np.uint8)) is None, "a black left half"
+    drawing[40] = 0
+    assert drawing_sides(join_pair(drawing, draw_scene(1))) == {"left"}
+    assert not drawing_sides(draw_scene(1)), "a single picture"
+    assert not drawing_sides(draw_scene(1, 96, 192)), "one picture of that shape"
+    assert not drawing_sides(np.zeros((96, 192, 3), np.uint8)), "black halves"
+    coloured = join_pair(drawing, draw_scene(1))
+    coloured[:, :96] = (255, 210, 255)
+    assert not drawing_sides(coloured), "a coloured left half"

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 
 from errors import ConflictError, IntegrityError, NotFoundError
-from storage import LocalStore
+from storage import LocalStore, keys
+from storage.manifest import Row
 from storage.pairsets import (
     CurrentPairs,
     is_published,
+    locate_pairs,
     prepared_names,
     read_current,
     read_manifest,
@@ -70,3 +74,19 @@ def test_what_is_not_published_is_told(store: LocalStore) -> None:
     assert not is_published(store, "demo", "abc")
     with pytest.raises(NotFoundError, match="icanvas prepare demo"):
         read_manifest(store, "demo", "abc")
+
+
+def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalStore) -> None:
+    row = Row("0", "a.jpg", 3, "pair", split="val", offset=2, size=3)
+    store.put("datasets/demo/pairs/own/val-00003.tar", b"..own..")
+    store.put("datasets/demo/raw/files/00003.tar", b"..raw..")
+    for name, settings in {
+        "own": {"raw": "files"},
+        "there": {"raw": "files", "stored": "raw", "drawing": "right"},
+    }.items():
+        store.put(keys.pair_settings("demo", name), json.dumps(settings).encode())
+    own, there = locate_pairs(store, "demo", "own"), locate_pairs(store, "demo", "there")
+    assert (own.read(row), own.drawing) == (b"own", "left")
+    assert (there.read(row), there.drawing) == (b"raw", "right")
+    # Before they are published.
+    assert locate_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")

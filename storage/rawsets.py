@@ -1,0 +1,91 @@
+"""Raw sets: where their files came from, and on which terms they are used."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from errors import IntegrityError
+from storage import keys
+from storage.store import ObjectStore
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+class Origin(BaseModel):
+    """Where the files of a data set came from; kept beside each raw set.
+
+    Attributes
+    ----------
+    source : the catalogue's source as one line.
+    identity : digest of the files; of an archive its SHA-256 (hex).
+    tables : the same of the tables; null where none were read.
+    read_from : address without its query, or path.
+    size : of the archive in bytes; null for a folder.
+    stated : what the host says of it: licence, version, size, title.
+    acquired : day, as YYYY-MM-DD in UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    identity: str
+    tables: str | None = None
+    read_from: str
+    size: int | None = None
+    stated: dict[str, str | int] = {}
+    acquired: str
+
+
+class Acceptance(BaseModel):
+    """That someone accepted a data set's licence.
+
+    Attributes
+    ----------
+    licence, homepage : as they were shown.
+    accepted : day, as YYYY-MM-DD in UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    licence: str
+    homepage: str | None
+    accepted: str
+
+
+def read_origin(store: ObjectStore, key: str) -> Origin | None:
+    """Return what ``keys.raw_origin`` or ``keys.newest_origin`` holds; None where nothing.
+
+    Raises
+    ------
+    IntegrityError
+        If it cannot be read.
+    """
+    return _read(store, key, Origin)
+
+
+def read_acceptance(store: ObjectStore, dataset: str) -> Acceptance | None:
+    """Return the acceptance of a data set's licence; None where there is none.
+
+    Raises
+    ------
+    IntegrityError
+        If it cannot be read.
+    """
+    return _read(store, keys.acceptance(dataset), Acceptance)
+
+
+def write(store: ObjectStore, key: str, record: Origin | Acceptance) -> None:
+    """Write a record, replacing one of that key."""
+    store.put(key, record.model_dump_json(indent=2).encode())
+
+
+def _read(store: ObjectStore, key: str, form: type[_Record]) -> _Record | None:
+    if not store.exists(key):
+        return None
+    try:
+        return form.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. "
+            "Delete it and run again."
+        ) from None
