@@ -3,11 +3,12 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from cli_datasets import listing
 from console import (
     err,
     fetch_weights,
@@ -18,6 +19,26 @@ from console import (
     show_progress_bars,
 )
 from errors import IcanvasError, InputError, SourceError
+from options import (
+    AcceptLicense,
+    AllowHttp,
+    AllowPartial,
+    Archive,
+    Cache,
+    Engine,
+    Everything,
+    Fit,
+    Name,
+    Paired,
+    ReExtract,
+    Store,
+    Tables,
+    Threshold,
+    Verbose,
+    WeightsFile,
+    Where,
+    Workers,
+)
 from settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
@@ -28,28 +49,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PRECISION, _CATALOGUE; "
-    "an option of the same name wins.",
+    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PRECISION, _CATALOGUE, "
+    "_ACCEPT_LICENSES, _ALLOW_HTTP; an option of the same name wins.",
 )
 
-Store = Annotated[
-    str | None, typer.Option(help="Where results go: file:///path or a folder.", metavar="URL")
-]
-Cache = Annotated[Path | None, typer.Option(help="Where weights are kept.", metavar="FOLDER")]
-Engine = Annotated[
-    str | None,
-    typer.Option(help="What runs HED: opencv (default), openvino, torch or auto.", metavar="NAME"),
-]
-WeightsFile = Annotated[
-    Path | None,
-    typer.Option("--weights", help="HED weights of your own (docs/weights.md).", metavar="FILE"),
-]
-Workers = Annotated[
-    int | None, typer.Option(help="HED networks at once on the CPU; they share the cores.", min=1)
-]
-Name = Annotated[str | None, typer.Option(help="What to call a folder or archive.", metavar="NAME")]
-Fit = Literal["cover", "contain", "stretch"]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")]
+app.add_typer(listing, name="datasets")
 
 
 @app.callback()
@@ -60,49 +64,25 @@ def main_options(
     # Read in main(), where errors arrive.
 
 
-@app.command(epilog="Example: icanvas datasets")
-def datasets(store: Store = None) -> None:
-    """List the data sets, how far each one is, and what to run next."""
-    override_settings(store=store)
-    from datasets import find_prepared, load_catalogue
-    from storage import open_store
-    from storage.pairsets import prepared_names, read_current
-
-    opened = open_store(get_settings().store)
-    catalogue = load_catalogue()
-    own = [name for name in prepared_names(opened) if name not in catalogue]
-    table = make_table("name", "what", "pictures", "licence", "pairs in use", "next")
-    for entry in [*catalogue.values(), *(find_prepared(opened, name)[0] for name in own)]:
-        current = read_current(opened, entry.name)
-        table.add_row(
-            entry.name,
-            escape(entry.source.path if entry.name in own else entry.title),
-            "?" if entry.expected is None else f"{entry.expected:,}",
-            escape(entry.licence),
-            "none" if current is None else current.fingerprint,
-            f"icanvas {'prepare' if current is None else 'train'} {entry.name}",
-        )
-    out.print(table)
-    out.print("\nAny folder, zip or tar works too: icanvas prepare ~/photos")
-
-
 @app.command(
     epilog="Examples: icanvas prepare demo · icanvas prepare ~/photos · "
-    "icanvas prepare pets.zip --name pets --fit contain"
+    "icanvas prepare pets.zip --name pets --fit contain · "
+    "icanvas prepare car --archive ~/Downloads/resized_DVM_v2.zip --where body_type=Saloon"
 )
 def prepare(
     source: Annotated[str, typer.Argument(help="A data set's name, a folder or an archive.")],
     name: Name = None,
-    paired: Annotated[
-        bool, typer.Option("--paired", help="The files are pairs already: drawing | picture.")
-    ] = False,
-    fit: Annotated[
-        Fit | None, typer.Option(help="How pictures get onto the square, if not as the set says.")
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(help="Edge probability from which on a pixel can be a line, 0 to 1."),
-    ] = None,
+    paired: Paired = False,
+    re_extract: ReExtract = False,
+    fit: Fit = None,
+    threshold: Threshold = None,
+    archive: Archive = None,
+    everything: Everything = False,
+    where: Where = None,
+    tables: Tables = None,
+    accept_license: AcceptLicense = False,
+    allow_partial: AllowPartial = False,
+    allow_http: AllowHttp = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Extract everything again, beside the old.")
     ] = False,
@@ -114,23 +94,42 @@ def prepare(
     verbose: Verbose = False,
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
-    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
-    from datasets import find, read_current_of
-    from datasets.sources import open_source
+    override_settings(
+        store=store,
+        cache=cache,
+        engine=engine,
+        weights=weights,
+        workers=workers,
+        allow_http=allow_http or None,
+    )
+    from datasets import check_licence, check_own, find, make_choices, read_current_of
     from storage import open_store
 
     # A user's slip is met before Prefect is started.
-    dataset = find(source, name, paired, fit, threshold)
-    open_source(dataset)
-    read_current_of(open_store(get_settings().store), dataset)
-    if not dataset.paired:
+    choices = make_choices(
+        name=name,
+        paired=paired,
+        re_extract=re_extract,
+        fit=fit,
+        threshold=threshold,
+        archive=archive,
+        tables=tables,
+        everything=everything,
+        where=_parse_where(where or []),
+    )
+    dataset = find(source, choices)
+    check_own(dataset)
+    opened = open_store(get_settings().store)
+    check_licence(dataset, opened, accept_license)
+    read_current_of(opened, dataset)
+    if dataset.needs_edges:
         _check_hed(dataset.edges.threshold)
     with run_prefect(verbose):
-        if not dataset.paired:
+        if dataset.needs_edges:
             fetch_weights()
         from flows.prepare import prepare as flow
 
-        made = flow(_absolute(source), name, paired, fit, threshold, refresh)
+        made = flow(_absolute(source), choices, refresh, accept_license, allow_partial)
     rejected = sum(made.rejected.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
     out.print(
@@ -170,7 +169,7 @@ def train(
     """
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     recipe = dict(_parse_change(change) for change in changes or [])
-    from datasets import find_prepared
+    from datasets import check_licence, check_own, find_prepared
     from model import make_recipe
     from storage import keys, open_store
 
@@ -178,7 +177,10 @@ def train(
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
     make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
-    needs_hed = not dataset.paired and current is None
+    if current is None:
+        check_own(dataset)
+        check_licence(dataset, opened, accept=False)
+    needs_hed = dataset.needs_edges and current is None
     if needs_hed:
         _check_hed(dataset.edges.threshold)
     with run_prefect(verbose):
@@ -327,6 +329,16 @@ def _absolute(source: str) -> str:
     path = Path(source).expanduser()
     is_path = path.exists() and source not in load_catalogue()
     return str(path.resolve()) if is_path else source
+
+
+def _parse_where(changes: list[str]) -> dict[str, tuple[str, ...]]:
+    where: dict[str, tuple[str, ...]] = {}
+    for change in changes:
+        column, equals, value = change.partition("=")
+        if not equals or not value:
+            raise InputError(f"--where {change}: write COLUMN=VALUE, as in --where quality=P.")
+        where[column] = (*where.get(column, ()), value)
+    return where
 
 
 def _parse_change(change: str) -> tuple[str, int | float]:

@@ -61,10 +61,11 @@ def fetch_weights() -> None:
 
 def make_table(*headings: str) -> Table:
     """Return an empty table without lines; names and commands in it never break."""
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in headings:
         # What is copied must not break.
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("name", "next"))
+        whole = heading in ("name", "pictures", "size", "state", "next")
+        table.add_column(heading, overflow="fold", no_wrap=whole)
     return table
 
 

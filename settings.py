@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from errors import InputError
 
 # Fields that the command line has an option for.
-_OPTIONS = {"store", "cache", "engine", "weights", "workers"}
+_OPTIONS = {"store", "cache", "engine", "weights", "workers", "allow_http"}
 
 _PREFECT_DEFAULTS = {
     # Nothing is sent anywhere, and nothing waits for a network that is not there.
@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     catalogue : a folder with more catalogue entries, read beside the built-in ones.
     workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
         the engine thinks best when left out (OpenCV: one a core).
+    accept_licenses : names of data sets whose licences are accepted, or ``all``.
+    allow_http : fetch from servers that have no https, although anyone on the way could change
+        the bytes.
     """
 
     model_config = SettingsConfigDict(env_prefix="ICANVAS_", env_ignore_empty=True)
@@ -50,6 +53,8 @@ class Settings(BaseSettings):
     weights: Path | None = None
     catalogue: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=256)
+    accept_licenses: str = ""
+    allow_http: bool = False
 
     @field_validator("cache", "catalogue", "weights")
     @classmethod
@@ -71,7 +76,7 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        option = f" (option --{field})" if field in _OPTIONS else ""
+        option = f" (option --{field.replace('_', '-')})" if field in _OPTIONS else ""
         raise InputError(
             f"ICANVAS_{field.upper()}={first['input']!r}{option} does not fit: {first['msg']}. "
             "Change or unset it."

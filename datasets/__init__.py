@@ -1,18 +1,28 @@
 """Which picture data sets exist, and how their pictures get into the store."""
 
-from datasets.acquire import RawSet, acquire
-from datasets.catalogue import DataSet, find, load_catalogue
+from datasets.acquire import RawSet, acquire, check_own
+from datasets.catalogue import Choices, find, load_catalogue, make_choices
+from datasets.entry import DataSet
+from datasets.licences import check_licence
+from datasets.overview import describe, find_state, list_states
 from datasets.pictures import RejectedPicture, decode_picture
 from datasets.prepared import find_prepared, read_current_of
 
 __all__ = [
+    "Choices",
     "DataSet",
     "RawSet",
     "RejectedPicture",
     "acquire",
+    "check_licence",
+    "check_own",
     "decode_picture",
+    "describe",
     "find",
     "find_prepared",
+    "find_state",
+    "list_states",
     "load_catalogue",
+    "make_choices",
     "read_current_of",
 ]

@@ -1,35 +1,23 @@
 """Source files to raw shards and their index."""
 
-import hashlib
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
-from os import cpu_count
-from pathlib import PurePosixPath
+from datetime import UTC, datetime
+from pathlib import Path
 
-import pathspec
-
-from datasets.catalogue import DataSet
-from datasets.pictures import RejectedPicture, decode_picture, hash_pixels
-from datasets.sources import Source, SourceFile, open_source
+from datasets.entry import DataSet, LocalSource
+from datasets.raw import Advance, write_raw_shards
+from datasets.selection import compare_counts, incomplete, select
+from datasets.sources import open_path
+from datasets.sources.remote import OnBytes, get_copy
+from datasets.tables import find_names
 from errors import SourceError
-from storage import ObjectStore, Reason, keys
+from storage import ObjectStore, keys
 from storage.fingerprint import fingerprint
 from storage.manifest import Row, mark_duplicates, read_rows, write_rows
-from storage.shards import ShardWriter
+from storage.rawsets import Origin, read_origin, write
 
 RAW_FORMAT = 1
-
-# A single file beyond this is not read into memory.
-_MAX_FILE_BYTES = 1 << 30
-
-# A picture at the pixel limit takes some 2 GB while it is decoded: few at a time.
-_DECODERS = min(4, cpu_count() or 1)
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +30,7 @@ class RawSet:
     files : rows of the index.
     shards : number of shards.
     rejected : how many files for each reason.
+    warnings : what is other than expected.
     """
 
     dataset: str
@@ -49,161 +38,156 @@ class RawSet:
     files: int
     shards: int
     rejected: dict[str, int]
+    warnings: tuple[str, ...] = ()
 
 
 def acquire(
     dataset: DataSet,
     store: ObjectStore,
+    allow_partial: bool = False,
+    on_fetch: OnBytes = lambda _done, _total: None,
     on_bytes: Advance = lambda _: None,
     on_files: Advance = lambda _: None,
 ) -> RawSet:
     """Bring a data set's files into the store as raw shards, unchanged, each with an index row.
 
     The files are listed in the source's order and cut into shards. Every picture is decoded once
-    to know that it can be. What is there already is not read again: a finished set is found by
-    its fingerprint, an interrupted one goes on with its first missing shard.
+    to know that it can be. What is there already is not fetched or read again: a finished set is
+    found by its fingerprint, an interrupted one goes on with its first missing shard.
 
     Parameters
     ----------
     dataset : which files.
     store : where they go.
+    allow_partial : go on where fewer pictures are found than expected.
+    on_fetch : called with the bytes fetched so far, and in all.
     on_bytes, on_files : called with the bytes hashed, and with the files done, since the last call.
 
     Raises
     ------
+    InputError
+        If pictures are chosen by a column or a value that the tables do not have.
     SourceError
-        If the source is missing or unreadable, nothing in it fits the selection, or fewer files
-        than expected do.
+        If the source is missing, refused or unreadable, nothing in it fits the selection, or fewer
+        pictures than expected do.
     IntegrityError
-        If an archive is damaged, or a file changed while it was read.
+        If a transfer was interrupted, an archive is damaged, or a file changed while it was read.
     StorageError
-        If the store cannot be written.
+        If the store or the cache cannot be written.
     """
-    source = open_source(dataset)
-    raw = fingerprint(
-        {
-            "format": RAW_FORMAT,
-            "source": source.identity(on_bytes),
-            "selection": list(dataset.selection),
-            "background": dataset.geometry.background,
-            "max_pixels": dataset.max_pixels,
-            "shard_size": dataset.shard_size,
-        }
+    known = _find_known(dataset, store)
+    if known is not None:
+        return known
+    copy = get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
+    max_files = None if isinstance(dataset.source, LocalSource) else dataset.source.max_files
+    source = open_path(copy.path, max_files)
+    identity = copy.sha256 or source.identity(on_bytes)
+    names, tables = _choose_by_tables(dataset, on_fetch, on_bytes)
+    origin = Origin(
+        source=dataset.origin,
+        identity=identity,
+        tables=tables,
+        read_from=copy.read_from,
+        size=copy.size,
+        stated=copy.stated,
+        acquired=f"{datetime.now(UTC):%Y-%m-%d}",
     )
-    folder = keys.raw_folder(dataset.name, raw)
+    raw = name_raw(dataset, identity, tables)
     index = keys.raw_index(dataset.name, raw)
-    if store.exists(index):
-        return _summarise(dataset, raw, read_rows(store.get(index)))
+    if not store.exists(index):
+        folder = keys.raw_folder(dataset.name, raw)
+        files = select(dataset, source, names, allow_partial)
+        rows = write_raw_shards(dataset, store, folder, files, on_files)
+        if not rows:
+            raise SourceError(
+                f"{copy.path} holds no file that fits {', '.join(dataset.selection)}. Check the "
+                "path, and that it is the folder or archive as a whole."
+            )
+        short, _ = compare_counts(dataset, rows)
+        if short and not allow_partial:
+            raise incomplete(dataset, short)
+        _mark_duplicates(store, folder, rows)
+        write(store, keys.raw_origin(dataset.name, raw), origin)
+        store.put(index, write_rows(rows))
+    # The day that its files came is kept, whichever way they are given again.
+    kept = read_origin(store, keys.raw_origin(dataset.name, raw)) or origin
+    kept = kept.model_copy(update={"source": origin.source})
+    if read_origin(store, keys.newest_origin(dataset.name)) != kept:
+        write(store, keys.newest_origin(dataset.name), kept)
+    return _summarise(dataset, raw, read_rows(store.get(index)))
 
-    rows: list[Row] = []
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for number, files in enumerate(_shards(_select(source, dataset), dataset.shard_size)):
-            part = f"{folder}/{keys.part_name(number)}"
-            if store.exists(part):
-                # A tar stream must be passed over all the same.
-                done = sum(1 for _ in files)
-                rows += read_rows(store.get(part))
-            else:
-                made = _write_shard(dataset, store, folder, number, files, pool, on_files)
-                done = 0
-                store.put(part, write_rows(made))
-                rows += made
-            on_files(done)
-    _check_count(dataset, len(rows))
+
+def check_own(dataset: DataSet) -> None:
+    """Open what the user gives of a data set, to meet a slip early; nothing is fetched or read.
+
+    Raises
+    ------
+    SourceError
+        If a folder or archive is missing, or is neither.
+    """
+    paths = [dataset.archive, dataset.tables_archive]
+    if isinstance(dataset.source, LocalSource) and dataset.archive is None:
+        paths.append(dataset.source.path)
+    for path in paths:
+        if path is not None:
+            open_path(Path(path))
+
+
+def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:
+    """Return the fingerprint of the raw set that a data set makes of files of this identity."""
+    facts: dict[str, object] = {
+        "format": RAW_FORMAT,
+        "source": identity,
+        "selection": list(dataset.selection),
+        "background": dataset.geometry.background,
+        "max_pixels": dataset.max_pixels,
+        "shard_size": dataset.shard_size,
+    }
+    if dataset.choice is not None:
+        facts["choice"] = dataset.choice.model_dump()
+    if dataset.where:
+        facts |= {
+            "where": {key: sorted(dataset.where[key]) for key in dataset.where},
+            "tables": tables,
+        }
+    return fingerprint(facts)
+
+
+def _find_known(dataset: DataSet, store: ObjectStore) -> RawSet | None:
+    """Return what was acquired from the network before; the host is not asked again."""
+    if isinstance(dataset.source, LocalSource) or dataset.archive or dataset.tables_archive:
+        return None
+    origin = read_origin(store, keys.newest_origin(dataset.name))
+    if origin is None or origin.source != dataset.origin or (dataset.where and not origin.tables):
+        return None
+    raw = name_raw(dataset, origin.identity, origin.tables)
+    index = keys.raw_index(dataset.name, raw)
+    if not store.exists(index):
+        return None
+    return _summarise(dataset, raw, read_rows(store.get(index)))
+
+
+def _choose_by_tables(
+    dataset: DataSet, on_fetch: OnBytes, on_bytes: Advance
+) -> tuple[frozenset[str] | None, str | None]:
+    """Return the names of the pictures that the tables choose, and the tables' identity."""
+    if not dataset.where or dataset.tables is None:
+        return None, None
+    copy = get_copy(dataset, dataset.tables.source, dataset.tables_archive, "--tables", on_fetch)
+    identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
+    return find_names(copy.path, dataset.where), identity
+
+
+def _mark_duplicates(store: ObjectStore, folder: str, rows: list[Row]) -> None:
     # Parts hold what is known of their shard, so that a worker needs to read no more than one.
     for number in sorted(mark_duplicates(rows)):
         part = f"{folder}/{keys.part_name(number)}"
         store.put(part, write_rows(row for row in rows if row.shard == number))
-    store.put(index, write_rows(rows))
-    return _summarise(dataset, raw, rows)
 
 
 def _summarise(dataset: DataSet, raw: str, rows: list[Row]) -> RawSet:
     rejected = Counter(row.reason for row in rows if row.reason)
-    return RawSet(dataset.name, raw, len(rows), rows[-1].shard + 1, dict(rejected))
-
-
-def _select(source: Source, dataset: DataSet) -> Iterator[SourceFile]:
-    wanted = pathspec.PathSpec.from_lines("gitignore", dataset.selection)
-    return (file for file in source.files() if wanted.match_file(file.path))
-
-
-def _shards(files: Iterator[SourceFile], size: int) -> Iterator[Iterator[SourceFile]]:
-    for first in files:
-        yield _with_first(first, islice(files, size - 1))
-
-
-def _with_first(first: SourceFile, others: Iterator[SourceFile]) -> Iterator[SourceFile]:
-    yield first
-    yield from others
-
-
-def _write_shard(
-    dataset: DataSet,
-    store: ObjectStore,
-    folder: str,
-    number: int,
-    files: Iterator[SourceFile],
-    pool: ThreadPoolExecutor,
-    on_files: Advance,
-) -> list[Row]:
-    rows: list[Row] = []
-    # Without a name, so that nothing stays behind a process that is killed.
-    with tempfile.TemporaryFile() as scratch:
-        with ShardWriter(scratch) as shard:
-            # A few files at a time are held in memory: decoded by the pool, written in order.
-            while batch := list(_read(islice(files, 2 * _DECODERS))):
-                start = number * dataset.shard_size + len(rows)
-                made = pool.map(
-                    lambda item: _inspect(dataset, number, *item),
-                    ((start + i, file, content) for i, (file, content) in enumerate(batch)),
-                )
-                for row, (_, content) in zip(made, batch, strict=True):
-                    if row.status == "accepted" and content is not None:
-                        suffix = PurePosixPath(row.source_path).suffix.lower()
-                        name = row.id + (suffix if suffix.isascii() and len(suffix) < 16 else "")
-                        row.offset, row.size = shard.add(name, content), len(content)
-                    rows.append(row)
-                on_files(len(batch))
-        store.put_file(f"{folder}/{keys.shard_name(number)}", scratch)
-    return rows
-
-
-def _read(files: Iterator[SourceFile]) -> Iterator[tuple[SourceFile, bytes | None]]:
-    for file in files:
-        yield file, file.read() if file.size <= _MAX_FILE_BYTES else None
-
-
-def _inspect(
-    dataset: DataSet, shard: int, number: int, file: SourceFile, content: bytes | None
-) -> Row:
-    row = Row(id=f"{number:08d}", source_path=file.path, shard=shard)
-    if file.link is not None:
-        row.reject(Reason.LINK, f"links to {file.link}")
-        return row
-    if content is None:
-        row.reject(Reason.TOO_LARGE, f"the file has {file.size / 2**30:.1f} GiB")
-        return row
-    row.sha256 = hashlib.sha256(content).hexdigest()
-    try:
-        picture = decode_picture(content, file.path, dataset.geometry.colour, dataset.max_pixels)
-    except RejectedPicture as rejected:
-        if rejected.size:
-            row.width, row.height = rejected.size
-        row.reject(rejected.reason, rejected.detail)
-        return row
-    row.height, row.width = picture.shape[:2]
-    row.pixel_hash = hash_pixels(picture)
-    return row
-
-
-def _check_count(dataset: DataSet, count: int) -> None:
-    where = dataset.source.path
-    if count == 0:
-        fits = "" if dataset.selection == ("**",) else f" that fits {', '.join(dataset.selection)}"
-        raise SourceError(f"{where} holds no file{fits}. Check the path.")
-    if dataset.expected is not None and count < dataset.expected:
-        raise SourceError(
-            f"{dataset.name}: {dataset.expected} files expected, {count} found in {where}. "
-            "Restore the missing ones, or mend `expected` or `selection` in the catalogue."
-        )
+    short, over = compare_counts(dataset, rows)
+    return RawSet(
+        dataset.name, raw, len(rows), rows[-1].shard + 1, dict(rejected), tuple(short + over)
+    )

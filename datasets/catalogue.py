@@ -4,137 +4,58 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-import pathspec
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from datasets.entry import AnySource, DataSet, LocalSource
 from errors import InputError, SourceError
 from settings import get_settings
 
 CATALOGUE = Path(__file__).parent / "catalogue"
 
-NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
+class Choices(BaseModel):
+    """What a user wants other than the catalogue, or the defaults, say.
 
-class _Strict(BaseModel):
+    Attributes
+    ----------
+    name : what to call a folder or archive; made from its file name when left out.
+    paired : a folder or archive holds pairs already (drawing and picture side by side).
+    re_extract : of pairs take the picture alone, and extract its edges.
+    fit : how pictures get onto the square, in place of the data set's own way.
+    threshold : edge probability from which on a pixel can be a line, in place of its own.
+    archive : a folder or archive of yours that holds what the data set's source does.
+    tables : the same for its tables.
+    everything : take all that the source holds, not the usual choice of it.
+    where : take only pictures whose row in the tables has one of these values in a column.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class LocalSource(_Strict):
-    """A folder or an archive on this machine.
-
-    Attributes
-    ----------
-    path : absolute once loaded; in an entry's file it may start at that file's folder.
-    """
-
-    kind: Literal["local"]
-    path: str = Field(min_length=1)
-
-
-class Geometry(_Strict):
-    """How a picture gets onto the square, and which are not fit for it.
-
-    Attributes
-    ----------
-    mode : ``cover`` crops, ``contain`` pads, ``stretch`` changes the aspect ratio.
-    enlarge : how a picture smaller than the square is scaled up; ``nearest`` keeps the hard pixels
-        of sprites.
-    background : ``#rrggbb`` under transparency and beside a contained picture.
-    min_side : pixels; a picture with a shorter side is rejected as ``too_small``.
-    max_aspect : a picture whose longer side is more than this times the shorter is rejected.
-    """
-
-    mode: Literal["cover", "contain", "stretch"] = "cover"
-    enlarge: Literal["bicubic", "nearest"] = "bicubic"
-    background: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] = "#ffffff"
-    min_side: int = Field(default=32, ge=1)
-    max_aspect: float = Field(default=4.0, ge=1)
-
-    @property
-    def colour(self) -> tuple[int, int, int]:
-        """The background as RGB, 0 to 255 each."""
-        red, green, blue = bytes.fromhex(self.background[1:])
-        return red, green, blue
-
-
-class EdgeSettings(_Strict):
-    """How edges become lines.
-
-    Attributes
-    ----------
-    threshold : probability from which on a pixel can be a line; the weights' own when left out.
-    min_pixels : parts with fewer pixels are removed.
-    border : reflected pixels around the picture while edges are detected. A smaller one is
-        quicker; one that is not 2 modulo 16 moves lines (docs/weights.md).
-    scale : edges of a larger picture are found at its own size, up to this many times the pair's,
-        and the map is scaled down: fine lines of sharp pictures stay, soft edges weaken and may
-        want a lower threshold. Costs up to scale² times as much.
-    min_density : a drawing with a smaller share of line pixels is rejected as ``blank_edges``.
-    """
-
-    threshold: float | None = Field(default=None, gt=0, lt=1)
-    min_pixels: int = Field(default=5, ge=0, le=10_000)
-    border: int = Field(default=98, ge=0, le=256)
-    scale: int = Field(default=1, ge=1, le=4)
-    min_density: float = Field(default=0.002, ge=0, lt=1)
-
-
-class TrainingDefaults(_Strict):
-    """The recipe that goes with a data set; what is left out takes the trainer's default.
-
-    The fields and their bounds are those of ``model.recipe.Recipe``, which this room may not see.
-    """
-
-    batch: int | None = Field(default=None, ge=1, le=1024)
-    epochs: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    lambda_l1: float | None = Field(default=None, ge=0)
-    image_size: int | None = Field(default=None, ge=64, le=256, multiple_of=4)
-    generator_width: int | None = Field(default=None, ge=4)
-    generator_blocks: int | None = Field(default=None, ge=1)
-    discriminator_width: int | None = Field(default=None, ge=4)
-
-
-class DataSet(_Strict):
-    """One entry of the catalogue.
-
-    Attributes
-    ----------
-    name : lower-case words joined by ``-``; part of every key in the store.
-    title : what it is, for a person.
-    source : where its files come from.
-    selection : patterns as in a .gitignore file; a source file that they match is taken.
-    expected : how many source files the selection should give, where known.
-    licence, homepage : as its makers state them.
-    geometry, edges, recipe : see their classes.
-    paired : the files are pairs already (drawing left, picture right); no edges are extracted.
-    val_share : share of the pictures that are kept for validation.
-    max_pixels : a picture with more is rejected before it is decoded.
-    shard_size : source files a shard.
-    """
-
-    name: str = Field(pattern=NAME, max_length=64)
-    title: str
-    source: LocalSource
-    selection: tuple[str, ...] = Field(default=("**",), min_length=1)
-    expected: int | None = Field(default=None, ge=1)
-    licence: str = "not stated"
-    homepage: str | None = None
-    geometry: Geometry = Geometry()
-    edges: EdgeSettings = EdgeSettings()
+    name: str | None = None
     paired: bool = False
-    val_share: float = Field(default=0.05, ge=0, le=0.5)
-    max_pixels: int = Field(default=64_000_000, ge=1)
-    shard_size: int = Field(default=256, ge=1, le=256)
-    recipe: TrainingDefaults = TrainingDefaults()
+    re_extract: bool = False
+    fit: Literal["cover", "contain", "stretch"] | None = None
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    archive: str | None = None
+    tables: str | None = None
+    everything: bool = False
+    where: dict[str, tuple[str, ...]] = {}
 
-    @field_validator("selection")
-    @classmethod
-    def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
-        pathspec.PathSpec.from_lines("gitignore", patterns)
-        return patterns
+
+def make_choices(**values: object) -> Choices:
+    """Return checked choices.
+
+    Raises
+    ------
+    InputError
+        If a value does not fit; the message names it.
+    """
+    try:
+        return Choices.model_validate(values)
+    except ValidationError as error:
+        raise InputError(explain(error)) from None
 
 
 def load_catalogue(*folders: Path) -> dict[str, DataSet]:
@@ -165,60 +86,78 @@ def load_catalogue(*folders: Path) -> dict[str, DataSet]:
     return entries
 
 
-def find(
-    name_or_path: str,
-    name: str | None = None,
-    paired: bool = False,
-    fit: str | None = None,
-    threshold: float | None = None,
-) -> DataSet:
+def find(name_or_path: str, choices: Choices | None = None) -> DataSet:
     """Return the data set that a user means: a name in the catalogue, or any folder or archive.
 
     Parameters
     ----------
     name_or_path : a catalogue name is taken first; anything else is a path.
-    name : what to call a folder or archive; made from its file name when None.
-    paired : whether a folder or archive holds pairs already.
-    fit, threshold : in place of the data set's own geometry mode and edge threshold.
+    choices : what is to be other than the entry or the defaults say.
 
     Raises
     ------
     InputError
-        If the name, the mode or the threshold does not fit, or the catalogue has a fault.
+        If a choice does not fit the data set, or the catalogue has a fault.
     SourceError
         If it is neither a name in the catalogue nor an existing path.
     """
-    dataset = _find(name_or_path, name, paired)
-    try:
-        if fit is not None:
-            geometry = Geometry.model_validate({**dataset.geometry.model_dump(), "mode": fit})
-            dataset = dataset.model_copy(update={"geometry": geometry})
-        if threshold is not None:
-            edges = EdgeSettings.model_validate(
-                {**dataset.edges.model_dump(), "threshold": threshold}
-            )
-            dataset = dataset.model_copy(update={"edges": edges})
-    except ValidationError as error:
-        raise InputError(f"{name_or_path}: {_explain(error)}") from None
-    return dataset
-
-
-def _find(name_or_path: str, name: str | None, paired: bool) -> DataSet:
+    choices = choices or Choices()
     catalogue = load_catalogue()
     if name_or_path in catalogue:
-        if name is not None or paired:
-            raise InputError(
-                f"{name_or_path} is in the catalogue: --name and --paired are for folders and "
-                "archives."
-            )
-        return catalogue[name_or_path]
+        dataset = _choose_source(catalogue[name_or_path], choices)
+    else:
+        dataset = _find_path(name_or_path, choices, catalogue)
+    if choices.re_extract and not dataset.paired:
+        raise InputError(f"{name_or_path} is no set of pairs: its edges are extracted anyway.")
+    geometry, edges = dataset.geometry, dataset.edges
+    if choices.fit is not None:
+        geometry = geometry.model_copy(update={"mode": choices.fit})
+    if choices.threshold is not None:
+        edges = edges.model_copy(update={"threshold": choices.threshold})
+    changes = {"geometry": geometry, "edges": edges, "re_extract": choices.re_extract}
+    return dataset.model_copy(update=changes)
+
+
+def _choose_source(entry: DataSet, choices: Choices) -> DataSet:
+    """Return an entry of the catalogue with what the user has of it, and wants of it."""
+    if choices.name is not None or choices.paired:
+        raise InputError(
+            f"{entry.name} is in the catalogue: --name and --paired are for folders and archives."
+        )
+    changes: dict[str, object] = {}
+    if choices.archive is not None:
+        changes["archive"] = _existing(choices.archive)
+    if choices.tables is not None or choices.where:
+        if entry.tables is None:
+            raise InputError(f"{entry.name} has no tables: leave --where and --tables out.")
+        changes["where"] = {column: choices.where[column] for column in sorted(choices.where)}
+    if choices.tables is not None:
+        changes["tables_archive"] = _existing(choices.tables)
+    if choices.everything:
+        changes["choice"] = None
+    return entry.model_copy(update=changes)
+
+
+def _existing(path: str) -> str:
+    found = Path(path).expanduser()
+    if not os.path.exists(found):  # noqa: PTH110  # takes names that are too long
+        raise SourceError(f"{path} does not exist. Check the path.")
+    return str(found.resolve())
+
+
+def _find_path(name_or_path: str, choices: Choices, catalogue: dict[str, DataSet]) -> DataSet:
     path = Path(name_or_path).expanduser()
     if not name_or_path or not os.path.exists(path):  # noqa: PTH110  # takes names that are too long
         raise SourceError(
             f"{name_or_path!r} is neither a data set ({', '.join(catalogue)}) nor a folder or "
             "archive. `icanvas datasets` lists the data sets."
         )
-    title = path.resolve().name
+    if choices.archive or choices.tables or choices.everything or choices.where:
+        raise InputError(
+            f"{name_or_path} is not in the catalogue: --archive, --all, --tables and --where are "
+            "for data sets that are."
+        )
+    title, name = path.resolve().name, choices.name
     if name is None:
         name = re.sub(r"[^a-z0-9]+", "-", re.sub(_ARCHIVE_SUFFIX, "", title.lower())).strip("-")
         if not name:
@@ -226,9 +165,11 @@ def _find(name_or_path: str, name: str | None, paired: bool) -> DataSet:
         name = name[:64].rstrip("-")
     if name in catalogue:
         raise InputError(
-            f"{name!r} is a data set of the catalogue. Give your own another name with --name."
+            f"{name!r} is a data set of the catalogue: for a copy of it that you have, "
+            f"icanvas prepare {name} --archive {name_or_path}; for something else, give it "
+            "another name with --name."
         )
-    return describe_path(path.resolve(), name, paired)
+    return describe_path(path.resolve(), name, choices.paired)
 
 
 def describe_path(path: Path, name: str, paired: bool = False) -> DataSet:
@@ -247,7 +188,7 @@ def describe_path(path: Path, name: str, paired: bool = False) -> DataSet:
             paired=paired,
         )
     except ValidationError as error:
-        raise InputError(f"{name!r} does not do as a name: {_explain(error)}") from None
+        raise InputError(f"{name!r} does not do as a name: {explain(error)}") from None
 
 
 _ARCHIVE_SUFFIX = r"\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$"
@@ -259,15 +200,27 @@ def _load_entry(path: Path) -> DataSet:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
-        raise InputError(f"{path}: {_explain(error)}") from None
+        raise InputError(f"{path}: {explain(error)}") from None
     if entry.name != path.stem:
         raise InputError(f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}.")
-    place = path.parent.absolute() / Path(entry.source.path).expanduser()
-    source = entry.source.model_copy(update={"path": os.path.normpath(place)})
-    return entry.model_copy(update={"source": source})
+    changes: dict[str, object] = {"source": _placed(entry.source, path.parent)}
+    if entry.tables is not None:
+        tables = entry.tables
+        source = _placed(tables.source, path.parent)
+        changes["tables"] = tables.model_copy(update={"source": source})
+    return entry.model_copy(update=changes)
 
 
-def _explain(error: ValidationError) -> str:
+def _placed(source: AnySource, folder: Path) -> AnySource:
+    """Let a relative path start at the entry's folder."""
+    if not isinstance(source, LocalSource):
+        return source
+    place = folder.absolute() / Path(source.path).expanduser()
+    return source.model_copy(update={"path": os.path.normpath(place)})
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's findings as one line that names each key."""
     faults = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])

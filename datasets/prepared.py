@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from datasets.catalogue import NAME, DataSet, describe_path, find, load_catalogue
+from datasets.catalogue import Choices, describe_path, find, load_catalogue
+from datasets.entry import NAME, DataSet
 from errors import InputError, SourceError
 from storage import ObjectStore
 from storage.pairsets import CurrentPairs, read_current
@@ -24,7 +25,7 @@ def find_prepared(
         If nothing of that name is prepared, in the catalogue, or on this machine.
     """
     try:
-        dataset = find(name_or_path, name)
+        dataset = find(name_or_path, Choices(name=name))
     except SourceError:
         if not re.fullmatch(NAME, name_or_path):
             raise
@@ -46,11 +47,11 @@ def read_current_of(store: ObjectStore, dataset: DataSet) -> CurrentPairs | None
         If the pair set in use under this name came from another folder or archive.
     """
     current = read_current(store, dataset.name)
-    if current is None or current.source == dataset.source.path:
+    if current is None or current.source == dataset.origin:
         return current
     if dataset.name not in load_catalogue():
         raise InputError(
             f"The pairs called {dataset.name!r} were made from {current.source}, not from "
-            f"{dataset.source.path}. Give this one another name with --name."
+            f"{dataset.origin}. Give this one another name with --name."
         )
     return current

@@ -33,7 +33,8 @@ def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Cali
         is_path = dataset.name not in datasets.load_catalogue()
         if not is_path and not dataset.paired:
             raise drawn_by_hed(dataset.name)
-        pairs = prepare(source, name, paired=is_path).fingerprint
+        choices = datasets.Choices(name=name, paired=is_path)
+        pairs = prepare(source, choices).fingerprint
     else:
         pairs = current.fingerprint
     return calibrate_on(dataset, pairs, store_url, pictures)

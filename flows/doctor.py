@@ -10,6 +10,8 @@ from typing import Literal
 import httpx
 import torch
 
+from datasets import load_catalogue
+from datasets.sources.kaggle import credentials_place
 from errors import IcanvasError, InputError, IntegrityError
 from hed import choose_engine, load_weights
 from hed.engines import count_cores
@@ -49,6 +51,8 @@ def check_all() -> Iterator[Check]:
         ("disk", _check_disk),
         ("GPU", _check_gpu),
         ("Prefect", _check_prefect),
+        ("catalogue", _check_catalogue),
+        ("Kaggle", _check_kaggle),
     ]
     for name, check in checks:
         try:
@@ -139,3 +143,19 @@ def _check_prefect() -> Check:
             InputError.exit_code,
         )
     return Check("Prefect", "good", f"{prefect.__version__}, server on {httpx.URL(url).host}")
+
+
+def _check_catalogue() -> Check:
+    return Check("catalogue", "good", f"{len(load_catalogue())} data sets (icanvas datasets)")
+
+
+def _check_kaggle() -> Check:
+    place = credentials_place()
+    if place is not None:
+        return Check("Kaggle", "good", f"credentials in {place}")
+    return Check(
+        "Kaggle",
+        "note",
+        "no credentials",
+        "sets that want a login need KAGGLE_API_TOKEN (docs/data-sets.md)",
+    )

@@ -8,4 +8,7 @@ from prefect.runtime import flow_run
 def run_name() -> str:
     """Return the flow's name and its data set: ``prepare panda``, also for ``/data/panda``."""
     parameters = flow_run.parameters
-    return f"{flow_run.flow_name} {parameters['name'] or Path(parameters['source']).name}"
+    choices = parameters.get("choices") or {}
+    name = choices.get("name") if isinstance(choices, dict) else choices.name
+    name = name or parameters.get("name") or Path(parameters["source"]).name
+    return f"{flow_run.flow_name} {name}"

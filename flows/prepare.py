@@ -1,14 +1,14 @@
 """From a source of pictures to a published set of training pairs."""
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
-from datasets import DataSet, RawSet
+from datasets import Choices, DataSet, RawSet
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
@@ -19,6 +19,7 @@ from tasks.extract import extract
 from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.publish import PairSet, publish
+from tasks.ready import find_drawings
 
 # Threads, because all that costs time releases the interpreter's lock. Two, because while one
 # shard's last pictures are done and it is stored, the next one's keep the network busy.
@@ -32,11 +33,10 @@ _threads = ThreadPoolTaskRunner[Any](max_workers=2)
 )
 def prepare(
     source: str,
-    name: str | None = None,
-    paired: bool = False,
-    fit: Literal["cover", "contain", "stretch"] | None = None,
-    threshold: float | None = None,
+    choices: Choices | None = None,
     refresh: bool = False,
+    accept_license: bool = False,
+    allow_partial: bool = False,
 ) -> PairSet:
     """Acquire pictures, extract their edges, and publish the pairs.
 
@@ -45,19 +45,20 @@ def prepare(
     Parameters
     ----------
     source : a data set of the catalogue, or the path of a folder or archive.
-    name : what to call a folder or archive; made from its file name when left out.
-    paired : a folder or archive holds pairs already (drawing left, picture right).
-    fit : crop, pad or stretch pictures, in place of the data set's own way.
-    threshold : edge probability from which on a pixel can be a line, in place of its own.
+    choices : what is to be other than the catalogue says.
     refresh : extract everything again, as a new pair set beside the old.
+    accept_license : accept the data set's licence, where it asks for that; once is enough.
+    allow_partial : go on where the source holds fewer pictures than expected.
     """
-    dataset = datasets.find(source, name, paired, fit, threshold)
+    dataset = datasets.find(source, choices)
     store_url = get_settings().store
+    store = open_store(store_url)
+    datasets.check_licence(dataset, store, accept_license)
     # Refuses another folder of the same name.
-    datasets.read_current_of(open_store(store_url), dataset)
-    raw = acquire(dataset, store_url)
+    datasets.read_current_of(store, dataset)
+    raw = acquire(dataset, store_url, allow_partial)
     plan = plan_pairs(dataset, raw, store_url, refresh)
-    if not is_published(open_store(store_url), dataset.name, plan.fingerprint):
+    if not is_published(store, dataset.name, plan.fingerprint):
         extract_shards(plan, raw, store_url)
     return publish(plan, raw, store_url)
 
@@ -65,13 +66,14 @@ def prepare(
 def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> PairPlan:
     """Return what determines the pair set: its newest revision, or the next one on refresh."""
     threshold, weights = None, None
-    if not dataset.paired:
+    if dataset.needs_edges:
         # No more than the weights: the engine may be there on the workers only.
         with bar("load HED"):
             found = load(get_settings().weights)
         weights, threshold = weights_name(found), found.threshold_or(dataset.edges.threshold)
-    plan = PairPlan(dataset, raw.fingerprint, threshold, weights)
     store = open_store(store_url)
+    drawing = find_drawings(raw, store) if dataset.paired else "left"
+    plan = PairPlan(dataset, raw.fingerprint, threshold, weights, drawing=drawing)
     following = plan
     while is_published(store, dataset.name, following.fingerprint):
         plan, following = following, replace(following, revision=following.revision + 1)

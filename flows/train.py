@@ -32,5 +32,5 @@ def train(
     store_url = get_settings().store
     dataset, current = datasets.find_prepared(open_store(store_url), source, name)
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
-    pairs = (current or prepare(source, name)).fingerprint
+    pairs = (current or prepare(source, datasets.Choices(name=name))).fingerprint
     return train_on(dataset.name, pairs, complete, store_url, refresh)

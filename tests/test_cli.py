@@ -49,7 +49,7 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("words", "environment", "code", "says"),
     [
-        (["prepare", "dmeo"], {}, 3, "'dmeo' is neither a data set (demo) nor"),
+        (["prepare", "dmeo"], {}, 3, "'dmeo' is neither a data set (car, cartoon, demo, "),
         (["prepare", "demo", "--threshold", "25"], {}, 2, "threshold"),
         (["prepare", "demo", "--store", "ftp://x/y"], {}, 2, "file:///path"),
         (["prepare", "demo", "--store", "/dev/null/x"], {}, 5, "--store"),
@@ -65,6 +65,12 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["prepare", "demo", "--weights", "/nowhere.h5"], {}, 2, "/nowhere.h5"),
         (["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null"),
         (["calibrate", "nothing-there"], {}, 3, "nothing-there"),
+        (["prepare", "car"], {}, 3, "--accept-license"),
+        (["train", "car"], {}, 3, "--accept-license"),
+        (["prepare", "car", "--where", "quality"], {}, 2, "COLUMN=VALUE"),
+        (["prepare", "demo", "--where", "quality=P"], {}, 2, "demo has no tables"),
+        (["prepare", "panda", "--archive", "/nowhere.zip"], {}, 3, "/nowhere.zip does not exist"),
+        (["datasets", "show", "dmeo"], {}, 3, "'dmeo' is neither"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],

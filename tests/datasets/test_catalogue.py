@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets import find, load_catalogue
-from datasets.catalogue import TrainingDefaults
+from datasets import Choices, find, load_catalogue, make_choices
+from datasets.entry import TrainingDefaults
 from errors import InputError, SourceError
 from model import Recipe, make_recipe
 from settings import get_settings
@@ -26,7 +26,7 @@ def test_the_built_in_entries_are_sound() -> None:
 
 def test_the_demo_is_what_it_says() -> None:
     demo = load_catalogue()["demo"]
-    folder = Path(demo.source.path)
+    folder = Path(demo.source.title)
     colour = {path.name for path in folder.glob("*.png")}
     line = {path.name for path in (folder.parent / "line").glob("*.png")}
     index = (folder.parent / "index.csv").read_text(encoding="utf-8").splitlines()[1:]
@@ -79,7 +79,7 @@ def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "mine.toml").write_text(GOOD)
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
     get_settings.cache_clear()
-    assert find("mine").source.path == str(tmp_path / "pictures")
+    assert find("mine").source.title == str(tmp_path / "pictures")
     assert find("demo").name == "demo"
     (tmp_path / "demo.toml").write_text(GOOD.replace("mine", "demo"))
     with pytest.raises(InputError, match="already"):
@@ -98,7 +98,7 @@ def test_any_path_gets_a_name(tmp_path: Path, file: str, name: str) -> None:
     (tmp_path / file).mkdir()
     dataset = find(str(tmp_path / file))
     assert dataset.name == name
-    assert dataset.source.path == str(tmp_path / file)
+    assert dataset.source.title == str(tmp_path / file)
 
 
 def test_recipes_have_the_trainers_fields_and_bounds() -> None:
@@ -116,18 +116,78 @@ def test_slips_are_told(tmp_path: Path) -> None:
     (tmp_path / "한글").mkdir()
     with pytest.raises(InputError, match="--name"):
         find(str(tmp_path / "한글"))
-    assert find(str(tmp_path / "한글"), name="hangul").name == "hangul"
+    assert find(str(tmp_path / "한글"), Choices(name="hangul")).name == "hangul"
     with pytest.raises(InputError, match="Bad Name"):
-        find(str(tmp_path), name="Bad Name")
+        find(str(tmp_path), Choices(name="Bad Name"))
     with pytest.raises(InputError, match="catalogue"):
-        find("demo", name="other")
+        find("demo", Choices(name="other"))
 
 
 def test_changes_over_the_entry() -> None:
-    changed = find("demo", fit="cover", threshold=0.25)
+    changed = find("demo", Choices(fit="cover", threshold=0.25))
     assert (changed.geometry.mode, changed.edges.threshold) == ("cover", 0.25)
     assert changed.geometry.background == find("demo").geometry.background
-    with pytest.raises(InputError, match="mode"):
-        find("demo", fit="squash")
+    with pytest.raises(InputError, match="fit"):
+        make_choices(fit="squash")
     with pytest.raises(InputError, match="threshold"):
-        find("demo", threshold=25)
+        make_choices(threshold=25)
+
+
+def test_the_eight_are_there_with_what_is_known_of_them() -> None:
+    """Counts, sizes and recipes as the data sets' makers and the project's design give them."""
+    catalogue = load_catalogue()
+    eight = {
+        "cartoon": (9_996, 4, 28),
+        "panda": (300, 1, 180),
+        "car": (11_476, 4, 19),
+        "handbags": (138_567, 4, 5),
+        "shoes": (49_825, 4, 25),
+        "maplestory": (69_372, 4, 14),
+        "gemstone": (3_219, 4, 36),
+        "space": (4_649, 4, 40),
+    }
+    for name, (pictures, batch, epochs) in eight.items():
+        entry = catalogue[name]
+        assert entry.pictures == pictures, name
+        assert (entry.recipe.batch, entry.recipe.epochs) == (batch, epochs), name
+        if entry.expected is not None and entry.expected_in:
+            assert sum(entry.expected_in.values()) == entry.expected, name
+        assert entry.homepage is not None
+        assert entry.restricted == (name != "cartoon"), "of these, one has an open licence"
+        assert entry.paired == (name in ("handbags", "shoes")), name
+    assert set(catalogue) == {*eight, "demo"}
+
+
+def test_a_copy_of_ones_own(tmp_path: Path) -> None:
+    copy = tmp_path / "pandas.zip"
+    copy.touch()
+    dataset = find("panda", Choices(archive=str(copy)))
+    assert (dataset.archive, dataset.name) == (str(copy), "panda")
+    assert dataset.origin == find("panda").origin, "it stands for the same source"
+    with pytest.raises(SourceError, match="does not exist"):
+        find("panda", Choices(archive=str(tmp_path / "nothing")))
+    with pytest.raises(InputError, match="--archive"):
+        find(str(tmp_path), Choices(archive=str(copy)))
+
+
+def test_choices_that_a_data_set_has_not() -> None:
+    with pytest.raises(InputError, match="no tables"):
+        find("panda", Choices(where={"quality": ("P",)}))
+    with pytest.raises(InputError, match="no set of pairs"):
+        find("panda", Choices(re_extract=True))
+    assert find("shoes", Choices(re_extract=True)).needs_edges
+    assert not find("shoes").needs_edges
+    assert find("cartoon", Choices(everything=True)).pictures == 100_000
+
+
+def test_a_source_that_does_not_do_is_told(tmp_path: Path) -> None:
+    for source, says in {
+        'kind = "ftp"': "source: ",
+        'kind = "kaggle"\nhandle = "no-owner"': "source.kaggle.handle",
+        'kind = "http"\nurls = ["https://user:word@host/x.zip"]': "source.http.urls.0",
+        'kind = "http"\nurls = ["https://host/x.zip?token=1"]': "source.http.urls.0",
+    }.items():
+        text = f'name = "mine"\ntitle = "Mine"\n[source]\n{source}\n'
+        (tmp_path / "mine.toml").write_text(text)
+        with pytest.raises(InputError, match=rf"mine\.toml: {says}"):
+            load_catalogue(tmp_path)

@@ -20,7 +20,7 @@ def test_a_name_will_do_once_it_is_prepared(store: LocalStore, tmp_path: Path) -
     swap_current(store, "photos", pairs)
     for said in ("photos", str(folder)):
         dataset, current = find_prepared(store, said)
-        assert (dataset.name, dataset.source.path, current) == ("photos", str(folder), pairs)
+        assert (dataset.name, dataset.source.title, current) == ("photos", str(folder), pairs)
 
 
 def test_another_folder_of_that_name_is_not_taken_for_it(store: LocalStore, tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import Choices
 from errors import InputError
 from flows.calibrate import calibrate
 from flows.prepare import prepare
 from hed import EdgeDetector
-from postprocess import clean_edges, fit_picture, join_pair
+from postprocess import Side, clean_edges, fit_picture, join_pair
 from storage import LocalStore
 from storage.pairsets import read_current
 from tests.conftest import draw_scene, encode
@@ -20,20 +22,21 @@ from tests.conftest import draw_scene, encode
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
-@pytest.fixture
-def drawn(tmp_path: Path) -> Path:
-    """Pairs whose drawings were made at threshold 0.7."""
-    folder = tmp_path / "drawn"
+def write_drawn(folder: Path, drawing: Side = "left") -> Path:
+    """Write pairs whose drawings were made at threshold 0.7."""
     folder.mkdir()
     hed = EdgeDetector.load()
     pictures = [fit_picture(draw_scene(seed, 120, 120), 256, "cover") for seed in range(3)]
     for number, edges in enumerate(hed.detect(pictures)):
         pair = join_pair(clean_edges(edges, 0.7), pictures[number])
+        if drawing == "right":
+            pair = np.roll(pair, 256, axis=1)
         (folder / f"{number}.png").write_bytes(encode(pair))
     return folder
 
 
-def test_the_threshold_of_published_drawings_is_found(drawn: Path, store: LocalStore) -> None:
+def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: LocalStore) -> None:
+    drawn = write_drawn(tmp_path / "drawn")
     found = calibrate(str(drawn), pictures=10)
     assert found.pictures == 3
     assert found.best.threshold == pytest.approx(0.7)
@@ -54,6 +57,17 @@ def test_the_threshold_of_published_drawings_is_found(drawn: Path, store: LocalS
     assert fewer.pictures == 2
     assert fewer.folder != found.folder
     assert store.exists(f"{found.folder}/settings.json")
+
+
+def test_drawings_on_the_right_count_as_well(tmp_path: Path, store: LocalStore) -> None:
+    swapped = write_drawn(tmp_path / "swapped", "right")
+    found = calibrate(str(swapped), pictures=2)
+    assert found.best.threshold == pytest.approx(0.7)
+    assert [agreement.f1 for agreement in found.best.agreements] == [1, 1]
+    # Drawings extracted anew tell nothing of the weights, though the files came with some.
+    prepare(str(swapped), Choices(paired=True, re_extract=True))
+    with pytest.raises(InputError, match="without --re-extract"):
+        calibrate(str(swapped))
 
 
 def test_hed_is_not_calibrated_against_itself(

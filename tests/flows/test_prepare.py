@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import Choices
 from errors import IcanvasError, InputError
 from flows.prepare import prepare
 from settings import get_settings
@@ -115,7 +116,7 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     tiny: Path, store: LocalStore
 ) -> None:
     first = prepare("tiny")
-    other = prepare("tiny", threshold=0.3)
+    other = prepare("tiny", Choices(threshold=0.3))
     assert other.fingerprint != first.fingerprint
     current = read_current(store, "tiny")
     assert current is not None
@@ -123,9 +124,9 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     assert prepare("tiny") == first
     # The newest revision of these settings counts, whatever was in use meanwhile.
     again = prepare("tiny", refresh=True)
-    prepare("tiny", threshold=0.3)
+    prepare("tiny", Choices(threshold=0.3))
     assert prepare("tiny") == again
-    prepare("tiny", threshold=0.3)
+    prepare("tiny", Choices(threshold=0.3))
     assert prepare("tiny", refresh=True) not in (first, other, again)
 
 
@@ -181,7 +182,7 @@ def test_a_network_of_ones_own_makes_pairs(
     get_settings.cache_clear()
     with pytest.raises(InputError, match=r"no edge threshold of their own.*icanvas calibrate"):
         prepare("tiny")
-    made = prepare("tiny", threshold=0.2)
+    made = prepare("tiny", Choices(threshold=0.2))
     assert made.fingerprint != usual.fingerprint
     settings = read_settings(store, "tiny", made.fingerprint)
     digest = hashlib.sha256(own.read_bytes()).hexdigest()

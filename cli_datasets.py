@@ -1,0 +1,51 @@
+"""``icanvas datasets``: what there is, how far each is, and all about one."""
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from console import make_table, out, print_places
+from options import Store
+from settings import get_settings, override_settings
+
+listing = typer.Typer(rich_markup_mode="rich")
+
+
+@listing.callback(invoke_without_command=True, epilog="Example: icanvas datasets")
+def datasets(context: typer.Context, store: Store = None) -> None:
+    """List the data sets, how far each one is, and what to run next."""
+    override_settings(store=store)
+    if context.invoked_subcommand is not None:
+        return
+    from datasets.overview import list_states, show_download
+    from storage import open_store
+
+    table = make_table("name", "pictures", "size", "licence", "state", "next")
+    for state in list_states(open_store(get_settings().store)):
+        dataset = state.dataset
+        table.add_row(
+            dataset.name,
+            "?" if dataset.pictures is None else f"{dataset.pictures:,}",
+            show_download(state),
+            escape(dataset.licence),
+            state.stage,
+            state.next,
+        )
+    out.print(table)
+    out.print("\nMore of one: icanvas datasets show NAME")
+    out.print("Any folder, zip or tar works too: icanvas prepare ~/photos")
+
+
+@listing.command(epilog="Example: icanvas datasets show car")
+def show(
+    name: Annotated[str, typer.Argument(help="A data set of the list.")], store: Store = None
+) -> None:
+    """Show what there is to know of one data set."""
+    override_settings(store=store)
+    from datasets import describe, find_prepared, find_state
+    from storage import open_store
+
+    opened = open_store(get_settings().store)
+    dataset, _ = find_prepared(opened, name)
+    print_places(dict(describe(find_state(opened, dataset))))

@@ -1,0 +1,129 @@
+"""How far a data set is, and what to do next."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from datasets.catalogue import load_catalogue
+from datasets.entry import DataSet, LocalSource
+from datasets.prepared import find_prepared
+from storage import ObjectStore, keys
+from storage.pairsets import CurrentPairs, prepared_names, read_current
+from storage.rawsets import Acceptance, Origin, read_acceptance, read_origin
+from storage.registry import has_checkpoint
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a data set is.
+
+    Attributes
+    ----------
+    dataset : which one.
+    stage : what was done last.
+    origin : where its files came from; None where it is not acquired.
+    pairs : the pair set in use; None where there is none.
+    acceptance : of its licence; None where it was not accepted, or need not be.
+    """
+
+    dataset: DataSet
+    stage: Literal["not acquired", "acquired", "prepared", "trained"]
+    origin: Origin | None
+    pairs: CurrentPairs | None
+    acceptance: Acceptance | None
+
+    @property
+    def next(self) -> str:
+        """The command to run next."""
+        name = self.dataset.name
+        match self.stage:
+            case "not acquired" | "acquired":
+                return f"icanvas prepare {name}"
+            case "prepared":
+                return f"icanvas train {name}"
+        return f"icanvas train {name} --refresh"
+
+
+def find_state(store: ObjectStore, dataset: DataSet) -> State:
+    """Look up how far a data set is."""
+    name = dataset.name
+    origin = read_origin(store, keys.newest_origin(name))
+    pairs = read_current(store, name)
+    stage: Literal["not acquired", "acquired", "prepared", "trained"] = "not acquired"
+    if has_checkpoint(store, name):
+        stage = "trained"
+    elif pairs is not None:
+        stage = "prepared"
+    elif origin is not None:
+        stage = "acquired"
+    return State(dataset, stage, origin, pairs, read_acceptance(store, name))
+
+
+def list_states(store: ObjectStore) -> list[State]:
+    """Return the state of every data set of the catalogue, and of every own one."""
+    catalogue = load_catalogue()
+    own = [name for name in prepared_names(store) if name not in catalogue]
+    entries = [*catalogue.values(), *(find_prepared(store, name)[0] for name in own)]
+    return [find_state(store, entry) for entry in entries]
+
+
+def describe(state: State) -> list[tuple[str, str]]:
+    """Return what there is to know of a data set, as names and values for a person."""
+    dataset = state.dataset
+    source = dataset.source
+    facts = [
+        ("what", dataset.title),
+        ("source", source.title),
+        ("homepage", dataset.homepage or "none"),
+        ("licence", " · ".join(filter(None, (dataset.licence, dataset.terms)))),
+        ("pictures", _count(dataset)),
+    ]
+    if state.acceptance is not None:
+        facts.append(("accepted", state.acceptance.accepted))
+    facts += [
+        ("download", show_download(state)),
+        ("selection", ", ".join(dataset.selection)),
+        ("edges", _edges(dataset)),
+        ("square", f"{dataset.geometry.mode}, enlarged {dataset.geometry.enlarge}"),
+    ]
+    recipe = dataset.recipe.model_dump(exclude_none=True)
+    facts.append(("recipe", ", ".join(f"{key}={recipe[key]}" for key in recipe) or "defaults"))
+    if (origin := state.origin) is not None:
+        facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
+        facts += [(f"  {key}", str(origin.stated[key])) for key in origin.stated]
+    if state.pairs is not None:
+        facts.append(("pairs", state.pairs.fingerprint))
+    following = state.next
+    if state.stage == "not acquired" and dataset.restricted and state.acceptance is None:
+        following += " --accept-license"
+    return [*facts, ("state", state.stage), ("next", following)]
+
+
+def show_download(state: State) -> str:
+    """Return how much there is, or was, to fetch, as a person reads it: ``4.8 GB``."""
+    source = state.dataset.source
+    if isinstance(source, LocalSource):
+        return "none"
+    count = source.bytes or (None if state.origin is None else state.origin.size)
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
+
+
+def _count(dataset: DataSet) -> str:
+    if dataset.pictures is None:
+        return "not known"
+    text = f"{dataset.pictures:,}"
+    if dataset.choice is not None:
+        whole = "" if dataset.expected is None else f" of {dataset.expected:,}"
+        text += f"{whole}, chosen with seed {dataset.choice.seed} (--all takes every one)"
+    if dataset.expected_in:
+        parts = (f"{count:,} in {pattern}" for pattern, count in dataset.expected_in.items())
+        text += f" ({', '.join(parts)})"
+    return text
+
+
+def _edges(dataset: DataSet) -> str:
+    if not dataset.needs_edges:
+        return "published drawings (--re-extract finds its own)"
+    threshold = dataset.edges.threshold
+    return "threshold " + ("of the weights" if threshold is None else f"{threshold:g}")

@@ -1,0 +1,89 @@
+"""Archives from the network: found, fetched into the cache once, read from there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from datasets.entry import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
+from datasets.sources import figshare, kaggle
+from datasets.sources.download import Address, Remote, download
+from settings import get_settings
+
+OnBytes = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A data set's files on this machine.
+
+    Attributes
+    ----------
+    path : folder or archive.
+    read_from : address without its query, or the path.
+    sha256 : of the archive (hex); None where it was not fetched, but given.
+    size : of the archive in bytes; None where it was not fetched.
+    stated : what the host says of it.
+    """
+
+    path: Path
+    read_from: str
+    sha256: str | None = None
+    size: int | None = None
+    stated: dict[str, str | int] = field(default_factory=dict)
+
+
+def get_copy(
+    dataset: DataSet,
+    source: RemoteSource | LocalSource,
+    own: str | None,
+    option: str,
+    on_bytes: OnBytes = lambda _done, _total: None,
+) -> Copy:
+    """Return a source's files, fetching them into the cache where they are not.
+
+    Parameters
+    ----------
+    dataset : whose they are.
+    source : of its pictures, or of its tables.
+    own : the user's copy, which is used in place of the source.
+    option : of the command line that gives such a copy.
+    on_bytes : called with the bytes so far and in all.
+
+    Raises
+    ------
+    SourceError
+        If a host refuses or cannot be reached; the message says what to do.
+    IntegrityError
+        If a transfer was interrupted, or its bytes are not those that were expected.
+    StorageError
+        If the cache cannot be written, or is full.
+    """
+    if own is not None:
+        return Copy(Path(own), own)
+    if isinstance(source, LocalSource):
+        return Copy(Path(source.path), source.path)
+    settings = get_settings()
+    advice = (
+        f"Or fetch it in a browser from {dataset.homepage} and run icanvas prepare "
+        f"{dataset.name} {option} PATH."
+    )
+    remote, stated = _find(source, advice)
+    path, receipt = download(
+        remote,
+        settings.cache / "downloads" / dataset.name,
+        allow_http=settings.allow_http,
+        on_bytes=on_bytes,
+    )
+    return Copy(path, receipt.url, receipt.sha256, receipt.size, stated)
+
+
+def _find(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+    if isinstance(source, HttpSource):
+        mirrors = tuple(partial(Address, url) for url in source.urls)
+        name = urlsplit(source.urls[0]).path.rsplit("/", 1)[-1]
+        return Remote(name, mirrors, source.size, source.sha256, advice=advice), {}
+    if isinstance(source, FigshareSource):
+        return figshare.find_archive(source, advice)
+    return kaggle.find_archive(source, advice)

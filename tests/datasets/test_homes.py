@@ -1,0 +1,378 @@
+"""Each data set from its home: its very addresses, its layout, and what goes wrong there."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datasets import Choices, DataSet, RawSet, acquire, find
+from errors import IcanvasError, IntegrityError, SourceError
+from settings import get_settings
+from storage import LocalStore, keys
+from storage.manifest import read_rows
+from storage.rawsets import read_origin
+from tests.datasets.homes import (
+    TOKEN,
+    car_files,
+    cartoon_files,
+    host_figshare,
+    host_kaggle,
+    pack_tar,
+    pack_zip,
+    panda_files,
+    picture,
+    shoe_files,
+)
+from tests.datasets.test_tables import ADVERTS, PICTURES
+from tests.hosts import Hosts, Resource, broken, page, status
+
+GOOGLE = ("storage.googleapis.com", "/cartoonset_public_files/cartoonset100k.tgz")
+MIRROR = (
+    "huggingface.co",
+    "/datasets/cgarciae/cartoonset/resolve/main/data/cartoonset100k.tgz",
+)
+SHOES = ("efrosgans.eecs.berkeley.edu", "/pix2pix/datasets/edges2shoes.tar.gz")
+PANDA = "mattop/panda-or-bear-image-classification"
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    """Play the internet, with a home, a cache and no credentials of the tests' own."""
+    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "cache"))
+    get_settings.cache_clear()
+    # Waiting is not what is tested here.
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with Hosts() as playing:
+        playing.lead_here(monkeypatch)
+        yield playing
+
+
+def paths(store: LocalStore, raw: RawSet) -> list[str]:
+    rows = read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
+    return [row.source_path for row in rows]
+
+
+def small_cartoon(archive: bytes, count: int, whole: int) -> DataSet:
+    """Return the built-in entry with the counts and the hash of a small archive."""
+    entry = find("cartoon")
+    assert entry.choice is not None and entry.source.kind == "http"
+    sha256 = hashlib.sha256(archive).hexdigest()
+    return entry.model_copy(
+        update={
+            "expected": whole,
+            "choice": entry.choice.model_copy(update={"count": count}),
+            "source": entry.source.model_copy(update={"size": len(archive), "sha256": sha256}),
+        }
+    )
+
+
+def small(name: str, expected_in: dict[str, int] | None = None) -> DataSet:
+    """Return the built-in entry with the counts of a small archive."""
+    changes = {"expected": None, "expected_in": expected_in or {}}
+    return find(name).model_copy(update=changes)
+
+
+def test_cartoons_come_from_google(hosts: Hosts, store: LocalStore) -> None:
+    archive = pack_tar(cartoon_files(30))
+    hosts.add(*GOOGLE, Resource(archive))
+    dataset = small_cartoon(archive, count=10, whole=30)
+    raw = acquire(dataset, store)
+    assert len(paths(store, raw)) == 10
+    assert all(path.endswith(".png") for path in paths(store, raw))
+    assert raw.warnings == ()
+    # Everything is another set, for which nothing is fetched again.
+    asked = len(hosts.requests)
+    everything = acquire(dataset.model_copy(update={"choice": None}), store)
+    assert everything.files == 30
+    assert len(hosts.requests) == asked
+
+
+def test_cartoons_come_from_the_mirror_when_google_asks_to_sign_in(
+    hosts: Hosts, store: LocalStore
+) -> None:
+    archive = pack_tar(cartoon_files(12))
+    hosts.add(*GOOGLE, Resource(archive, always=page()))
+    hosts.add(*MIRROR, Resource(archive))
+    raw = acquire(small_cartoon(archive, count=5, whole=12), store)
+    assert raw.files == 5
+    origin = read_origin(store, keys.raw_origin("cartoon", raw.fingerprint))
+    assert origin is not None
+    assert origin.read_from.startswith("https://huggingface.co/")
+
+
+def test_cartoons_of_another_hash_are_refused(hosts: Hosts, store: LocalStore) -> None:
+    archive = pack_tar(cartoon_files(12))
+    dataset = small_cartoon(archive, count=5, whole=12)
+    other = bytearray(archive)
+    other[len(other) // 2] ^= 1
+    hosts.add(*GOOGLE, Resource(bytes(other)))
+    hosts.add(*MIRROR, Resource(bytes(other)))
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        acquire(dataset, store)
+    hosts.add(*GOOGLE, Resource(archive))
+    assert acquire(dataset, store).files == 5
+
+
+def test_pandas_come_from_kaggle_without_a_login(hosts: Hosts, store: LocalStore) -> None:
+    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=2000)])
+    host_kaggle(hosts, PANDA, archive)
+    raw = acquire(find("panda"), store)
+    assert raw.files == 300
+    assert not any("Bears/b" in path for path in paths(store, raw))
+    origin = read_origin(store, keys.raw_origin("panda", raw.fingerprint))
+    assert origin is not None
+    assert origin.stated == {
+        "title": "panda or bear image classification",
+        "licence": "CC0: Public Domain",
+        "version": 3,
+        "size": len(archive.content),
+    }
+    assert (origin.size, origin.identity) == (
+        len(archive.content),
+        hashlib.sha256(archive.content).hexdigest(),
+    )
+    # The transfer that broke went on where it stopped.
+    signed = [r for r in hosts.requests if r.host == "storage.googleapis.com"]
+    assert [r.headers.get("range") for r in signed] == [None, "bytes=2000-"]
+
+
+def test_what_was_acquired_needs_no_network(
+    hosts: Hosts, store: LocalStore, tmp_path: Path
+) -> None:
+    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())))
+    first = acquire(find("panda"), store)
+    asked = len(hosts.requests)
+    for file in (tmp_path / "cache" / "downloads" / "panda").iterdir():
+        file.unlink()
+    assert acquire(find("panda"), store) == first
+    assert len(hosts.requests) == asked
+
+
+def test_a_token_is_given_to_kaggle_and_to_nobody_else(
+    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())), token=TOKEN)
+    acquire(find("panda"), store)
+    for request in hosts.requests:
+        given = request.headers.get("authorization")
+        assert given == (f"Bearer {TOKEN}" if request.host == "api.kaggle.com" else None)
+
+
+@pytest.mark.parametrize(
+    ("token", "says"),
+    [
+        (None, "without a login.*settings/api.*KAGGLE_API_TOKEN.*--archive"),
+        ("expired", "credentials in KAGGLE_API_TOKEN .401.*mistyped or expired"),
+    ],
+)
+def test_kaggle_refuses_with_a_way_out(
+    hosts: Hosts,
+    store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+    token: str | None,
+    says: str,
+) -> None:
+    if token:
+        monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
+    with pytest.raises(SourceError, match=says) as caught:
+        acquire(find("panda"), store)
+    assert "expired" not in str(caught.value).replace("mistyped or expired", "")
+    assert not list(store.list("datasets"))
+
+
+def test_a_stale_token_file_is_named(
+    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It beats good credentials of the older kind, which nobody would guess."""
+    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+    (tmp_path / "home" / ".kaggle" / "access_token").write_text("stale\n")
+    monkeypatch.setenv("KAGGLE_USERNAME", "me")
+    monkeypatch.setenv("KAGGLE_KEY", "key")
+    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
+    with pytest.raises(SourceError, match=r"~/\.kaggle/access_token"):
+        acquire(find("panda"), store)
+
+
+def test_credentials_that_cannot_be(
+    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "tökén")
+    with pytest.raises(SourceError, match="mistyped"):
+        acquire(find("panda"), store)
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    (tmp_path / "kaggle.json").write_text("{not json")
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
+    with pytest.raises(SourceError, match=r"credentials cannot be read.*kaggle\.json"):
+        acquire(find("panda"), store)
+    assert hosts.requests == []
+
+
+def test_kaggle_has_moved_it(hosts: Hosts, store: LocalStore) -> None:
+    host_kaggle(hosts, "someone/else", Resource(b""))
+    with pytest.raises(SourceError, match="Kaggle has no mattop/panda"):
+        acquire(find("panda"), store)
+
+
+def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
+    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())))
+    path = "/v1/datasets.DatasetApiService/GetDataset"
+    sound = hosts._routes["api.kaggle.com", "POST", path]
+    busy = [status(429, Retry_After="1"), status(503)]
+    resource = Resource(b"")
+    hosts.add(
+        "api.kaggle.com",
+        path,
+        lambda request: (busy.pop()(resource, request) if busy else None) or sound(request),
+        "POST",
+    )
+    assert acquire(find("panda"), store).files == 300
+
+
+def test_gemstones_of_both_splits(hosts: Hosts, store: LocalStore) -> None:
+    names = [
+        f"{split}/Aventurine Green/aventurine_{i}.jpg"
+        for split in ("train", "test")
+        for i in (1, 2)
+    ]
+    files = {name: picture(seed) for seed, name in enumerate(names)}
+    host_kaggle(hosts, "lsind18/gemstones-images", Resource(pack_zip(files)))
+    raw = acquire(small("gemstone", {"**/train/**": 2, "**/test/**": 2}), store)
+    assert paths(store, raw) == names
+
+
+def test_cars_are_read_member_by_member(hosts: Hosts, store: LocalStore) -> None:
+    archive = Resource(pack_zip(car_files()))
+    host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
+    raw = acquire(small("car", {"**/BMW/5 Series/**": 3, "**/BMW/7 Series/**": 3}), store)
+    assert [path.split("/")[2] for path in paths(store, raw)] == ["5 Series"] * 3 + ["7 Series"] * 3
+    origin = read_origin(store, keys.raw_origin("car", raw.fingerprint))
+    assert origin is not None
+    assert origin.stated["licence"] == "CC BY-NC 4.0"
+
+
+def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> None:
+    names = [line.split(",")[2].replace("'", "") for line in PICTURES.splitlines()[1:]]
+    files = {
+        f"resized_DVM/BMW/{name.split('$$')[1]}/{name}": picture(seed)
+        for seed, name in enumerate(names)
+    }
+    tables = {"tables_V2.0/Ad_table.csv": ADVERTS, "tables_V2.0/Image_table.csv": PICTURES}
+    packed = pack_zip({name: text.encode() for name, text in tables.items()})
+    host_figshare(
+        hosts,
+        {
+            34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files))),
+            34792483: ("tables_V2.0.zip", Resource(packed)),
+        },
+    )
+    saloons = find("car", Choices(where={"body_type": ("Saloon",), "viewpoint": ("0",)}))
+    raw = acquire(saloons, store)
+    assert [path.rsplit("/")[-1] for path in paths(store, raw)] == names[:1]
+    assert raw.warnings == (), "a choice is not expected to be whole"
+    asked = len(hosts.requests)
+    assert acquire(saloons, store) == raw
+    assert len(hosts.requests) == asked
+
+
+def test_figshare_answers_with_a_challenge(hosts: Hosts, store: LocalStore) -> None:
+    """An empty 202 is how its other addresses answer programs."""
+    archive = Resource(pack_zip(car_files()))
+    archive.always = status(202, x_amzn_waf_action="challenge")
+    host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
+    with pytest.raises(SourceError, match=r"challenge.*--archive"):
+        acquire(small("car"), store)
+    archive.always = None
+    assert acquire(small("car"), store).files == 6
+
+
+def test_shoes_come_as_pairs(hosts: Hosts, store: LocalStore) -> None:
+    hosts.add(*SHOES, Resource(pack_tar(shoe_files())))
+    raw = acquire(small("shoes", {"**/train/*_AB.jpg": 3}), store)
+    assert raw.files == 5
+    assert {path.split("/")[1] for path in paths(store, raw)} == {"train", "val"}
+    assert hosts.requests[0].scheme == "https"
+
+
+def test_shoes_over_http_only_if_asked(
+    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No hash of them is published, so that anybody on the way could change them."""
+    hosts.add(
+        *SHOES,
+        lambda request: Resource(
+            pack_tar(shoe_files()), always=status(503) if request.scheme == "https" else None
+        )(request),
+    )
+    with pytest.raises(IcanvasError, match="--allow-http"):
+        acquire(small("shoes"), store)
+    assert all(request.scheme == "https" for request in hosts.requests)
+    monkeypatch.setenv("ICANVAS_ALLOW_HTTP", "1")
+    get_settings.cache_clear()
+    assert acquire(small("shoes"), store).files == 5
+
+
+def test_a_short_archive_is_told_and_may_do(hosts: Hosts, store: LocalStore) -> None:
+    hosts.add(*SHOES, Resource(pack_tar(shoe_files(train=2))))
+    dataset = small("shoes", {"**/train/*_AB.jpg": 3})
+    with pytest.raises(SourceError, match=r"3 pictures expected in \*\*/train/\*_AB\.jpg, 2 found"):
+        acquire(dataset, store)
+    raw = acquire(dataset, store, allow_partial=True)
+    assert raw.files == 4
+    assert "2 found" in raw.warnings[0]
+
+
+def test_more_than_expected_is_a_warning(hosts: Hosts, store: LocalStore) -> None:
+    hosts.add(*SHOES, Resource(pack_tar(shoe_files(train=4))))
+    raw = acquire(small("shoes", {"**/train/*_AB.jpg": 3}), store)
+    assert raw.warnings == ("3 pictures expected in **/train/*_AB.jpg, 4 found",)
+
+
+def test_a_copy_of_ones_own_asks_nobody(hosts: Hosts, store: LocalStore, tmp_path: Path) -> None:
+    """It is the same raw set, and stands for the source from then on."""
+    archive = pack_zip(panda_files())
+    (tmp_path / "mine.zip").write_bytes(archive)
+    mine = acquire(find("panda", Choices(archive=str(tmp_path / "mine.zip"))), store)
+    assert hosts.requests == []
+    assert acquire(find("panda"), store) == mine
+    assert hosts.requests == []
+    host_kaggle(hosts, PANDA, Resource(archive))
+    fresh = LocalStore(tmp_path / "other-store")
+    assert acquire(find("panda"), fresh).fingerprint == mine.fingerprint
+
+
+def test_without_network(hosts: Hosts, store: LocalStore) -> None:
+    with pytest.raises(SourceError, match=r"api\.kaggle\.com cannot be reached"):
+        acquire(find("panda"), store)
+    with pytest.raises(SourceError, match=r"storage\.googleapis\.com.*--archive"):
+        acquire(find("cartoon"), store)
+
+
+def test_no_secret_is_kept_or_shown(
+    hosts: Hosts,
+    store: LocalStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=3000), status(403)])
+    host_kaggle(hosts, PANDA, archive, token=TOKEN)
+    caplog.set_level("DEBUG")
+    acquire(find("panda"), store)
+    said = caplog.text + "".join(capfd.readouterr())
+    kept = b"".join(
+        file.read_bytes()
+        for folder in (tmp_path / "cache", tmp_path / "own-store")
+        for file in folder.rglob("*")
+        if file.is_file()
+    )
+    for secret in (TOKEN, "secret-signature"):
+        assert secret not in said
+        assert secret.encode() not in kept

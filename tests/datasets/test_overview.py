@@ -1,0 +1,56 @@
+from collections.abc import Callable
+from pathlib import Path
+
+from datasets import acquire, describe, find, find_state, list_states
+from datasets.overview import show_download
+from storage import LocalStore
+from storage.pairsets import CurrentPairs, swap_current
+from storage.registry import Run
+
+
+def test_a_set_goes_from_stage_to_stage(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    dataset = find(str(make_folder(2)))
+    name = dataset.name
+    stages = [(find_state(store, dataset).stage, find_state(store, dataset).next)]
+    acquire(dataset, store)
+    stages.append((find_state(store, dataset).stage, find_state(store, dataset).next))
+    swap_current(store, name, CurrentPairs(fingerprint="abc", source=dataset.origin))
+    stages.append((find_state(store, dataset).stage, find_state(store, dataset).next))
+    Run(store, name, "run").put_checkpoint(1, 1, b"weights", {})
+    stages.append((find_state(store, dataset).stage, find_state(store, dataset).next))
+    assert stages == [
+        ("not acquired", f"icanvas prepare {name}"),
+        ("acquired", f"icanvas prepare {name}"),
+        ("prepared", f"icanvas train {name}"),
+        ("trained", f"icanvas train {name} --refresh"),
+    ]
+
+
+def test_the_list_holds_the_catalogue_and_what_is_ones_own(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    swap_current(store, "mine", CurrentPairs(fingerprint="abc", source=str(tmp_path)))
+    states = {state.dataset.name: state.stage for state in list_states(store)}
+    assert len(states) == 10
+    assert (states["mine"], states["car"]) == ("prepared", "not acquired")
+
+
+def test_what_there_is_to_know(store: LocalStore) -> None:
+    facts = dict(describe(find_state(store, find("car"))))
+    assert facts["licence"] == "CC BY-NC 4.0 · Research only."
+    assert facts["pictures"].startswith("11,476 (6,097 in ")
+    assert facts["download"] == "13.6 GB"
+    assert facts["next"] == "icanvas prepare car --accept-license"
+    cartoon = dict(describe(find_state(store, find("cartoon"))))
+    assert cartoon["pictures"] == "9,996 of 100,000, chosen with seed 0 (--all takes every one)"
+    assert "re-extract" in dict(describe(find_state(store, find("shoes"))))["edges"]
+
+
+def test_sizes(store: LocalStore) -> None:
+    sizes = {
+        name: show_download(find_state(store, find(name)))
+        for name in ("cartoon", "shoes", "panda", "demo")
+    }
+    assert sizes == {"cartoon": "4.8 GB", "shoes": "2.2 GB", "panda": "?", "demo": "none"}
