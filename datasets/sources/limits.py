@@ -19,7 +19,7 @@ def refused(
     """Return the error that says why an archive, or a member of it, is not read."""
     subject = "" if member is None else f"its member {_quoted(member)} "
     return SourceError(
-        f"{archive} is refused: {subject}{why}. Nothing was unpacked, and no data set made of it. "
+        f"{archive} is refused: {subject}{why}. Nothing was unpacked or made of it. "
         + (todo or "Get it from its makers again, or pack its pictures anew.")
     )
 

@@ -15,8 +15,6 @@ from datasets.sources.limits import check_count, check_member, check_total, refu
 from datasets.sources.names import clean_name
 from errors import SourceError
 
-_LOCAL = struct.Struct("<26x2H")
-
 
 class _Decompressor(Protocol):
     @property
@@ -24,6 +22,8 @@ class _Decompressor(Protocol):
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
+
+_LOCAL = struct.Struct("<26x2H")
 
 _STORED = 0
 _METHODS: dict[int, Callable[[], _Decompressor]] = {
@@ -33,6 +33,7 @@ _METHODS: dict[int, Callable[[], _Decompressor]] = {
 
 # Bits for a content, and for a directory, that is encrypted.
 _ENCRYPTED = 0x1 | 0x2000
+_UTF_8 = 0x800
 
 _LONGEST_TARGET = 4096
 _SPECIAL = {
@@ -138,13 +139,11 @@ def _is_folder(entry: Entry) -> bool:
 
 
 def _name(entry: Entry) -> str:
-    """Return a member's name; bytes that are no text as surrogates.
-
-    Some writers have UTF-8 without saying so; of older ones the code page is not known.
-    """
+    """Return a member's name with ``/``; bytes that are no text as surrogates."""
     try:
-        name = entry.name.decode("utf-8")
+        name = entry.name.decode()
     except UnicodeDecodeError:
-        told = entry.flags & 0x800
-        name = entry.name.decode(*(("utf-8", "surrogateescape") if told else ("cp437",)))
+        # Many writers have UTF-8 without saying so. Of others the code page is not told.
+        told = entry.flags & _UTF_8
+        name = entry.name.decode("utf-8" if told else "cp437", "surrogateescape")
     return name.replace("\\", "/")

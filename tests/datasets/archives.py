@@ -1,4 +1,4 @@
-"""Makers of archives that no honest program would make."""
+"""Makers of archives that no honest program would make, and how they are read."""
 
 import gzip
 import io
@@ -9,6 +9,11 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
+
+from datasets.sources import SourceFile, open_path
+from errors import SourceError
 
 Make = Callable[..., Path]
 
@@ -111,3 +116,28 @@ def blocks(content: bytes) -> bytes:
 def zeros(mebibytes: int) -> bytes:
     """Return so many MiB of zeros packed by gzip, in no time: one MiB over and over."""
     return gzip.compress(bytes(1 << 20)) * mebibytes
+
+
+def paths(path: Path) -> list[str]:
+    return [file.path for file in read_all(path)]
+
+
+def read_all(path: Path) -> list[SourceFile]:
+    files = []
+    for file in open_path(path).files():
+        content = file.read()
+        assert len(content) == file.size
+        files.append(file)
+    regular = [file.path for file in files if file.link is None and file.special is None]
+    assert list(open_path(path).names()) == regular
+    return files
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        read_all(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is refused: ")
+    assert "Nothing was unpacked" in message
+    assert "\n" not in message
+    return message

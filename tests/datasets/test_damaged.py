@@ -81,24 +81,24 @@ def read_all(path: Path) -> Found:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("damaged")
 
 
 @pytest.fixture(scope="module")
-def whole(place: Path) -> dict[str, Found]:
-    return {name: read_all(write(place / name, data)) for name, data in ARCHIVES.items()}
+def whole(folder: Path) -> dict[str, Found]:
+    return {name: read_all(write(folder / name, data)) for name, data in ARCHIVES.items()}
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
-def test_an_archive_cut_at_any_byte(place: Path, whole: dict[str, Found], name: str) -> None:
+def test_an_archive_cut_at_any_byte(folder: Path, whole: dict[str, Found], name: str) -> None:
     content = ARCHIVES[name]
     # Of a plain tar's padding every hundredth byte will do.
     padding = len(content) - len(content.rstrip(b"\0")) if name == "x.tar" else 0
     lengths = {*range(len(content) - padding), *range(0, len(content), 100)}
     for length in sorted(lengths):
         try:
-            found = read_all(write(place / name, content[:length]))
+            found = read_all(write(folder / name, content[:length]))
         except (IntegrityError, SourceError):
             continue
         # A tar of which only zeros behind the end mark are missing is whole.
@@ -109,14 +109,14 @@ def test_an_archive_cut_at_any_byte(place: Path, whole: dict[str, Found], name: 
 @settings(max_examples=1500, deadline=None)
 @given(data=st.data())
 def test_an_archive_with_a_changed_byte(
-    place: Path, whole: dict[str, Found], data: st.DataObject
+    folder: Path, whole: dict[str, Found], data: st.DataObject
 ) -> None:
     name = data.draw(st.sampled_from(sorted(ARCHIVES)))
     content = bytearray(ARCHIVES[name])
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
     try:
-        found = read_all(write(place / name, bytes(content)))
+        found = read_all(write(folder / name, bytes(content)))
     except IcanvasError:
         return
     assert len(found) == len(whole[name])
@@ -130,50 +130,50 @@ def test_an_archive_with_a_changed_byte(
 
 @settings(max_examples=500, deadline=None)
 @given(data=st.data())
-def test_an_archive_with_many_changed_bytes(place: Path, data: st.DataObject) -> None:
+def test_an_archive_with_many_changed_bytes(folder: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(ARCHIVES)))
     content = bytearray(ARCHIVES[name])
     for _ in range(data.draw(st.integers(2, 8))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     with suppress(IcanvasError):
-        read_all(write(place / name, bytes(content)))
+        read_all(write(folder / name, bytes(content)))
 
 
-def test_a_wrong_checksum_at_the_end_of_gzip(place: Path) -> None:
+def test_a_wrong_checksum_at_the_end_of_gzip(folder: Path) -> None:
     data = bytearray(ARCHIVES["x.tar.gz"])
     data[-8] ^= 1
     with pytest.raises(IntegrityError, match="CRC"):
-        read_all(write(place / "x.tar.gz", bytes(data)))
+        read_all(write(folder / "x.tar.gz", bytes(data)))
 
 
-def test_zeros_behind_the_end_are_fine(place: Path, whole: dict[str, Found]) -> None:
-    assert read_all(write(place / "x.tar", TAR + bytes(20_000))) == whole["x.tar"]
+def test_zeros_behind_the_end_are_fine(folder: Path, whole: dict[str, Found]) -> None:
+    assert read_all(write(folder / "x.tar", TAR + bytes(20_000))) == whole["x.tar"]
     padded = gzip.compress(TAR) + bytes(512)
-    assert read_all(write(place / "x.tar.gz", padded)) == whole["x.tar"]
+    assert read_all(write(folder / "x.tar.gz", padded)) == whole["x.tar"]
 
 
 @pytest.mark.parametrize("more", [TAR, b"x"])
-def test_more_behind_the_end_of_a_tar_is_told(place: Path, more: bytes) -> None:
+def test_more_behind_the_end_of_a_tar_is_told(folder: Path, more: bytes) -> None:
     with pytest.raises(IntegrityError, match="more after the end mark"):
-        read_all(write(place / "x.tar", TAR + more))
+        read_all(write(folder / "x.tar", TAR + more))
 
 
-def test_an_encrypted_zip(place: Path) -> None:
-    data = bytearray(zip_with(place, "a.png").read_bytes())
+def test_an_encrypted_zip(folder: Path) -> None:
+    data = bytearray(zip_with(folder, "a.png").read_bytes())
     data[data.index(b"PK\1\2") + 8] |= 1
     with pytest.raises(SourceError, match="password"):
-        read_all(write(place / "x.zip", bytes(data)))
+        read_all(write(folder / "x.zip", bytes(data)))
 
 
 @pytest.mark.parametrize(
     "record", [b"x", b"5 a=b", b"99 path=a\n", b"0 path=a\n", b"-9 path=a\n", b"8 size=\n"]
 )
-def test_an_extended_header_that_makes_no_sense(place: Path, record: bytes) -> None:
+def test_an_extended_header_that_makes_no_sense(folder: Path, record: bytes) -> None:
     extended = header("x", len(record), tarfile.XHDTYPE) + blocks(record)
     with pytest.raises(IntegrityError):
-        read_all(write(place / "x.tar", extended + header("a.png") + bytes(1024)))
+        read_all(write(folder / "x.tar", extended + header("a.png") + bytes(1024)))
 
 
-def test_a_negative_size(place: Path) -> None:
+def test_a_negative_size(folder: Path) -> None:
     with pytest.raises(IntegrityError, match="negative"):
-        read_all(write(place / "x.tar", header("a.png", -512) + bytes(1024)))
+        read_all(write(folder / "x.tar", header("a.png", -512) + bytes(1024)))

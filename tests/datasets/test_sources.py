@@ -1,3 +1,4 @@
+import io
 import os
 import tarfile
 import zipfile
@@ -134,6 +135,44 @@ def test_an_archive_within_an_archive_is_not_taken_for_it(tmp_path: Path) -> Non
         archive.add(tmp_path / "x.zip", "x.zip")
     paths = [file.path for file in open_path(tmp_path / "outer.data").files()]
     assert paths == ["one.png", "x.zip"]
+
+
+def test_a_large_zip_is_read_like_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
+    path = make_zip(tmp_path)
+    assert b"PK\6\6" in path.read_bytes()
+    assert {file.path: file.read() for file in open_path(path).files()} == CONTENT
+
+
+def test_a_zip_written_to_a_pipe_is_read(tmp_path: Path) -> None:
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in CONTENT.items():
+            archive.writestr(name, data)
+    (tmp_path / "x.zip").write_bytes(pipe.getvalue())
+    files = open_path(tmp_path / "x.zip").files()
+    assert {file.path: file.read() for file in files} == CONTENT
+
+
+@pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_long_names_in_a_tar(tmp_path: Path, style: int) -> None:
+    name = "한" * 200 + ".png"
+    with tarfile.open(tmp_path / "x.tar", "w", format=style) as archive:
+        link = tarfile.TarInfo("link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, name
+        archive.addfile(tarfile.TarInfo(name))
+        archive.addfile(link)
+    first, second = open_path(tmp_path / "x.tar").files()
+    assert (first.path, second.path, second.link) == (name, "link.png", name)
 
 
 def read_all(source: Source) -> None:
