@@ -94,7 +94,9 @@ def acquire(
     )
     raw = name_raw(dataset, identity, tables)
     index = keys.raw_index(dataset.name, raw)
-    if not store.exists(index):
+    if store.exists(index):
+        rows = read_rows(store.get(index))
+    else:
         folder = keys.raw_folder(dataset.name, raw)
         files = select(dataset, source, names, allow_partial)
         rows = write_raw_shards(dataset, store, folder, files, on_files)
@@ -114,7 +116,7 @@ def acquire(
     kept = kept.model_copy(update={"source": origin.source})
     if read_origin(store, keys.newest_origin(dataset.name)) != kept:
         write(store, keys.newest_origin(dataset.name), kept)
-    return _summarise(dataset, raw, read_rows(store.get(index)))
+    return _summarise(dataset, raw, rows)
 
 
 def check_own(dataset: DataSet) -> None:

@@ -30,7 +30,7 @@ class Reason(StrEnum):
 Status = Literal["accepted", "pair", "rejected"]
 
 
-@dataclass
+@dataclass(slots=True)
 class Row:
     """One source file.
 
@@ -95,7 +95,10 @@ _SCHEMA = pa.schema(
 
 def write_rows(rows: Iterable[Row]) -> bytes:
     """Return rows as Parquet bytes, the same for the same rows."""
-    table = pa.Table.from_pylist([asdict(row) for row in rows], schema=_SCHEMA)
+    # By column: a copy of every row costs ten times as much.
+    rows = list(rows)
+    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
+    table = pa.Table.from_pydict(columns, schema=_SCHEMA)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
