@@ -45,9 +45,7 @@ def select(
         # The names are read before the files: what is chosen depends on all of them.
         fit = [path for path in source.names() if wanted.match_file(path)]
         if dataset.expected is not None and len(fit) < dataset.expected and not allow_partial:
-            raise incomplete(
-                dataset, [f"{dataset.expected:,} pictures expected, {len(fit):,} found"]
-            )
+            raise incomplete(dataset, [f"{len(fit):,} of {dataset.expected:,} pictures"])
         chosen = choose(fit, dataset.choice)
     for file in source.files():
         if (
@@ -76,7 +74,7 @@ def incomplete(dataset: DataSet, short: list[str]) -> SourceError:
     """Return the error that says which pictures are missing, and what to do."""
     where = dataset.archive or dataset.source.title
     return SourceError(
-        f"{dataset.name}: {where} is not complete: {'; '.join(short)}. Give a complete "
+        f"{dataset.name}: {where} is not complete: {', '.join(short)}. Give a complete "
         "copy with --archive, or go on with what is there with --allow-partial."
     )
 
@@ -97,26 +95,23 @@ def compare_counts(dataset: DataSet, rows: list[Row]) -> tuple[list[str], list[s
     """
     if dataset.where:
         return [], []
-    expected: list[tuple[str, int, list[Row]]] = []
     if dataset.choice is not None:
-        expected.append(("", dataset.choice.count, rows))
-    else:
-        if dataset.expected is not None:
-            expected.append(("", dataset.expected, rows))
-        for pattern, count in dataset.expected_in.items():
-            fits = matcher((pattern,))
-            part = [row for row in rows if fits.match_file(row.source_path)]
-            expected.append((f" in {pattern}", count, part))
-    short, over = [], []
-    for where, count, part in expected:
-        lost = Counter(row.reason for row in part if row.reason in _UNREADABLE)
-        found = len(part) - sum(lost.values())
-        sentence = f"{count:,} pictures expected{where}, {found:,} found"
-        if lost:
-            reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
-            sentence += f" (and {reasons})"
-        if found < count:
-            short.append(sentence)
-        elif found > count:
-            over.append(sentence)
+        return _compare(rows, dataset.choice.count)
+    short, over = ([], []) if dataset.expected is None else _compare(rows, dataset.expected)
+    for pattern, count in dataset.expected_in.items():
+        fits = matcher((pattern,))
+        part = [row for row in rows if fits.match_file(row.source_path)]
+        too_few, too_many = _compare(part, count, f" in {pattern}")
+        short += too_few
+        over += too_many
     return short, over
+
+
+def _compare(rows: list[Row], expected: int, where: str = "") -> tuple[list[str], list[str]]:
+    lost = Counter(row.reason for row in rows if row.reason in _UNREADABLE)
+    found = len(rows) - sum(lost.values())
+    sentence = f"{found:,} of {expected:,} pictures{where}"
+    if lost:
+        reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
+        sentence += f" (and {reasons})"
+    return [sentence] if found < expected else [], [sentence] if found > expected else []

@@ -30,6 +30,7 @@ _LINE_EVERY = 10.0
 _lock = threading.Lock()
 _display: Progress | None = None
 _bars: dict[str, TaskID] = {}
+# Set when the display starts, too: what is quick needs no line.
 _printed_at = 0.0
 
 
@@ -49,7 +50,7 @@ class _Amount(ProgressColumn):
 @contextmanager
 def show_progress(console: Console) -> Iterator[None]:
     """Show every bar on this console for the time of the block."""
-    global _display
+    global _display, _printed_at
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
@@ -60,7 +61,7 @@ def show_progress(console: Console) -> Iterator[None]:
     )
     display = Progress(*columns, console=console)
     display.start()
-    _display = display
+    _display, _printed_at = display, time.monotonic()
     try:
         yield
     finally:

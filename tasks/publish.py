@@ -169,7 +169,9 @@ def _summarise(plan: PairPlan, raw: RawSet, rows: list[Row], store: ObjectStore)
 
 
 def _look_for_slips(plan: PairPlan, raw: RawSet, rows: list[Row]) -> list[str]:
-    hints = [f"{warning}." for warning in raw.warnings]
+    hints = []
+    if raw.warnings:
+        hints.append(f"The source holds other numbers than expected: {', '.join(raw.warnings)}.")
     pairs = [row for row in rows if row.status == "pair"]
     ready = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
     if not plan.dataset.paired and ready > len(pairs) / 2:

@@ -49,12 +49,12 @@ def test_shoes_from_the_first_command_to_the_list(
     assert "--accept-license" in ended.stderr
     ended = icanvas("prepare", "shoes", "--accept-license", **user)
     assert ended.returncode == 3
-    assert "49,825 pictures expected" in last_line(ended.stderr)
+    assert "6 of 49,825 pictures" in last_line(ended.stderr)
     assert "--allow-partial" in last_line(ended.stderr)
     ended = icanvas("prepare", "shoes", "--allow-partial", **user)
     assert ended.returncode == 0, ended.stderr
     assert "6 training and 2 validation pairs" in ended.stdout
-    assert "49,825 pictures expected" in ended.stderr
+    assert "6 of 49,825 pictures" in ended.stderr
     assert len(hosts.requests) == 1, "what was fetched is kept"
     current = read_current(store, "shoes")
     assert current is not None

@@ -125,7 +125,7 @@ def test_nothing_and_too_few_are_told(
     folder = make_folder(3)
     with pytest.raises(SourceError, match="holds no file"):
         acquire(small_shards(folder).model_copy(update={"selection": ("*.jpg",)}), store)
-    with pytest.raises(SourceError, match="4 pictures expected, 3 found"):
+    with pytest.raises(SourceError, match="3 of 4 pictures"):
         acquire(small_shards(folder).model_copy(update={"expected": 4}), store)
     assert not any(key.endswith("index.parquet") for key in store.list("datasets"))
 

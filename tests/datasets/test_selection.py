@@ -104,7 +104,7 @@ def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
 
 def test_a_choice_from_too_few_is_another_choice(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0), expected=5)
-    with pytest.raises(SourceError, match=r"5 pictures expected, 3 found.*--allow-partial"):
+    with pytest.raises(SourceError, match=r"3 of 5 pictures.*--allow-partial"):
         taken(dataset, "a", "b", "c")
     some = select(dataset, Paths(("a", "b", "c")), allow_partial=True)
     assert len(list(some)) == 2
@@ -129,14 +129,14 @@ def test_counts_are_compared_in_all_and_in_the_parts(tmp_path: Path) -> None:
     whole = rows("a/train/1", "a/train/2", "a/val/1")
     assert compare_counts(dataset, whole) == ([], [])
     short, over = compare_counts(dataset, [*rows("a/train/1", "a/val/1", "a/val/2")])
-    assert short == ["2 pictures expected in **/train/*, 1 found"]
-    assert over == ["1 pictures expected in **/val/*, 2 found"]
+    assert short == ["1 of 2 pictures in **/train/*"]
+    assert over == ["2 of 1 pictures in **/val/*"]
 
 
 def test_what_is_unreadable_counts_as_missing_and_is_named(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3)
     found = rows("1", "2") + rows("3", reason=Reason.UNDECODABLE)
-    assert compare_counts(dataset, found)[0] == ["3 pictures expected, 2 found (and 1 undecodable)"]
+    assert compare_counts(dataset, found)[0] == ["2 of 3 pictures (and 1 undecodable)"]
     twins = rows("1", "2") + rows("3", reason=Reason.DUPLICATE)
     assert compare_counts(dataset, twins) == ([], []), "a twin is a picture all the same"
 
