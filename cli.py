@@ -102,7 +102,15 @@ def prepare(
         workers=workers,
         allow_http=allow_http or None,
     )
-    from datasets import check_licence, check_own, find, make_choices, read_current_of
+    from datasets import (
+        check_licence,
+        check_own,
+        find,
+        make_choices,
+        read_current_of,
+        state_licence,
+    )
+    from datasets.entry import LocalSource
     from storage import open_store
 
     # A user's slip is met before Prefect is started.
@@ -136,9 +144,10 @@ def prepare(
         f"[bold]{made.dataset}[/]: {made.train:,} training and {made.val:,} validation pairs, "
         f"{rejected:,} rejected{f' ({reasons})' if reasons else ''}"
     )
-    print_places(
-        {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
-    )
+    places = {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
+    if not isinstance(dataset.source, LocalSource):
+        places["licence"] = state_licence(dataset)
+    print_places(places)
     for hint in made.hints:
         err.print(f"[yellow]hint:[/] {escape(hint)}")
     if not made.train + made.val:

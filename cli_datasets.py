@@ -22,10 +22,11 @@ def datasets(context: typer.Context, store: Store = None) -> None:
     from storage import open_store
 
     table = make_table("name", "pictures", "size", "licence", "state", "next")
-    for state in list_states(open_store(get_settings().store)):
+    states = list_states(open_store(get_settings().store))
+    for state in states:
         dataset = state.dataset
         table.add_row(
-            dataset.name,
+            dataset.name + ("*" if state.asks else ""),
             "?" if dataset.pictures is None else f"{dataset.pictures:,}",
             show_download(state),
             escape(dataset.licence),
@@ -33,6 +34,8 @@ def datasets(context: typer.Context, store: Store = None) -> None:
             state.next,
         )
     out.print(table)
+    if any(state.asks for state in states):
+        out.print("\n* whose licence is to be accepted once: icanvas prepare NAME --accept-license")
     out.print("\nMore of one: icanvas datasets show NAME")
     out.print("Any folder, zip or tar works too: icanvas prepare ~/photos")
 

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from datasets.entry import DataSet, LocalSource
+from datasets.licences import state_licence
 from datasets.raw import Advance, write_raw_shards
-from datasets.selection import compare_counts, incomplete, select
-from datasets.sources import open_path
-from datasets.sources.remote import OnBytes, get_copy
+from datasets.selection import compare_candidates, compare_counts, find_wanted, incomplete
+from datasets.sources import Source, open_path
+from datasets.sources.remote import OnBytes, get_copy, reading
 from datasets.tables import find_names
 from errors import SourceError
 from storage import ObjectStore, keys
@@ -30,7 +31,8 @@ class RawSet:
     files : rows of the index.
     shards : number of shards.
     rejected : how many files for each reason.
-    warnings : what is other than expected.
+    short : where fewer pictures were found than expected.
+    warnings : all that is other than expected.
     """
 
     dataset: str
@@ -38,6 +40,7 @@ class RawSet:
     files: int
     shards: int
     rejected: dict[str, int]
+    short: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -76,47 +79,70 @@ def acquire(
         If the store or the cache cannot be written.
     """
     known = _find_known(dataset, store)
-    if known is not None:
+    if known is not None and (allow_partial or not known.short):
         return known
-    copy = get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
-    max_files = None if isinstance(dataset.source, LocalSource) else dataset.source.max_files
-    source = open_path(copy.path, max_files)
-    identity = copy.sha256 or source.identity(on_bytes)
     names, tables = _choose_by_tables(dataset, on_fetch, on_bytes)
-    origin = Origin(
-        source=dataset.origin,
-        identity=identity,
-        tables=tables,
-        read_from=copy.read_from,
-        size=copy.size,
-        stated=copy.stated,
-        acquired=f"{datetime.now(UTC):%Y-%m-%d}",
-    )
-    raw = name_raw(dataset, identity, tables)
-    index = keys.raw_index(dataset.name, raw)
-    if store.exists(index):
-        rows = read_rows(store.get(index))
-    else:
-        folder = keys.raw_folder(dataset.name, raw)
-        files = select(dataset, source, names, allow_partial)
-        rows = write_raw_shards(dataset, store, folder, files, on_files)
-        if not rows:
-            raise SourceError(
-                f"{copy.path} holds no file that fits {', '.join(dataset.selection)}. Check the "
-                "path, and that it is the folder or archive as a whole."
+    copy = get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
+    with reading(copy):
+        source = open_path(copy.path, _max_files(dataset))
+        identity = copy.sha256 or source.identity(on_bytes)
+        raw = name_raw(dataset, identity, tables)
+        if not store.exists(keys.raw_index(dataset.name, raw)):
+            rows, candidates = _fill(dataset, store, raw, source, names, allow_partial, on_files)
+            origin = Origin(
+                source=dataset.origin,
+                identity=identity,
+                tables=tables,
+                read_from=copy.read_from,
+                size=copy.size,
+                candidates=candidates,
+                licence=state_licence(dataset),
+                stated=copy.stated,
+                acquired=f"{datetime.now(UTC):%Y-%m-%d}",
             )
-        short, _ = compare_counts(dataset, rows)
-        if short and not allow_partial:
-            raise incomplete(dataset, short)
-        _mark_duplicates(store, folder, rows)
-        write(store, keys.raw_origin(dataset.name, raw), origin)
-        store.put(index, write_rows(rows))
-    # The day that its files came is kept, whichever way they are given again.
-    kept = read_origin(store, keys.raw_origin(dataset.name, raw)) or origin
-    kept = kept.model_copy(update={"source": origin.source})
-    if read_origin(store, keys.newest_origin(dataset.name)) != kept:
-        write(store, keys.newest_origin(dataset.name), kept)
-    return _summarise(dataset, raw, rows)
+            write(store, keys.raw_origin(dataset.name, raw), origin)
+            store.put(keys.raw_index(dataset.name, raw), write_rows(rows))
+    made = _summarise(dataset, store, raw)
+    if made.short and not allow_partial:
+        raise incomplete(dataset, list(made.short))
+    _remember(dataset, store, raw)
+    return made
+
+
+def _fill(
+    dataset: DataSet,
+    store: ObjectStore,
+    raw: str,
+    source: Source,
+    names: frozenset[str] | None,
+    allow_partial: bool,
+    on_files: Advance,
+) -> tuple[list[Row], int | None]:
+    """Write all of a raw set but its index; return its rows, and how many could be chosen."""
+    wanted = find_wanted(dataset, source, names)
+    short, _ = compare_candidates(dataset, wanted.candidates)
+    if short and not allow_partial:
+        raise incomplete(dataset, short)
+    folder = keys.raw_folder(dataset.name, raw)
+    files = (file for file in source.files() if wanted.fits(file.path))
+    rows = write_raw_shards(dataset, store, folder, files, on_files)
+    if not rows:
+        where = "".join(
+            f" and --where {name}={'/'.join(dataset.where[name])}" for name in dataset.where
+        )
+        raise SourceError(
+            f"{dataset.archive or dataset.source.title} holds no file that fits "
+            f"{', '.join(dataset.selection)}{where}. Check the path, and that it is the folder or "
+            "archive as a whole."
+        )
+    short, _ = compare_counts(dataset, rows, wanted.candidates)
+    if short and not allow_partial:
+        raise incomplete(dataset, short)
+    # Parts hold what is known of their shard, so that a worker needs to read no more than one.
+    for number in sorted(mark_duplicates(rows)):
+        part = f"{folder}/{keys.part_name(number)}"
+        store.put(part, write_rows(row for row in rows if row.shard == number))
+    return rows, wanted.candidates
 
 
 def check_own(dataset: DataSet) -> None:
@@ -157,16 +183,37 @@ def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:
 
 def _find_known(dataset: DataSet, store: ObjectStore) -> RawSet | None:
     """Return what was acquired from the network before; the host is not asked again."""
-    if isinstance(dataset.source, LocalSource) or dataset.archive or dataset.tables_archive:
+    source = dataset.source
+    if isinstance(source, LocalSource) or dataset.archive or dataset.tables_archive:
         return None
     origin = read_origin(store, keys.newest_origin(dataset.name))
-    if origin is None or origin.source != dataset.origin or (dataset.where and not origin.tables):
+    if origin is None or origin.source != dataset.origin:
+        return None
+    if source.sha256 not in (None, origin.identity) or (dataset.where and not origin.tables):
         return None
     raw = name_raw(dataset, origin.identity, origin.tables)
-    index = keys.raw_index(dataset.name, raw)
-    if not store.exists(index):
+    if not store.exists(keys.raw_index(dataset.name, raw)):
         return None
-    return _summarise(dataset, raw, read_rows(store.get(index)))
+    return _summarise(dataset, store, raw)
+
+
+def _remember(dataset: DataSet, store: ObjectStore, raw: str) -> None:
+    """Let the set stand for its source, so that it is found without asking a host."""
+    # The day that its files came is kept, whichever way they are given again.
+    kept = read_origin(store, keys.raw_origin(dataset.name, raw))
+    if kept is None:
+        return
+    newest = read_origin(store, keys.newest_origin(dataset.name))
+    tables = kept.tables
+    if tables is None and newest is not None and newest.source == dataset.origin:
+        tables = newest.tables
+    kept = kept.model_copy(update={"source": dataset.origin, "tables": tables})
+    if newest != kept:
+        write(store, keys.newest_origin(dataset.name), kept)
+
+
+def _max_files(dataset: DataSet) -> int | None:
+    return None if isinstance(dataset.source, LocalSource) else dataset.source.max_files
 
 
 def _choose_by_tables(
@@ -175,21 +222,29 @@ def _choose_by_tables(
     """Return the names of the pictures that the tables choose, and the tables' identity."""
     if not dataset.where or dataset.tables is None:
         return None, None
-    copy = get_copy(dataset, dataset.tables.source, dataset.tables_archive, "--tables", on_fetch)
-    identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
-    return find_names(copy.path, dataset.where), identity
+    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, "--tables", on_fetch)
+    with reading(copy):
+        identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
+        return find_names(copy.path, dataset.where), identity
 
 
-def _mark_duplicates(store: ObjectStore, folder: str, rows: list[Row]) -> None:
-    # Parts hold what is known of their shard, so that a worker needs to read no more than one.
-    for number in sorted(mark_duplicates(rows)):
-        part = f"{folder}/{keys.part_name(number)}"
-        store.put(part, write_rows(row for row in rows if row.shard == number))
-
-
-def _summarise(dataset: DataSet, raw: str, rows: list[Row]) -> RawSet:
+def _summarise(dataset: DataSet, store: ObjectStore, raw: str) -> RawSet:
+    rows = read_rows(store.get(keys.raw_index(dataset.name, raw)))
+    origin = read_origin(store, keys.raw_origin(dataset.name, raw))
     rejected = Counter(row.reason for row in rows if row.reason)
-    short, over = compare_counts(dataset, rows)
+    short, over = compare_counts(dataset, rows, None if origin is None else origin.candidates)
+    warnings = [*short, *over]
+    known = None if isinstance(dataset.source, LocalSource) else dataset.source.sha256
+    # A folder has no such hash.
+    is_archive = dataset.archive is not None and Path(dataset.archive).is_file()
+    if is_archive and known is not None and origin is not None and origin.identity != known:
+        warnings.append(f"{dataset.archive} is not the archive that is known by its SHA-256")
     return RawSet(
-        dataset.name, raw, len(rows), rows[-1].shard + 1, dict(rejected), tuple(short + over)
+        dataset.name,
+        raw,
+        len(rows),
+        rows[-1].shard + 1,
+        dict(rejected),
+        tuple(short),
+        tuple(warnings),
     )

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datasets.entry import AnySource, DataSet, LocalSource
+from datasets.tables import check_columns
 from errors import InputError, SourceError
 from settings import get_settings
 
@@ -130,12 +131,23 @@ def _choose_source(entry: DataSet, choices: Choices) -> DataSet:
     if choices.tables is not None or choices.where:
         if entry.tables is None:
             raise InputError(f"{entry.name} has no tables: leave --where and --tables out.")
-        changes["where"] = {column: choices.where[column] for column in sorted(choices.where)}
+        if not choices.where:
+            raise InputError("--tables goes with --where, which says what to choose by.")
+        changes["where"] = _check_where(choices.where)
     if choices.tables is not None:
         changes["tables_archive"] = _existing(choices.tables)
     if choices.everything:
         changes["choice"] = None
     return entry.model_copy(update=changes)
+
+
+def _check_where(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the columns and values in one spelling, so that equal choices are one set."""
+    check_columns(where)
+    return {
+        column: tuple(sorted({value.casefold() for value in where[column]}))
+        for column in sorted(where)
+    }
 
 
 def _existing(path: str) -> str:
@@ -205,9 +217,7 @@ def _load_entry(path: Path) -> DataSet:
         raise InputError(f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}.")
     changes: dict[str, object] = {"source": _placed(entry.source, path.parent)}
     if entry.tables is not None:
-        tables = entry.tables
-        source = _placed(tables.source, path.parent)
-        changes["tables"] = tables.model_copy(update={"source": source})
+        changes["tables"] = _placed(entry.tables, path.parent)
     return entry.model_copy(update=changes)
 
 

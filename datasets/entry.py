@@ -133,19 +133,6 @@ class Choice(_Strict):
     seed: int
 
 
-class Tables(_Strict):
-    """The tables that pictures can be chosen by; see ``datasets.tables``.
-
-    Attributes
-    ----------
-    form : whose tables these are.
-    source : the archive that holds them.
-    """
-
-    form: Literal["dvm-car"]
-    source: AnySource
-
-
 class Geometry(_Strict):
     """How a picture gets onto the square, and which are not fit for it.
 
@@ -220,7 +207,8 @@ class DataSet(_Strict):
     source : where its files come from.
     selection : patterns as in a .gitignore file; a source file that they match is taken.
     choice : how many of these are taken, and which; all when left out.
-    tables : what pictures can be chosen by.
+    tables : the archive of DVM-CAR's tables, which pictures can be chosen by; see
+        ``datasets.tables``.
     where : a column of the tables to the values that are wanted in it.
     expected : how many files the selection should give, where known.
     expected_in : the same for a part of the selection, by its pattern.
@@ -244,7 +232,7 @@ class DataSet(_Strict):
     source: AnySource
     selection: tuple[str, ...] = Field(default=("**",), min_length=1)
     choice: Choice | None = None
-    tables: Tables | None = None
+    tables: AnySource | None = None
     where: dict[str, tuple[str, ...]] = {}
     expected: int | None = Field(default=None, ge=1)
     expected_in: dict[str, Annotated[int, Field(ge=1)]] = {}

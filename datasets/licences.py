@@ -25,16 +25,27 @@ def check_licence(dataset: DataSet, store: ObjectStore, accept: bool = False) ->
     """
     if not dataset.restricted:
         return
+    licence = state_licence(dataset)
     known = read_acceptance(store, dataset.name)
-    if known is not None and known.licence == dataset.licence:
+    if known is not None and known.licence == licence:
         return
-    accepted = get_settings().accept_licenses.replace(",", " ").split()
-    if not (accept or dataset.name in accepted or "all" in accepted):
+    if not (accept or accepted_by_setting(dataset)):
         raise SourceError(
-            f"{dataset.name} may not be free to use. Licence: {dataset.licence}. "
-            f"{dataset.terms or ''} See {dataset.homepage}. If you may use it so, run again with "
-            "--accept-license; once is enough."
+            f"{dataset.name} may not be free to use. Licence: {licence} If you may use it so, run "
+            f"icanvas prepare {dataset.name} --accept-license; once is enough."
         )
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    record = Acceptance(licence=dataset.licence, homepage=dataset.homepage, accepted=today)
+    record = Acceptance(licence=licence, homepage=dataset.homepage, accepted=today)
     write(store, keys.acceptance(dataset.name), record)
+
+
+def accepted_by_setting(dataset: DataSet) -> bool:
+    """Tell whether ``ICANVAS_ACCEPT_LICENSES`` names a data set, or all."""
+    accepted = get_settings().accept_licenses.replace(",", " ").split()
+    return dataset.name in accepted or "all" in accepted
+
+
+def state_licence(dataset: DataSet) -> str:
+    """Return a data set's licence, what else there is to know, and where it is said."""
+    page = f"See {dataset.homepage}" if dataset.homepage else None
+    return " ".join(filter(None, (f"{dataset.licence}.", dataset.terms, page)))

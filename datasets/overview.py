@@ -1,11 +1,12 @@
 """How far a data set is, and what to do next."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from datasets.catalogue import load_catalogue
+from datasets.catalogue import describe_path, load_catalogue
 from datasets.entry import DataSet, LocalSource
-from datasets.prepared import find_prepared
+from datasets.licences import accepted_by_setting
 from storage import ObjectStore, keys
 from storage.pairsets import CurrentPairs, prepared_names, read_current
 from storage.rawsets import Acceptance, Origin, read_acceptance, read_origin
@@ -30,6 +31,12 @@ class State:
     origin: Origin | None
     pairs: CurrentPairs | None
     acceptance: Acceptance | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether the licence is still to be accepted."""
+        needs = self.dataset.restricted and self.acceptance is None
+        return needs and not accepted_by_setting(self.dataset)
 
     @property
     def next(self) -> str:
@@ -62,8 +69,12 @@ def list_states(store: ObjectStore) -> list[State]:
     """Return the state of every data set of the catalogue, and of every own one."""
     catalogue = load_catalogue()
     own = [name for name in prepared_names(store) if name not in catalogue]
-    entries = [*catalogue.values(), *(find_prepared(store, name)[0] for name in own)]
-    return [find_state(store, entry) for entry in entries]
+    states = [find_state(store, entry) for entry in catalogue.values()]
+    for name in own:
+        current = read_current(store, name)
+        if current is not None:
+            states.append(find_state(store, describe_path(Path(current.source), name)))
+    return states
 
 
 def describe(state: State) -> list[tuple[str, str]]:
@@ -93,7 +104,7 @@ def describe(state: State) -> list[tuple[str, str]]:
     if state.pairs is not None:
         facts.append(("pairs", state.pairs.fingerprint))
     following = state.next
-    if state.stage == "not acquired" and dataset.restricted and state.acceptance is None:
+    if state.stage == "not acquired" and state.asks:
         following += " --accept-license"
     return [*facts, ("state", state.stage), ("next", following)]
 

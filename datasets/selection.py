@@ -2,14 +2,15 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 import pathspec
 
 from datasets.entry import Choice, DataSet
-from datasets.sources import Source, SourceFile
+from datasets.sources import Source
 from datasets.tables import plain_name
 from errors import SourceError
 from storage import Reason
@@ -19,41 +20,38 @@ from storage.manifest import Row
 _UNREADABLE = (Reason.NOT_A_PICTURE, Reason.UNDECODABLE, Reason.LINK)
 
 
-def select(
-    dataset: DataSet,
-    source: Source,
-    names: frozenset[str] | None = None,
-    allow_partial: bool = False,
-) -> Iterator[SourceFile]:
-    """Yield the files that are taken, in the source's order.
+@dataclass(frozen=True)
+class Wanted:
+    """Which files of a source are taken.
+
+    Attributes
+    ----------
+    fits : tells of a path whether it is.
+    candidates : files that a choice was made from; None where none was made.
+    """
+
+    fits: Callable[[str], bool]
+    candidates: int | None = None
+
+
+def find_wanted(dataset: DataSet, source: Source, names: frozenset[str] | None = None) -> Wanted:
+    """Find out which files are taken: those of the patterns, of the tables, and by the choice.
 
     Parameters
     ----------
     dataset : its patterns, and its choice among the files that fit them.
-    source : all files.
+    source : whose names are read where there is a choice, for it depends on all of them.
     names : of the pictures that tables choose; None for all.
-    allow_partial : choose from fewer files than expected.
-
-    Raises
-    ------
-    SourceError
-        If a choice is to be made from fewer files than expected: it would be another choice.
     """
-    wanted = matcher(dataset.selection)
-    chosen = None
-    if dataset.choice is not None:
-        # The names are read before the files: what is chosen depends on all of them.
-        fit = [path for path in source.names() if wanted.match_file(path)]
-        if dataset.expected is not None and len(fit) < dataset.expected and not allow_partial:
-            raise incomplete(dataset, [f"{len(fit):,} of {dataset.expected:,} pictures"])
-        chosen = choose(fit, dataset.choice)
-    for file in source.files():
-        if (
-            wanted.match_file(file.path)
-            and (names is None or plain_name(file.path) in names)
-            and (chosen is None or file.path in chosen)
-        ):
-            yield file
+    patterns = matcher(dataset.selection)
+
+    def fits(path: str) -> bool:
+        return patterns.match_file(path) and (names is None or plain_name(path) in names)
+
+    if dataset.choice is None:
+        return Wanted(fits)
+    candidates = [path for path in source.names() if fits(path)]
+    return Wanted(choose(candidates, dataset.choice).__contains__, len(candidates))
 
 
 def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
@@ -73,9 +71,10 @@ def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
 def incomplete(dataset: DataSet, short: list[str]) -> SourceError:
     """Return the error that says which pictures are missing, and what to do."""
     where = dataset.archive or dataset.source.title
+    command = f"icanvas prepare {dataset.name}"
     return SourceError(
-        f"{dataset.name}: {where} is not complete: {', '.join(short)}. Give a complete "
-        "copy with --archive, or go on with what is there with --allow-partial."
+        f"{dataset.name}: {where} is not complete: {', '.join(short)}. Give a complete copy with "
+        f"{command} --archive PATH, or go on with what is there: the same with --allow-partial."
     )
 
 
@@ -84,34 +83,53 @@ def matcher(patterns: tuple[str, ...]) -> pathspec.PathSpec[Any]:
     return pathspec.PathSpec.from_lines("gitignore", patterns)
 
 
-def compare_counts(dataset: DataSet, rows: list[Row]) -> tuple[list[str], list[str]]:
+def compare_counts(
+    dataset: DataSet, rows: list[Row], candidates: int | None
+) -> tuple[list[str], list[str]]:
     """Compare the pictures found with those expected, in all and in the parts.
+
+    Parameters
+    ----------
+    dataset : what is expected; nothing where tables choose.
+    rows : what was found.
+    candidates : files that a choice was made from; None where none was made, or nobody counted.
 
     Returns
     -------
     (short, over)
-        A sentence for each count that is lower than expected, and for each that is higher. Where
-        tables choose pictures nothing is expected.
+        A phrase for each count that is lower than expected, and for each that is higher.
     """
     if dataset.where:
         return [], []
     if dataset.choice is not None:
-        return _compare(rows, dataset.choice.count)
-    short, over = ([], []) if dataset.expected is None else _compare(rows, dataset.expected)
-    for pattern, count in dataset.expected_in.items():
-        fits = matcher((pattern,))
-        part = [row for row in rows if fits.match_file(row.source_path)]
-        too_few, too_many = _compare(part, count, f" in {pattern}")
-        short += too_few
-        over += too_many
-    return short, over
+        found = [compare_candidates(dataset, candidates), _compare(rows, dataset.choice.count)]
+    else:
+        found = [_compare(rows, dataset.expected)]
+        for pattern, count in dataset.expected_in.items():
+            fits = matcher((pattern,))
+            part = [row for row in rows if fits.match_file(row.source_path)]
+            found.append(_compare(part, count, f" in {pattern}"))
+    return [phrase for short, _ in found for phrase in short], [
+        phrase for _, over in found for phrase in over
+    ]
 
 
-def _compare(rows: list[Row], expected: int, where: str = "") -> tuple[list[str], list[str]]:
+def compare_candidates(dataset: DataSet, candidates: int | None) -> tuple[list[str], list[str]]:
+    """Compare the files to choose from with those expected: another number, another choice."""
+    if dataset.where or candidates is None or dataset.expected is None:
+        return [], []
+    return _tell(candidates, dataset.expected, "pictures to choose from")
+
+
+def _compare(rows: list[Row], expected: int | None, where: str = "") -> tuple[list[str], list[str]]:
+    if expected is None:
+        return [], []
     lost = Counter(row.reason for row in rows if row.reason in _UNREADABLE)
-    found = len(rows) - sum(lost.values())
-    sentence = f"{found:,} of {expected:,} pictures{where}"
-    if lost:
-        reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
-        sentence += f" (and {reasons})"
-    return [sentence] if found < expected else [], [sentence] if found > expected else []
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
+    what = f"pictures{where}" + (f" (and {reasons})" if lost else "")
+    return _tell(len(rows) - sum(lost.values()), expected, what)
+
+
+def _tell(found: int, expected: int, what: str) -> tuple[list[str], list[str]]:
+    phrase = [f"{found:,} of {expected:,} {what}"]
+    return phrase if found < expected else [], phrase if found > expected else []

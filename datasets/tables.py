@@ -6,7 +6,7 @@ go together by the file's name, which lacks the apostrophes that the row has.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -22,24 +22,29 @@ COLUMNS = {
 }
 
 
+def check_columns(where: Iterable[str]) -> None:
+    """Raise InputError unless these are names of ``COLUMNS``."""
+    for column in where:
+        if column not in COLUMNS:
+            raise InputError(f"--where {column}: there is {', '.join(COLUMNS)}.")
+
+
 def find_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     """Return the names of the pictures whose rows fit, as ``plain_name`` makes them.
 
     Parameters
     ----------
     path : folder or archive that holds the tables as CSV files.
-    where : a name of ``COLUMNS`` to the values that are wanted in it; case does not matter.
+    where : names of ``COLUMNS`` to the values that are wanted in them; case does not matter.
 
     Raises
     ------
     InputError
         If a column is not one of ``COLUMNS``, or a value never occurs in it.
     SourceError
-        If a table or a column of it is not there.
+        If a table or a column of it is not there, or a table cannot be read.
     """
-    for column in where:
-        if column not in COLUMNS:
-            raise InputError(f"--where {column}: there is {', '.join(COLUMNS)}.")
+    check_columns(where)
     tables = {COLUMNS[column][0] for column in where}
     pictures = _read(path, "Image_table", ["Image_ID", "Image_name"], where)
     if "Ad_table" in tables:
@@ -74,15 +79,19 @@ def _read(
     columns = columns + [name for home, name in map(COLUMNS.__getitem__, where) if home == table]
     for file in open_path(path).files():
         if PurePosixPath(file.path).name == f"{table}.csv":
-            frame = pd.read_csv(
-                io.BytesIO(file.read()),
-                dtype=str,
-                # Some headings begin with a blank.
-                usecols=lambda name: name.strip() in columns,
-                skipinitialspace=True,
-                keep_default_na=False,
-                na_values=[""],
-            )
+            try:
+                frame = pd.read_csv(
+                    io.BytesIO(file.read()),
+                    dtype=str,
+                    # Some headings begin with a blank.
+                    usecols=lambda name: name.strip() in columns,
+                    skipinitialspace=True,
+                    keep_default_na=False,
+                    na_values=[""],
+                )
+            # pandas' own errors, and a text that is not UTF-8, are kinds of ValueError.
+            except ValueError as error:
+                raise SourceError(f"{path}: {table}.csv cannot be read: {error}.") from error
             frame.columns = frame.columns.str.strip()
             if missing := [name for name in columns if name not in frame.columns]:
                 raise SourceError(f"{path}: {table}.csv has no column {', '.join(missing)}.")

@@ -20,7 +20,9 @@ class Origin(BaseModel):
     identity : digest of the files; of an archive its SHA-256 (hex).
     tables : the same of the tables; null where none were read.
     read_from : address without its query, or path.
-    size : of the archive in bytes; null for a folder.
+    size : of the archive in bytes; null where it was not fetched.
+    candidates : files that a choice was made from; null where none was made.
+    licence : as the catalogue states it.
     stated : what the host says of it: licence, version, size, title.
     acquired : day, as YYYY-MM-DD in UTC.
     """
@@ -32,6 +34,8 @@ class Origin(BaseModel):
     tables: str | None = None
     read_from: str
     size: int | None = None
+    candidates: int | None = None
+    licence: str = ""
     stated: dict[str, str | int] = {}
     acquired: str
 

@@ -40,7 +40,15 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
         rows = read_rows(store.get(f"{folder}/{keys.part_name(shard)}"))
         for row in [row for row in rows if _has_two_squares(row)][: _VOTERS // len(shards)]:
             assert row.offset is not None and row.size is not None, "it is accepted"
-            content = store.get_range(f"{folder}/{keys.shard_name(shard)}", row.offset, row.size)
+            try:
+                content = store.get_range(
+                    f"{folder}/{keys.shard_name(shard)}", row.offset, row.size
+                )
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{folder}/{keys.shard_name(shard)} is cut short. Delete that folder and run "
+                    "`icanvas prepare` again."
+                ) from error
             try:
                 sides = drawing_sides(decode_pair(content))
             except IntegrityError:

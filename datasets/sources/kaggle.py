@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from datasets.entry import KaggleSource
 from datasets.sources.api import ask, read_object
 from datasets.sources.download import Address, Remote
-from errors import SourceError
+from errors import InputError, SourceError
 
 
 class _DataSet(BaseModel):
@@ -103,15 +103,21 @@ def _call(
     # Heavy, and of no use to other sources.
     from kagglesdk.kaggle_env import KaggleEnv, get_endpoint, get_env
 
-    base = get_endpoint(get_env())
-    if get_env() != KaggleEnv.PROD:
+    try:
+        environment = get_env()
+    # A bare one for a name that it does not know.
+    except Exception as error:
+        raise InputError(f"{error}. Unset it to use Kaggle itself.") from None
+    base = get_endpoint(environment)
+    if environment != KaggleEnv.PROD:
         base += "/api"
     url = f"{base}/v1/datasets.DatasetApiService/{name}"
     answer = ask("POST", url, advice, login.headers, body)
     status = answer.status_code
     if "json" in answer.headers.get("Content-Type", ""):
         # An error can also come as a code in an answer of status 200.
-        status = max(status, int(read_object(answer).get("code") or 0))
+        code = read_object(answer).get("code")
+        status = max(status, code if isinstance(code, int) else 0)
     if status >= 400:
         raise SourceError(_explain(status, login, source, advice))
     return answer
@@ -159,9 +165,10 @@ def _log_in() -> _Login:
         ) from None
     if found is None:
         return _Login({}, None)
-    if not all(word.isascii() for word in (found.api_key, found.username, found.key) if word):
+    words = [word for word in (found.api_key, found.username, found.key) if word is not None]
+    if not all(isinstance(word, str) and word.isascii() and word.isprintable() for word in words):
         raise SourceError(
-            "Kaggle's credentials hold a letter that cannot be sent: they are mistyped. Copy them "
+            "Kaggle's credentials hold what none can have: they are mistyped. Copy them "
             "again from https://www.kaggle.com/settings/api."
         )
     if found.api_key:

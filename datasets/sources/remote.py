@@ -1,6 +1,8 @@
 """Archives from the network: found, fetched into the cache once, read from there."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ from urllib.parse import urlsplit
 from datasets.entry import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
 from datasets.sources import figshare, kaggle
 from datasets.sources.download import Address, Remote, download
+from errors import IntegrityError
 from settings import get_settings
 
 OnBytes = Callable[[int, int | None], None]
@@ -65,10 +68,8 @@ def get_copy(
     if isinstance(source, LocalSource):
         return Copy(Path(source.path), source.path)
     settings = get_settings()
-    advice = (
-        f"Or fetch it in a browser from {dataset.homepage} and run icanvas prepare "
-        f"{dataset.name} {option} PATH."
-    )
+    page = f" from {dataset.homepage}" if dataset.homepage else ""
+    advice = f"Or fetch it in a browser{page} and run icanvas prepare {dataset.name} {option} PATH."
     remote, stated = _find(source, advice)
     path, receipt = download(
         remote,
@@ -79,10 +80,32 @@ def get_copy(
     return Copy(path, receipt.url, receipt.sha256, receipt.size, stated)
 
 
+@contextmanager
+def reading(copy: Copy) -> Iterator[None]:
+    """Remove a fetched archive that turns out to be damaged, so that it is fetched anew.
+
+    Raises
+    ------
+    IntegrityError
+        If the block does; its text then says what was done.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        if copy.sha256 is None or not copy.path.exists():
+            raise
+        copy.path.unlink()
+        raise IntegrityError(
+            f"{error} It came so from {copy.read_from}, and is removed: run again to fetch it anew."
+        ) from error
+
+
 def _find(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
     if isinstance(source, HttpSource):
         mirrors = tuple(partial(Address, url) for url in source.urls)
-        name = urlsplit(source.urls[0]).path.rsplit("/", 1)[-1]
+        # The same name at another address is another file.
+        place = hashlib.sha256(source.urls[0].encode()).hexdigest()[:8]
+        name = f"{place}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"
         return Remote(name, mirrors, source.size, source.sha256, advice=advice), {}
     if isinstance(source, FigshareSource):
         return figshare.find_archive(source, advice)

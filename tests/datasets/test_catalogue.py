@@ -175,6 +175,12 @@ def test_choices_that_a_data_set_has_not() -> None:
         find("panda", Choices(where={"quality": ("P",)}))
     with pytest.raises(InputError, match="no set of pairs"):
         find("panda", Choices(re_extract=True))
+    with pytest.raises(InputError, match="--where colour: there is body_type"):
+        find("car", Choices(where={"colour": ("red",)}))
+    with pytest.raises(InputError, match="--tables goes with --where"):
+        find("car", Choices(tables="/"))
+    spelled = [Choices(where={"quality": values}) for values in (("P", "n"), ("N", "p", "P"))]
+    assert find("car", spelled[0]) == find("car", spelled[1]), "equal choices are one set"
     assert find("shoes", Choices(re_extract=True)).needs_edges
     assert not find("shoes").needs_edges
     assert find("cartoon", Choices(everything=True)).pictures == 100_000

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from datasets import Choices, DataSet, RawSet, acquire, find
-from errors import IcanvasError, IntegrityError, SourceError
+from datasets.entry import HttpSource
+from errors import IcanvasError, InputError, IntegrityError, SourceError
 from settings import get_settings
 from storage import LocalStore, keys
 from storage.manifest import read_rows
@@ -25,7 +26,7 @@ from tests.datasets.homes import (
     shoe_files,
 )
 from tests.datasets.test_tables import ADVERTS, PICTURES
-from tests.hosts import Hosts, Resource, broken, page, status
+from tests.hosts import Hosts, Reply, Resource, broken, page, status
 
 GOOGLE = ("storage.googleapis.com", "/cartoonset_public_files/cartoonset100k.tgz")
 MIRROR = (
@@ -199,18 +200,62 @@ def test_a_stale_token_file_is_named(
         acquire(find("panda"), store)
 
 
-def test_credentials_that_cannot_be(
-    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("token", ["tökén", "two\nlines"])
+def test_a_token_that_cannot_be(
+    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "tökén")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
     with pytest.raises(SourceError, match="mistyped"):
         acquire(find("panda"), store)
-    monkeypatch.delenv("KAGGLE_API_TOKEN")
-    (tmp_path / "kaggle.json").write_text("{not json")
+    assert hosts.requests == []
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("{not json", r"credentials cannot be read.*kaggle\.json"),
+        ('{"username": 7, "key": "x"}', "mistyped"),
+    ],
+)
+def test_a_file_of_credentials_that_cannot_be(
+    hosts: Hosts,
+    store: LocalStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    says: str,
+) -> None:
+    (tmp_path / "kaggle.json").write_text(content)
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    with pytest.raises(SourceError, match=r"credentials cannot be read.*kaggle\.json"):
+    with pytest.raises(SourceError, match=says):
         acquire(find("panda"), store)
     assert hosts.requests == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b'{"code": "bad"}', "names no version"),
+        (b'{"currentVersionNumber": "many"}', "not understood"),
+        (b"<html>", "not with JSON"),
+    ],
+)
+def test_an_answer_of_kaggle_that_makes_no_sense(
+    hosts: Hosts, store: LocalStore, answer: bytes, says: str
+) -> None:
+    path = "/v1/datasets.DatasetApiService/GetDataset"
+    reply = Reply(200, {"Content-Type": "application/json"}, answer)
+    hosts.add("api.kaggle.com", path, lambda _: reply, "POST")
+    with pytest.raises(SourceError, match=says):
+        acquire(find("panda"), store)
+
+
+def test_an_unknown_kaggle_environment(
+    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "MOON")
+    with pytest.raises(InputError, match="KAGGLE_API_ENVIRONMENT"):
+        acquire(find("panda"), store)
 
 
 def test_kaggle_has_moved_it(hosts: Hosts, store: LocalStore) -> None:
@@ -376,3 +421,79 @@ def test_no_secret_is_kept_or_shown(
     for secret in (TOKEN, "secret-signature"):
         assert secret not in said
         assert secret.encode() not in kept
+
+
+def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
+    hosts: Hosts, store: LocalStore
+) -> None:
+    """No hash of it is known, so that only reading it can tell."""
+    whole = pack_tar(shoe_files())
+    archive = Resource(whole[: len(whole) // 2])
+    hosts.add(*SHOES, archive)
+    with pytest.raises(IntegrityError, match="is removed: run again"):
+        acquire(small("shoes"), store)
+    archive.content, archive.etag = whole, '"mended"'
+    assert acquire(small("shoes"), store).files == 5
+
+
+def test_the_same_name_at_another_address_is_another_file(hosts: Hosts, store: LocalStore) -> None:
+    for year, files in ((2024, panda_files(2, 1)), (2025, panda_files(3, 1))):
+        hosts.add("example.org", f"/{year}/data.zip", Resource(pack_zip(files)))
+    counts = []
+    for year in (2024, 2025):
+        source = HttpSource(kind="http", urls=(f"https://example.org/{year}/data.zip",))
+        changes = {"source": source, "selection": ("**/Pandas/*",)}
+        counts.append(acquire(small("panda").model_copy(update=changes), store).files)
+    assert counts == [3, 4]
+
+
+def test_what_was_allowed_to_be_partial_is_not_whole_for_ever(
+    hosts: Hosts, store: LocalStore, tmp_path: Path
+) -> None:
+    whole = pack_zip(panda_files())
+    host_kaggle(hosts, PANDA, Resource(whole))
+    (tmp_path / "half.zip").write_bytes(pack_zip(panda_files(100, 20)))
+    half = find("panda", Choices(archive=str(tmp_path / "half.zip")))
+    assert acquire(half, store, allow_partial=True).files == 120
+    with pytest.raises(SourceError, match="120 of 300"):
+        acquire(half, store)
+    assert acquire(find("panda"), store).files == 300, "the host has the whole set"
+
+
+def test_a_choice_from_another_archive_is_told(
+    hosts: Hosts, store: LocalStore, tmp_path: Path
+) -> None:
+    archive = pack_tar(cartoon_files(20))
+    dataset = small_cartoon(archive, count=5, whole=20)
+    (tmp_path / "other.tgz").write_bytes(pack_tar(cartoon_files(10)))
+    own = dataset.model_copy(update={"archive": str(tmp_path / "other.tgz")})
+    with pytest.raises(SourceError, match="10 of 20 pictures to choose from"):
+        acquire(own, store)
+    warnings = acquire(own, store, allow_partial=True).warnings
+    assert "10 of 20 pictures to choose from" in warnings
+    assert any("known by its SHA-256" in warning for warning in warnings)
+    # It does not stand for an archive of another hash.
+    hosts.add(*GOOGLE, Resource(archive))
+    assert acquire(dataset, store).warnings == ()
+
+
+def test_tables_are_remembered_beside_the_whole_set(hosts: Hosts, store: LocalStore) -> None:
+    tables = {"Ad_table.csv": ADVERTS, "Image_table.csv": PICTURES}
+    packed = pack_zip({name: text.encode() for name, text in tables.items()})
+    names = [line.split(",")[2].replace("'", "") for line in PICTURES.splitlines()[1:]]
+    files = {f"BMW/5 Series/{name}": picture(seed) for seed, name in enumerate(names)}
+    host_figshare(
+        hosts,
+        {
+            34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files))),
+            34792483: ("tables_V2.0.zip", Resource(packed)),
+        },
+    )
+    chosen = find("car", Choices(where={"quality": ("P",)}))
+    first = acquire(chosen, store)
+    acquire(small("car"), store)
+    asked = len(hosts.requests)
+    assert acquire(chosen, store) == first
+    assert len(hosts.requests) == asked
+    with pytest.raises(SourceError, match=r"--where viewpoint=180 and --where quality=n|quality=n"):
+        acquire(find("car", Choices(where={"quality": ("N",), "viewpoint": ("180",)})), store)

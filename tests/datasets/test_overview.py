@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from datasets import acquire, describe, find, find_state, list_states
+import pytest
+
+from datasets import acquire, check_licence, describe, find, find_state, list_states
 from datasets.overview import show_download
+from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from storage.registry import Run
@@ -35,6 +38,27 @@ def test_the_list_holds_the_catalogue_and_what_is_ones_own(
     states = {state.dataset.name: state.stage for state in list_states(store)}
     assert len(states) == 10
     assert (states["mine"], states["car"]) == ("prepared", "not acquired")
+
+
+def test_the_list_does_not_mind_the_folder_it_is_asked_in(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap_current(store, "photos", CurrentPairs(fingerprint="abc", source="/elsewhere/photos"))
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "photos" in {state.dataset.name for state in list_states(store)}
+
+
+def test_a_licence_is_asked_for_until_it_is_accepted(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_state(store, find("car")).asks
+    assert not find_state(store, find("cartoon")).asks
+    check_licence(find("car"), store, accept=True)
+    assert not find_state(store, find("car")).asks
+    monkeypatch.setenv("ICANVAS_ACCEPT_LICENSES", "shoes")
+    get_settings.cache_clear()
+    assert not find_state(store, find("shoes")).asks
 
 
 def test_what_there_is_to_know(store: LocalStore) -> None:

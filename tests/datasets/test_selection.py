@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from datasets import find
 from datasets.entry import Choice, DataSet
-from datasets.selection import choose, compare_counts, select
+from datasets.selection import choose, compare_candidates, compare_counts, find_wanted
 from datasets.sources import SourceFile
-from errors import SourceError
 from storage import Reason
 from storage.manifest import Row
 
@@ -37,7 +36,9 @@ def dataset_of(tmp_path: Path, **changes: object) -> DataSet:
 
 
 def taken(dataset: DataSet, *paths: str, names: frozenset[str] | None = None) -> list[str]:
-    return [file.path for file in select(dataset, Paths(paths), names)]
+    source = Paths(paths)
+    wanted = find_wanted(dataset, source, names)
+    return [file.path for file in source.files() if wanted.fits(file.path)]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,9 @@ def taken(dataset: DataSet, *paths: str, names: frozenset[str] | None = None) ->
             ["edges2shoes/train/1_AB.jpg", "edges2shoes/val/1_AB.jpg", "train/7_AB.jpg"],
             ["edges2shoes/test/1_AB.jpg", "edges2shoes/train/notes.txt"],
         ),
+        ("handbags", ["edges2handbags/train/9_AB.jpg", "val/1_AB.jpg"], ["edges2handbags/x.txt"]),
+        ("maplestory", ["a/1.PNG", "2.webp"], []),
+        ("space", ["deep/field.JPG", "m31.tif"], []),
         ("gemstone", ["train/Aventurine Green/a.jpg", "test/Ruby/a.jpg"], ["readme.md"]),
     ],
 )
@@ -102,12 +106,20 @@ def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
     assert some == [path for path in paths if path in some]
 
 
-def test_a_choice_from_too_few_is_another_choice(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0), expected=5)
-    with pytest.raises(SourceError, match=r"3 of 5 pictures.*--allow-partial"):
-        taken(dataset, "a", "b", "c")
-    some = select(dataset, Paths(("a", "b", "c")), allow_partial=True)
-    assert len(list(some)) == 2
+def test_a_choice_from_another_number_is_another_choice(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0), expected=3)
+    for paths, told in (("ab", (["2 of 3"], [])), ("abc", ([], [])), ("abcd", ([], ["4 of 3"]))):
+        candidates = find_wanted(dataset, Paths(tuple(paths))).candidates
+        assert candidates == len(paths)
+        short, over = compare_candidates(dataset, candidates)
+        assert ([text[:6] for text in short], [text[:6] for text in over]) == told
+        assert compare_counts(dataset, rows("a", "b"), candidates) == (short, over)
+
+
+def test_tables_choose_before_the_choice(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0))
+    paths = [f"{number}.jpg" for number in range(9)]
+    assert taken(dataset, *paths, names=frozenset({"3.jpg", "7.jpg"})) == ["3.jpg", "7.jpg"]
 
 
 def test_tables_choose_by_the_files_name(tmp_path: Path) -> None:
@@ -127,8 +139,8 @@ def rows(*paths: str, reason: Reason | None = None) -> list[Row]:
 def test_counts_are_compared_in_all_and_in_the_parts(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3, expected_in={"**/train/*": 2, "**/val/*": 1})
     whole = rows("a/train/1", "a/train/2", "a/val/1")
-    assert compare_counts(dataset, whole) == ([], [])
-    short, over = compare_counts(dataset, [*rows("a/train/1", "a/val/1", "a/val/2")])
+    assert compare_counts(dataset, whole, None) == ([], [])
+    short, over = compare_counts(dataset, [*rows("a/train/1", "a/val/1", "a/val/2")], None)
     assert short == ["1 of 2 pictures in **/train/*"]
     assert over == ["2 of 1 pictures in **/val/*"]
 
@@ -136,11 +148,11 @@ def test_counts_are_compared_in_all_and_in_the_parts(tmp_path: Path) -> None:
 def test_what_is_unreadable_counts_as_missing_and_is_named(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3)
     found = rows("1", "2") + rows("3", reason=Reason.UNDECODABLE)
-    assert compare_counts(dataset, found)[0] == ["2 of 3 pictures (and 1 undecodable)"]
+    assert compare_counts(dataset, found, None)[0] == ["2 of 3 pictures (and 1 undecodable)"]
     twins = rows("1", "2") + rows("3", reason=Reason.DUPLICATE)
-    assert compare_counts(dataset, twins) == ([], []), "a twin is a picture all the same"
+    assert compare_counts(dataset, twins, None) == ([], []), "a twin is a picture all the same"
 
 
 def test_tables_leave_nothing_to_expect(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3, where={"quality": ("P",)})
-    assert compare_counts(dataset, rows("1")) == ([], [])
+    assert compare_counts(dataset, rows("1"), None) == ([], [])

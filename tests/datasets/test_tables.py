@@ -67,6 +67,10 @@ def test_slips_are_told(tables: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r"no Image_table\.csv"):
         find_names(tmp_path / "empty", {"quality": ("P",)})
+    for content in (b"", "Citro\u00ebn".encode("latin-1"), b'a,b\n"1,2\n3,4'):
+        (tmp_path / "empty" / "Image_table.csv").write_bytes(content)
+        with pytest.raises(SourceError, match=r"Image_table\.csv"):
+            find_names(tmp_path / "empty", {"quality": ("P",)})
     (tmp_path / "empty" / "Image_table.csv").write_text("Image_ID,Image_name\n")
     with pytest.raises(SourceError, match="no column Quality_check"):
         find_names(tmp_path / "empty", {"quality": ("P",)})
