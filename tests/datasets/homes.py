@@ -10,9 +10,13 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
+from datasets import DataSet, RawSet, find
+from storage import LocalStore, keys
+from storage.manifest import read_rows
 from tests.conftest import draw_scene, encode
 from tests.hosts import Hosts, Reply, Request, Resource
 
+PANDA = "mattop/panda-or-bear-image-classification"
 SIGNED = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=secret-signature"
 TOKEN = "secret-token"
 
@@ -160,3 +164,14 @@ def host_figshare(hosts: Hosts, files: Mapping[int, tuple[str, Resource]]) -> No
 
 def _json(body: object, status: int = 200) -> Reply:
     return Reply(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
+
+
+def taken_paths(store: LocalStore, raw: RawSet) -> list[str]:
+    rows = read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
+    return [row.source_path for row in rows]
+
+
+def with_counts(name: str, expected_in: dict[str, int] | None = None) -> DataSet:
+    """Return the built-in entry with the counts of a small archive."""
+    changes = {"expected": None, "expected_in": expected_in or {}}
+    return find(name).model_copy(update=changes)

@@ -1,20 +1,18 @@
 """Each data set from its home: its very addresses, its layout, and what goes wrong there."""
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from datasets import Choices, DataSet, RawSet, acquire, find
+from datasets import Choices, DataSet, acquire, find
 from datasets.entry import HttpSource
-from errors import IcanvasError, InputError, IntegrityError, SourceError
+from errors import IcanvasError, IntegrityError, SourceError
 from settings import get_settings
 from storage import LocalStore, keys
-from storage.manifest import read_rows
 from storage.rawsets import read_origin
 from tests.datasets.homes import (
-    TOKEN,
+    PANDA,
     car_files,
     cartoon_files,
     host_figshare,
@@ -24,9 +22,11 @@ from tests.datasets.homes import (
     panda_files,
     picture,
     shoe_files,
+    taken_paths,
+    with_counts,
 )
 from tests.datasets.test_tables import ADVERTS, PICTURES
-from tests.hosts import Hosts, Reply, Resource, broken, page, status
+from tests.hosts import Hosts, Resource, page, status
 
 GOOGLE = ("storage.googleapis.com", "/cartoonset_public_files/cartoonset100k.tgz")
 MIRROR = (
@@ -34,27 +34,6 @@ MIRROR = (
     "/datasets/cgarciae/cartoonset/resolve/main/data/cartoonset100k.tgz",
 )
 SHOES = ("efrosgans.eecs.berkeley.edu", "/pix2pix/datasets/edges2shoes.tar.gz")
-PANDA = "mattop/panda-or-bear-image-classification"
-
-
-@pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    """Play the internet, with a home, a cache and no credentials of the tests' own."""
-    for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "cache"))
-    get_settings.cache_clear()
-    # Waiting is not what is tested here.
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    with Hosts() as playing:
-        playing.lead_here(monkeypatch)
-        yield playing
-
-
-def paths(store: LocalStore, raw: RawSet) -> list[str]:
-    rows = read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
-    return [row.source_path for row in rows]
 
 
 def small_cartoon(archive: bytes, count: int, whole: int) -> DataSet:
@@ -71,19 +50,13 @@ def small_cartoon(archive: bytes, count: int, whole: int) -> DataSet:
     )
 
 
-def small(name: str, expected_in: dict[str, int] | None = None) -> DataSet:
-    """Return the built-in entry with the counts of a small archive."""
-    changes = {"expected": None, "expected_in": expected_in or {}}
-    return find(name).model_copy(update=changes)
-
-
 def test_cartoons_come_from_google(hosts: Hosts, store: LocalStore) -> None:
     archive = pack_tar(cartoon_files(30))
     hosts.add(*GOOGLE, Resource(archive))
     dataset = small_cartoon(archive, count=10, whole=30)
     raw = acquire(dataset, store)
-    assert len(paths(store, raw)) == 10
-    assert all(path.endswith(".png") for path in paths(store, raw))
+    assert len(taken_paths(store, raw)) == 10
+    assert all(path.endswith(".png") for path in taken_paths(store, raw))
     assert raw.warnings == ()
     # Everything is another set, for which nothing is fetched again.
     asked = len(hosts.requests)
@@ -118,29 +91,6 @@ def test_cartoons_of_another_hash_are_refused(hosts: Hosts, store: LocalStore) -
     assert acquire(dataset, store).files == 5
 
 
-def test_pandas_come_from_kaggle_without_a_login(hosts: Hosts, store: LocalStore) -> None:
-    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=2000)])
-    host_kaggle(hosts, PANDA, archive)
-    raw = acquire(find("panda"), store)
-    assert raw.files == 300
-    assert not any("Bears/b" in path for path in paths(store, raw))
-    origin = read_origin(store, keys.raw_origin("panda", raw.fingerprint))
-    assert origin is not None
-    assert origin.stated == {
-        "title": "panda or bear image classification",
-        "licence": "CC0: Public Domain",
-        "version": 3,
-        "size": len(archive.content),
-    }
-    assert (origin.size, origin.identity) == (
-        len(archive.content),
-        hashlib.sha256(archive.content).hexdigest(),
-    )
-    # The transfer that broke went on where it stopped.
-    signed = [r for r in hosts.requests if r.host == "storage.googleapis.com"]
-    assert [r.headers.get("range") for r in signed] == [None, "bytes=2000-"]
-
-
 def test_what_was_acquired_needs_no_network(
     hosts: Hosts, store: LocalStore, tmp_path: Path
 ) -> None:
@@ -153,132 +103,6 @@ def test_what_was_acquired_needs_no_network(
     assert len(hosts.requests) == asked
 
 
-def test_a_token_is_given_to_kaggle_and_to_nobody_else(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())), token=TOKEN)
-    acquire(find("panda"), store)
-    for request in hosts.requests:
-        given = request.headers.get("authorization")
-        assert given == (f"Bearer {TOKEN}" if request.host == "api.kaggle.com" else None)
-
-
-@pytest.mark.parametrize(
-    ("token", "says"),
-    [
-        (None, "without a login.*settings/api.*KAGGLE_API_TOKEN.*--archive"),
-        ("expired", "credentials in KAGGLE_API_TOKEN .401.*mistyped or expired"),
-    ],
-)
-def test_kaggle_refuses_with_a_way_out(
-    hosts: Hosts,
-    store: LocalStore,
-    monkeypatch: pytest.MonkeyPatch,
-    token: str | None,
-    says: str,
-) -> None:
-    if token:
-        monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
-    with pytest.raises(SourceError, match=says) as caught:
-        acquire(find("panda"), store)
-    assert "expired" not in str(caught.value).replace("mistyped or expired", "")
-    assert not list(store.list("datasets"))
-
-
-def test_a_stale_token_file_is_named(
-    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It beats good credentials of the older kind, which nobody would guess."""
-    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
-    (tmp_path / "home" / ".kaggle" / "access_token").write_text("stale\n")
-    monkeypatch.setenv("KAGGLE_USERNAME", "me")
-    monkeypatch.setenv("KAGGLE_KEY", "key")
-    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
-    with pytest.raises(SourceError, match=r"~/\.kaggle/access_token"):
-        acquire(find("panda"), store)
-
-
-@pytest.mark.parametrize("token", ["tökén", "two\nlines"])
-def test_a_token_that_cannot_be(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch, token: str
-) -> None:
-    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-    with pytest.raises(SourceError, match="mistyped"):
-        acquire(find("panda"), store)
-    assert hosts.requests == []
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        ("{not json", r"credentials cannot be read.*kaggle\.json"),
-        ('{"username": 7, "key": "x"}', "mistyped"),
-    ],
-)
-def test_a_file_of_credentials_that_cannot_be(
-    hosts: Hosts,
-    store: LocalStore,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    content: str,
-    says: str,
-) -> None:
-    (tmp_path / "kaggle.json").write_text(content)
-    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
-    with pytest.raises(SourceError, match=says):
-        acquire(find("panda"), store)
-    assert hosts.requests == []
-
-
-@pytest.mark.parametrize(
-    ("answer", "says"),
-    [
-        (b'{"code": "bad"}', "names no version"),
-        (b'{"currentVersionNumber": "many"}', "not understood"),
-        (b"<html>", "not with JSON"),
-    ],
-)
-def test_an_answer_of_kaggle_that_makes_no_sense(
-    hosts: Hosts, store: LocalStore, answer: bytes, says: str
-) -> None:
-    path = "/v1/datasets.DatasetApiService/GetDataset"
-    reply = Reply(200, {"Content-Type": "application/json"}, answer)
-    hosts.add("api.kaggle.com", path, lambda _: reply, "POST")
-    with pytest.raises(SourceError, match=says):
-        acquire(find("panda"), store)
-
-
-def test_an_unknown_kaggle_environment(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "MOON")
-    with pytest.raises(InputError, match="KAGGLE_API_ENVIRONMENT"):
-        acquire(find("panda"), store)
-
-
-def test_kaggle_has_moved_it(hosts: Hosts, store: LocalStore) -> None:
-    host_kaggle(hosts, "someone/else", Resource(b""))
-    with pytest.raises(SourceError, match="Kaggle has no mattop/panda"):
-        acquire(find("panda"), store)
-
-
-def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
-    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())))
-    path = "/v1/datasets.DatasetApiService/GetDataset"
-    sound = hosts._routes["api.kaggle.com", "POST", path]
-    busy = [status(429, Retry_After="1"), status(503)]
-    resource = Resource(b"")
-    hosts.add(
-        "api.kaggle.com",
-        path,
-        lambda request: (busy.pop()(resource, request) if busy else None) or sound(request),
-        "POST",
-    )
-    assert acquire(find("panda"), store).files == 300
-
-
 def test_gemstones_of_both_splits(hosts: Hosts, store: LocalStore) -> None:
     names = [
         f"{split}/Aventurine Green/aventurine_{i}.jpg"
@@ -287,15 +111,17 @@ def test_gemstones_of_both_splits(hosts: Hosts, store: LocalStore) -> None:
     ]
     files = {name: picture(seed) for seed, name in enumerate(names)}
     host_kaggle(hosts, "lsind18/gemstones-images", Resource(pack_zip(files)))
-    raw = acquire(small("gemstone", {"**/train/**": 2, "**/test/**": 2}), store)
-    assert paths(store, raw) == names
+    raw = acquire(with_counts("gemstone", {"**/train/**": 2, "**/test/**": 2}), store)
+    assert taken_paths(store, raw) == names
 
 
 def test_cars_are_read_member_by_member(hosts: Hosts, store: LocalStore) -> None:
     archive = Resource(pack_zip(car_files()))
     host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
-    raw = acquire(small("car", {"**/BMW/5 Series/**": 3, "**/BMW/7 Series/**": 3}), store)
-    assert [path.split("/")[2] for path in paths(store, raw)] == ["5 Series"] * 3 + ["7 Series"] * 3
+    raw = acquire(with_counts("car", {"**/BMW/5 Series/**": 3, "**/BMW/7 Series/**": 3}), store)
+    assert [path.split("/")[2] for path in taken_paths(store, raw)] == ["5 Series"] * 3 + [
+        "7 Series"
+    ] * 3
     origin = read_origin(store, keys.raw_origin("car", raw.fingerprint))
     assert origin is not None
     assert origin.stated["licence"] == "CC BY-NC 4.0"
@@ -318,7 +144,7 @@ def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> Non
     )
     saloons = find("car", Choices(where={"body_type": ("Saloon",), "viewpoint": ("0",)}))
     raw = acquire(saloons, store)
-    assert [path.rsplit("/")[-1] for path in paths(store, raw)] == names[:1]
+    assert [path.rsplit("/")[-1] for path in taken_paths(store, raw)] == names[:1]
     assert raw.warnings == (), "a choice is not expected to be whole"
     asked = len(hosts.requests)
     assert acquire(saloons, store) == raw
@@ -331,16 +157,16 @@ def test_figshare_answers_with_a_challenge(hosts: Hosts, store: LocalStore) -> N
     archive.always = status(202, x_amzn_waf_action="challenge")
     host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
     with pytest.raises(SourceError, match=r"challenge.*--archive"):
-        acquire(small("car"), store)
+        acquire(with_counts("car"), store)
     archive.always = None
-    assert acquire(small("car"), store).files == 6
+    assert acquire(with_counts("car"), store).files == 6
 
 
 def test_shoes_come_as_pairs(hosts: Hosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(shoe_files())))
-    raw = acquire(small("shoes", {"**/train/*_AB.jpg": 3}), store)
+    raw = acquire(with_counts("shoes", {"**/train/*_AB.jpg": 3}), store)
     assert raw.files == 5
-    assert {path.split("/")[1] for path in paths(store, raw)} == {"train", "val"}
+    assert {path.split("/")[1] for path in taken_paths(store, raw)} == {"train", "val"}
     assert hosts.requests[0].scheme == "https"
 
 
@@ -355,16 +181,16 @@ def test_shoes_over_http_only_if_asked(
         )(request),
     )
     with pytest.raises(IcanvasError, match="--allow-http"):
-        acquire(small("shoes"), store)
+        acquire(with_counts("shoes"), store)
     assert all(request.scheme == "https" for request in hosts.requests)
     monkeypatch.setenv("ICANVAS_ALLOW_HTTP", "1")
     get_settings.cache_clear()
-    assert acquire(small("shoes"), store).files == 5
+    assert acquire(with_counts("shoes"), store).files == 5
 
 
 def test_a_short_archive_is_told_and_may_do(hosts: Hosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(shoe_files(train=2))))
-    dataset = small("shoes", {"**/train/*_AB.jpg": 3})
+    dataset = with_counts("shoes", {"**/train/*_AB.jpg": 3})
     with pytest.raises(SourceError, match=r"2 of 3 pictures in \*\*/train/\*_AB\.jpg"):
         acquire(dataset, store)
     raw = acquire(dataset, store, allow_partial=True)
@@ -374,7 +200,7 @@ def test_a_short_archive_is_told_and_may_do(hosts: Hosts, store: LocalStore) -> 
 
 def test_more_than_expected_is_a_warning(hosts: Hosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(shoe_files(train=4))))
-    raw = acquire(small("shoes", {"**/train/*_AB.jpg": 3}), store)
+    raw = acquire(with_counts("shoes", {"**/train/*_AB.jpg": 3}), store)
     assert raw.warnings == ("4 of 3 pictures in **/train/*_AB.jpg",)
 
 
@@ -398,31 +224,6 @@ def test_without_network(hosts: Hosts, store: LocalStore) -> None:
         acquire(find("cartoon"), store)
 
 
-def test_no_secret_is_kept_or_shown(
-    hosts: Hosts,
-    store: LocalStore,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=3000), status(403)])
-    host_kaggle(hosts, PANDA, archive, token=TOKEN)
-    caplog.set_level("DEBUG")
-    acquire(find("panda"), store)
-    said = caplog.text + "".join(capfd.readouterr())
-    kept = b"".join(
-        file.read_bytes()
-        for folder in (tmp_path / "cache", tmp_path / "own-store")
-        for file in folder.rglob("*")
-        if file.is_file()
-    )
-    for secret in (TOKEN, "secret-signature"):
-        assert secret not in said
-        assert secret.encode() not in kept
-
-
 def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
     hosts: Hosts, store: LocalStore
 ) -> None:
@@ -431,9 +232,9 @@ def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
     archive = Resource(whole[: len(whole) // 2])
     hosts.add(*SHOES, archive)
     with pytest.raises(IntegrityError, match="is removed: run again"):
-        acquire(small("shoes"), store)
+        acquire(with_counts("shoes"), store)
     archive.content, archive.etag = whole, '"mended"'
-    assert acquire(small("shoes"), store).files == 5
+    assert acquire(with_counts("shoes"), store).files == 5
 
 
 def test_the_same_name_at_another_address_is_another_file(hosts: Hosts, store: LocalStore) -> None:
@@ -443,7 +244,7 @@ def test_the_same_name_at_another_address_is_another_file(hosts: Hosts, store: L
     for year in (2024, 2025):
         source = HttpSource(kind="http", urls=(f"https://example.org/{year}/data.zip",))
         changes = {"source": source, "selection": ("**/Pandas/*",)}
-        counts.append(acquire(small("panda").model_copy(update=changes), store).files)
+        counts.append(acquire(with_counts("panda").model_copy(update=changes), store).files)
     assert counts == [3, 4]
 
 
@@ -491,7 +292,7 @@ def test_tables_are_remembered_beside_the_whole_set(hosts: Hosts, store: LocalSt
     )
     chosen = find("car", Choices(where={"quality": ("P",)}))
     first = acquire(chosen, store)
-    acquire(small("car"), store)
+    acquire(with_counts("car"), store)
     asked = len(hosts.requests)
     assert acquire(chosen, store) == first
     assert len(hosts.requests) == asked
