@@ -147,7 +147,7 @@ def prepare(
     places = {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
     if not isinstance(dataset.source, LocalSource):
         places["licence"] = state_licence(dataset)
-    print_places(places)
+    print_places(places.items())
     for hint in made.hints:
         err.print(f"[yellow]hint:[/] {escape(hint)}")
     if not made.train + made.val:
@@ -211,7 +211,7 @@ def train(
             "sample grid": run.samples,
             "metrics": run.metrics_file,
             "checkpoint": run.checkpoint,
-        }
+        }.items()
     )
 
 
@@ -259,7 +259,7 @@ def calibrate(
         {
             "plot": opened.location(f"{found.folder}/plot.png"),
             "table": opened.location(f"{found.folder}/table.csv"),
-        }
+        }.items()
     )
 
 
@@ -273,7 +273,7 @@ def weights(cache: Cache = None) -> None:
         fetch_weights()
     table = load_weights()
     out.print(f"HED weights are in place, SHA-256 {table.digest}")
-    print_places({"file": str(fetch_default_weights())})
+    print_places({"file": str(fetch_default_weights())}.items())
 
 
 @app.command(epilog="Example: icanvas doctor")

@@ -18,7 +18,7 @@ def datasets(context: typer.Context, store: Store = None) -> None:
     override_settings(store=store)
     if context.invoked_subcommand is not None:
         return
-    from datasets.overview import list_states, show_download
+    from datasets.overview import list_states, show_download, show_pictures
     from storage import open_store
 
     table = make_table("name", "pictures", "size", "licence", "state", "next")
@@ -27,9 +27,9 @@ def datasets(context: typer.Context, store: Store = None) -> None:
         dataset = state.dataset
         table.add_row(
             dataset.name + ("*" if state.asks else ""),
-            "?" if dataset.pictures is None else f"{dataset.pictures:,}",
+            show_pictures(state),
             show_download(state),
-            escape(dataset.licence),
+            escape(state.licence),
             state.stage,
             state.next,
         )
@@ -51,4 +51,4 @@ def show(
 
     opened = open_store(get_settings().store)
     dataset, _ = find_prepared(opened, name)
-    print_places(dict(describe(find_state(opened, dataset))))
+    print_places(describe(find_state(opened, dataset)))

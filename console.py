@@ -1,7 +1,7 @@
 """What the ``icanvas`` command prints with: two consoles, tables, progress around a Prefect run."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -69,8 +69,9 @@ def make_table(*headings: str) -> Table:
     return table
 
 
-def print_places(places: dict[str, str]) -> None:
+def print_places(places: Iterable[tuple[str, str]]) -> None:
     """Print what lies where, a line each."""
-    width = max(map(len, places))
-    for what, where in places.items():
+    places = list(places)
+    width = max(len(what) for what, _ in places)
+    for what, where in places:
         out.print(f"  {what:<{width}}  {escape(where)}")

@@ -43,7 +43,7 @@ Archive = Annotated[
     typer.Option(help="Your own copy of the data set: an archive or folder.", metavar="PATH"),
 ]
 Everything = Annotated[
-    bool, typer.Option("--all", help="Take every picture, not the usual choice.")
+    bool, typer.Option("--all", help="Take every picture, not the usual choice (cartoon).")
 ]
 Where = Annotated[
     list[str] | None,

@@ -8,9 +8,15 @@ from pathlib import Path
 from datasets.entry import DataSet, LocalSource
 from datasets.licences import state_licence
 from datasets.raw import Advance, write_raw_shards
-from datasets.selection import compare_candidates, compare_counts, find_wanted, incomplete
+from datasets.selection import (
+    compare_candidates,
+    compare_counts,
+    describe_selection,
+    find_wanted,
+    incomplete,
+)
 from datasets.sources import Source, open_path
-from datasets.sources.remote import OnBytes, get_copy, reading
+from datasets.sources.remote import Copy, OnBytes, get_copy, reading
 from datasets.tables import find_names
 from errors import SourceError
 from storage import ObjectStore, keys
@@ -82,7 +88,7 @@ def acquire(
     if known is not None and (allow_partial or not known.short):
         return known
     names, tables = _choose_by_tables(dataset, on_fetch, on_bytes)
-    copy = get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
+    copy = _get_files(dataset, store, on_fetch)
     with reading(copy):
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
@@ -95,6 +101,7 @@ def acquire(
                 tables=tables,
                 read_from=copy.read_from,
                 size=copy.size,
+                taken=describe_selection(dataset),
                 candidates=candidates,
                 licence=state_licence(dataset),
                 stated=copy.stated,
@@ -210,6 +217,17 @@ def _remember(dataset: DataSet, store: ObjectStore, raw: str) -> None:
     kept = kept.model_copy(update={"source": dataset.origin, "tables": tables})
     if newest != kept:
         write(store, keys.newest_origin(dataset.name), kept)
+
+
+def _get_files(dataset: DataSet, store: ObjectStore, on_fetch: OnBytes) -> Copy:
+    """Return the source's files; where its host refuses, name the copy that was given before."""
+    try:
+        return get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
+    except SourceError as error:
+        given = read_origin(store, keys.newest_origin(dataset.name))
+        if dataset.archive or given is None or not Path(given.read_from).exists():
+            raise
+        raise SourceError(f"{error} Last time it was {given.read_from}.") from None
 
 
 def _max_files(dataset: DataSet) -> int | None:

@@ -137,6 +137,8 @@ def _choose_source(entry: DataSet, choices: Choices) -> DataSet:
     if choices.tables is not None:
         changes["tables_archive"] = _existing(choices.tables)
     if choices.everything:
+        if entry.choice is None:
+            raise InputError(f"{entry.name} is taken whole as it is: leave --all out.")
         changes["choice"] = None
     return entry.model_copy(update=changes)
 

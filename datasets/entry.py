@@ -71,7 +71,12 @@ class HttpSource(_Download):
     @property
     def title(self) -> str:
         """Where it is, for a person."""
-        return urlsplit(self.urls[0]).netloc
+        return ", ".join(dict.fromkeys(urlsplit(url).netloc for url in self.urls))
+
+    @property
+    def page(self) -> str:
+        """What to open in a browser."""
+        return self.urls[0]
 
 
 class KaggleSource(_Download):
@@ -92,6 +97,11 @@ class KaggleSource(_Download):
         """Where it is, for a person."""
         return f"Kaggle {self.handle}"
 
+    @property
+    def page(self) -> str:
+        """What to open in a browser."""
+        return f"https://www.kaggle.com/datasets/{self.handle}"
+
 
 class FigshareSource(_Download):
     """A file of an article on figshare.
@@ -111,6 +121,11 @@ class FigshareSource(_Download):
     def title(self) -> str:
         """Where it is, for a person."""
         return f"figshare {self.article}, version {self.version}"
+
+    @property
+    def page(self) -> str:
+        """What to open in a browser."""
+        return f"https://doi.org/10.6084/m9.figshare.{self.article}.v{self.version}"
 
 
 RemoteSource = HttpSource | KaggleSource | FigshareSource

@@ -7,6 +7,7 @@ from typing import Literal
 from datasets.catalogue import describe_path, load_catalogue
 from datasets.entry import DataSet, LocalSource
 from datasets.licences import accepted_by_setting
+from datasets.selection import describe_selection
 from storage import ObjectStore, keys
 from storage.pairsets import CurrentPairs, prepared_names, read_current
 from storage.rawsets import Acceptance, Origin, read_acceptance, read_origin
@@ -31,6 +32,21 @@ class State:
     origin: Origin | None
     pairs: CurrentPairs | None
     acceptance: Acceptance | None
+
+    @property
+    def count(self) -> int | None:
+        """How many pairs are in use, where that is known."""
+        if self.pairs is None or self.pairs.train is None or self.pairs.val is None:
+            return None
+        return self.pairs.train + self.pairs.val
+
+    @property
+    def licence(self) -> str:
+        """Its licence: as its host states it, where the catalogue leaves that to the host."""
+        stated = self.origin.stated.get("licence") if self.origin is not None else None
+        return (
+            str(stated) if stated and self.dataset.licence == "see Kaggle" else self.dataset.licence
+        )
 
     @property
     def asks(self) -> bool:
@@ -79,30 +95,33 @@ def list_states(store: ObjectStore) -> list[State]:
 
 def describe(state: State) -> list[tuple[str, str]]:
     """Return what there is to know of a data set, as names and values for a person."""
-    dataset = state.dataset
+    dataset, origin, pairs = state.dataset, state.origin, state.pairs
     source = dataset.source
-    facts = [
-        ("what", dataset.title),
-        ("source", source.title),
-        ("homepage", dataset.homepage or "none"),
-        ("licence", " · ".join(filter(None, (dataset.licence, dataset.terms)))),
-        ("pictures", _count(dataset)),
-    ]
+    facts = [("what", dataset.title), ("source", source.title)]
+    if not isinstance(source, LocalSource):
+        facts.append(("archive", source.page))
+    if dataset.homepage:
+        facts.append(("homepage", dataset.homepage))
+    facts.append(("licence", " · ".join(filter(None, (dataset.licence, dataset.terms)))))
     if state.acceptance is not None:
-        facts.append(("accepted", state.acceptance.accepted))
+        facts.append(("", f"accepted {state.acceptance.accepted}"))
     facts += [
+        ("pictures", _count(dataset)),
+        ("taken", describe_selection(dataset)),
         ("download", show_download(state)),
-        ("selection", ", ".join(dataset.selection)),
         ("edges", _edges(dataset)),
         ("square", f"{dataset.geometry.mode}, enlarged {dataset.geometry.enlarge}"),
     ]
     recipe = dataset.recipe.model_dump(exclude_none=True)
     facts.append(("recipe", ", ".join(f"{key}={recipe[key]}" for key in recipe) or "defaults"))
-    if (origin := state.origin) is not None:
+    if origin is not None:
         facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
-        facts += [(f"  {key}", str(origin.stated[key])) for key in origin.stated]
-    if state.pairs is not None:
-        facts.append(("pairs", state.pairs.fingerprint))
+        if origin.taken and origin.taken != describe_selection(dataset):
+            facts.append(("", f"of it {origin.taken}"))
+        facts += [("", f"{key}, as its host says: {origin.stated[key]}") for key in origin.stated]
+    if pairs is not None:
+        counts = f": {pairs.train:,} training, {pairs.val:,} validation" if state.count else ""
+        facts.append(("pairs", f"{pairs.fingerprint}{counts}"))
     following = state.next
     if state.stage == "not acquired" and state.asks:
         following += " --accept-license"
@@ -120,16 +139,23 @@ def show_download(state: State) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
+def show_pictures(state: State) -> str:
+    """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
+    expected = "?" if state.dataset.pictures is None else f"{state.dataset.pictures:,}"
+    if state.count is None:
+        return expected
+    return f"{state.count:,}" if expected == "?" else f"{state.count:,} of {expected}"
+
+
 def _count(dataset: DataSet) -> str:
     if dataset.pictures is None:
         return "not known"
     text = f"{dataset.pictures:,}"
     if dataset.choice is not None:
-        whole = "" if dataset.expected is None else f" of {dataset.expected:,}"
-        text += f"{whole}, chosen with seed {dataset.choice.seed} (--all takes every one)"
-    if dataset.expected_in:
+        text += " (--all takes every one)"
+    elif dataset.expected_in:
         parts = (f"{count:,} in {pattern}" for pattern, count in dataset.expected_in.items())
-        text += f" ({', '.join(parts)})"
+        text = ", ".join(parts) if dataset.expected is None else f"{text} ({', '.join(parts)})"
     return text
 
 

@@ -54,6 +54,18 @@ def find_wanted(dataset: DataSet, source: Source, names: frozenset[str] | None =
     return Wanted(choose(candidates, dataset.choice).__contains__, len(candidates))
 
 
+def describe_selection(dataset: DataSet) -> str:
+    """Return what is taken of a source, for a person."""
+    taken = ", ".join(dataset.selection) if dataset.selection != ("**",) else "all"
+    if dataset.where:
+        values = (f"{column}={'/'.join(dataset.where[column])}" for column in dataset.where)
+        taken += f", where {', '.join(values)}"
+    if dataset.choice is not None:
+        whole = "" if dataset.expected is None else f" of {dataset.expected:,}"
+        taken += f", {dataset.choice.count:,}{whole} chosen with seed {dataset.choice.seed}"
+    return taken
+
+
 def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
     """Return as many of the paths as wanted: those with the lowest digests of seed and name.
 

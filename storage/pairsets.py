@@ -20,12 +20,15 @@ class CurrentPairs(BaseModel):
     ----------
     fingerprint : name of the pair set.
     source : where its files came from, as one line: a path, or JSON of a source on the network.
+    train, val : how many pairs it holds; null where nobody counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     fingerprint: str
     source: str
+    train: int | None = None
+    val: int | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ class Origin(BaseModel):
     tables : the same of the tables; null where none were read.
     read_from : address without its query, or path.
     size : of the archive in bytes; null where it was not fetched.
+    taken : which of the files, for a person.
     candidates : files that a choice was made from; null where none was made.
     licence : as the catalogue states it.
     stated : what the host says of it: licence, version, size, title.
@@ -34,6 +35,7 @@ class Origin(BaseModel):
     tables: str | None = None
     read_from: str
     size: int | None = None
+    taken: str = ""
     candidates: int | None = None
     licence: str = ""
     stated: dict[str, str | int] = {}

@@ -17,8 +17,8 @@ def acquire(dataset: DataSet, store_url: str, allow_partial: bool = False) -> Ra
     files = f"{dataset.name}: acquire"
     with (
         bar(fetching, unit="bytes"),
-        bar(reading, unit="bytes"),
-        bar(files, dataset.pictures, "files"),
+        bar(reading, unit="bytes", later=True),
+        bar(files, dataset.pictures, "files", later=True),
     ):
         raw = datasets.acquire(
             dataset,

@@ -41,6 +41,7 @@ def start_embedded_api() -> None:
     if configured := PREFECT_API_URL.value():
         _check_answer(configured)
         return
+    _spare_from_proxy()
     # A file, for nobody reads a pipe while the flow runs, and a full one would stop the server.
     with tempfile.TemporaryFile("w+") as errors:
         starter = subprocess.Popen(
@@ -62,6 +63,15 @@ def start_embedded_api() -> None:
             )
     os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
+
+
+def _spare_from_proxy() -> None:
+    """Let what is asked of this machine itself not go through a proxy, which could not answer."""
+    for name in ("NO_PROXY", "no_proxy"):
+        spared = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        if "*" not in spared:
+            own = (host for host in ("127.0.0.1", "localhost") if host not in spared)
+            os.environ[name] = ",".join([*spared, *own])
 
 
 def _check_answer(url: str) -> None:

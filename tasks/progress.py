@@ -76,11 +76,18 @@ def show_progress(console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def bar(name: str, total: int | None = None, unit: str = "", done: int = 0) -> Iterator[None]:
-    """Keep a bar for the time of the block; ``total`` None where the end is not known."""
+def bar(
+    name: str, total: int | None = None, unit: str = "", done: int = 0, later: bool = False
+) -> Iterator[None]:
+    """Keep a bar for the time of the block; ``total`` None where the end is not known.
+
+    One that is for ``later`` appears, and its clock starts, with the first count.
+    """
     with _lock:
         if _display is not None:
-            _bars[name] = _display.add_task(name, total=total, completed=done, unit=unit)
+            _bars[name] = _display.add_task(
+                name, start=not later, visible=not later, total=total, completed=done, unit=unit
+            )
     try:
         yield
     finally:
@@ -93,6 +100,7 @@ def advance(name: str, count: int = 1) -> None:
     """Count on a bar; nothing happens where it is not shown."""
     with _lock:
         if _display is not None and name in _bars:
+            _begin(_display, _bars[name])
             _display.advance(_bars[name], count)
             _print_line(_display, _bars[name])
 
@@ -101,8 +109,18 @@ def move(name: str, done: int, total: int | None) -> None:
     """Set a bar to ``done`` of ``total``, if it is shown; None where the end is not known."""
     with _lock:
         if _display is not None and name in _bars:
+            _begin(_display, _bars[name])
             _display.update(_bars[name], completed=done, total=total)
             _print_line(_display, _bars[name])
+
+
+def note(name: str, text: str) -> None:
+    """Say what a bar waits for, behind its name; nothing takes it back."""
+    with _lock:
+        if _display is not None and name in _bars:
+            _display.update(_bars[name], description=f"{name} ({text})" if text else name)
+            if text and not _display.console.is_terminal:
+                _display.console.print(f"{name}: {text}")
 
 
 def settle(name: str) -> None:
@@ -111,6 +129,14 @@ def settle(name: str) -> None:
         if _display is not None and name in _bars:
             task = next(task for task in _display.tasks if task.id == _bars[name])
             _display.update(task.id, total=task.completed)
+
+
+def _begin(display: Progress, shown: TaskID) -> None:
+    """Show a bar that was for later."""
+    task = next(task for task in display.tasks if task.id == shown)
+    if not task.started:
+        display.start_task(shown)
+        display.update(shown, visible=True)
 
 
 def _print_line(display: Progress, shown: TaskID) -> None:

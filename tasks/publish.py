@@ -133,10 +133,16 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         )
         store.put(f"{plan.folder}/report.html", page.encode())
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
+    splits = Counter(row.split for row in rows if row.status == "pair")
     # To point at nothing would hide what was there.
-    if any(row.status == "pair" for row in rows):
-        source = plan.dataset.origin
-        swap_current(store, name, CurrentPairs(fingerprint=plan.fingerprint, source=source))
+    if splits:
+        current = CurrentPairs(
+            fingerprint=plan.fingerprint,
+            source=plan.dataset.origin,
+            train=splits["train"],
+            val=splits["val"],
+        )
+        swap_current(store, name, current)
     return _summarise(plan, raw, rows, store)
 
 
@@ -171,7 +177,7 @@ def _summarise(plan: PairPlan, raw: RawSet, rows: list[Row], store: ObjectStore)
 def _look_for_slips(plan: PairPlan, raw: RawSet, rows: list[Row]) -> list[str]:
     hints = []
     if raw.warnings:
-        hints.append(f"The source holds other numbers than expected: {', '.join(raw.warnings)}.")
+        hints.append(f"Other than expected: {', '.join(raw.warnings)}.")
     pairs = [row for row in rows if row.status == "pair"]
     ready = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
     if not plan.dataset.paired and ready > len(pairs) / 2:

@@ -27,8 +27,8 @@ def user(hosts: Hosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]
     cache.mkdir()
     (cache / "weights").symlink_to(get_settings().cache / "weights")
     own = {"HOME": str(tmp_path), "ICANVAS_CACHE": str(cache), "KAGGLE_API_TOKEN": ""}
-    # Prefect's embedded server is no host that is played.
-    return hosts.environment() | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} | own
+    # The command must not ask this proxy for the embedded server of its own.
+    return hosts.environment() | own
 
 
 def last_line(text: str) -> str:

@@ -53,9 +53,18 @@ def open_path(path: Path, max_files: int | None = None) -> Source:
         raise SourceError(f"{path} does not exist. Check the path.")
     kind = archive_kind(path)
     if kind is None:
-        raise SourceError(
-            f"{path} is neither a folder nor a zip or tar archive. "
-            "Give the folder that the pictures lie in."
-        )
+        raise SourceError(_explain(path))
     archive = ZipSource if kind == "zip" else TarSource
     return archive(path) if max_files is None else archive(path, max_files=max_files)
+
+
+def _explain(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(512).lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return (
+            f"{path} is a web page: the browser has saved what a host had to say. Look at it, and "
+            "download the archive again."
+        )
+    found = "is empty" if not start else "is neither a folder nor a zip or tar archive"
+    return f"{path} {found}. Give the archive as it was downloaded, or the folder of its files."

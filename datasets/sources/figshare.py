@@ -53,6 +53,11 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
         If there is no such article or file, or figshare cannot be reached.
     """
     answer = ask("GET", f"{_API}/articles/{source.article}/versions/{source.version}", advice)
+    if "x-amzn-waf-action" in answer.headers:
+        raise SourceError(
+            f"{source.title}: figshare answered HTTP {answer.status_code} with a bot challenge and "
+            f"no data. Run again later. {advice}"
+        )
     if answer.status_code != 200:
         raise SourceError(f"{source.title}: figshare answered HTTP {answer.status_code}. {advice}")
     try:

@@ -5,6 +5,7 @@ waits for ever for a host that says nothing, and follows the redirect into the a
 """
 
 import base64
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from datasets.entry import KaggleSource
 from datasets.sources.api import ask, read_object
 from datasets.sources.download import Address, Remote
 from errors import InputError, SourceError
+
+_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY")
 
 
 class _DataSet(BaseModel):
@@ -124,7 +127,6 @@ def _call(
 
 
 def _explain(status: int, login: _Login, source: KaggleSource, advice: str) -> str:
-    page = f"https://www.kaggle.com/datasets/{source.handle}"
     token = (
         "create a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it "
         "(or save it as ~/.kaggle/access_token)"
@@ -133,23 +135,20 @@ def _explain(status: int, login: _Login, source: KaggleSource, advice: str) -> s
         case 401 if login.found_in:
             return (
                 f"Kaggle does not accept the credentials in {login.found_in} (401): they are "
-                f"mistyped or expired. To mend it, {token}."
+                f"mistyped or expired. To mend it, {token}; many sets need none. {advice}"
             )
         case 401 | 403 if not login.found_in:
             return (
-                f"Kaggle refuses {source.handle} without a login ({status}). Sign in, open {page} "
-                f"and accept its terms if it asks, {token}. {advice}"
+                f"Kaggle refuses {source.handle} without a login ({status}). Sign in, accept the "
+                f"data set's terms on its page if it asks, {token}. {advice}"
             )
         case 403:
             return (
                 f"Kaggle refuses {source.handle} ({status}) to the account of {login.found_in}. "
-                f"Open {page} signed in as that account and accept its terms. {advice}"
+                f"Accept its terms on its page, signed in as that account. {advice}"
             )
         case 404:
-            return (
-                f"Kaggle has no {source.handle} (404): moved, deleted or private. Look at {page}. "
-                f"{advice}"
-            )
+            return f"Kaggle has no {source.handle} (404): it is moved, deleted or private. {advice}"
     return f"Kaggle answered HTTP {status} for {source.handle}. Try again later. {advice}"
 
 
@@ -164,6 +163,9 @@ def _log_in() -> _Login:
             f"Kaggle's credentials cannot be read: {error}. Mend that file."
         ) from None
     if found is None:
+        for name, other in (_VARIABLES, _VARIABLES[::-1]):
+            if os.environ.get(name):
+                raise SourceError(f"{name} is set, but {other} is not. Kaggle needs both.")
         return _Login({}, None)
     words = [word for word in (found.api_key, found.username, found.key) if word is not None]
     if not all(isinstance(word, str) and word.isascii() and word.isprintable() for word in words):
@@ -176,6 +178,6 @@ def _log_in() -> _Login:
         place = "~/.kaggle/access_token" if place == "access_token" else str(place)
         return _Login({"Authorization": f"Bearer {found.api_key.strip()}"}, place)
     basic = base64.b64encode(f"{found.username}:{found.key}".encode()).decode()
-    return _Login(
-        {"Authorization": f"Basic {basic}"}, "KAGGLE_USERNAME and KAGGLE_KEY, or kaggle.json"
-    )
+    variables = all(os.environ.get(name) for name in _VARIABLES)
+    place = " and ".join(_VARIABLES) if variables else "kaggle.json"
+    return _Login({"Authorization": f"Basic {basic}"}, place)

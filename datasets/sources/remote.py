@@ -68,8 +68,10 @@ def get_copy(
     if isinstance(source, LocalSource):
         return Copy(Path(source.path), source.path)
     settings = get_settings()
-    page = f" from {dataset.homepage}" if dataset.homepage else ""
-    advice = f"Or fetch it in a browser{page} and run icanvas prepare {dataset.name} {option} PATH."
+    advice = (
+        f"Or fetch it in a browser from {source.page} and run "
+        f"icanvas prepare {dataset.name} {option} PATH."
+    )
     remote, stated = _find(source, advice)
     path, receipt = download(
         remote,

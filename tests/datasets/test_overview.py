@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from datasets import acquire, check_licence, describe, find, find_state, list_states
-from datasets.overview import show_download
+from datasets.overview import show_download, show_pictures
 from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
@@ -68,8 +68,18 @@ def test_what_there_is_to_know(store: LocalStore) -> None:
     assert facts["download"] == "13.6 GB"
     assert facts["next"] == "icanvas prepare car --accept-license"
     cartoon = dict(describe(find_state(store, find("cartoon"))))
-    assert cartoon["pictures"] == "9,996 of 100,000, chosen with seed 0 (--all takes every one)"
+    assert cartoon["pictures"] == "9,996 (--all takes every one)"
+    assert cartoon["taken"] == "*.png, 9,996 of 100,000 chosen with seed 0"
     assert "re-extract" in dict(describe(find_state(store, find("shoes"))))["edges"]
+
+
+def test_the_list_counts_what_became_pairs(store: LocalStore) -> None:
+    assert show_pictures(find_state(store, find("panda"))) == "300"
+    pairs = CurrentPairs(fingerprint="abc", source=find("panda").origin, train=285, val=5)
+    swap_current(store, "panda", pairs)
+    assert show_pictures(find_state(store, find("panda"))) == "290 of 300"
+    facts = dict(describe(find_state(store, find("panda"))))
+    assert facts["pairs"] == "abc: 285 training, 5 validation"
 
 
 def test_sizes(store: LocalStore) -> None:
