@@ -16,7 +16,8 @@ from datasets.selection import (
     incomplete,
 )
 from datasets.sources import Source, open_path
-from datasets.sources.remote import Copy, OnBytes, get_copy, reading
+from datasets.sources.download import OnBytes, OnWait
+from datasets.sources.remote import Copy, get_copy, reading
 from datasets.tables import find_names
 from errors import SourceError
 from storage import ObjectStore, keys
@@ -55,6 +56,7 @@ def acquire(
     store: ObjectStore,
     allow_partial: bool = False,
     on_fetch: OnBytes = lambda _done, _total: None,
+    on_wait: OnWait = lambda _reason: None,
     on_bytes: Advance = lambda _: None,
     on_files: Advance = lambda _: None,
 ) -> RawSet:
@@ -70,6 +72,7 @@ def acquire(
     store : where they go.
     allow_partial : go on where fewer pictures are found than expected.
     on_fetch : called with the bytes fetched so far, and in all.
+    on_wait : called with what the transfer waits for, and with nothing once that has ended.
     on_bytes, on_files : called with the bytes hashed, and with the files done, since the last call.
 
     Raises
@@ -87,8 +90,8 @@ def acquire(
     known = _find_known(dataset, store)
     if known is not None and (allow_partial or not known.short):
         return known
-    names, tables = _choose_by_tables(dataset, on_fetch, on_bytes)
-    copy = _get_files(dataset, store, on_fetch)
+    names, tables = _choose_by_tables(dataset, on_fetch, on_wait, on_bytes)
+    copy = _get_files(dataset, store, on_fetch, on_wait)
     with reading(copy):
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
@@ -219,10 +222,10 @@ def _remember(dataset: DataSet, store: ObjectStore, raw: str) -> None:
         write(store, keys.newest_origin(dataset.name), kept)
 
 
-def _get_files(dataset: DataSet, store: ObjectStore, on_fetch: OnBytes) -> Copy:
+def _get_files(dataset: DataSet, store: ObjectStore, on_fetch: OnBytes, on_wait: OnWait) -> Copy:
     """Return the source's files; where its host refuses, name the copy that was given before."""
     try:
-        return get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch)
+        return get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch, on_wait)
     except SourceError as error:
         given = read_origin(store, keys.newest_origin(dataset.name))
         if dataset.archive or given is None or not Path(given.read_from).exists():
@@ -235,12 +238,12 @@ def _max_files(dataset: DataSet) -> int | None:
 
 
 def _choose_by_tables(
-    dataset: DataSet, on_fetch: OnBytes, on_bytes: Advance
+    dataset: DataSet, on_fetch: OnBytes, on_wait: OnWait, on_bytes: Advance
 ) -> tuple[frozenset[str] | None, str | None]:
     """Return the names of the pictures that the tables choose, and the tables' identity."""
     if not dataset.where or dataset.tables is None:
         return None, None
-    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, "--tables", on_fetch)
+    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, "--tables", on_fetch, on_wait)
     with reading(copy):
         identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
         return find_names(copy.path, dataset.where), identity

@@ -7,7 +7,7 @@ from prefect.logging import get_run_logger
 import datasets
 from datasets import DataSet, RawSet
 from storage import open_store
-from tasks.progress import advance, bar, move, settle
+from tasks.progress import advance, bar, move, note, settle
 
 
 @task(task_run_name="acquire {dataset.name}", cache_policy=NO_CACHE)
@@ -25,6 +25,7 @@ def acquire(dataset: DataSet, store_url: str, allow_partial: bool = False) -> Ra
             open_store(store_url),
             allow_partial,
             on_fetch=lambda done, total: move(fetching, done, total),
+            on_wait=lambda reason: note(fetching, reason),
             on_bytes=lambda count: advance(reading, count),
             on_files=lambda count: advance(files, count),
         )

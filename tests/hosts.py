@@ -226,6 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
     hosts: Hosts
     protocol_version = "HTTP/1.1"
     timeout = 20
+    disable_nagle_algorithm = True  # Else every answer waits 40 ms between its head and its body.
     _inside = ""
 
     def do_CONNECT(self) -> None:

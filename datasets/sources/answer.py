@@ -25,22 +25,34 @@ _STATUS = {
 }
 
 
-def check(answer: httpx.Response, limits: Limits, *, ranged: bool) -> None:
+def check(answer: httpx.Response, *, ranged: bool) -> None:
     """Raise Broken or Refused unless an answer's head promises the file, or the range asked for."""
     status = answer.status_code
     if "x-amzn-waf-action" in answer.headers:
         raise Refused(f"answered {status} with a bot challenge instead of the file")
-    if _passing(status):
-        wait = _retry_after(answer.headers.get("Retry-After", ""))
-        told = "limits its requests (429)" if status == 429 else f"answered {status}"
-        if wait > limits.retry_after_most:
-            raise Refused(f"{told} and asks to wait {_duration(wait)}: run again after that")
-        raise Broken(f"{told}; try again later", "answer", wait)
+    if busy := find_busy(answer):
+        raise busy
     if status != 200 and not (status == 206 and ranged):
         raise Refused(_STATUS.get(status, f"answered {status} instead of the file"))
     kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind in ("text/html", "application/xhtml+xml"):
         raise Refused(f"sent a web page ({kind}), not an archive")
+
+
+def find_busy(answer: httpx.Response) -> Broken | None:
+    """Return what a host says that may give another answer soon; None where this one is its last.
+
+    Whoever asks decides how long a wait is too long.
+    """
+    status = answer.status_code
+    if not _passing(status):
+        return None
+    told = "limits its requests (429)" if status == 429 else f"answered {status}"
+    wait = _retry_after(answer.headers.get("Retry-After", ""))
+    if wait:
+        told = f"{told} and asks to wait {_duration(wait)}: run again after that"
+        return Broken(told, "answer", wait)
+    return Broken(f"{told}; try again later", "answer")
 
 
 def refuses_range(answer: httpx.Response, offset: int, trace: Trace) -> bool:
@@ -52,7 +64,8 @@ def refuses_range(answer: httpx.Response, offset: int, trace: Trace) -> bool:
     if answer.status_code == 206:
         start, total = content_range(answer)
         name = "ETag" if trace.validator == trace.etag else "Last-Modified"
-        changed = answer.headers.get(name) not in (None, trace.validator)
+        told = answer.headers.get(name) if trace.validator else None
+        changed = told not in (None, trace.validator)
         return changed or start != offset or total is None or trace.total not in (None, total)
     return answer.status_code != 200 and not _passing(answer.status_code)
 

@@ -7,13 +7,20 @@ from typing import Any
 
 import httpx
 
-from datasets.sources.exchange import Limits, open_client, reason_of
+from datasets.sources.answer import find_busy
+from datasets.sources.exchange import Broken, Limits, Refused, explain, open_client
 from errors import SourceError
 
-_BUSY = {408, 425, 429, 500, 502, 503, 504}
 _ATTEMPTS = 4
-# Seconds before asking again, doubled each time. Who is to wait longer is told so.
-_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_LIMITS = Limits()
+
+
+class Unavailable(SourceError):
+    """A host that cannot be reached or stays busy; ``wait`` is what it asks for, in seconds."""
+
+    def __init__(self, message: str, wait: float = 0) -> None:
+        super().__init__(message)
+        self.wait = wait
 
 
 def ask(
@@ -27,31 +34,35 @@ def ask(
 
     Raises
     ------
-    SourceError
+    Unavailable
         If the host cannot be reached, or stays busy; ends with the advice.
+    SourceError
+        If its certificate is not trusted.
     InputError
         If the environment's network settings make no sense.
     """
     host = httpx.URL(url).host
-    for attempt in range(1, _ATTEMPTS + 1):
-        wait = _WAIT * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+    attempt, waited = 0, 0.0
+    while True:
+        failure: Broken | Refused | None
         try:
-            with open_client(Limits()) as client:
+            with open_client(_LIMITS) as client:
                 answer = client.request(method, url, headers=headers, json=body)
         except httpx.TransportError as error:
-            fault = f"{host} cannot be reached ({reason_of(error)}). Check the network."
+            failure = explain(error, answered=False)
         else:
-            if answer.status_code not in _BUSY:
+            failure = find_busy(answer)
+            if failure is None:
                 return answer
-            fault = f"{host} is busy (HTTP {answer.status_code}). Run again later."
-            asked = answer.headers.get("Retry-After", "")
-            if asked.isdigit():
-                wait = float(asked)
-                fault = f"{host} is busy and asks to wait {asked} s. Run again then."
-        if attempt == _ATTEMPTS or wait > _LONGEST_WAIT:
-            raise SourceError(f"{fault} {advice}")
-        time.sleep(wait)
-    raise AssertionError("every attempt returns, raises or goes round")
+        message = f"{host} {failure.told}. {advice}"
+        if isinstance(failure, Refused):
+            raise SourceError(message)
+        attempt += 1
+        waited += failure.wait
+        if attempt == _ATTEMPTS or waited > _LIMITS.retry_after_most:
+            raise Unavailable(message, failure.wait)
+        pause = _LIMITS.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+        time.sleep(max(pause, failure.wait))
 
 
 def read_object(answer: httpx.Response) -> dict[str, Any]:

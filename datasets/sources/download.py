@@ -5,7 +5,6 @@ token and no header of the caller's is printed, logged or stored.
 """
 
 import random
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from datasets.sources.answer import (
     archive_only,
@@ -23,21 +22,28 @@ from datasets.sources.answer import (
     refuses_range,
     steady,
 )
+from datasets.sources.api import Unavailable
+from datasets.sources.disk import amount, check_space, explained
 from datasets.sources.exchange import Address, Broken, Limits, Refused, ask, open_client, shown
-from datasets.sources.partial import Part, Receipt, Trace, explained, find_finished
+from datasets.sources.partial import Part, Receipt, Trace, find_finished
 from errors import IcanvasError, InputError, IntegrityError, SourceError, StorageError
 
 __all__ = ["Address", "Limits", "Receipt", "Remote", "download"]
 
-# What has to stay free beside the file, in bytes.
-_MARGIN = 64 << 20
+# Seconds that nobody wonders about.
+_UNNOTICED = 1
 
 _LIMITS = Limits()
 
 OnBytes = Callable[[int, int | None], None]
+OnWait = Callable[[str], None]
 
 
 def _silent(_done: int, _total: int | None) -> None:
+    pass
+
+
+def _unheard(_reason: str) -> None:
     pass
 
 
@@ -73,6 +79,7 @@ class _Job:
     limits: Limits
     allow_http: bool
     on_bytes: OnBytes
+    on_wait: OnWait
 
     def ask(
         self, address: Address, headers: Mapping[str, str]
@@ -94,19 +101,22 @@ def download(
     *,
     allow_http: bool = False,
     on_bytes: OnBytes = _silent,
+    on_wait: OnWait = _unheard,
     limits: Limits = _LIMITS,
 ) -> tuple[Path, Receipt]:
     """Return the file in ``folder`` and where it came from, fetching what is missing of it.
 
     A second call finds the finished file without asking any host, and a second process waits for
     the first. An interrupted transfer keeps its part, and the next call goes on from there if the
-    host vouches that the file is still the same.
+    host vouches that the file is still the same, or the pinned SHA-256 will show it.
 
     Parameters
     ----------
     allow_http : take addresses without encryption; with a pinned SHA-256 they are taken anyway.
     on_bytes : called with the bytes there so far and in all, if that is known; the first number
         falls where a host makes the transfer start again.
+    on_wait : called with what is waited for, in a few words: a host, or another process. Where
+        something is there to write, it is called with nothing.
 
     Raises
     ------
@@ -127,14 +137,18 @@ def download(
     lock = FileLock(folder / f"{remote.file}.lock")
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        try:
+            lock.acquire(timeout=_UNNOTICED)
+        except Timeout:
+            on_wait("another process is fetching it")
+            lock.acquire()
     try:
         receipt = find_finished(target, remote.size, sha256, md5)
         if receipt is None:
             with explained(target):
-                part = Part(target)
+                part = Part(target, pinned=sha256 is not None)
             with open_client(limits) as client:
-                receipt = _fetch(_Job(client, remote, part, limits, allow_http, on_bytes))
+                receipt = _fetch(_Job(client, remote, part, limits, allow_http, on_bytes, on_wait))
         on_bytes(receipt.size, receipt.size)
         return target, receipt
     finally:
@@ -159,40 +173,54 @@ def _verdict(job: _Job, failures: Sequence[Refused]) -> IcanvasError:
     kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
     told = "; ".join(f"{failure.where} {failure.told}".strip() for failure in failures)
     message = f"{job.remote.file} was not downloaded: {told or 'no address is known'}."
+    if interrupted:
+        return kind(f"{message} The part is kept: run again to resume.")
     if job.part.kept:
-        message += " The part is kept: run again to resume."
-    elif kind is IntegrityError:
+        message += " The part is kept."
+    elif IntegrityError in kinds:
         message += " Run again."
-    if not interrupted and job.remote.advice:
-        message += f" {job.remote.advice}"
-    return kind(message)
+    return kind(f"{message} {job.remote.advice}".rstrip())
 
 
 def _insist(job: _Job, mirror: Callable[[], Address]) -> Receipt:
     """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
     limits, part = job.limits, job.part
-    before, failed = part.gained, 0
+    before, came, failed, waited = part.gained, False, 0, 0.0
     part.count_anew()
     while True:
         try:
             return _attempt(job, mirror)
         except Broken as broken:
-            failed = 0 if part.progressed(limits.stall_bytes) else failed + 1
-            offline = broken.stage == "connect" and not part.gained
-            if failed >= (limits.connect_attempts if offline else limits.attempts):
+            failed += 1
+            if part.progressed(limits.stall_bytes):
+                came, failed, waited = True, 0, 0
+            waited += broken.wait
+            if failed >= _patience(limits, broken, came) or waited > limits.retry_after_most:
                 raise _give_up(broken, part, part.gained > before) from None
             pause = limits.backoff * 2 ** max(failed - 1, 0) * random.uniform(0.5, 1)
-            time.sleep(max(min(pause, limits.backoff_most), broken.wait))
+            pause = max(min(pause, limits.backoff_most), broken.wait)
+            if pause > _UNNOTICED:
+                why = broken.told.removesuffix("; try again later")
+                job.on_wait(f"{why}; goes on in {pause:.0f} s")
+            time.sleep(pause)
+
+
+def _patience(limits: Limits, broken: Broken, came: bool) -> int:
+    """Return how many requests in a row may fail."""
+    if came:
+        return limits.resume_attempts
+    # An API was asked time after time before it counts as broken.
+    return {"connect": limits.connect_attempts, "address": 1}.get(broken.stage, limits.attempts)
 
 
 def _give_up(broken: Broken, part: Part, gained: bool) -> Refused:
     if gained and part.trace:
-        amount = _amount(part.size, part.trace.total)
-        refused = Refused(f"stopped at {amount} ({broken.told})", IntegrityError)
+        reached = amount(part.size, part.trace.total)
+        refused = Refused(f"stopped at {reached} ({broken.told})", IntegrityError)
     elif broken.stage == "body":
         refused = Refused(f"stopped at the start ({broken.told})", IntegrityError)
     else:
-        refused = Refused(broken.told)
+        refused = Refused(broken.told, IntegrityError if part.kept else SourceError)
     refused.where = broken.where
     return refused
 
@@ -200,34 +228,48 @@ def _give_up(broken: Broken, part: Part, gained: bool) -> Refused:
 def _attempt(job: _Job, mirror: Callable[[], Address]) -> Receipt:
     """Ask once for what is missing; where a host will not have that, once for all."""
     part = job.part
-    address = _resolve(mirror)
-    if offset := part.offset(shown(address.url), job.remote.size):
-        assert part.trace is not None and part.trace.validator is not None
+    address = _resolve(job.remote, mirror)
+    offset, trace = part.resumed_at(shown(address.url), job.remote.size)
+    if offset and trace:
         part.hash_to(offset)
-        wish = {"Range": f"bytes={offset}-", "If-Range": part.trace.validator}
+        wish = {"Range": f"bytes={offset}-"}
+        if trace.validator:
+            wish["If-Range"] = trace.validator
         with job.ask(address, wish) as answer:
-            if not refuses_range(answer, offset, part.trace):
+            if not refuses_range(answer, offset, trace):
                 resumed = answer.status_code == 206
-                return _receive(job, address, answer, offset if resumed else 0)
+                return _receive(job, address, answer, offset if resumed else 0, trace)
         # The part stays until a whole answer is there to replace it.
-        address = _resolve(mirror)
+        address = _resolve(job.remote, mirror)
     with job.ask(address, {}) as answer:
-        return _receive(job, address, answer, 0)
+        return _receive(job, address, answer)
 
 
-def _resolve(mirror: Callable[[], Address]) -> Address:
+def _resolve(remote: Remote, mirror: Callable[[], Address]) -> Address:
     try:
         return mirror()
     except StorageError:
         raise
     except IcanvasError as error:
-        raise Refused(str(error).rstrip("."), type(error)) from None
+        # The verdict says whether the advice is to follow.
+        told = str(error).replace(remote.advice, "").strip().rstrip(".")
+        if isinstance(error, Unavailable):
+            raise Broken(told, "address", error.wait) from None
+        raise Refused(told, type(error)) from None
+    except (httpx.InvalidURL, UnicodeError):
+        raise Refused("its address is none") from None
 
 
-def _receive(job: _Job, address: Address, answer: httpx.Response, offset: int) -> Receipt:
+def _receive(
+    job: _Job,
+    address: Address,
+    answer: httpx.Response,
+    offset: int = 0,
+    trace: Trace | None = None,
+) -> Receipt:
     """Write an answer's body behind the first ``offset`` bytes of the part and finish the file."""
     remote, part, headers = job.remote, job.part, answer.headers
-    check(answer, job.limits, ranged=offset > 0)
+    check(answer, ranged=offset > 0)
     length = headers.get("Content-Length")
     total = content_range(answer)[1] if offset else int(length) if length else None
     if total is not None and remote.size not in (None, total):
@@ -236,7 +278,6 @@ def _receive(job: _Job, address: Address, answer: httpx.Response, offset: int) -
     if not known and "chunked" not in headers.get("Transfer-Encoding", "").lower():
         raise Refused("does not tell the file's size, so that a cut would pass unseen")
     pieces = steady(answer.iter_raw(), job.limits)
-    trace = part.trace
     if not offset or trace is None:
         pieces = archive_only(pieces)
         trace = Trace(
@@ -246,9 +287,12 @@ def _receive(job: _Job, address: Address, answer: httpx.Response, offset: int) -
             last_modified=headers.get("Last-Modified"),
             total=total,
         )
+    else:
+        trace = trace.model_copy(update={"url": shown(answer.url)})
     goal = total if total is not None else remote.size
-    _check_space(part, goal or 0)
+    check_space(part.target, max((goal or 0) - part.size, 0))
     with part.opened(offset, trace):
+        job.on_wait("")
         job.on_bytes(part.size, goal)
         for piece in pieces:
             part.write(piece)
@@ -259,25 +303,6 @@ def _receive(job: _Job, address: Address, answer: httpx.Response, offset: int) -
         raise Broken("the host sent less than it said", "body")
     if wrong := find_fault(part, goal, remote.sha256, remote.md5, headers):
         part.drop()
-        raise Refused(f"sent a file {wrong}; it is removed", IntegrityError)
+        did = "completed" if offset else "sent"
+        raise Refused(f"{did} a file {wrong}; it is removed", IntegrityError)
     return part.finish()
-
-
-def _check_space(part: Part, total: int) -> None:
-    needed = max(total - part.size, 0) + _MARGIN
-    with explained(part.target.parent):
-        free = shutil.disk_usage(part.target.parent).free
-    if free < needed:
-        raise StorageError(
-            f"{part.target.name} needs {_amount(needed)} in {part.target.parent}, where "
-            f"{_amount(free)} are free. Free some, or choose another place with --cache."
-        )
-
-
-def _amount(done: int, total: int | None = None) -> str:
-    """Return bytes for a person: ``3.1 of 8.6 GB``."""
-    largest = done if total is None else total
-    power = next((p for p in (4, 3, 2, 1) if largest >= 1000**p), 0)
-    unit = ("bytes", "kB", "MB", "GB", "TB")[power]
-    numbers = [done] if total is None else [done, total]
-    return " of ".join(f"{n / 1000**power:.{min(power, 1)}f}" for n in numbers) + f" {unit}"

@@ -13,10 +13,12 @@ import httpx
 
 from errors import IcanvasError, InputError, SourceError
 
+_NO_ADDRESS = "is or leads to something that is no address"
+
 # What a redirect to another host may be told of the caller's headers.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 
-Stage = Literal["connect", "answer", "body"]
+Stage = Literal["address", "connect", "answer", "body"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,10 @@ class Limits:
     stall_bytes, stall_seconds : fewer bytes in so many seconds are a stall, even where some drip.
     attempts : requests to one host in a row that bring nothing new, or less than ``stall_bytes``.
     connect_attempts : the same where no connection stood and nothing came yet: no network.
+    resume_attempts : the same once something came: an outage of two minutes ends no long transfer.
     backoff, backoff_most : seconds before the second attempt, doubling up to the most.
-    retry_after_most : seconds; a host that asks for a longer wait is given up.
+    retry_after_most : seconds; a host that asks for a longer wait, at once or bit by bit, is given
+        up.
     redirects : followed in one request.
     """
 
@@ -48,6 +52,7 @@ class Limits:
     stall_seconds: float = 60
     attempts: int = 5
     connect_attempts: int = 3
+    resume_attempts: int = 9
     backoff: float = 1
     backoff_most: float = 60
     retry_after_most: float = 300
@@ -122,14 +127,13 @@ def ask(
     try:
         for _ in range(limits.redirects + 1):
             _check_scheme(here, allow_http or (pinned and not _secrets(carried)))
-            request = client.build_request("GET", here, headers={**carried, **headers})
-            response = client.send(request, stream=True, follow_redirects=False)
+            response = _send(client, here, {**carried, **headers})
             try:
                 if not response.has_redirect_location:
                     answered = True
                     yield response
                     return
-                there = here.join(_parse(response.headers["Location"]))
+                there = _parse(response.headers["Location"], here)
             finally:
                 response.close()
             if _origin(there) != _origin(here):
@@ -137,7 +141,7 @@ def ask(
             here = there
         raise Refused(f"redirected more than {limits.redirects} times")
     except httpx.TransportError as error:
-        failure = _explain(error, answered)
+        failure = explain(error, answered)
         failure.where = _place(first, here)
         raise failure from None
     except (Refused, Broken) as failure:
@@ -157,13 +161,24 @@ def _place(first: httpx.URL, last: httpx.URL) -> str:
     return f"{first.host}{first.path}{redirected}"
 
 
-def _parse(url: str) -> httpx.URL:
+def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
-        return httpx.URL(url)
-    except httpx.InvalidURL:
-        refused = Refused("is or leads to something that is no address")
+        parsed = httpx.URL(url) if base is None else base.join(url)
+        _ = parsed.host  # Decoded only when asked for, and so only then known to be a name.
+        return parsed
+    except (httpx.InvalidURL, UnicodeError):
+        refused = Refused(_NO_ADDRESS)
         refused.where = "its address"
         raise refused from None
+
+
+def _send(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
+    try:
+        request = client.build_request("GET", url, headers=headers)
+        return client.send(request, stream=True, follow_redirects=False)
+    except (httpx.InvalidURL, UnicodeError):
+        # Some names pass for names until they are looked up.
+        raise Refused(_NO_ADDRESS) from None
 
 
 def _check_scheme(url: httpx.URL, plain: bool) -> None:
@@ -171,7 +186,8 @@ def _check_scheme(url: httpx.URL, plain: bool) -> None:
         raise Refused("leads to an address that is not http or https")
     if url.scheme == "http" and not plain:
         raise Refused(
-            "goes over plain http, which others can read and alter; allow that with --allow-http"
+            "goes over plain http, which others can read and alter; allow that with --allow-http "
+            "(or ICANVAS_ALLOW_HTTP=1)"
         )
 
 
@@ -183,9 +199,9 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _explain(error: httpx.TransportError, answered: bool) -> Broken | Refused:
+def explain(error: httpx.TransportError, answered: bool) -> Broken | Refused:
     """Return why no more came, in words of our own: httpx's may quote what has to stay secret."""
-    reason = reason_of(error)
+    reason = _reason_of(error)
     if answered:
         return Broken(reason, "body")
     if reason == "untrusted":
@@ -195,7 +211,7 @@ def _explain(error: httpx.TransportError, answered: bool) -> Broken | Refused:
     return Broken(f"gave no answer ({reason})", "answer")
 
 
-def reason_of(error: httpx.TransportError) -> str:
+def _reason_of(error: httpx.TransportError) -> str:
     """Return why a transfer failed in a few words, without any address."""
     causes: list[BaseException] = []
     cause: BaseException | None = error

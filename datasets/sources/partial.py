@@ -1,18 +1,14 @@
 """What a download leaves on the disk: the part and its trace, then the file and its receipt."""
 
-import errno
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from errors import StorageError
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from datasets.sources.disk import explained, load, sync, write
 
 
 class Receipt(BaseModel, frozen=True):
@@ -39,6 +35,12 @@ class _Finished(Receipt, frozen=True):
     md5: str
     mtime_ns: int
 
+    def is_of(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        state = path.stat()
+        return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
+
 
 class Trace(BaseModel, frozen=True):
     """What the bytes of a part belong to.
@@ -46,7 +48,7 @@ class Trace(BaseModel, frozen=True):
     Attributes
     ----------
     asked, url : the address and where it led, both without query and user.
-    etag, last_modified : of the answer that the part began with.
+    etag, last_modified : of the answer that the part began with; none where several hosts gave it.
     total : bytes of the whole file, where the host told.
     """
 
@@ -58,7 +60,7 @@ class Trace(BaseModel, frozen=True):
 
     @property
     def validator(self) -> str | None:
-        """What a host recognises these very bytes by; None where the part cannot be resumed."""
+        """What a host recognises these very bytes by; None where only a known hash can tell."""
         if self.etag and not self.etag.startswith("W/"):
             return self.etag
         return self.last_modified if self.total is not None else None
@@ -67,6 +69,11 @@ class Trace(BaseModel, frozen=True):
 class Part:
     """The bytes of ``target`` so far; whatever stops the process, they and the trace agree.
 
+    Parameters
+    ----------
+    pinned : whether the whole has a known SHA-256: then any host may go on with what another began,
+        as the hash tells in the end whether all was of the same file.
+
     Attributes
     ----------
     size : bytes so far.
@@ -74,11 +81,11 @@ class Part:
     gained : bytes that came since this object was made.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, pinned: bool) -> None:
         self.target = target
-        self._path = target.with_name(target.name + ".part")
-        self._sidecar = target.with_name(target.name + ".part.json")
-        self.trace = _load(self._sidecar, Trace)
+        self._pinned = pinned
+        self._path, self._sidecar = _part_paths(target)
+        self.trace = load(self._sidecar, Trace)
         self.size = self._path.stat().st_size if self.trace and self._path.exists() else 0
         self.gained = 0
         self._peak: int | None = None
@@ -89,19 +96,30 @@ class Part:
     @property
     def kept(self) -> bool:
         """Whether there is something that a later run can resume."""
-        return self.size > 0 and self.trace is not None and self.trace.validator is not None
-
-    def offset(self, asked: str, size: int | None) -> int:
-        """Return from which byte on to ask ``asked`` for the file; 0 where it has to be all."""
         trace = self.trace
-        if trace is None or not self.kept or trace.asked != asked:
-            return 0
+        if trace is None or not self.size:
+            return False
+        return trace.validator is not None or (self._pinned and trace.total is not None)
+
+    def resumed_at(self, asked: str, size: int | None) -> tuple[int, Trace | None]:
+        """Return from which byte on to ask ``asked`` for the file, and the trace of what comes.
+
+        That is the first byte, and none, where it has to be all.
+        """
+        trace = self.trace
+        if trace is None or not self.kept:
+            return 0, None
+        if trace.asked != asked:
+            if not self._pinned or trace.total is None:
+                return 0, None
+            # No single host vouches for bytes from several.
+            trace = Trace(asked=asked, url=asked, total=trace.total)
         if trace.total is None:
-            return self.size
+            return self.size, trace
         if self.size > trace.total or size not in (None, trace.total):
-            return 0
+            return 0, None
         # No host can send a range that begins at the end: the last byte confirms a whole part.
-        return min(self.size, trace.total - 1)
+        return min(self.size, trace.total - 1), trace
 
     def hash_to(self, offset: int) -> None:
         """Bring the digests to the first ``offset`` bytes."""
@@ -131,7 +149,7 @@ class Part:
             self.size = offset
             if trace != self.trace or not offset:
                 # Only now: until here the old trace may belong to bytes that are still there.
-                _write(self._sidecar, trace)
+                write(self._sidecar, trace)
                 self.trace = trace
             yield
         finally:
@@ -175,15 +193,14 @@ class Part:
         self.size = 0
 
     def finish(self) -> Receipt:
-        """Turn the part into the file and write its receipt."""
+        """Write the receipt and turn the part into the file."""
         assert self.trace is not None
         sha256, md5 = self.digests()
         with explained(self.target):
-            _sync(self._path)
-            self._path.replace(self.target)
-            _sync(self.target.parent)
-            receipt = _write_receipt(self.target, self.trace, sha256, md5)
-            self._sidecar.unlink(missing_ok=True)
+            sync(self._path)
+            # First, so that whatever stops the process, nothing whole is fetched again.
+            receipt = _write_receipt(self.target, self._path, self.trace, sha256, md5)
+            _name(self.target)
         return receipt
 
     def _hash(self, piece: bytes) -> None:
@@ -197,17 +214,16 @@ def find_finished(
 ) -> Receipt | None:
     """Return a file's receipt if the file is whole and what is wanted; None to download it.
 
-    A file without a receipt of its own is only trusted for its known hash: the process may have
-    been killed just before the receipt was written.
+    A file without a receipt of its own is only trusted for its known hash.
     """
-    if not target.is_file():
-        return None
     with explained(target):
-        state = target.stat()
-        if size not in (None, state.st_size):
+        finished = load(_receipt_path(target), _Finished)
+        if finished and finished.is_of(_part_paths(target)[0]):
+            # The process was stopped between receipt and name.
+            _name(target)
+        if not target.is_file() or size not in (None, target.stat().st_size):
             return None
-        finished = _load(_receipt_path(target), _Finished)
-        if finished and (finished.size, finished.mtime_ns) == (state.st_size, state.st_mtime_ns):
+        if finished and finished.is_of(target):
             if sha256 not in (None, finished.sha256) or md5 not in (None, finished.md5):
                 return None
             return Receipt.model_validate(finished.model_dump())
@@ -216,30 +232,7 @@ def find_finished(
         found = _hash_file(target)
         if sha256 not in (None, found[0]) or md5 not in (None, found[1]):
             return None
-        trace = Trace(asked="", url="")
-        if not target.with_name(target.name + ".part").exists():
-            # Then the sidecar is this file's: it would have been removed right after the receipt.
-            sidecar = target.with_name(target.name + ".part.json")
-            trace = _load(sidecar, Trace) or trace
-            sidecar.unlink(missing_ok=True)
-        return _write_receipt(target, trace, *found)
-
-
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what a disk raises into one clear error."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageError(
-                f"The disk is full: {path} cannot grow. What is there is kept: free some space "
-                "and run again to resume, or choose another place with --cache."
-            ) from error
-        raise StorageError(
-            f"{path} cannot be read or written: {error.strerror}. "
-            "Check its permissions, or choose another place with --cache."
-        ) from error
+        return _write_receipt(target, target, Trace(asked="", url=""), *found)
 
 
 def _hash_file(path: Path) -> tuple[str, str]:
@@ -251,8 +244,16 @@ def _hash_file(path: Path) -> tuple[str, str]:
     return digests[0].hexdigest(), digests[1].hexdigest()
 
 
-def _write_receipt(target: Path, trace: Trace, sha256: str, md5: str) -> Receipt:
-    state = target.stat()
+def _name(target: Path) -> None:
+    """Give a whole part the name of the file."""
+    part, sidecar = _part_paths(target)
+    part.replace(target)
+    sync(target.parent)
+    sidecar.unlink(missing_ok=True)
+
+
+def _write_receipt(target: Path, file: Path, trace: Trace, sha256: str, md5: str) -> Receipt:
+    state = file.stat()
     receipt = Receipt(
         url=trace.url,
         size=state.st_size,
@@ -261,7 +262,7 @@ def _write_receipt(target: Path, trace: Trace, sha256: str, md5: str) -> Receipt
         last_modified=trace.last_modified,
     )
     finished = _Finished(**receipt.model_dump(), md5=md5, mtime_ns=state.st_mtime_ns)
-    _write(_receipt_path(target), finished)
+    write(_receipt_path(target), finished)
     return receipt
 
 
@@ -269,28 +270,6 @@ def _receipt_path(target: Path) -> Path:
     return target.with_name(target.name + ".json")
 
 
-_Model = TypeVar("_Model", bound=BaseModel)
-
-
-def _load(path: Path, model: type[_Model]) -> _Model | None:
-    """Return what a sidecar says; None where it is missing or says nothing."""
-    try:
-        return model.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _write(path: Path, model: BaseModel) -> None:
-    temporary = path.with_name(path.name + ".new")
-    with explained(path):
-        temporary.write_text(model.model_dump_json(), encoding="utf-8")
-        _sync(temporary)
-        temporary.replace(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _part_paths(target: Path) -> tuple[Path, Path]:
+    """Return where the part lies, and its trace."""
+    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")

@@ -1,7 +1,7 @@
 """Archives from the network: found, fetched into the cache once, read from there."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,11 +10,9 @@ from urllib.parse import urlsplit
 
 from datasets.entry import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
 from datasets.sources import figshare, kaggle
-from datasets.sources.download import Address, Remote, download
+from datasets.sources.download import Address, OnBytes, OnWait, Remote, download
 from errors import IntegrityError
 from settings import get_settings
-
-OnBytes = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -43,6 +41,7 @@ def get_copy(
     own: str | None,
     option: str,
     on_bytes: OnBytes = lambda _done, _total: None,
+    on_wait: OnWait = lambda _reason: None,
 ) -> Copy:
     """Return a source's files, fetching them into the cache where they are not.
 
@@ -53,6 +52,7 @@ def get_copy(
     own : the user's copy, which is used in place of the source.
     option : of the command line that gives such a copy.
     on_bytes : called with the bytes so far and in all.
+    on_wait : called with what is waited for, and with nothing once that has ended.
 
     Raises
     ------
@@ -78,6 +78,7 @@ def get_copy(
         settings.cache / "downloads" / dataset.name,
         allow_http=settings.allow_http,
         on_bytes=on_bytes,
+        on_wait=on_wait,
     )
     return Copy(path, receipt.url, receipt.sha256, receipt.size, stated)
 
