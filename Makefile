@@ -31,7 +31,8 @@ demo: install
 	@$(BIN)/icanvas train demo
 
 test: install
-	$(BIN)/python -m pytest
+	@# A file stays in one process, for its fixtures; more processes than four mostly start servers.
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .
