@@ -6,7 +6,10 @@ from typing import Annotated, Literal
 import typer
 
 Store = Annotated[
-    str | None, typer.Option(help="Where results go: file:///path or a folder.", metavar="URL")
+    str | None,
+    typer.Option(
+        help="Where results go: s3://bucket/prefix, file:///path or a folder.", metavar="URL"
+    ),
 ]
 Cache = Annotated[
     Path | None, typer.Option(help="Where weights and archives are kept.", metavar="FOLDER")

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
         the engine thinks best when left out (OpenCV: one a core).
     accept_licenses : names of data sets whose licences are accepted, or ``all``.
+    shard_cache_gb : how many GB (10⁹ bytes) in the cache folder shards of an S3 store may take; the
+        least recently used go first.
     allow_http : fetch from servers that have no https, although anyone on the way could change
         the bytes.
     """
@@ -54,6 +56,7 @@ class Settings(BaseSettings):
     catalogue: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=256)
     accept_licenses: str = ""
+    shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
     allow_http: bool = False
 
     @field_validator("cache", "catalogue", "weights")

@@ -17,7 +17,7 @@ from hed import choose_engine, load_weights
 from hed.engines import count_cores
 from hed.weights import default_weights_path
 from settings import get_settings
-from storage import open_store
+from storage import LocalStore, open_store
 
 # HED's weights, a data set of some thousand pictures and a few checkpoints fit in this.
 _WANTED_BYTES = 5 * 2**30
@@ -100,18 +100,24 @@ def _check_store() -> Check:
 
 def _check_disk() -> Check:
     short = []
-    for what, place in (("store", _store_folder()), ("cache", get_settings().cache)):
+    places = {"store": _store_folder(), "cache": get_settings().cache}
+    for what, place in places.items():
+        if place is None:
+            continue
         existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
         free = shutil.disk_usage(existing).free
         if free < _WANTED_BYTES:
             short.append(f"{what}: {free / 2**30:.1f} GiB free in {existing}")
     if short:
         return Check("disk", "note", "; ".join(short), "free some space, or use --store, --cache")
-    return Check("disk", "good", f"over {_WANTED_BYTES >> 30} GiB free for store and cache")
+    checked = " and ".join(what for what, place in places.items() if place is not None)
+    return Check("disk", "good", f"over {_WANTED_BYTES >> 30} GiB free for {checked}")
 
 
-def _store_folder() -> Path:
-    return Path(open_store(get_settings().store).location("doctor")).parent
+def _store_folder() -> Path | None:
+    """Return the store's folder; None where it is no folder of this machine."""
+    store = open_store(get_settings().store)
+    return Path(store.location("doctor")).parent if isinstance(store, LocalStore) else None
 
 
 def _check_gpu() -> Check:

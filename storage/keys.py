@@ -1,4 +1,28 @@
-"""The layout of the store: every key is made here."""
+"""The layout of the store: every key is made here, and what a key may be is told here."""
+
+from errors import StorageError
+
+# What a store keeps for itself carries this prefix: writes in progress, a lock. No key may.
+PRIVATE = ".icanvas-"
+
+
+def check_key(key: str) -> str:
+    """Return the key if it is a plain relative path.
+
+    Raises
+    ------
+    StorageError
+        If it is absolute, climbs, has an empty or private name, a backslash, a NUL or a lone
+        surrogate.
+    """
+    plain = all(
+        part not in ("", ".", "..") and not part.startswith(PRIVATE) for part in key.split("/")
+    )
+    if not plain or any(
+        character in "\\\0" or "\ud800" <= character <= "\udfff" for character in key
+    ):
+        raise StorageError(f"{key!r} is not a key: a relative path with plain names is.")
+    return key
 
 
 def raw_folder(dataset: str, fingerprint: str) -> str:

@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from errors import ConflictError, IntegrityError, NotFoundError, StorageError
-
-# Writes in progress and the lock carry this prefix; no key may.
-_PRIVATE = ".icanvas-"
+from storage.keys import PRIVATE, check_key
 
 
 class LocalStore:
@@ -76,9 +74,11 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, in order."""
         folder = self._path(prefix)
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.name.startswith(_PRIVATE):
-                yield path.relative_to(self._root).as_posix()
+        yield from sorted(
+            path.relative_to(self._root).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith(PRIVATE)
+        )
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -89,7 +89,7 @@ class LocalStore:
         """Write an object only if it holds ``expected`` until then; ConflictError if not."""
         with (
             self._explained("lock", key),
-            (self._root / f"{_PRIVATE}lock").open("w") as lock,
+            (self._root / f"{PRIVATE}lock").open("w") as lock,
         ):
             fcntl.flock(lock, fcntl.LOCK_EX)
             current = self.get(key) if self.exists(key) else None
@@ -102,17 +102,12 @@ class LocalStore:
         return str(self._path(key))
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in ("", ".", "..") or part.startswith(_PRIVATE) for part in parts) or any(
-            character in key for character in "\\\0"
-        ):
-            raise StorageError(f"{key!r} is not a key: a relative path with plain names is.")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(check_key(key))
 
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
         path = self._path(key)
-        temporary = path.parent / f"{_PRIVATE}{uuid.uuid4().hex}"
+        temporary = path.parent / f"{PRIVATE}{uuid.uuid4().hex}"
         with self._explained("write", key):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:

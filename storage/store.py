@@ -1,13 +1,18 @@
 """The one protocol of every store, and the way to open one by its URL."""
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from errors import InputError
+from errors import InputError, StorageError
+from storage.keys import check_key
 from storage.local import LocalStore
+
+# Wider than today's rule of AWS: old buckets and other services have names of their own.
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 class ObjectStore(Protocol):
@@ -27,19 +32,28 @@ class ObjectStore(Protocol):
         ...
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write all of an open file as an object."""
+        """Write all of an open, seekable file as an object; the file is left open."""
         ...
 
     def get(self, key: str) -> bytes:
-        """Return an object's bytes; NotFoundError where there is none."""
+        """Return an object's bytes, checked; NotFoundError where there is none.
+
+        IntegrityError where they are not what was written (S3; a folder trusts its disk).
+        """
         ...
 
     def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before."""
+        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before.
+
+        A part has no checksum of its own: only its length is checked.
+        """
         ...
 
     def open_local(self, key: str) -> AbstractContextManager[Path]:
-        """Give an object as a local file to read, for the time of the ``with`` block."""
+        """Give an object as a local file to read, for the time of the ``with`` block.
+
+        NotFoundError and IntegrityError as in ``get``.
+        """
         ...
 
     def exists(self, key: str) -> bool:
@@ -47,7 +61,7 @@ class ObjectStore(Protocol):
         ...
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, in order."""
+        """Yield the keys below a folder, sorted as strings."""
         ...
 
     def delete(self, key: str) -> None:
@@ -69,24 +83,53 @@ class ObjectStore(Protocol):
 def open_store(url: str) -> ObjectStore:
     """Return the store at a URL.
 
+    Nothing is asked of S3 yet: the first call finds out whether it is there.
+
     Parameters
     ----------
-    url : ``file:///absolute/path``, or a folder's path.
+    url : ``s3://bucket`` or ``s3://bucket/prefix``, ``file:///absolute/path``, or a folder's path.
 
     Raises
     ------
     InputError
-        If the scheme is not one of these.
+        If it is none of these.
     StorageError
         If the folder cannot be made.
     """
     parts = urlsplit(url)
+    if parts.scheme == "s3":
+        return _open_s3(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise InputError(f"Store {url}: a file URL has three slashes, file:///path.")
         return LocalStore(Path(unquote(parts.path)))
     if parts.scheme and "://" in url:
-        raise InputError(f"Store scheme {parts.scheme}:// is not supported: use file:///path.")
+        raise InputError(
+            f"Store scheme {parts.scheme}:// is not supported: use s3://bucket/prefix or "
+            "file:///path."
+        )
     if not url:
         raise InputError("The store's URL is empty. Set ICANVAS_STORE or --store.")
     return LocalStore(Path(url).expanduser())
+
+
+def _open_s3(url: str) -> ObjectStore:
+    # boto3 takes a third of a second to import, which a local store need not wait for.
+    from storage.s3 import S3Store
+
+    # Not by urlsplit: S3 knows no escapes, and ? and # are characters like any other.
+    start, _, rest = url.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if "@" in bucket or ":" in bucket:
+        # Whatever stands there may be a secret.
+        raise InputError(
+            "The store's URL names more than a bucket: use s3://bucket/prefix. Credentials and "
+            "endpoint are AWS's own settings (docs/storage.md)."
+        )
+    if start != "s3" or not _BUCKET.fullmatch(bucket):
+        raise InputError(f"Store {url}: use s3://bucket/prefix, with the bucket's name in full.")
+    try:
+        prefix = prefix.rstrip("/") and check_key(prefix.rstrip("/"))
+    except StorageError as error:
+        raise InputError(f"Store {url}: {error}") from None
+    return S3Store(bucket, prefix)

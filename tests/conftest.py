@@ -8,6 +8,7 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import io
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from PIL import Image
 from hed import EdgeDetector
 from settings import get_settings
 from storage import LocalStore
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, SeaweedFS, running_s3
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,26 @@ def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.fixture
 def store(own_store: Path) -> LocalStore:
     return LocalStore(own_store)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One real S3 for all tests; each has a prefix of its own. Do not kill this one."""
+    with running_s3(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_store(
+    s3_server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[S3Store]:
+    """An empty store on it, with a shard cache of the test's own."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
+    get_settings.cache_clear()
+    yield S3Store(BUCKET, f"tests/{uuid.uuid4().hex}")
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

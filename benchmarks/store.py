@@ -1,0 +1,101 @@
+"""How quick is the store, against boto3's own transfer manager on the same server?
+
+    .venv/bin/python -m benchmarks.store                          # starts SeaweedFS for itself
+    .venv/bin/python -m benchmarks.store --url s3://bucket/bench  # a service of yours
+
+Shards of random bytes go up and come down one after another, through the store and through
+``upload_fileobj`` and ``download_fileobj`` with their defaults, in turns. The store hashes each
+shard whole on both ways; the transfer manager does not.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import boto3
+
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, running_s3
+
+MB = 10**6
+
+
+def measure(work: Callable[[int], None], numbers: range) -> float:
+    """Return how many seconds the work takes for all of these shards."""
+    began = time.perf_counter()
+    for number in numbers:
+        work(number)
+    return time.perf_counter() - began
+
+
+def in_turns(count: int, turn: int) -> Iterator[range]:
+    for start in range(0, count, turn):
+        yield range(start, min(start + turn, count))
+
+
+def compare(store: S3Store, shards: int, size: int, scratch: Path) -> None:
+    bucket, prefix = store.url.removeprefix("s3://").split("/", 1)
+    client = boto3.Session().client("s3")
+    source = scratch / "shard"
+    source.write_bytes(os.urandom(size))
+
+    def put(number: int) -> None:
+        with source.open("rb") as file:
+            store.put_file(f"ours/{number:05d}.tar", file)
+
+    def put_theirs(number: int) -> None:
+        with source.open("rb") as file:
+            client.upload_fileobj(file, bucket, f"{prefix}/theirs/{number:05d}.tar")
+
+    def get(number: int) -> None:
+        with store.open_local(f"ours/{number:05d}.tar") as path:
+            assert path.stat().st_size == size
+
+    def get_theirs(number: int) -> None:
+        file: IO[bytes]
+        with (scratch / f"theirs-{number}").open("wb") as file:
+            client.download_fileobj(bucket, f"{prefix}/theirs/{number:05d}.tar", file)
+
+    # Both are warm before anything counts.
+    for work in (put, put_theirs, get, get_theirs):
+        work(shards)
+    for name, ours, theirs in (("upload", put, put_theirs), ("download", get, get_theirs)):
+        seconds = [0.0, 0.0]
+        for numbers in in_turns(shards, 8):
+            for index, work in enumerate((ours, theirs)):
+                seconds[index] += measure(work, numbers)
+        rates = [shards * size / MB / second for second in seconds]
+        print(
+            f"{name:<9} store {rates[0]:6.0f} MB/s   boto3 {rates[1]:6.0f} MB/s   "
+            f"ratio {rates[0] / rates[1]:.2f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--url", help="a prefix that may be written to; what is there stays there")
+    parser.add_argument("--shards", type=int, default=64)
+    parser.add_argument("--mb", type=float, default=20)
+    arguments = parser.parse_args()
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        os.environ["ICANVAS_CACHE"] = str(scratch / "cache")
+        if arguments.url:
+            bucket, _, prefix = arguments.url.removeprefix("s3://").partition("/")
+        else:
+            (scratch / "seaweedfs").mkdir()
+            server = stack.enter_context(running_s3(scratch / "seaweedfs"))
+            os.environ.update(server.environment)
+            bucket, prefix = BUCKET, ""
+        store = S3Store(bucket, f"{prefix.strip('/')}/{time.time_ns()}".strip("/"))
+        print(f"{arguments.shards} shards of {arguments.mb:g} MB")
+        compare(store, arguments.shards, int(arguments.mb * MB), scratch)
+
+
+if __name__ == "__main__":
+    main()

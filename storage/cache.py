@@ -1,0 +1,165 @@
+"""Shards of a store on the network, kept in a local folder of bounded size."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from errors import StorageError
+
+# Writes what it fetches into a file and returns the SHA-256 (hex) of that, checked.
+Fetch = Callable[[IO[bytes]], str]
+
+# Files that this process has hashed, by name and inode: once is enough.
+_known: set[tuple[str, int]] = set()
+
+# A download that takes longer than this is none any more: its process was killed.
+_STALE_SECONDS = 24 * 3600
+
+
+class ShardCache:
+    """Files by a name that stands for their content, shared by every process of the user.
+
+    A file is complete or not there, and its SHA-256 is part of its name. Whoever reads one holds a
+    shared lock on it, and only what nobody holds is evicted.
+
+    Parameters
+    ----------
+    folder : where the files are; made when first needed.
+    limit : bytes that they may take together. What is larger than that is not kept.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+
+    @contextmanager
+    def hold(self, name: str, size: int, fetch: Fetch) -> Iterator[Path]:
+        """Give a file for the time of the ``with`` block, fetching it if need be.
+
+        Where the folder is full or may not be written, the file is a temporary one.
+
+        Parameters
+        ----------
+        name : hex digits that change whenever the content may have.
+        size : of the content in bytes.
+        fetch : writes the content.
+
+        Raises
+        ------
+        StorageError
+            If there is no room for it anywhere. What ``fetch`` raises passes through.
+        """
+        with ExitStack() as held:
+            path = None
+            if size <= self._limit:
+                # A folder that cannot be used makes the work slower, not impossible.
+                with suppress(OSError):
+                    path = self._take(name, size, fetch, held)
+            yield path or _scratch(size, fetch, held)
+
+    def _take(self, name: str, size: int, fetch: Fetch, held: ExitStack) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # What several want at once is fetched by one of them.
+        with (self._folder / f".lock-{name[:2]}").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            found = self._find(name, held)
+            if found is None:
+                self._make_room(size)
+                found = self._keep(name, fetch, held)
+        return found
+
+    def _find(self, name: str, held: ExitStack) -> Path | None:
+        for path in self._folder.glob(f"{name}-*"):
+            with ExitStack() as trial:
+                try:
+                    file = trial.enter_context(path.open("rb"))
+                    fcntl.flock(file, fcntl.LOCK_SH)
+                except FileNotFoundError:
+                    continue
+                state = os.fstat(file.fileno())
+                if state.st_nlink == 0:  # evicted before the lock was ours
+                    continue
+                if (path.name, state.st_ino) not in _known:
+                    if (
+                        hashlib.file_digest(file, "sha256").hexdigest()
+                        != path.name[len(name) + 1 :]
+                    ):
+                        path.unlink(missing_ok=True)
+                        continue
+                    _known.add((path.name, state.st_ino))
+                with suppress(OSError):  # another user's file
+                    os.utime(path)
+                held.enter_context(trial.pop_all())
+                return path
+        return None
+
+    def _keep(self, name: str, fetch: Fetch, held: ExitStack) -> Path:
+        with ExitStack() as trial:
+            file = trial.enter_context(
+                tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False)
+            )
+            temporary = Path(file.name)
+            try:
+                digest = fetch(file)
+                file.flush()
+                path = self._folder / f"{name}-{digest}"
+                fcntl.flock(file, fcntl.LOCK_SH)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+            _known.add((path.name, os.fstat(file.fileno()).st_ino))
+            held.enter_context(trial.pop_all())
+            return path
+
+    def _make_room(self, size: int) -> None:
+        files = []
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                if not path.name.startswith("."):
+                    files.append((state.st_mtime, state.st_size, path))
+                elif (
+                    path.name.startswith(".part-") and time.time() - state.st_mtime > _STALE_SECONDS
+                ):
+                    path.unlink()
+        taken = sum(size for _, size, _ in files)
+        limit = min(self._limit, taken + shutil.disk_usage(self._folder).free)
+        for _, freed, path in sorted(files):
+            if taken + size <= limit:
+                break
+            if _evict(path):
+                taken -= freed
+
+
+def _evict(path: Path) -> bool:
+    """Remove a file unless someone reads it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _scratch(size: int, fetch: Fetch, held: ExitStack) -> Path:
+    try:
+        file = held.enter_context(tempfile.NamedTemporaryFile(prefix="icanvas-"))  # noqa: SIM115
+        fetch(file)
+        file.flush()
+    except OSError as error:
+        raise StorageError(
+            f"There is no place for a local copy of {size / 1e6:.0f} MB: {error.strerror}. Free "
+            "some space, or choose another folder with ICANVAS_CACHE or TMPDIR."
+        ) from error
+    return Path(file.name)

@@ -1,0 +1,299 @@
+"""A bucket of S3, or of a service that speaks like it, as an object store."""
+
+import hashlib
+import io
+import time
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from botocore import exceptions as boto
+
+from errors import ConflictError, IntegrityError, NotFoundError
+from settings import get_settings
+from storage import multipart
+from storage.cache import ShardCache
+from storage.keys import check_key
+from storage.s3client import connect, damaged, explained
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
+
+# A body that breaks off is asked for again; the client itself repeats requests only.
+_READS = 3
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What was read: its entity tag, and the SHA-256 (hex) of its bytes."""
+
+    tag: str
+    sha256: str
+
+
+class S3Store:
+    """Objects below a prefix of a bucket; see ``storage.store.ObjectStore``.
+
+    Each object carries the SHA-256 of its whole content as metadata, because S3's own checksum of a
+    multipart object is one of its parts' checksums. Every full read is held against it.
+
+    A store can be shared by threads, and sent to another process, which connects anew.
+
+    Parameters
+    ----------
+    bucket : name of the bucket, which exists.
+    prefix : folder in it, without slashes around; empty for the bucket itself.
+    read_timeout : seconds without a byte after which an attempt is given up.
+    attempts : how often a request is tried; AWS_MAX_ATTEMPTS or 5 when left out.
+    """
+
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        *,
+        read_timeout: float = 60,
+        attempts: int | None = None,
+    ) -> None:
+        self._bucket = bucket
+        self._prefix = prefix
+        self._read_timeout = read_timeout
+        self._attempts = attempts
+        self._bucket_seen = False
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave the client, which belongs to this process, behind."""
+        return {name: value for name, value in vars(self).items() if name != "_s3"}
+
+    @property
+    def url(self) -> str:
+        """The root as an ``s3://`` URL."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write an object, replacing one of that key."""
+        if len(data) >= multipart.THRESHOLD:
+            self.put_file(key, io.BytesIO(data))
+        else:
+            with self._explained("write", key):
+                self._put(key, data)
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Write all of an open, seekable file as an object; it is read twice and left open."""
+        digest, size = hashlib.sha256(), 0
+        file.seek(0)
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+        file.seek(0)
+        with self._explained("write", key):
+            if size < multipart.THRESHOLD:
+                self._put(key, file.read())
+            else:
+                name, metadata = self._name(key), {"sha256": digest.hexdigest()}
+                multipart.upload(self._s3, self._bucket, name, file, size, metadata)
+
+    def get(self, key: str) -> bytes:
+        """Return an object's bytes; NotFoundError, or IntegrityError if they fail their check."""
+        buffer = io.BytesIO()
+        self._read(key, buffer)
+        return buffer.getvalue()
+
+    def get_range(self, key: str, offset: int, size: int) -> bytes:
+        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before."""
+        buffer = io.BytesIO()
+        if size == 0:
+            self._head(key)
+        else:
+            wanted = {"Range": f"bytes={offset}-{offset + size - 1}"}
+            self._read(key, buffer, wanted, expected=size)
+        return buffer.getvalue()
+
+    @contextmanager
+    def open_local(self, key: str) -> Iterator[Path]:
+        """Give the object as a file of the shard cache, fetched and checked: read only."""
+        head, settings = self._head(key), get_settings()
+        tag = head["ETag"]
+        identity = "\n".join([self._endpoint, self.location(key), tag])
+        name = hashlib.sha256(identity.encode()).hexdigest()
+        cache = ShardCache(settings.cache / "shards", int(settings.shard_cache_gb * 1e9))
+
+        def fetch(file: IO[bytes]) -> str:
+            return self._read(key, file, {"IfMatch": tag}).sha256
+
+        with cache.hold(name, head["ContentLength"], fetch) as path:
+            yield path
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of that key."""
+        try:
+            self._head(key)
+            return True
+        except NotFoundError:
+            return False
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a folder, sorted as strings."""
+        folder = f"{self._name(prefix)}/"
+        names = []
+        with self._explained("list", prefix):
+            pages = self._s3.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=folder):
+                names += [found["Key"] for found in page.get("Contents", [])]
+        # Some services list in another order; some consoles leave empty objects for folders.
+        yield from sorted(name.removeprefix(self._root) for name in names if not name.endswith("/"))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        with self._explained("delete", key):
+            self._s3.delete_object(Bucket=self._bucket, Key=self._name(key))
+
+    def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
+        """Write an object only if it holds ``expected`` until then; ConflictError if not."""
+        condition = {"IfNoneMatch": "*"}
+        if expected is not None:
+            buffer = io.BytesIO()
+            try:
+                found = self._read(key, buffer)
+            except NotFoundError:
+                raise self._conflict(key) from None
+            if buffer.getvalue() != expected:
+                raise self._conflict(key)
+            condition = {"IfMatch": found.tag}
+        # The client repeats a request whose answer is lost; the second then meets the first.
+        token = uuid.uuid4().hex
+        try:
+            with self._explained("write", key):
+                self._put(key, data, {"swap": token}, condition)
+        except (ConflictError, NotFoundError):
+            if not self._holds_swap(key, token):
+                raise self._conflict(key) from None
+
+    def location(self, key: str) -> str:
+        """Return the object's ``s3://`` URL."""
+        return f"s3://{self._bucket}/{self._name(key)}"
+
+    def abort_stale_uploads(self, older_than: timedelta) -> int:
+        """Abort uploads that killed processes left unfinished; return how many.
+
+        Parameters
+        ----------
+        older_than : how long ago they began at least. A day is longer than any upload of ours.
+        """
+        with explained(self._endpoint, "clean", self.url):
+            return multipart.abort_stale(self._s3, self._bucket, self._root, older_than)
+
+    @cached_property
+    def _s3(self) -> "S3Client":
+        return connect(self._read_timeout, self._attempts)
+
+    @property
+    def _endpoint(self) -> str:
+        return self._s3.meta.endpoint_url
+
+    @property
+    def _root(self) -> str:
+        return f"{self._prefix}/" if self._prefix else ""
+
+    def _name(self, key: str) -> str:
+        return self._root + check_key(key)
+
+    def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return explained(self._endpoint, verb, self.location(key))
+
+    def _put(
+        self,
+        key: str,
+        data: bytes,
+        metadata: dict[str, str] | None = None,
+        condition: dict[str, Any] | None = None,
+    ) -> None:
+        digest = hashlib.sha256(data)
+        self._s3.put_object(
+            Bucket=self._bucket,
+            Key=self._name(key),
+            Body=data,
+            ChecksumSHA256=b64encode(digest.digest()).decode(),
+            Metadata={"sha256": digest.hexdigest(), **(metadata or {})},
+            **(condition or {}),
+        )
+
+    def _read(
+        self,
+        key: str,
+        file: IO[bytes],
+        request: dict[str, Any] | None = None,
+        expected: int | None = None,
+    ) -> _Read:
+        """Write an object, or the range of it that is requested and expected, into a file."""
+        for attempt in range(1, _READS + 1):
+            file.seek(0)
+            file.truncate()
+            with self._explained("read", key):
+                answer = self._s3.get_object(
+                    Bucket=self._bucket,
+                    Key=self._name(key),
+                    ChecksumMode="ENABLED",
+                    **(request or {}),
+                )
+                if expected not in (None, answer["ContentLength"]):
+                    answer["Body"].close()
+                    raise IntegrityError(
+                        f"{self.location(key)} is cut short: {answer['ContentLength']} of "
+                        f"{expected} bytes. Run `icanvas prepare --refresh`."
+                    )
+                digest = hashlib.sha256()
+                try:
+                    for chunk in answer["Body"].iter_chunks(_CHUNK):
+                        digest.update(chunk)
+                        file.write(chunk)
+                except (boto.HTTPClientError, boto.IncompleteReadError):
+                    if attempt == _READS:
+                        raise
+                    time.sleep(attempt)
+                    continue
+            break
+        written = answer["Metadata"].get("sha256")
+        if expected is None and written not in (None, digest.hexdigest()):
+            raise IntegrityError(damaged(self.location(key)))
+        return _Read(answer["ETag"], digest.hexdigest())
+
+    def _head(self, key: str) -> "HeadObjectOutputTypeDef":
+        with self._explained("read", key):
+            try:
+                return self._s3.head_object(Bucket=self._bucket, Key=self._name(key))
+            except boto.ClientError as error:
+                if error.response["Error"]["Code"] == "404":
+                    self._see_bucket()
+                raise
+
+    def _see_bucket(self) -> None:
+        """Raise NoSuchBucket where HEAD's answer leaves open what there is none of."""
+        try:
+            if not self._bucket_seen:
+                self._s3.head_bucket(Bucket=self._bucket)
+        except boto.ClientError as error:
+            if error.response["Error"]["Code"] == "404":
+                error.response["Error"]["Code"] = "NoSuchBucket"
+                raise
+            # 403: whoever may not look at the bucket may still use it.
+        self._bucket_seen = True
+
+    def _holds_swap(self, key: str, token: str) -> bool:
+        try:
+            return self._head(key)["Metadata"].get("swap") == token
+        except NotFoundError:
+            return False
+
+    def _conflict(self, key: str) -> ConflictError:
+        return ConflictError(
+            f"{self.location(key)} was changed by someone else meanwhile. Run again."
+        )

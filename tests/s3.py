@@ -1,0 +1,182 @@
+"""A real S3 for the tests: SeaweedFS on free ports of this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+BUCKET = "icanvas-tests"
+ACCESS_KEY = "icanvas-access"
+SECRET_KEY = "icanvas-secret-never-shown"
+
+# Each server of SeaweedFS listens twice, as it speaks HTTP and gRPC.
+_SERVERS = ("s3", "master", "volume", "filer", "admin")
+
+
+class SeaweedFS:
+    """One process with a folder of its own; it can be killed and started again.
+
+    Parameters
+    ----------
+    folder : where it keeps its data; empty or of a server before.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        ports = _free_ports(2 * len(_SERVERS))
+        self._ports = dict(zip(_SERVERS, zip(ports[::2], ports[1::2], strict=True), strict=True))
+        self.endpoint = f"http://127.0.0.1:{self._ports['s3'][0]}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a user would set to reach it; nothing of this machine's own settings is read."""
+        return {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def client(self) -> "S3Client":
+        """Return a client of its own, past the store."""
+        return boto3.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            config=Config(connect_timeout=2, read_timeout=30),
+        )
+
+    def start(self) -> None:
+        """Start it and wait until the bucket can be used."""
+        arguments = [
+            f"-{name}.port{form}={port}"
+            for name, ports in self._ports.items()
+            for form, port in zip(("", ".grpc"), ports, strict=True)
+        ]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    Path(sys.executable).with_name("weed"),
+                    "mini",
+                    f"-dir={self._folder}",
+                    "-ip=127.0.0.1",
+                    "-ip.bind=127.0.0.1",
+                    *arguments,
+                    f"-s3.localSocket={self._folder / 's3.sock'}",
+                    f"-filer.localSocket={self._folder / 'filer.sock'}",
+                    "-s3.port.iceberg=0",
+                    "-s3.port.lance=0",
+                    "-s3.autoCreateBucket=false",
+                    "-webdav=false",
+                    "-admin.ui=false",
+                    "-master.telemetry=false",
+                ],
+                env={**os.environ, **self.environment},
+                stdout=log,
+                stderr=log,
+            )
+        self._wait()
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+        for ports in self._ports.values():
+            for left in Path("/tmp").glob(f"seaweedfs-*-{ports[1]}.sock"):
+                left.unlink(missing_ok=True)
+
+    def _wait(self) -> None:
+        client = self.client()
+        give_up = time.monotonic() + 60
+        while True:
+            try:
+                if BUCKET not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+                    client.create_bucket(Bucket=BUCKET)
+                # It answers before it has room for objects.
+                client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
+                return
+            except Exception:
+                if time.monotonic() > give_up or self._process is None or self._process.poll():
+                    raise
+                time.sleep(0.05)
+
+
+@contextmanager
+def running_s3(folder: Path) -> Iterator[SeaweedFS]:
+    """Give a server that ends with the block."""
+    server = SeaweedFS(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+@contextmanager
+def spoiled_line(server: SeaweedFS, spoil: Callable[[bytes, int], bytes | None]) -> Iterator[str]:
+    """Give an address from which a server is reached by a line that spoils what it answers.
+
+    Parameters
+    ----------
+    server : what is reached.
+    spoil : gets the answers piece by piece with the number of the connection, from 0, and returns
+        what arrives of them; None hangs up.
+    """
+    host, port = server.endpoint.removeprefix("http://").split(":")
+
+    def carry(source: socket.socket, sink: socket.socket, number: int | None) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                arrived = data if number is None else spoil(data, number)
+                if arrived is None:
+                    break
+                sink.sendall(arrived)
+        for end in (source, sink):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def listen(door: socket.socket) -> None:
+        for number in count():
+            try:
+                near, _ = door.accept()
+            except OSError:
+                return
+            far = socket.create_connection((host, int(port)))
+            for line in ((near, far, None), (far, near, number)):
+                threading.Thread(target=carry, args=line, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        threading.Thread(target=listen, args=[door], daemon=True).start()
+        yield f"http://127.0.0.1:{door.getsockname()[1]}"
+        # Closing alone does not wake whoever accepts.
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports

@@ -1,0 +1,158 @@
+import hashlib
+import os
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from settings import get_settings
+from storage import cache
+from storage.cache import ShardCache
+from storage.s3 import S3Store
+
+
+@pytest.fixture(autouse=True)
+def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_known", set())
+
+
+class Source:
+    """A thousand bytes that tell who fetched them, and how often."""
+
+    def __init__(self, name: str, size: int = 1000) -> None:
+        self.name = hashlib.sha256(name.encode()).hexdigest()[:12]
+        self.content = name[:1].encode() * size
+        self.fetched = 0
+
+    def fetch(self, file: IO[bytes]) -> str:
+        self.fetched += 1
+        time.sleep(0.02)
+        file.write(self.content)
+        return hashlib.sha256(self.content).hexdigest()
+
+    def read(self, shards: ShardCache) -> bytes:
+        with shards.hold(self.name, len(self.content), self.fetch) as path:
+            return path.read_bytes()
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+    shards, source = ShardCache(tmp_path / "shards", 10_000), Source("a")
+    for _ in range(3):
+        assert source.read(shards) == source.content
+    assert source.fetched == 1
+
+
+def test_what_many_want_is_fetched_once(tmp_path: Path) -> None:
+    shards, source = ShardCache(tmp_path, 10_000), Source("a")
+    got: list[bytes] = []
+    threads = [threading.Thread(target=lambda: got.append(source.read(shards))) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [source.content] * 16
+    assert source.fetched == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"a" * 999, b"a" * 999 + b"b"])
+def test_a_damaged_file_is_fetched_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
+) -> None:
+    shards, source = ShardCache(tmp_path, 10_000), Source("a")
+    source.read(shards)
+    (file,) = _files(tmp_path)
+    file.write_bytes(damage)
+    monkeypatch.setattr(cache, "_known", set())  # another process
+    assert source.read(shards) == source.content
+    assert source.fetched == 2
+    assert len(_files(tmp_path)) == 1
+
+
+def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    shards = ShardCache(tmp_path, 3000)
+    a, b, c, d = (Source(name) for name in "abcd")
+    for age, source in enumerate((c, b, a)):
+        source.read(shards)
+        (file,) = tmp_path.glob(f"{source.name}-*")
+        os.utime(file, (1000 + age, 1000 + age))
+    assert len(_files(tmp_path)) == 3
+    c.read(shards)  # the oldest is used again
+    d.read(shards)
+    assert {path.name[:12] for path in _files(tmp_path)} == {c.name, d.name, a.name}
+
+
+def test_what_is_read_is_not_evicted(tmp_path: Path) -> None:
+    shards = ShardCache(tmp_path, 2000)
+    held, other, third = Source("h"), Source("o"), Source("t")
+    with shards.hold(held.name, 1000, held.fetch) as path:
+        os.utime(path, (1000, 1000))
+        for source in (other, third):
+            source.read(shards)
+        assert path.read_bytes() == held.content
+    assert {path.name[:12] for path in _files(tmp_path)} == {held.name, third.name}
+
+
+def test_what_a_killed_download_left_is_removed(tmp_path: Path) -> None:
+    for name, age in ((".part-old", 2 * 24 * 3600), (".part-new", 60)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    Source("a").read(ShardCache(tmp_path, 10_000))
+    assert [path.name for path in tmp_path.glob(".part-*")] == [".part-new"]
+
+
+def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fetch(file: IO[bytes]) -> str:
+        file.write(b"half")
+        raise ValueError("broken off")
+
+    with (
+        pytest.raises(ValueError, match="broken off"),
+        ShardCache(tmp_path, 100).hold("ab", 9, fetch),
+    ):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == [".lock-ab"]
+
+
+@pytest.mark.parametrize("limit", [0, 999])
+def test_what_does_not_fit_is_a_temporary_file(tmp_path: Path, limit: int) -> None:
+    shards, source = ShardCache(tmp_path / "shards", limit), Source("a")
+    with shards.hold(source.name, 1000, source.fetch) as path:
+        assert path.read_bytes() == source.content
+    assert not path.exists()
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_folder_that_cannot_be_used_costs_only_time(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    shards, source = ShardCache(tmp_path / "file" / "shards", 10_000), Source("a")
+    assert source.read(shards) == source.content
+
+
+def test_errors_of_the_reader_are_its_own(tmp_path: Path) -> None:
+    source = Source("a")
+    with (
+        pytest.raises(OSError, match="mine"),
+        ShardCache(tmp_path, 10_000).hold(source.name, 1000, source.fetch),
+    ):
+        raise OSError("mine")
+    assert source.fetched == 1
+
+
+def test_a_shard_of_s3_is_fetched_once_and_again_when_it_changes(s3_store: S3Store) -> None:
+    s3_store.put("shard", b"one")
+    paths = []
+    for _ in range(2):
+        with s3_store.open_local("shard") as path:
+            assert path.read_bytes() == b"one"
+            paths.append(path)
+    assert paths[0] == paths[1]
+    assert paths[0].parent == get_settings().cache / "shards"
+    s3_store.put("shard", b"two")
+    with s3_store.open_local("shard") as path:
+        assert path.read_bytes() == b"two"

@@ -1,0 +1,175 @@
+"""What only S3 can do wrong; the contract of every store is in test_store.py."""
+
+import hashlib
+import io
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from errors import InputError, IntegrityError
+from storage import open_store
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, SeaweedFS
+
+LARGE = bytes(range(256)) * 80_000  # three parts
+
+
+def test_urls(s3_store: S3Store) -> None:
+    store = open_store(f"s3://{BUCKET}/some/prefix/")
+    assert store.url == f"s3://{BUCKET}/some/prefix"
+    assert store.location("a/b") == f"s3://{BUCKET}/some/prefix/a/b"
+    whole = open_store(f"s3://{BUCKET}")
+    assert (whole.url, whole.location("k")) == (f"s3://{BUCKET}", f"s3://{BUCKET}/k")
+    name = s3_store.url.rpartition("/")[2]
+    whole.put(f"tests/{name}/k", b"there")
+    assert s3_store.get("k") == b"there"
+    assert list(whole.list(f"tests/{name}")) == [f"tests/{name}/k"]
+
+
+def test_a_url_with_a_secret_is_refused_and_not_repeated() -> None:
+    for url in ("s3://key:hunter2@bucket/x", "s3://bucket:hunter2/x"):
+        with pytest.raises(InputError, match="docs/storage") as caught:
+            open_store(url)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_store_can_be_sent_to_another_process(s3_store: S3Store) -> None:
+    s3_store.put("k", b"1")
+    again = pickle.loads(pickle.dumps(s3_store))
+    assert again.url == s3_store.url
+    assert again.get("k") == b"1"
+
+
+def test_long_lists_come_whole(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+    names = [f"{n:04d}" + ("/sub" if n % 10 == 0 else "") for n in range(1010)]
+    client, root = s3_server.client(), s3_store.location("all").split("/", 3)[3]
+
+    def put(part: list[str]) -> None:
+        for name in part:
+            client.put_object(Bucket=BUCKET, Key=f"{root}/{name}", Body=b"")
+
+    threads = [threading.Thread(target=put, args=[names[n::4]]) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    client.put_object(Bucket=BUCKET, Key=f"{root}/made-by-a-console/", Body=b"")
+    assert list(s3_store.list("all")) == [f"all/{name}" for name in names]
+
+
+@pytest.mark.parametrize("content", [b"small" * 100, LARGE])
+@pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:99] + b"?" + c[100:]])
+def test_a_damaged_object_is_told(
+    s3_store: S3Store, s3_server: SeaweedFS, content: bytes, damage: Callable[[bytes], bytes]
+) -> None:
+    s3_store.put("object", content)
+    with s3_store.open_local("object") as path:
+        assert path.read_bytes() == content
+    client, key = s3_server.client(), s3_store.location("object").split("/", 3)[3]
+    head = client.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
+    assert head["Metadata"]["sha256"] == hashlib.sha256(content).hexdigest()
+    assert ("-3" in head["ChecksumSHA256"]) == (content is LARGE)
+    client.put_object(Bucket=BUCKET, Key=key, Body=damage(content), Metadata=head["Metadata"])
+    with pytest.raises(IntegrityError, match="object fails its SHA-256"):
+        s3_store.get("object")
+    with (
+        pytest.raises(IntegrityError, match="object fails its SHA-256"),
+        s3_store.open_local("object"),
+    ):
+        pass
+
+
+def test_an_object_of_another_program_can_be_read(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+    key = s3_store.location("theirs").split("/", 3)[3]
+    s3_server.client().upload_fileobj(io.BytesIO(LARGE), BUCKET, key)
+    assert s3_store.get("theirs") == LARGE
+    for _ in range(2):
+        with s3_store.open_local("theirs") as path:
+            assert path.read_bytes() == LARGE
+
+
+def test_memory_stays_flat(s3_store: S3Store) -> None:
+    script = f"""
+import hashlib, os, resource, tempfile
+from storage import open_store
+store = open_store({s3_store.url!r})
+store.put("small", b"1")
+with store.open_local("small"):
+    pass
+with tempfile.TemporaryFile() as file:
+    for n in range(200):
+        file.write(n.to_bytes() * 1_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    store.put_file("large", file)
+    sent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with store.open_local("large") as path:
+    assert path.stat().st_size == 200_000_000
+    got = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print((sent - before) >> 10, (got - sent) >> 10)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    up, down = map(int, done.stdout.split())
+    assert up < 80
+    assert down < 10
+
+
+def test_a_killed_upload_leaves_no_object(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+    script = f"""
+import io, time
+from storage import open_store
+class Slow(io.BytesIO):
+    def read(self, size=-1):
+        time.sleep(0.3 if size > 1 << 20 else 0)
+        return super().read(size)
+open_store({s3_store.url!r}).put_file("object", Slow(bytes(100_000_000)))
+"""
+    root = s3_store.location("object").split("/", 3)[3]
+    client = s3_server.client()
+
+    def begun() -> bool:
+        uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=root).get("Uploads", [])
+        return any(
+            client.list_parts(Bucket=BUCKET, Key=root, UploadId=upload["UploadId"]).get("Parts")
+            for upload in uploads
+        )
+
+    process = subprocess.Popen([sys.executable, "-c", script])
+    give_up = time.monotonic() + 60
+    while not begun():
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert not s3_store.exists("object")
+    assert s3_store.abort_stale_uploads(timedelta(hours=1)) == 0
+    time.sleep(1)  # S3 counts seconds
+    assert s3_store.abort_stale_uploads(timedelta(0)) == 1
+    assert not begun()
+    s3_store.put("object", b"again")
+    assert s3_store.get("object") == b"again"
+
+
+def test_a_failed_upload_is_aborted(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+    class Broken(io.BytesIO):
+        parts = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            if size is not None and size > 1 << 20:
+                self.parts += 1
+                if self.parts == 3:
+                    raise OSError("gone")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="gone"):
+        s3_store.put_file("object", Broken(LARGE))
+    root = s3_store.location("object").split("/", 3)[3]
+    assert not s3_server.client().list_multipart_uploads(Bucket=BUCKET, Prefix=root).get("Uploads")
+    assert not s3_store.exists("object")

@@ -1,0 +1,153 @@
+"""An S3 that refuses, is not there, says nothing or breaks off: each is told in one line."""
+
+import io
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from errors import ConflictError, IntegrityError, StorageError
+from storage import open_store
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, spoiled_line
+
+LARGE = bytes(range(256)) * 80_000  # three parts
+
+
+def _uses(store: S3Store) -> list[Callable[[], object]]:
+    return [
+        lambda: store.put("key", b"1"),
+        lambda: store.put_file("key", io.BytesIO(LARGE)),
+        lambda: store.get("key"),
+        lambda: store.get_range("key", 0, 1),
+        lambda: store.exists("key"),
+        lambda: list(store.list("key")),
+        lambda: store.delete("key"),
+        lambda: store.compare_and_swap("key", b"1", None),
+        lambda: store.open_local("key").__enter__(),
+        lambda: store.abort_stale_uploads(timedelta(0)),
+    ]
+
+
+def _assert_told(use: Callable[[], object], *expected: str) -> None:
+    with pytest.raises(StorageError) as caught:
+        use()
+    line = str(caught.value)
+    assert "\n" not in line
+    for part in expected:
+        assert part in line
+    assert SECRET_KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": SECRET_KEY + "x"}, "http://127.0.0.1:"),
+        ({"AWS_ACCESS_KEY_ID": "nobody"}, "http://127.0.0.1:"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "no credentials"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "no whole credentials"),
+    ],
+)
+def test_credentials_that_do_not_fit_are_told(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], expected: str
+) -> None:
+    for name, value in changed.items():
+        monkeypatch.setenv(name, value)
+        if not value:
+            monkeypatch.delenv(name)
+    for use in _uses(s3_store):
+        _assert_told(use, expected, "AWS_SECRET_ACCESS_KEY")
+
+
+def test_a_bucket_that_is_not_there_is_told(s3_store: S3Store) -> None:
+    for use in _uses(S3Store("no-such-bucket", "p")):
+        _assert_told(use, "There is no bucket no-such-bucket at http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AWS_PROFILE", "nobody"),
+        ("AWS_ENDPOINT_URL_S3", "not an address"),
+        ("AWS_ENDPOINT_URL_S3", f"http://user:{SECRET_KEY}@127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_S3", f"http://user:{SECRET_KEY}@:x"),
+    ],
+)
+def test_settings_that_make_no_sense_are_told(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    _assert_told(lambda: s3_store.get("key"), name)
+
+
+def test_a_server_that_is_not_there_is_told(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        endpoint = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    store = S3Store(BUCKET, "p", attempts=1)
+    for use in _uses(store):
+        _assert_told(use, f"{endpoint} cannot be reached", "AWS_ENDPOINT_URL_S3", store.url)
+
+
+def test_a_server_that_says_nothing_is_given_up(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+        for use in _uses(S3Store(BUCKET, "p", read_timeout=0.1)):
+            begun = time.monotonic()
+            _assert_told(use, f"{endpoint} does not answer", f"s3://{BUCKET}/p")
+            assert time.monotonic() - begun < 10
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(
+    s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3_store.put("object", LARGE)
+    passed = [0] * 1000
+
+    def first_breaks_off(data: bytes, number: int) -> bytes | None:
+        passed[number] += len(data)
+        return None if number == 0 and passed[0] > 1_000_000 else data
+
+    with spoiled_line(s3_server, first_breaks_off) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        assert open_store(s3_store.url).get("object") == LARGE
+    assert passed[0] > 1_000_000 and passed[1] > len(LARGE)
+
+    def all_break_off(data: bytes, number: int) -> bytes | None:
+        passed[number] += len(data)
+        return None if passed[number] > 1_000_000 else data
+
+    passed = [0] * 1000
+    with spoiled_line(s3_server, all_break_off) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        with pytest.raises(IntegrityError, match=r"broke off in the middle of s3://.*object"):
+            open_store(s3_store.url).get("object")
+
+
+def test_a_swap_whose_answer_is_lost_is_done_once(
+    s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = []
+
+    def lose_first(data: bytes, number: int) -> bytes | None:
+        if number == 0 and b"200 OK" in data:
+            lost.append(data)
+            return None
+        return data
+
+    with spoiled_line(s3_server, lose_first) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        open_store(s3_store.url).compare_and_swap("pointer", b"1", None)
+        assert len(lost) == 1
+        assert open_store(s3_store.url).get("pointer") == b"1"
+        with pytest.raises(ConflictError, match="pointer"):
+            open_store(s3_store.url).compare_and_swap("pointer", b"2", None)

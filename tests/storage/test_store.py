@@ -1,0 +1,201 @@
+"""What every store promises, asked of a folder and of a real S3."""
+
+import io
+import tempfile
+import threading
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from errors import ConflictError, InputError, IntegrityError, NotFoundError, StorageError
+from storage import ObjectStore, open_store
+
+
+@pytest.fixture(params=["local", "s3"])
+def any_store(request: pytest.FixtureRequest) -> ObjectStore:
+    store: ObjectStore = request.getfixturevalue("s3_store" if request.param == "s3" else "store")
+    return store
+
+
+def test_an_object_comes_back(any_store: ObjectStore) -> None:
+    any_store.put("a/b/c.bin", b"0123456789")
+    assert any_store.exists("a/b/c.bin")
+    assert not any_store.exists("a/b")
+    assert any_store.get("a/b/c.bin") == b"0123456789"
+    assert any_store.get_range("a/b/c.bin", 3, 4) == b"3456"
+    assert any_store.get_range("a/b/c.bin", 9, 1) == b"9"
+    assert any_store.get_range("a/b/c.bin", 3, 0) == b""
+    with any_store.open_local("a/b/c.bin") as path:
+        assert path.read_bytes() == b"0123456789"
+    any_store.put("a/b/c.bin", b"new")
+    assert any_store.get("a/b/c.bin") == b"new"
+    with any_store.open_local("a/b/c.bin") as path:
+        assert path.read_bytes() == b"new"
+    any_store.put("a/b/c.bin", b"")
+    assert any_store.get("a/b/c.bin") == b""
+    any_store.delete("a/b/c.bin")
+    any_store.delete("a/b/c.bin")
+    assert not any_store.exists("a/b/c.bin")
+
+
+@pytest.mark.parametrize("size", [0, 5, 20_000_000])
+def test_all_of_a_file_is_written_and_it_stays_open(any_store: ObjectStore, size: int) -> None:
+    content = bytes(range(256)) * (size // 256) + b"e" * (size % 256)
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        any_store.put_file("file", file)
+        assert not file.closed
+    assert any_store.get("file") == content
+    any_store.put_file("memory", io.BytesIO(content))
+    assert any_store.get("memory") == content
+    with any_store.open_local("file") as path:
+        assert path.read_bytes() == content
+    if size:
+        assert any_store.get_range("file", size - 3, 3) == content[-3:]
+
+
+def test_keys_are_listed_in_order(any_store: ObjectStore) -> None:
+    keys = ["x/2", "x/10", "x/sub/1", "x/sub.a", "x/sub-b", "x/é", "x/😀", "x/a b", "x/a%20b"]
+    for key in [*keys, "y/1", "xx/1"]:
+        any_store.put(key, b"")
+    assert list(any_store.list("x")) == sorted(keys)
+    assert list(any_store.list("x/sub")) == ["x/sub/1"]
+    assert list(any_store.list("nothing")) == []
+
+
+def test_what_is_missing_is_told(any_store: ObjectStore) -> None:
+    for ask in (
+        lambda: any_store.get("no/such"),
+        lambda: any_store.get_range("no/such", 0, 1),
+        lambda: any_store.open_local("no/such").__enter__(),
+    ):
+        with pytest.raises(NotFoundError, match="no/such"):
+            ask()
+
+
+@pytest.mark.parametrize("offset", [1, 3, 50])
+def test_a_range_beyond_the_end_is_told(any_store: ObjectStore, offset: int) -> None:
+    any_store.put("short", b"abc")
+    with pytest.raises(IntegrityError, match=r"short.* is cut short"):
+        any_store.get_range("short", offset, 9)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *("", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a/", "a\\b", "a\0b", "\ud800"),
+        *(".icanvas-x", "a/.icanvas-x/b"),
+    ],
+)
+def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> None:
+    uses: list[Callable[[], object]] = [
+        lambda: any_store.put(key, b""),
+        lambda: any_store.put_file(key, io.BytesIO()),
+        lambda: any_store.get(key),
+        lambda: any_store.exists(key),
+        lambda: any_store.delete(key),
+        lambda: any_store.location(key),
+        lambda: list(any_store.list(key)),
+        lambda: any_store.compare_and_swap(key, b"", None),
+    ]
+    for use in uses:
+        with pytest.raises(StorageError, match="is not a key"):
+            use()
+
+
+@given(
+    st.text(
+        st.characters(blacklist_categories=["Cs", "Cc"], blacklist_characters="/\\"), min_size=1
+    ).filter(lambda name: name not in (".", "..") and len(name.encode()) < 250)
+)
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_other_name_does(any_store: ObjectStore, name: str) -> None:
+    key = f"folder/{name}"
+    any_store.put(key, name.encode())
+    assert any_store.get(key) == name.encode()
+    assert list(any_store.list("folder")) == [key]
+    any_store.delete(key)
+
+
+def test_swap_needs_the_expected_content(any_store: ObjectStore) -> None:
+    with pytest.raises(ConflictError, match="pointer"):
+        any_store.compare_and_swap("pointer", b"one", b"before")
+    any_store.compare_and_swap("pointer", b"one", None)
+    for expected in (None, b"other"):
+        with pytest.raises(ConflictError, match="pointer"):
+            any_store.compare_and_swap("pointer", b"two", expected)
+    assert any_store.get("pointer") == b"one"
+    any_store.compare_and_swap("pointer", b"two", b"one")
+    assert any_store.get("pointer") == b"two"
+
+
+@pytest.mark.parametrize("expected", [None, b"before"])
+def test_of_twenty_swaps_at_once_one_wins(any_store: ObjectStore, expected: bytes | None) -> None:
+    if expected is not None:
+        any_store.put("pointer", expected)
+    ready = threading.Barrier(20)
+    won: list[bytes] = []
+    lost: list[ConflictError] = []
+
+    def swap(name: bytes) -> None:
+        ready.wait()
+        try:
+            any_store.compare_and_swap("pointer", name, expected)
+            won.append(name)
+        except ConflictError as error:
+            lost.append(error)
+
+    _run([lambda n=n: swap(b"%d" % n) for n in range(20)])  # type: ignore[misc]
+    assert (len(won), len(lost)) == (1, 19)
+    assert any_store.get("pointer") == won[0]
+
+
+def test_of_many_swaps_at_once_each_counts(any_store: ObjectStore) -> None:
+    any_store.put("counter", b"0")
+
+    def count() -> None:
+        done = 0
+        while done < 20:
+            before = any_store.get("counter")
+            try:
+                any_store.compare_and_swap("counter", str(int(before) + 1).encode(), before)
+                done += 1
+            except ConflictError:
+                pass
+
+    _run([count] * 4)
+    assert any_store.get("counter") == b"80"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/x",
+        "file://host/x",
+        "",
+        "s3://",
+        "s3:///prefix",
+        "s3:/bucket/prefix",
+        "s3:bucket",
+        "S3://b",
+        "s3://bucket//x",
+        "s3://bucket/../x",
+    ],
+)
+def test_what_is_no_store_is_told(url: str) -> None:
+    with pytest.raises(InputError, match=r"file:///path|s3://bucket|ICANVAS_STORE|not a key"):
+        open_store(url)
+
+
+def _run(works: list[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
