@@ -63,5 +63,9 @@ def explained(path: Path) -> Iterator[None]:
         raise SourceError(f"{path} cannot be read: {error}.") from error
 
 
-def _damaged(path: Path, error: Exception) -> IntegrityError:
-    return IntegrityError(f"{path} is damaged or cut short ({error}). Copy or download it again.")
+class DamagedArchive(IntegrityError):
+    """An archive that is not as it was made."""
+
+
+def _damaged(path: Path, error: Exception) -> DamagedArchive:
+    return DamagedArchive(f"{path} is damaged or cut short ({error}). Copy or download it again.")

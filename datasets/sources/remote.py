@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from datasets.entry import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
 from datasets.sources import figshare, kaggle
+from datasets.sources.base import DamagedArchive
 from datasets.sources.download import Address, OnBytes, OnWait, Remote, download
 from errors import IntegrityError
 from settings import get_settings
@@ -90,11 +91,11 @@ def reading(copy: Copy) -> Iterator[None]:
     Raises
     ------
     IntegrityError
-        If the block does; its text then says what was done.
+        If it does; the text says what was done.
     """
     try:
         yield
-    except IntegrityError as error:
+    except DamagedArchive as error:
         if copy.sha256 is None or not copy.path.exists():
             raise
         copy.path.unlink()

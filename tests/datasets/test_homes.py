@@ -237,6 +237,21 @@ def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
     assert acquire(with_counts("shoes"), store).files == 5
 
 
+def test_a_sound_archive_is_kept_when_the_store_is_damaged(hosts: Hosts, store: LocalStore) -> None:
+    hosts.add(*SHOES, Resource(pack_tar(shoe_files())))
+    dataset = with_counts("shoes", {"**/train/*_AB.jpg": 9})
+    with pytest.raises(SourceError, match="3 of 9"):
+        acquire(dataset, store)
+    part = next(key for key in store.list("datasets/shoes/raw") if "/parts/" in key)
+    store.put(part, b"no table")
+    with pytest.raises(IntegrityError, match="stored table"):
+        acquire(dataset, store)
+    store.delete(part)
+    asked = len(hosts.requests)
+    assert acquire(dataset, store, allow_partial=True).files == 5
+    assert len(hosts.requests) == asked, "the archive was still there"
+
+
 def test_the_same_name_at_another_address_is_another_file(hosts: Hosts, store: LocalStore) -> None:
     for year, files in ((2024, panda_files(2, 1)), (2025, panda_files(3, 1))):
         hosts.add("example.org", f"/{year}/data.zip", Resource(pack_zip(files)))
