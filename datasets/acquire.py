@@ -96,7 +96,11 @@ def acquire(
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
         raw = name_raw(dataset, identity, tables)
-        if not store.exists(keys.raw_index(dataset.name, raw)):
+        index = keys.raw_index(dataset.name, raw)
+        origin: Origin | None
+        if store.exists(index):
+            rows, origin = _load(dataset, store, raw)
+        else:
             rows, candidates = _fill(dataset, store, raw, source, names, allow_partial, on_files)
             origin = Origin(
                 source=dataset.origin,
@@ -111,11 +115,12 @@ def acquire(
                 acquired=f"{datetime.now(UTC):%Y-%m-%d}",
             )
             write(store, keys.raw_origin(dataset.name, raw), origin)
-            store.put(keys.raw_index(dataset.name, raw), write_rows(rows))
-    made = _summarise(dataset, store, raw)
+            store.put(index, write_rows(rows))
+    made = _summarise(dataset, raw, rows, origin)
     if made.short and not allow_partial:
         raise incomplete(dataset, list(made.short))
-    _remember(dataset, store, raw)
+    if origin is not None:
+        _remember(dataset, store, origin)
     return made
 
 
@@ -204,20 +209,23 @@ def _find_known(dataset: DataSet, store: ObjectStore) -> RawSet | None:
     raw = name_raw(dataset, origin.identity, origin.tables)
     if not store.exists(keys.raw_index(dataset.name, raw)):
         return None
-    return _summarise(dataset, store, raw)
+    return _summarise(dataset, raw, *_load(dataset, store, raw))
 
 
-def _remember(dataset: DataSet, store: ObjectStore, raw: str) -> None:
+def _load(dataset: DataSet, store: ObjectStore, raw: str) -> tuple[list[Row], Origin | None]:
+    """Read a finished raw set's rows, and where they came from."""
+    rows = read_rows(store.get(keys.raw_index(dataset.name, raw)))
+    return rows, read_origin(store, keys.raw_origin(dataset.name, raw))
+
+
+def _remember(dataset: DataSet, store: ObjectStore, origin: Origin) -> None:
     """Let the set stand for its source, so that it is found without asking a host."""
     # The day that its files came is kept, whichever way they are given again.
-    kept = read_origin(store, keys.raw_origin(dataset.name, raw))
-    if kept is None:
-        return
     newest = read_origin(store, keys.newest_origin(dataset.name))
-    tables = kept.tables
+    tables = origin.tables
     if tables is None and newest is not None and newest.source == dataset.origin:
         tables = newest.tables
-    kept = kept.model_copy(update={"source": dataset.origin, "tables": tables})
+    kept = origin.model_copy(update={"source": dataset.origin, "tables": tables})
     if newest != kept:
         write(store, keys.newest_origin(dataset.name), kept)
 
@@ -249,9 +257,7 @@ def _choose_by_tables(
         return find_names(copy.path, dataset.where), identity
 
 
-def _summarise(dataset: DataSet, store: ObjectStore, raw: str) -> RawSet:
-    rows = read_rows(store.get(keys.raw_index(dataset.name, raw)))
-    origin = read_origin(store, keys.raw_origin(dataset.name, raw))
+def _summarise(dataset: DataSet, raw: str, rows: list[Row], origin: Origin | None) -> RawSet:
     rejected = Counter(row.reason for row in rows if row.reason)
     short, over = compare_counts(dataset, rows, None if origin is None else origin.candidates)
     warnings = [*short, *over]

@@ -112,9 +112,9 @@ class LocalStore:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 yield temporary
-                _sync(temporary)
+                sync(temporary)
                 temporary.replace(path)
-                _sync(path.parent)
+                sync(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -135,7 +135,8 @@ def _missing(key: object) -> NotFoundError:
     return NotFoundError(f"The store holds no {key}.")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have a file or folder outlast a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from errors import ConflictError, IntegrityError, NotFoundError
+from errors import ConflictError, NotFoundError
 from storage import keys
 from storage.manifest import Row, read_rows
+from storage.records import read_record
 from storage.store import ObjectStore
 
 
@@ -80,16 +81,8 @@ def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
     IntegrityError
         If the pointer cannot be read.
     """
-    key = keys.current_pairs(dataset)
-    if not store.exists(key):
-        return None
-    try:
-        return CurrentPairs.model_validate_json(store.get(key))
-    except ValidationError as error:
-        raise IntegrityError(
-            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. "
-            f"Delete it and run `icanvas prepare {dataset}`."
-        ) from None
+    remedy = f"run `icanvas prepare {dataset}`"
+    return read_record(store, keys.current_pairs(dataset), CurrentPairs, remedy)
 
 
 def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None:

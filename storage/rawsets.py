@@ -1,14 +1,10 @@
 """Raw sets: where their files came from, and on which terms they are used."""
 
-from typing import TypeVar
+from pydantic import BaseModel, ConfigDict
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from errors import IntegrityError
 from storage import keys
+from storage.records import read_record
 from storage.store import ObjectStore
-
-_Record = TypeVar("_Record", bound=BaseModel)
 
 
 class Origin(BaseModel):
@@ -66,7 +62,7 @@ def read_origin(store: ObjectStore, key: str) -> Origin | None:
     IntegrityError
         If it cannot be read.
     """
-    return _read(store, key, Origin)
+    return read_record(store, key, Origin, "run again")
 
 
 def read_acceptance(store: ObjectStore, dataset: str) -> Acceptance | None:
@@ -77,21 +73,9 @@ def read_acceptance(store: ObjectStore, dataset: str) -> Acceptance | None:
     IntegrityError
         If it cannot be read.
     """
-    return _read(store, keys.acceptance(dataset), Acceptance)
+    return read_record(store, keys.acceptance(dataset), Acceptance, "run again")
 
 
 def write(store: ObjectStore, key: str, record: Origin | Acceptance) -> None:
     """Write a record, replacing one of that key."""
     store.put(key, record.model_dump_json(indent=2).encode())
-
-
-def _read(store: ObjectStore, key: str, form: type[_Record]) -> _Record | None:
-    if not store.exists(key):
-        return None
-    try:
-        return form.model_validate_json(store.get(key))
-    except ValidationError as error:
-        raise IntegrityError(
-            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. "
-            "Delete it and run again."
-        ) from None

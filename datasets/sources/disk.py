@@ -1,7 +1,6 @@
 """What a disk may do to a download: errors in plain words, small files written whole."""
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from errors import StorageError
+from storage.local import sync
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -73,12 +73,3 @@ def write(path: Path, model: BaseModel) -> None:
         temporary.write_text(model.model_dump_json(), encoding="utf-8")
         sync(temporary)
         temporary.replace(path)
-
-
-def sync(path: Path) -> None:
-    """Have a file or folder outlast a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,8 @@ from typing import IO
 
 from pydantic import BaseModel
 
-from datasets.sources.disk import explained, load, sync, write
+from datasets.sources.disk import explained, load, write
+from storage.local import sync
 
 
 class Receipt(BaseModel, frozen=True):

@@ -13,7 +13,7 @@ def test_a_killed_write_leaves_the_old_object(store: LocalStore) -> None:
     script = f"""
 import os, signal, storage.local as local
 store = local.LocalStore(local.Path({str(store.location("x"))!r}).parent)
-local._sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+local.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 store.put("object", b"new" * 1000)
 """
     ended = subprocess.run([sys.executable, "-c", script], check=False)

@@ -1,0 +1,28 @@
+"""Small JSON objects: pointers, and what is known of a set."""
+
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from errors import IntegrityError
+from storage.store import ObjectStore
+
+_Record = TypeVar("_Record", bound=BaseModel)
+
+
+def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) -> _Record | None:
+    """Return the record of a key; None where there is none.
+
+    Raises
+    ------
+    IntegrityError
+        If it cannot be read; the message says to delete it and, as ``remedy`` has it, what next.
+    """
+    if not store.exists(key):
+        return None
+    try:
+        return form.model_validate_json(store.get(key))
+    except ValidationError as error:
+        raise IntegrityError(
+            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. Delete it and {remedy}."
+        ) from None
