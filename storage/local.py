@@ -1,16 +1,20 @@
 """A folder as an object store: atomic writes, one file an object."""
 
 import fcntl
+import io
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from errors import ConflictError, IntegrityError, NotFoundError, StorageError
 from storage.keys import PRIVATE, check_key
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 
 class LocalStore:
@@ -47,17 +51,24 @@ class LocalStore:
         with self._explained("read", key):
             return self._path(key).read_bytes()
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before."""
-        with self._explained("read", key), self._path(key).open("rb") as file:
-            file.seek(offset)
-            data = file.read(size)
-        if len(data) != size:
-            raise IntegrityError(
-                f"{key} is cut short: {len(data)} of {size} bytes at {offset}. "
-                "Run `icanvas prepare --refresh`."
-            )
-        return data
+    def get_file(self, key: str, file: IO[bytes]) -> None:
+        """Write an object's bytes into an open file; NotFoundError where there is none."""
+        with self._explained("read", key), self._path(key).open("rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    @contextmanager
+    def open_range(self, key: str, offset: int, size: int) -> Iterator[IO[bytes]]:
+        """Give ``size`` bytes from ``offset`` on as a stream; IntegrityError if it ends before."""
+        with ExitStack() as stack:
+            with self._explained("read", key):
+                file = stack.enter_context(self._path(key).open("rb"))
+                left = os.fstat(file.fileno()).st_size - offset
+            if left < size:
+                raise IntegrityError(
+                    f"{key} is cut short: {max(left, 0)} of {size} bytes from {offset} on. "
+                    "Run `icanvas prepare --refresh`."
+                )
+            yield cast(IO[bytes], _Part(file, offset, size))
 
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
@@ -129,6 +140,24 @@ class LocalStore:
                 f"The store {self._root} cannot {verb} {what}: {error.strerror}. "
                 "Check its space and permissions, or choose another with --store."
             ) from error
+
+
+class _Part(io.RawIOBase):
+    """Some of a file's bytes as a stream."""
+
+    def __init__(self, file: BinaryIO, offset: int, size: int) -> None:
+        file.seek(offset)
+        self._file = file
+        self._left = size
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        data = self._file.read(min(len(memoryview(buffer)), self._left))
+        memoryview(buffer)[: len(data)] = data
+        self._left -= len(data)
+        return len(data)
 
 
 def _missing(key: object) -> NotFoundError:

@@ -11,6 +11,7 @@ from errors import ConflictError, NotFoundError
 from storage import keys
 from storage.manifest import Row, read_rows
 from storage.records import read_record
+from storage.shards import read_member
 from storage.store import ObjectStore
 
 
@@ -70,7 +71,7 @@ class StoredPairs:
             If the shard ends before the pair does.
         """
         assert row.offset is not None and row.size is not None, "a published pair has its place"
-        return self.store.get_range(self.key(row), row.offset, row.size)
+        return read_member(self.store, self.key(row), row.offset, row.size)
 
 
 def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:

@@ -2,16 +2,14 @@
 
 import hashlib
 import io
-import time
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore import exceptions as boto
 
@@ -21,22 +19,13 @@ from storage import multipart
 from storage.cache import ShardCache
 from storage.keys import check_key
 from storage.s3client import connect, damaged, explained
+from storage.s3stream import ObjectStream
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import HeadObjectOutputTypeDef
 
-# A body that breaks off is asked for again; the client itself repeats requests only.
-_READS = 3
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What was read: its entity tag, and the SHA-256 (hex) of its bytes."""
-
-    tag: str
-    sha256: str
 
 
 class S3Store:
@@ -103,19 +92,21 @@ class S3Store:
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes; NotFoundError, or IntegrityError if they fail their check."""
-        buffer = io.BytesIO()
-        self._read(key, buffer)
-        return buffer.getvalue()
+        return self._get(key)[0]
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before."""
-        buffer = io.BytesIO()
+    def get_file(self, key: str, file: IO[bytes]) -> None:
+        """Write an object's bytes into an open file; it is checked when all are there."""
+        self._copy(key, file)
+
+    @contextmanager
+    def open_range(self, key: str, offset: int, size: int) -> Iterator[IO[bytes]]:
+        """Give ``size`` bytes from ``offset`` on as a stream; IntegrityError if it ends before."""
         if size == 0:
             self._head(key)
+            yield io.BytesIO()
         else:
-            wanted = {"Range": f"bytes={offset}-{offset + size - 1}"}
-            self._read(key, buffer, wanted, expected=size)
-        return buffer.getvalue()
+            with self._open(key, offset, size) as stream:
+                yield cast(IO[bytes], stream)
 
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
@@ -127,7 +118,7 @@ class S3Store:
         cache = ShardCache(settings.cache / "shards", int(settings.shard_cache_gb * 1e9))
 
         def fetch(file: IO[bytes]) -> str:
-            return self._read(key, file, {"IfMatch": tag}).sha256
+            return self._copy(key, file, tag)
 
         with cache.hold(name, head["ContentLength"], fetch) as path:
             yield path
@@ -160,14 +151,13 @@ class S3Store:
         """Write an object only if it holds ``expected`` until then; ConflictError if not."""
         condition = {"IfNoneMatch": "*"}
         if expected is not None:
-            buffer = io.BytesIO()
             try:
-                found = self._read(key, buffer)
+                found, tag = self._get(key)
             except NotFoundError:
                 raise self._conflict(key) from None
-            if buffer.getvalue() != expected:
+            if found != expected:
                 raise self._conflict(key)
-            condition = {"IfMatch": found.tag}
+            condition = {"IfMatch": tag}
         # The client repeats a request whose answer is lost; the second then meets the first.
         token = uuid.uuid4().hex
         try:
@@ -226,45 +216,34 @@ class S3Store:
             **(condition or {}),
         )
 
-    def _read(
-        self,
-        key: str,
-        file: IO[bytes],
-        request: dict[str, Any] | None = None,
-        expected: int | None = None,
-    ) -> _Read:
-        """Write an object, or the range of it that is requested and expected, into a file."""
-        for attempt in range(1, _READS + 1):
-            file.seek(0)
-            file.truncate()
-            with self._explained("read", key):
-                answer = self._s3.get_object(
-                    Bucket=self._bucket,
-                    Key=self._name(key),
-                    ChecksumMode="ENABLED",
-                    **(request or {}),
-                )
-                if expected not in (None, answer["ContentLength"]):
-                    answer["Body"].close()
-                    raise IntegrityError(
-                        f"{self.location(key)} is cut short: {answer['ContentLength']} of "
-                        f"{expected} bytes. Run `icanvas prepare --refresh`."
-                    )
-                digest = hashlib.sha256()
-                try:
-                    for chunk in answer["Body"].iter_chunks(_CHUNK):
-                        digest.update(chunk)
-                        file.write(chunk)
-                except (boto.HTTPClientError, boto.IncompleteReadError):
-                    if attempt == _READS:
-                        raise
-                    time.sleep(attempt)
-                    continue
-            break
-        written = answer["Metadata"].get("sha256")
-        if expected is None and written not in (None, digest.hexdigest()):
+    def _open(
+        self, key: str, offset: int = 0, size: int | None = None, tag: str | None = None
+    ) -> AbstractContextManager[ObjectStream]:
+        guard = partial(self._explained, "read", key)
+        return closing(
+            ObjectStream(self._s3, self._bucket, self._name(key), guard, offset, size, tag)
+        )
+
+    def _get(self, key: str) -> tuple[bytes, str]:
+        """Return an object's bytes, checked, and its entity tag."""
+        with self._open(key) as stream:
+            data = b"".join(iter(lambda: stream.read(_CHUNK), b""))
+            self._check(key, stream, hashlib.sha256(data).hexdigest())
+            return data, str(stream.tag)
+
+    def _copy(self, key: str, file: IO[bytes], tag: str | None = None) -> str:
+        """Write an object into a file; return the SHA-256 (hex) of its bytes, checked."""
+        digest = hashlib.sha256()
+        with self._open(key, tag=tag) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+                file.write(chunk)
+            self._check(key, stream, digest.hexdigest())
+        return digest.hexdigest()
+
+    def _check(self, key: str, stream: ObjectStream, digest: str) -> None:
+        if stream.metadata.get("sha256", digest) != digest:
             raise IntegrityError(damaged(self.location(key)))
-        return _Read(answer["ETag"], digest.hexdigest())
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         with self._explained("read", key):

@@ -5,6 +5,8 @@ import tarfile
 from types import TracebackType
 from typing import IO, Self
 
+from storage.store import ObjectStore
+
 
 class ShardWriter:
     """Writes a tar with nothing in it that depends on the day, the machine or the user.
@@ -36,3 +38,17 @@ class ShardWriter:
         trace: TracebackType | None,
     ) -> None:
         self._tar.close()
+
+
+def read_member(store: ObjectStore, key: str, offset: int, size: int) -> bytes:
+    """Return a member's bytes out of a stored shard.
+
+    Raises
+    ------
+    NotFoundError
+        If the shard is not there.
+    IntegrityError
+        If it ends before the member does.
+    """
+    with store.open_range(key, offset, size) as member:
+        return member.read()

@@ -42,10 +42,18 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """Return ``size`` bytes from ``offset`` on; IntegrityError where the object ends before.
+    def get_file(self, key: str, file: IO[bytes]) -> None:
+        """Write an object's bytes into an open file, from its position on; errors as in ``get``.
 
-        A part has no checksum of its own: only its length is checked.
+        The check comes when all bytes are there: after an error the file holds no object.
+        """
+        ...
+
+    def open_range(self, key: str, offset: int, size: int) -> AbstractContextManager[IO[bytes]]:
+        """Give ``size`` bytes from ``offset`` on as a stream, for the time of the ``with`` block.
+
+        IntegrityError where the object ends before. A part has no checksum of its own: only its
+        length is checked.
         """
         ...
 

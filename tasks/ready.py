@@ -10,6 +10,7 @@ from errors import IntegrityError
 from postprocess import PAIR_SIZE, Side, decode_pair, drawing_sides
 from storage import ObjectStore, Reason, keys
 from storage.manifest import Row, read_rows
+from storage.shards import read_member
 from tasks.plan import PairPlan
 
 # How many files vote, from how many shards, so that they are spread over the set.
@@ -41,8 +42,8 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
         for row in [row for row in rows if _has_two_squares(row)][: _VOTERS // len(shards)]:
             assert row.offset is not None and row.size is not None, "it is accepted"
             try:
-                content = store.get_range(
-                    f"{folder}/{keys.shard_name(shard)}", row.offset, row.size
+                content = read_member(
+                    store, f"{folder}/{keys.shard_name(shard)}", row.offset, row.size
                 )
             except IntegrityError as error:
                 raise IntegrityError(

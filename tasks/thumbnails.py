@@ -9,6 +9,7 @@ from datasets import RejectedPicture, decode_picture
 from postprocess import encode_jpeg
 from storage import ObjectStore, Reason, keys
 from storage.manifest import Row, read_rows
+from storage.shards import read_member
 from tasks.plan import PairPlan
 
 # Of these the pixels are known, and kept in the raw shards.
@@ -59,7 +60,7 @@ def _draw(plan: PairPlan, row: Row, store: ObjectStore) -> bytes | None:
     if raw.offset is None or raw.size is None:
         return None
     shard = f"{plan.raw_folder}/{keys.shard_name(row.shard)}"
-    content = store.get_range(shard, raw.offset, raw.size)
+    content = read_member(store, shard, raw.offset, raw.size)
     dataset = plan.dataset
     try:
         picture = decode_picture(

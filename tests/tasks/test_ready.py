@@ -13,6 +13,7 @@ from model.data import PairDataset
 from postprocess import Side, edge_density, split_pair
 from storage import LocalStore
 from storage.manifest import Row
+from storage.shards import read_member
 from tasks.extract import extract_shard
 from tasks.plan import PairPlan
 from tasks.publish import PairSet, publish_pairs
@@ -43,7 +44,7 @@ def test_pairs_are_not_stored_twice(store: LocalStore, tmp_path: Path) -> None:
     assert stored_bytes(store, plan.folder) < 0.2 * sources, "more than rows is stored"
     for row in rows:
         assert row.offset is not None and row.size is not None
-        raw = store.get_range(f"{plan.raw_folder}/{row.shard:05d}.tar", row.offset, row.size)
+        raw = read_member(store, f"{plan.raw_folder}/{row.shard:05d}.tar", row.offset, row.size)
         assert raw == (folder / row.source_path).read_bytes()
     assert plan.settings["stored"] == "raw"
     assert "weights" not in plan.settings
