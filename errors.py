@@ -28,6 +28,10 @@ class IntegrityError(IcanvasError):
     exit_code = 4
 
 
+class DamagedError(IntegrityError):
+    """A stored object is not what was written: a second read would find the same."""
+
+
 class StorageError(IcanvasError):
     """The store cannot be reached, read or written."""
 

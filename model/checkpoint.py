@@ -2,13 +2,16 @@
 
 import io
 import pickle
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
 from errors import IntegrityError
 from model.discriminator import Discriminator
 from model.generator import Generator
+from model.progress import EpochProgress
 from model.recipe import Recipe
 
 
@@ -21,6 +24,7 @@ class TrainingState:
     generator, discriminator, generator_optimiser, discriminator_optimiser : on one device.
     epoch : epochs done.
     step : generator steps done.
+    progress : of the epoch after these.
     """
 
     generator: Generator
@@ -29,6 +33,7 @@ class TrainingState:
     discriminator_optimiser: torch.optim.Adam
     epoch: int = 0
     step: int = 0
+    progress: EpochProgress = field(default_factory=EpochProgress)
 
 
 def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
@@ -51,9 +56,12 @@ def _optimiser(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Adam:
 
 
 def save_state(state: TrainingState, recipe: Recipe) -> bytes:
-    """Return a state as bytes that ``torch.load(weights_only=True)`` reads."""
+    """Return a state as bytes that ``torch.load(weights_only=True)`` reads.
+
+    The same state gives the same bytes, whether it was just reached or restored.
+    """
     buffer = io.BytesIO()
-    torch.save(
+    kept = _canonical(
         {
             "recipe": recipe.model_dump(),
             "generator": state.generator.state_dict(),
@@ -62,12 +70,27 @@ def save_state(state: TrainingState, recipe: Recipe) -> bytes:
             "discriminator_optimiser": state.discriminator_optimiser.state_dict(),
             "epoch": state.epoch,
             "step": state.step,
+            "progress": asdict(state.progress),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        },
-        buffer,
+        }
     )
+    torch.save(kept, buffer)
     return buffer.getvalue()
+
+
+def _canonical(value: Any) -> Any:
+    """Copy a state so that equal strings are one object, and nothing else is shared.
+
+    What is shared is written once, and a restored state shares other things than a new one.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu().clone()
+    if isinstance(value, dict):
+        return {_canonical(key): _canonical(kept) for key, kept in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_canonical(kept) for kept in value)
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> TrainingState:
@@ -86,6 +109,7 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         state.generator_optimiser.load_state_dict(kept["generator_optimiser"])
         state.discriminator_optimiser.load_state_dict(kept["discriminator_optimiser"])
         state.epoch, state.step = kept["epoch"], kept["step"]
+        state.progress = EpochProgress(**kept["progress"])
         torch.set_rng_state(kept["random"].cpu())
         if device.type == "cuda" and kept["random_cuda"] is not None:
             torch.cuda.set_rng_state(kept["random_cuda"].cpu())

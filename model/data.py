@@ -66,10 +66,17 @@ class PairDataset(Dataset[Sample]):
 
 
 class EpochSampler(Sampler[int]):
-    """A shuffle that depends on the seed and the epoch alone, so that a resumed run repeats it."""
+    """A shuffle that depends on the seed and the epoch alone, so that a resumed run repeats it.
 
-    def __init__(self, count: int, seed: int, epoch: int) -> None:
-        self._order = np.random.default_rng([seed, epoch]).permutation(count)
+    Parameters
+    ----------
+    count : how many pairs there are.
+    seed, epoch : decide the order.
+    done : how many of them were seen already.
+    """
+
+    def __init__(self, count: int, seed: int, epoch: int, done: int = 0) -> None:
+        self._order = np.random.default_rng([seed, epoch]).permutation(count)[done:]
 
     def __len__(self) -> int:
         return len(self._order)
@@ -79,17 +86,19 @@ class EpochSampler(Sampler[int]):
 
 
 def make_loader(
-    pairs: PairDataset, batch: int, seed: int, epoch: int, device: torch.device
+    pairs: PairDataset, batch: int, seed: int, epoch: int, device: torch.device, done: int = 0
 ) -> DataLoader[Sample]:
-    """Return one epoch's batches: condition (N, 1, S, S) and picture (N, 3, S, S)."""
+    """Return an epoch's batches after those done: condition (N, 1, S, S), picture (N, 3, S, S)."""
     on_gpu = device.type == "cuda"
     return DataLoader(
         pairs,
         batch_size=batch,
-        sampler=EpochSampler(len(pairs), seed, epoch),
+        sampler=EpochSampler(len(pairs), seed, epoch, done * batch),
         # On the CPU the step needs every core itself.
         num_workers=4 if on_gpu else 0,
         # A fork of a process with Prefect's threads could hang.
         multiprocessing_context="spawn" if on_gpu else None,
         pin_memory=on_gpu,
+        # Else each start of a loader would draw from the state that checkpoints keep.
+        generator=torch.Generator().manual_seed(seed),
     )

@@ -10,23 +10,24 @@ from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from errors import InputError
-from model.checkpoint import TrainingState, restore_state, save_state, start_state
+from model.checkpoint import TrainingState, save_state
 from model.data import PairDataset, make_loader
 from model.losses import adversarial_loss, discriminator_loss, join_pair
+from model.progress import EpochProgress
 from model.recipe import Recipe
+from model.runs import describe_run, find_run, read_log, take_up
 from model.samples import draw_samples
 from storage import ObjectStore
-from storage.fingerprint import fingerprint
-from storage.registry import Run, checkpoint_name, sample_name
+from storage.registry import checkpoint_name, sample_name
 
-TRAINING_FORMAT = 1
-
-# Steps that are averaged into one line of metrics.jsonl.
-_LOG_EVERY = 10
 _MOST_VALIDATION_PAIRS = 200
 
 OnStep = Callable[[int, int], None]
 OnEpoch = Callable[[int, dict[str, float]], None]
+
+
+class TrainingStopped(Exception):
+    """Training was asked to stop; what it had done is in a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +54,6 @@ class TrainedRun:
     metrics_file: str
 
 
-def name_run(pairs: str, recipe: Recipe, revision: int = 0) -> str:
-    """Return the run's name: what it learns from and how, so that the same run is found again."""
-    facts: dict[str, object] = {
-        "format": TRAINING_FORMAT,
-        "pairs": pairs,
-        "recipe": recipe.model_dump(),
-    }
-    return fingerprint(facts | ({"revision": revision} if revision else {}))
-
-
 def train(
     store: ObjectStore,
     dataset: str,
@@ -71,11 +62,12 @@ def train(
     refresh: bool = False,
     on_step: OnStep = lambda *_: None,
     on_epoch: OnEpoch = lambda *_: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
 
-    A run that was interrupted goes on after its last checkpoint; a finished one is returned as
-    it is.
+    A run that was interrupted goes on after its last checkpoint, as if nothing had happened; a
+    finished one is returned as it is.
 
     Parameters
     ----------
@@ -85,39 +77,45 @@ def train(
     refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
     on_step : called with (steps done, steps in all).
     on_epoch : called with (epochs done, the epoch's figures).
+    should_stop : asked after each step and each validation picture; at yes an interim checkpoint
+        is kept.
 
     Raises
     ------
+    TrainingStopped
+        After ``should_stop`` said yes and the checkpoint is in the store.
     InputError
         If the pair set has no training pair, or a loss is no longer finite.
     NotFoundError
         If the pair set is not published.
     IntegrityError
-        If a pair or the last checkpoint is damaged.
+        If a pair is damaged, or a checkpoint is of other networks.
     """
     training = PairDataset(store, dataset, pairs, "train", recipe.image_size)
     validation = PairDataset(store, dataset, pairs, "val", recipe.image_size)
     if not training:
         raise InputError(f"Pair set {pairs} of {dataset} has no training pair: see its report.")
-    name, run = _find_run(store, dataset, pairs, recipe, refresh)
-    run.put("recipe.json", _describe(pairs, recipe))
+    name, run = find_run(store, dataset, pairs, recipe, refresh)
+    run.put("recipe.json", describe_run(pairs, recipe))
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    records = run.checkpoints()
-    if records:
-        state = restore_state(run.get_checkpoint(records[-1]), recipe, device)
-    else:
-        state = start_state(recipe, device)
-    metrics = records[-1].metrics if records else {}
-    log = _read_log(run, state.epoch)
-    total = recipe.epochs * -(-len(training) // recipe.batch)
-    on_step(state.step, total)
+    state, metrics = take_up(run, recipe, device)
+    log = read_log(run, state.epoch)
+    batches = -(-len(training) // recipe.batch)
+    total = recipe.epochs * batches
 
+    def stop_if_asked() -> None:
+        if should_stop():
+            data = save_state(state, recipe)
+            run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
+            raise TrainingStopped
+
+    on_step(state.step, total)
     while state.epoch < recipe.epochs:
-        loader = make_loader(training, recipe.batch, recipe.seed, state.epoch, device)
-        sums: dict[str, float] = {}
-        whole: dict[str, float] = {}
-        for number, (condition, target) in enumerate(loader, start=1):
+        done = state.progress.batches
+        for condition, target in make_loader(
+            training, recipe.batch, recipe.seed, state.epoch, device, done
+        ):
             losses = train_step(state, condition.to(device), target.to(device), recipe.lambda_l1)
             for loss, value in losses.items():
                 if not math.isfinite(value):
@@ -125,18 +123,16 @@ def train(
                         f"{dataset}: the {loss} loss is {value} at step {state.step}; training "
                         "stopped with the last checkpoint kept. Try a lower learning_rate."
                     )
-                sums[loss] = sums.get(loss, 0.0) + value
-                whole[loss] = whole.get(loss, 0.0) + value
-            if number % _LOG_EVERY == 0 or number == len(loader):
-                count = (number - 1) % _LOG_EVERY + 1
-                means = {loss: value / count for loss, value in sums.items()}
-                log.append({"epoch": state.epoch + 1, "step": state.step, **means})
-                sums = {}
+            last = state.progress.batches == batches - 1
+            state.progress.add(losses, state.epoch + 1, state.step, last)
             on_step(state.step, total)
-        state.epoch += 1
-        metrics = {loss: value / len(loader) for loss, value in whole.items()}
+            stop_if_asked()
+        metrics = state.progress.means()
         if len(validation):
-            metrics["val_l1"] = validate(state, validation, device)
+            metrics["val_l1"] = validate(state, validation, device, stop_if_asked)
+        log += state.progress.lines
+        state.epoch, state.progress = state.epoch + 1, EpochProgress()
+        if len(validation):
             log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
 
         # A data set too small to be split shows what it learned from.
@@ -144,8 +140,11 @@ def train(
         run.put(sample_name(state.epoch), grid)
         run.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode())
         run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
+        run.remove_interim(state.step)
         on_epoch(state.epoch, metrics)
 
+    # One that a killed process could not remove any more.
+    run.remove_interim(state.step)
     return TrainedRun(
         dataset=dataset,
         run=name,
@@ -199,46 +198,21 @@ def train_step(
 
 
 @torch.no_grad()
-def validate(state: TrainingState, pairs: PairDataset, device: torch.device) -> float:
-    """Return the generator's mean L1 over (at most 200 of) the pairs, pictures in [-1, 1]."""
+def validate(
+    state: TrainingState,
+    pairs: PairDataset,
+    device: torch.device,
+    on_picture: Callable[[], None] = lambda: None,
+) -> float:
+    """Return the generator's mean L1 over (at most 200 of) the pairs, pictures in [-1, 1].
+
+    ``on_picture`` is called before each; what it raises passes through.
+    """
     count = min(len(pairs), _MOST_VALIDATION_PAIRS)
     total = 0.0
     for index in range(count):
+        on_picture()
         condition, target = pairs[index]
         generated = state.generator(condition.unsqueeze(0).to(device))[0]
         total += l1_loss(generated.cpu(), target).item()
     return total / count
-
-
-def _find_run(
-    store: ObjectStore, dataset: str, pairs: str, recipe: Recipe, refresh: bool
-) -> tuple[str, Run]:
-    """Return the newest run of these facts; on refresh the next one, if that is finished."""
-    revision = 0
-    while True:
-        name = name_run(pairs, recipe, revision)
-        run = Run(store, dataset, name)
-        done = [record.epoch for record in run.checkpoints()]
-        finished = bool(done) and done[-1] >= recipe.epochs
-        following = Run(store, dataset, name_run(pairs, recipe, revision + 1))
-        if following.get("recipe.json") is None and not (refresh and finished):
-            return name, run
-        revision += 1
-
-
-def _describe(pairs: str, recipe: Recipe) -> bytes:
-    facts = {
-        "pairs": pairs,
-        "recipe": recipe.model_dump(),
-        "torch": torch.__version__,
-        "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
-        "picture": "float (N, 3, S, S) RGB in [-1, 1]",
-    }
-    return json.dumps(facts, indent=2).encode()
-
-
-def _read_log(run: Run, epochs: int) -> list[dict[str, float]]:
-    """Return the lines of metrics.jsonl up to an epoch; later ones belong to lost work."""
-    content = run.get("metrics.jsonl") or b""
-    lines = [json.loads(line) for line in content.splitlines()]
-    return [line for line in lines if line["epoch"] <= epochs]

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from errors import ConflictError, IntegrityError, NotFoundError, StorageError
+from errors import ConflictError, DamagedError, NotFoundError, StorageError
 from storage.keys import PRIVATE, check_key
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class LocalStore:
                 file = stack.enter_context(self._path(key).open("rb"))
                 left = os.fstat(file.fileno()).st_size - offset
             if left < size:
-                raise IntegrityError(
+                raise DamagedError(
                     f"{key} is cut short: {max(left, 0)} of {size} bytes from {offset} on. "
                     "Run `icanvas prepare --refresh`."
                 )

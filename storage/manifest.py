@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from errors import IntegrityError
+from errors import DamagedError, IntegrityError
 
 
 class Reason(StrEnum):
@@ -109,13 +109,13 @@ def read_rows(data: bytes) -> list[Row]:
 
     Raises
     ------
-    IntegrityError
+    DamagedError
         If the bytes are not such a table.
     """
     try:
         table = pq.read_table(io.BytesIO(data), schema=_SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise IntegrityError(
+        raise DamagedError(
             f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."
         ) from error
     return [Row(**values) for values in table.to_pylist()]

@@ -1,12 +1,16 @@
 """The checkpoint registry: training runs and their checkpoints in the store."""
 
 import hashlib
+import re
+from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from errors import IntegrityError
+from errors import DamagedError
 from storage import keys
 from storage.store import ObjectStore
+
+_INTERIM = re.compile(r"/step-(\d+)\.(?:json|pt)$")
 
 
 class CheckpointRecord(BaseModel):
@@ -14,18 +18,28 @@ class CheckpointRecord(BaseModel):
 
     Attributes
     ----------
-    epoch : epochs done, from 1.
+    epoch : epochs done.
     step : generator steps done.
+    batches : steps done of the epoch after these; 0 at the end of an epoch. Others are interim:
+        they are there to go on from, and go when the epoch has ended.
     sha256 : of the checkpoint's bytes (hex).
-    metrics : the epoch's figures by name.
+    metrics : the epoch's figures by name; none of an interim one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epoch: int
     step: int
+    batches: int = 0
     sha256: str
     metrics: dict[str, float]
+
+    @property
+    def name(self) -> str:
+        """The checkpoint's file name in its run's folder."""
+        return (
+            f"checkpoints/step-{self.step:08d}.pt" if self.batches else checkpoint_name(self.epoch)
+        )
 
 
 class Run:
@@ -59,49 +73,63 @@ class Run:
         key = self.key(name)
         return self._store.get(key) if self._store.exists(key) else None
 
-    def put_checkpoint(self, epoch: int, step: int, data: bytes, metrics: dict[str, float]) -> None:
-        """Write a checkpoint and then its record."""
-        self.put(checkpoint_name(epoch), data)
+    def put_checkpoint(
+        self, epoch: int, step: int, data: bytes, metrics: dict[str, float], batches: int = 0
+    ) -> None:
+        """Write a checkpoint and then its record; see ``CheckpointRecord``."""
         record = CheckpointRecord(
-            epoch=epoch, step=step, sha256=hashlib.sha256(data).hexdigest(), metrics=metrics
+            epoch=epoch,
+            step=step,
+            batches=batches,
+            sha256=hashlib.sha256(data).hexdigest(),
+            metrics=metrics,
         )
-        self.put(_record_name(epoch), record.model_dump_json().encode())
+        self.put(record.name, data)
+        self.put(_record_name(record.name), record.model_dump_json().encode())
 
     def checkpoints(self) -> list[CheckpointRecord]:
-        """Return the records of every complete checkpoint, by epoch.
+        """Return the records of the complete checkpoints at the end of an epoch, by epoch."""
+        return [record for record in self.all_checkpoints() if not record.batches]
 
-        Raises
-        ------
-        IntegrityError
-            If a record cannot be read.
+    def all_checkpoints(self) -> list[CheckpointRecord]:
+        """Return the records of every complete checkpoint, by step: the last is to go on from.
+
+        A record that is damaged marks nothing complete: the run makes checkpoint and record anew.
         """
         records = []
         for key in self._store.list(self.key("checkpoints")):
             if key.endswith(".json"):
-                try:
+                with suppress(ValidationError, DamagedError):
                     records.append(CheckpointRecord.model_validate_json(self._store.get(key)))
-                except ValidationError:
-                    raise IntegrityError(
-                        f"{self._store.location(key)} is damaged. Delete it and run again."
-                    ) from None
-        return sorted(records, key=lambda record: record.epoch)
+        return sorted(records, key=lambda record: record.step)
 
     def get_checkpoint(self, record: CheckpointRecord) -> bytes:
         """Return a checkpoint's bytes, checked.
 
         Raises
         ------
-        IntegrityError
+        DamagedError
             If they are not what was written.
         """
-        name = checkpoint_name(record.epoch)
-        data = self._store.get(self.key(name))
+        data = self._store.get(self.key(record.name))
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise IntegrityError(
-                f"{self.location(name)} fails its SHA-256 check. Delete "
-                f"{self.location(_record_name(record.epoch))} to go on from the one before."
+            raise DamagedError(
+                f"{self.location(record.name)} fails its SHA-256 check. Train again to go on from "
+                "the one before."
             )
         return data
+
+    def forget(self, record: CheckpointRecord) -> None:
+        """Remove a record, so that its checkpoint counts as not there."""
+        self._store.delete(self.key(_record_name(record.name)))
+
+    def remove_interim(self, until: int) -> None:
+        """Remove what interim checkpoints there are of steps up to this one, complete or not."""
+        # Records first: sorted, ``.json`` comes before ``.pt``.
+        for key in self._store.list(self.key("checkpoints")):
+            found = _INTERIM.search(key)
+            if found and int(found[1]) <= until:
+                self._store.delete(key)
 
 
 def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
@@ -113,7 +141,7 @@ def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
 
 
 def checkpoint_name(epoch: int) -> str:
-    """Return a checkpoint's file name in its run's folder."""
+    """Return the file name of an epoch's checkpoint in its run's folder."""
     return f"checkpoints/epoch-{epoch:04d}.pt"
 
 
@@ -122,5 +150,5 @@ def sample_name(epoch: int) -> str:
     return f"samples/epoch-{epoch:04d}.jpg"
 
 
-def _record_name(epoch: int) -> str:
-    return f"checkpoints/epoch-{epoch:04d}.json"
+def _record_name(checkpoint: str) -> str:
+    return checkpoint.removesuffix(".pt") + ".json"

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore import exceptions as boto
 
-from errors import ConflictError, IntegrityError, NotFoundError
+from errors import ConflictError, DamagedError, NotFoundError
 from settings import get_settings
 from storage import multipart
 from storage.cache import ShardCache
@@ -243,7 +243,7 @@ class S3Store:
 
     def _check(self, key: str, stream: ObjectStream, digest: str) -> None:
         if stream.metadata.get("sha256", digest) != digest:
-            raise IntegrityError(damaged(self.location(key)))
+            raise DamagedError(damaged(self.location(key)))
 
     def _head(self, key: str) -> "HeadObjectOutputTypeDef":
         with self._explained("read", key):

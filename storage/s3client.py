@@ -10,7 +10,7 @@ import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
 
-from errors import ConflictError, IntegrityError, NotFoundError, StorageError
+from errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -100,8 +100,10 @@ def explained(endpoint: str, verb: str, place: str) -> Iterator[None]:
         If there is no such object.
     ConflictError
         If a condition did not hold.
+    DamagedError
+        If bytes are not those that were written.
     IntegrityError
-        If bytes did not arrive whole or as they were written.
+        If bytes did not arrive whole.
     StorageError
         For everything else.
     """
@@ -114,7 +116,7 @@ def explained(endpoint: str, verb: str, place: str) -> Iterator[None]:
             f"There are no credentials to {verb} {place} at {endpoint}. Set {_CREDENTIALS}."
         ) from error
     except (boto.FlexibleChecksumError, boto.ChecksumError) as error:
-        raise IntegrityError(damaged(place)) from error
+        raise DamagedError(damaged(place)) from error
     except (boto.IncompleteReadError, boto.ResponseStreamingError) as error:
         raise IntegrityError(
             f"{endpoint} broke off in the middle of {place}. Run again."
@@ -160,7 +162,7 @@ def _explain_answer(
     if status == 412 or code == "ConditionalRequestConflict":
         return ConflictError(f"{place} was changed by someone else meanwhile. Run again.")
     if code == "InvalidRange":
-        return IntegrityError(f"{place} is cut short. Run `icanvas prepare --refresh`.")
+        return DamagedError(f"{place} is cut short. Run `icanvas prepare --refresh`.")
     if code in ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"):
         return IntegrityError(f"{place} was damaged on its way to {endpoint}. Run again.")
     advice = _ADVICE.get(code) or (_ADVICE["403"] if status == 403 else "")

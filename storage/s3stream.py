@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
 
-from errors import IntegrityError
+from errors import DamagedError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -42,8 +42,10 @@ class ObjectStream(io.RawIOBase):
     ------
     NotFoundError, ConflictError, StorageError
         As ``explained`` says; here and while reading.
+    DamagedError
+        If the object ends before the part does.
     IntegrityError
-        If the object ends before the part does, or the connection breaks again and again.
+        If the connection breaks again and again.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class ObjectStream(io.RawIOBase):
         wanted = answer["ContentLength"] if self._end is None else self._end - self._next
         if answer["ContentLength"] != wanted:
             self._body.close()
-            raise IntegrityError(
+            raise DamagedError(
                 f"s3://{self._bucket}/{self._name} is cut short: {answer['ContentLength']} of "
                 f"{wanted} bytes from {self._next} on. Run `icanvas prepare --refresh`."
             )

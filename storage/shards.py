@@ -47,7 +47,7 @@ def read_member(store: ObjectStore, key: str, offset: int, size: int) -> bytes:
     ------
     NotFoundError
         If the shard is not there.
-    IntegrityError
+    DamagedError
         If it ends before the member does.
     """
     with store.open_range(key, offset, size) as member:

@@ -38,7 +38,8 @@ class ObjectStore(Protocol):
     def get(self, key: str) -> bytes:
         """Return an object's bytes, checked; NotFoundError where there is none.
 
-        IntegrityError where they are not what was written (S3; a folder trusts its disk).
+        DamagedError where they are not what was written (S3; a folder trusts its disk),
+        IntegrityError where the connection breaks again and again.
         """
         ...
 
@@ -52,7 +53,7 @@ class ObjectStore(Protocol):
     def open_range(self, key: str, offset: int, size: int) -> AbstractContextManager[IO[bytes]]:
         """Give ``size`` bytes from ``offset`` on as a stream, for the time of the ``with`` block.
 
-        IntegrityError where the object ends before. A part has no checksum of its own: only its
+        DamagedError where the object ends before. A part has no checksum of its own: only its
         length is checked.
         """
         ...
@@ -60,7 +61,7 @@ class ObjectStore(Protocol):
     def open_local(self, key: str) -> AbstractContextManager[Path]:
         """Give an object as a local file to read, for the time of the ``with`` block.
 
-        NotFoundError and IntegrityError as in ``get``.
+        Errors as in ``get``.
         """
         ...
 

@@ -1,4 +1,10 @@
-"""The task that trains a generator."""
+"""The task that trains a generator, and ends such that the run can go on."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
@@ -6,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 import model
-from model import Recipe, TrainedRun
+from model import Recipe, TrainedRun, TrainingStopped
 from storage import open_store
 from storage.keys import run_folder
 from storage.registry import sample_name
@@ -16,7 +22,10 @@ from tasks.report import inline_jpeg
 
 @task(task_run_name="train {dataset} on {pairs}", cache_policy=NO_CACHE)
 def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: bool) -> TrainedRun:
-    """Train on a published pair set; see ``model.train``."""
+    """Train on a published pair set; see ``model.train``.
+
+    SIGTERM and Ctrl-C end it after the step, with a checkpoint from which the next run goes on.
+    """
     logger = get_run_logger()
     store = open_store(store_url)
     steps = f"{dataset}: train"
@@ -25,7 +34,7 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
 
-    with bar(steps, unit="steps"):
+    with bar(steps, unit="steps"), stop_on_signals() as should_stop:
         run = model.train(
             store,
             dataset,
@@ -34,6 +43,7 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
             refresh,
             on_step=lambda done, total: move(steps, done, total),
             on_epoch=log_epoch,
+            should_stop=should_stop,
         )
     samples = store.get(f"{run_folder(dataset, run.run)}/{sample_name(run.epochs)}")
     grid = inline_jpeg(samples, width=900)
@@ -47,3 +57,36 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
         ),
     )
     return run
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Let SIGTERM and Ctrl-C wait, for the time of the block, until training has stopped.
+
+    The block gets what tells whether one came. It is then delivered as if it came now: Prefect
+    sees a cancelled or crashed run, a person the usual end. A second one is not held back.
+    Outside the main thread, where Python allows no handlers, signals are left alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        restore()
+
+    for number in before:
+        signal.signal(number, hold)
+    try:
+        yield lambda: bool(came)
+    except TrainingStopped:
+        get_run_logger().warning("stopped; a checkpoint is kept, and the same run goes on from it")
+        signal.raise_signal(came[0])
+    finally:
+        restore()

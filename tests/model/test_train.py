@@ -1,5 +1,6 @@
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from errors import InputError, IntegrityError
-from model import Recipe, TrainedRun, train
+from model import Recipe, TrainedRun, TrainingStopped, train
 from model.checkpoint import restore_state, save_state, start_state
 from model.train import train_step
 from storage import LocalStore
@@ -134,6 +135,70 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert Run(store, "tiny", resumed.run).get(metrics) == Run(other, "tiny", whole.run).get(
         metrics
     )
+
+
+def snapshot(store: LocalStore) -> dict[str, bytes]:
+    return {key: store.get(key) for key in store.list("models")}
+
+
+@pytest.mark.parametrize("stops", [[1], [2], [3], [4, 5], [1, 1, 2, 5, 8]])
+def test_a_stopped_run_goes_on_from_the_very_step(
+    store: LocalStore, tmp_path: Path, stops: list[int]
+) -> None:
+    """Wherever it is stopped, in the end every byte is that of an undisturbed run."""
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "tttttv")
+    whole = run_small(other)
+    for stop in stops:
+        steps: list[int] = []
+        with pytest.raises(TrainingStopped):
+            run_small(
+                store,
+                on_step=lambda done, _, steps=steps: steps.append(done),
+                should_stop=lambda stop=stop, steps=steps: steps[-1] >= stop,
+            )
+        assert Run(store, "tiny", whole.run).all_checkpoints()[-1].step == steps[-1]
+    steps = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)).run == whole.run
+    assert steps[0] >= stops[-1], "nothing was done twice"
+    assert snapshot(store) == snapshot(other)
+
+
+def test_a_stop_while_validating_does_no_step_again(store: LocalStore, tmp_path: Path) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttvvv")
+    run_small(other)
+    asked: list[int] = []
+
+    def stop_at_the_second_picture() -> bool:
+        asked.append(1)
+        return len(asked) == 4  # after two steps, before two pictures
+
+    with pytest.raises(TrainingStopped):
+        run_small(store, should_stop=stop_at_the_second_picture)
+    steps: list[int] = []
+    run_small(store, on_step=lambda done, _: steps.append(done))
+    assert steps == [2, 3, 4, 5, 6]
+    assert snapshot(store) == snapshot(other)
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged"])
+@pytest.mark.parametrize("suffix", ["pt", "json"])
+@pytest.mark.parametrize("epochs", [[3], [2, 3], [1, 2, 3]])
+def test_damaged_checkpoints_are_made_anew(
+    store: LocalStore, damage: bytes, suffix: str, epochs: list[int]
+) -> None:
+    publish(store, "ttttv")
+    made = run_small(store)
+    before = snapshot(store)
+    for epoch in epochs:
+        store.put(f"models/tiny/{made.run}/checkpoints/epoch-{epoch:04d}.{suffix}", damage)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert steps[0] == (epochs[0] - 1) * 2
+    assert snapshot(store) == before
 
 
 def test_a_finished_run_is_not_done_again(store: LocalStore) -> None:

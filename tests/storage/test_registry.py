@@ -1,6 +1,6 @@
 import pytest
 
-from errors import IntegrityError
+from errors import DamagedError
 from storage import LocalStore
 from storage.registry import Run, checkpoint_name
 
@@ -27,8 +27,25 @@ def test_damage_is_told(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.put_checkpoint(1, 10, b"one", {})
     run.put(checkpoint_name(1), b"two")
-    with pytest.raises(IntegrityError, match="epoch-0001"):
+    with pytest.raises(DamagedError, match="epoch-0001"):
         run.get_checkpoint(run.checkpoints()[0])
+    run.put_checkpoint(2, 20, b"two", {})
     run.put("checkpoints/epoch-0002.json", b"?")
-    with pytest.raises(IntegrityError, match="epoch-0002"):
-        run.checkpoints()
+    assert [record.epoch for record in run.checkpoints()] == [1], "the second counts as not there"
+
+
+def test_interim_checkpoints_come_last_and_go(store: LocalStore) -> None:
+    run = Run(store, "demo", "abc")
+    run.put_checkpoint(1, 10, b"one", {"l1": 0.7})
+    run.put_checkpoint(1, 13, b"later", {}, batches=3)
+    run.put(f"checkpoints/step-{12:08d}.pt", b"killed before its record")
+    newest = run.all_checkpoints()[-1]
+    assert (newest.epoch, newest.step, newest.batches) == (1, 13, 3)
+    assert run.get_checkpoint(newest) == b"later"
+    assert [record.step for record in run.checkpoints()] == [10]
+    run.remove_interim(12)
+    assert [record.step for record in run.all_checkpoints()] == [10, 13]
+    run.put_checkpoint(2, 20, b"two", {"l1": 0.5})
+    run.remove_interim(20)
+    names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
+    assert names == ["epoch-0001.json", "epoch-0001.pt", "epoch-0002.json", "epoch-0002.pt"]

@@ -1,0 +1,82 @@
+"""A run's place in the store: found again by what it learns from and how, and taken up."""
+
+import json
+
+import torch
+
+from errors import DamagedError, NotFoundError
+from model.checkpoint import TrainingState, restore_state, start_state
+from model.recipe import Recipe
+from storage import ObjectStore
+from storage.fingerprint import fingerprint
+from storage.registry import Run
+
+TRAINING_FORMAT = 2
+
+
+def name_run(pairs: str, recipe: Recipe, revision: int = 0) -> str:
+    """Return the run's name: what it learns from and how, so that the same run is found again."""
+    facts: dict[str, object] = {
+        "format": TRAINING_FORMAT,
+        "pairs": pairs,
+        "recipe": recipe.model_dump(),
+    }
+    return fingerprint(facts | ({"revision": revision} if revision else {}))
+
+
+def find_run(
+    store: ObjectStore, dataset: str, pairs: str, recipe: Recipe, refresh: bool
+) -> tuple[str, Run]:
+    """Return the newest run of these facts and its name; on refresh the next, if it is finished."""
+    revision = 0
+    while True:
+        name = name_run(pairs, recipe, revision)
+        run = Run(store, dataset, name)
+        done = [record.epoch for record in run.checkpoints()]
+        finished = bool(done) and done[-1] >= recipe.epochs
+        following = Run(store, dataset, name_run(pairs, recipe, revision + 1))
+        if following.get("recipe.json") is None and not (refresh and finished):
+            return name, run
+        revision += 1
+
+
+def describe_run(pairs: str, recipe: Recipe) -> bytes:
+    """Return ``recipe.json``: what a run learns from, how, and what its networks take and give."""
+    facts = {
+        "pairs": pairs,
+        "recipe": recipe.model_dump(),
+        "torch": torch.__version__,
+        "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
+        "picture": "float (N, 3, S, S) RGB in [-1, 1]",
+    }
+    return json.dumps(facts, indent=2).encode()
+
+
+def take_up(
+    run: Run, recipe: Recipe, device: torch.device
+) -> tuple[TrainingState, dict[str, float]]:
+    """Return the state of the newest checkpoint that is whole, and its metrics.
+
+    What is damaged is passed over, and made anew on the way. Without any checkpoint the state is
+    the beginning.
+
+    Raises
+    ------
+    IntegrityError
+        If the newest checkpoint is of networks other than the recipe's.
+    """
+    for record in reversed(run.all_checkpoints()):
+        try:
+            data = run.get_checkpoint(record)
+        except (DamagedError, NotFoundError):
+            run.forget(record)
+            continue
+        return restore_state(data, recipe, device), record.metrics
+    return start_state(recipe, device), {}
+
+
+def read_log(run: Run, epochs: int) -> list[dict[str, float]]:
+    """Return the lines of metrics.jsonl up to an epoch; later ones belong to lost work."""
+    content = run.get("metrics.jsonl") or b""
+    lines = [json.loads(line) for line in content.splitlines()]
+    return [line for line in lines if line["epoch"] <= epochs]
