@@ -7,6 +7,7 @@ from datasets.licences import check_licence, state_licence
 from datasets.overview import describe, find_state, list_states
 from datasets.pictures import RejectedPicture, decode_picture
 from datasets.prepared import find_prepared, read_current_of
+from datasets.repair import forget_if_damaged
 
 __all__ = [
     "Choices",
@@ -21,6 +22,7 @@ __all__ = [
     "find",
     "find_prepared",
     "find_state",
+    "forget_if_damaged",
     "list_states",
     "load_catalogue",
     "make_choices",

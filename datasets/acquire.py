@@ -22,7 +22,7 @@ from datasets.tables import find_names
 from errors import SourceError
 from storage import ObjectStore, keys
 from storage.fingerprint import fingerprint
-from storage.manifest import Row, mark_duplicates, read_rows, write_rows
+from storage.manifest import Row, load_rows, mark_duplicates, write_rows
 from storage.rawsets import Origin, read_origin, write
 
 RAW_FORMAT = 1
@@ -97,10 +97,9 @@ def acquire(
         identity = copy.sha256 or source.identity(on_bytes)
         raw = name_raw(dataset, identity, tables)
         index = keys.raw_index(dataset.name, raw)
-        origin: Origin | None
-        if store.exists(index):
-            rows, origin = _load(dataset, store, raw)
-        else:
+        origin = read_origin(store, keys.raw_origin(dataset.name, raw))
+        rows = load_rows(store, index)
+        if rows is None:
             rows, candidates = _fill(dataset, store, raw, source, names, allow_partial, on_files)
             origin = Origin(
                 source=dataset.origin,
@@ -207,15 +206,11 @@ def _find_known(dataset: DataSet, store: ObjectStore) -> RawSet | None:
     if source.sha256 not in (None, origin.identity) or (dataset.where and not origin.tables):
         return None
     raw = name_raw(dataset, origin.identity, origin.tables)
-    if not store.exists(keys.raw_index(dataset.name, raw)):
+    rows = load_rows(store, keys.raw_index(dataset.name, raw))
+    if rows is None:
         return None
-    return _summarise(dataset, raw, *_load(dataset, store, raw))
-
-
-def _load(dataset: DataSet, store: ObjectStore, raw: str) -> tuple[list[Row], Origin | None]:
-    """Read a finished raw set's rows, and where they came from."""
-    rows = read_rows(store.get(keys.raw_index(dataset.name, raw)))
-    return rows, read_origin(store, keys.raw_origin(dataset.name, raw))
+    own = read_origin(store, keys.raw_origin(dataset.name, raw))
+    return _summarise(dataset, raw, rows, own)
 
 
 def _remember(dataset: DataSet, store: ObjectStore, origin: Origin) -> None:

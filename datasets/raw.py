@@ -12,7 +12,7 @@ from datasets.entry import DataSet
 from datasets.pictures import RejectedPicture, decode_picture, hash_pixels
 from datasets.sources import SourceFile
 from storage import ObjectStore, Reason, keys
-from storage.manifest import Row, read_rows, write_rows
+from storage.manifest import Row, load_rows, write_rows
 from storage.shards import ShardWriter
 
 # A single file beyond this is not read into memory.
@@ -44,10 +44,11 @@ def write_raw_shards(
     with ThreadPoolExecutor(_DECODERS) as pool:
         for number, some in enumerate(_shards(files, dataset.shard_size)):
             part = f"{folder}/{keys.part_name(number)}"
-            if store.exists(part):
+            kept = load_rows(store, part)
+            if kept is not None:
                 # A tar stream must be passed over all the same.
                 done = sum(1 for _ in some)
-                rows += read_rows(store.get(part))
+                rows += kept
             else:
                 made = _write_shard(dataset, store, folder, number, some, pool, on_files)
                 done = 0

@@ -5,13 +5,16 @@ from typing import Any
 
 from prefect import flow
 from prefect.futures import wait
+from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import Choices, DataSet, RawSet
+from errors import DamagedError
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
+from storage.manifest import load_rows
 from storage.pairsets import is_published
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
@@ -56,9 +59,25 @@ def prepare(
     datasets.check_licence(dataset, store, accept_license)
     # Refuses another folder of the same name.
     datasets.read_current_of(store, dataset)
+    try:
+        return make_pairs(dataset, store_url, refresh, allow_partial)
+    except DamagedError as error:
+        # What was damaged counts as not done now, and is all that is done again.
+        get_run_logger().warning("%s Making it anew.", error)
+        return make_pairs(dataset, store_url, refresh, allow_partial)
+
+
+def make_pairs(dataset: DataSet, store_url: str, refresh: bool, allow_partial: bool) -> PairSet:
+    """Acquire, extract and publish; see ``prepare``.
+
+    Raises
+    ------
+    DamagedError
+        If something in the store was damaged; the next call makes it anew.
+    """
     raw = acquire(dataset, store_url, allow_partial)
     plan = plan_pairs(dataset, raw, store_url, refresh)
-    if not is_published(store, dataset.name, plan.fingerprint):
+    if not is_published(open_store(store_url), dataset.name, plan.fingerprint):
         extract_shards(plan, raw, store_url)
     return publish(plan, raw, store_url)
 
@@ -86,7 +105,7 @@ def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
     todo = [
         shard
         for shard in range(raw.shards)
-        if not store.exists(f"{plan.folder}/{keys.part_name(shard)}")
+        if load_rows(store, f"{plan.folder}/{keys.part_name(shard)}") is None
     ]
     # Every shard but the last is full.
     size = plan.dataset.shard_size

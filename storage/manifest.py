@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from errors import DamagedError, IntegrityError
+from storage.store import ObjectStore
 
 
 class Reason(StrEnum):
@@ -119,6 +120,17 @@ def read_rows(data: bytes) -> list[Row]:
             f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."
         ) from error
     return [Row(**values) for values in table.to_pylist()]
+
+
+def load_rows(store: ObjectStore, key: str) -> list[Row] | None:
+    """Return the rows of a stored table that is to be made where it is not there.
+
+    None where it is not, or where it is damaged: then it is to be made anew.
+    """
+    try:
+        return read_rows(store.get(key)) if store.exists(key) else None
+    except DamagedError:
+        return None
 
 
 def as_frame(rows: Iterable[Row]) -> pd.DataFrame:

@@ -11,10 +11,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from errors import StorageError
+from datasets import forget_if_damaged
+from errors import DamagedError, IntegrityError, StorageError
 from hed.engines import count_cores
 from storage import ObjectStore, keys, open_store
-from storage.manifest import Row, read_rows, write_rows
+from storage.manifest import Row, load_rows, read_rows, write_rows
 from storage.shards import ShardWriter
 from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
@@ -71,17 +72,28 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     -------
     list of Row
         The shard's rows, each a pair or rejected; where the part was there already, its rows.
+
+    Raises
+    ------
+    DamagedError
+        If the raw shard is damaged; then it counts as not acquired any more.
     """
     part = f"{plan.folder}/{keys.part_name(shard)}"
-    if store.exists(part):
-        return read_rows(store.get(part))
-    sources = read_rows(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
+    kept = load_rows(store, part)
+    if kept is not None:
+        return kept
     make = _write_pairs if plan.dataset.needs_edges else _take_pairs
-    with (
-        store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
-        raw.open("rb") as file,
-    ):
-        made = make(plan, shard, ((row, _read(row, file)) for row in sources), store)
+    try:
+        sources = read_rows(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
+        with (
+            store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
+            raw.open("rb") as file,
+        ):
+            made = make(plan, shard, ((row, _read(row, file)) for row in sources), store)
+    except DamagedError as error:
+        if forget_if_damaged(store, plan.dataset.name, plan.raw, shard):
+            raise
+        raise IntegrityError(f"A local copy is damaged: {error}") from error
     store.put(part, write_rows(made))
     return made
 

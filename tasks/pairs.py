@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import RejectedPicture, decode_picture
-from errors import IntegrityError
+from errors import DamagedError, IntegrityError
 from postprocess import (
     PAIR_SIZE,
     centre,
@@ -61,7 +61,7 @@ def draft_pair(plan: PairPlan, row: Row, content: bytes | None) -> Draft:
 
     Raises
     ------
-    IntegrityError
+    DamagedError
         If the bytes are not those that were acquired.
     """
     picture = None if content is None else _decode(plan, row, content)
@@ -118,7 +118,7 @@ def take_pair(plan: PairPlan, row: Row, content: bytes | None) -> Row:
 
     Raises
     ------
-    IntegrityError
+    DamagedError
         If the bytes are not those that were acquired.
     """
     image = None if content is None else _decode(plan, row, content)
@@ -149,9 +149,9 @@ def take_pair(plan: PairPlan, row: Row, content: bytes | None) -> Row:
 def _decode(plan: PairPlan, row: Row, content: bytes) -> Picture | None:
     """Return an acquired file's pixels and settle its split; None with its row rejected."""
     if row.sha256 != hashlib.sha256(content).hexdigest():
-        raise IntegrityError(
-            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at "
-            f"{row.source_path}. Delete that folder and run `icanvas prepare` again."
+        raise DamagedError(
+            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at {row.source_path}. Run "
+            "again to acquire it anew."
         )
     dataset = plan.dataset
     row.split = plan.split(row)

@@ -34,6 +34,7 @@ from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.report import inline_jpeg, render_report
 from tasks.thumbnails import draw_thumbnails
+from tasks.verify import check_shards
 
 _SHEET_PAIRS = 24
 _SHEET_COLUMNS = 3
@@ -101,6 +102,8 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
     ------
     IntegrityError
         If a row of the raw index is missing, doubled or incomplete.
+    DamagedError
+        If a shard is; then extracting again makes it anew.
     """
     name = plan.dataset.name
     if is_published(store, name, plan.fingerprint):
@@ -112,6 +115,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
             for row in read_rows(store.get(f"{plan.folder}/{keys.part_name(shard)}"))
         ]
         check_manifest(rows, raw.files)
+        check_shards(plan, rows, store)
         settings = plan.settings
         store.put(
             keys.pair_settings(name, plan.fingerprint), json.dumps(settings, indent=2).encode()

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from datasets import RawSet
-from errors import IntegrityError
+from datasets import RawSet, forget_if_damaged
+from errors import DamagedError, IntegrityError
 from postprocess import PAIR_SIZE, Side, decode_pair, drawing_sides
 from storage import ObjectStore, Reason, keys
 from storage.manifest import Row, read_rows
@@ -31,25 +31,19 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
 
     Raises
     ------
-    IntegrityError
-        If a shard is damaged.
+    DamagedError
+        If a shard is damaged; then it counts as not acquired any more.
     """
     folder = keys.raw_folder(raw.dataset, raw.fingerprint)
     votes: Counter[Side] = Counter()
     shards = np.unique(np.linspace(0, raw.shards - 1, _SHARDS).round().astype(int)).tolist()
     for shard in shards:
-        rows = read_rows(store.get(f"{folder}/{keys.part_name(shard)}"))
-        for row in [row for row in rows if _has_two_squares(row)][: _VOTERS // len(shards)]:
-            assert row.offset is not None and row.size is not None, "it is accepted"
-            try:
-                content = read_member(
-                    store, f"{folder}/{keys.shard_name(shard)}", row.offset, row.size
-                )
-            except IntegrityError as error:
-                raise IntegrityError(
-                    f"{folder}/{keys.shard_name(shard)} is cut short. Delete that folder and run "
-                    "`icanvas prepare` again."
-                ) from error
+        try:
+            contents = _read_some(store, folder, shard, _VOTERS // len(shards))
+        except DamagedError:
+            forget_if_damaged(store, raw.dataset, raw.fingerprint, shard)
+            raise
+        for content in contents:
             try:
                 sides = drawing_sides(decode_pair(content))
             except IntegrityError:
@@ -58,6 +52,17 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
             if len(sides) == 1:
                 votes.update(sides)
     return "right" if votes["right"] > votes["left"] else "left"
+
+
+def _read_some(store: ObjectStore, folder: str, shard: int, count: int) -> list[bytes]:
+    """Return the first files of a raw shard that can be pairs."""
+    rows = read_rows(store.get(f"{folder}/{keys.part_name(shard)}"))
+    places = [(row.offset, row.size) for row in rows if _has_two_squares(row)]
+    return [
+        read_member(store, f"{folder}/{keys.shard_name(shard)}", offset, size)
+        for offset, size in places[:count]
+        if offset is not None and size is not None
+    ]
 
 
 def check_halves(plan: PairPlan, row: Row, image: NDArray[np.uint8]) -> bool:

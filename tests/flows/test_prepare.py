@@ -1,8 +1,10 @@
 """The whole way through a real Prefect server."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,6 +151,46 @@ def test_one_failing_shard_lets_the_others_end(
     assert len(parts) == 2
     assert read_current(store, "tiny") is None
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("damaged", "rounds"),
+    [
+        (r"/raw/\w+/00001\.tar", 2),
+        (r"/raw/\w+/parts/00001\.parquet", 2),
+        (r"/raw/\w+/index\.parquet", 1),
+        (r"/pairs/\w+/train-00001\.tar", 2),
+        (r"/pairs/\w+/parts/00001\.parquet", 2),
+    ],
+)
+def test_what_is_damaged_in_the_store_is_made_anew(
+    tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch, damaged: str, rounds: int
+) -> None:
+    """An object loses all but its beginning behind our back, before the pairs are published."""
+    import flows.prepare
+
+    made = prepare("tiny")
+    whole = snapshot(store)
+    for key in whole:
+        store.delete(key)
+    real, calls = flows.prepare.extract_shards, 0
+
+    def extract_shards(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if "raw" not in damaged:
+            real(*arguments)
+        if calls == 1:
+            key = next(key for key in whole if re.search(damaged, key))
+            store.put(key, whole[key][:700])
+        if "raw" in damaged:
+            real(*arguments)
+
+    monkeypatch.setattr(flows.prepare, "extract_shards", extract_shards)
+    assert prepare("tiny") == made
+    assert calls == rounds
+    assert prepare("tiny") == made
+    assert snapshot(store) == whole
 
 
 def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:

@@ -1,0 +1,61 @@
+"""What was stored is read back once, before anything points at it."""
+
+import os
+from collections import defaultdict
+
+from errors import DamagedError, NotFoundError
+from storage import ObjectStore, keys
+from storage.manifest import Row
+from storage.pairsets import locate_pairs
+from tasks.plan import PairPlan
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def check_shards(plan: PairPlan, rows: list[Row], store: ObjectStore) -> None:
+    """Read every shard of pairs back; one that is damaged counts as not done any more.
+
+    S3's shards are held against their SHA-256, and each pair must begin where its row says. Pairs
+    that were published as files stay in the raw shards, which extraction has checked.
+
+    Parameters
+    ----------
+    plan : the pair set.
+    rows : all of its rows.
+    store : holds it.
+
+    Raises
+    ------
+    DamagedError
+        If a shard is missing or damaged; extracting again makes it anew.
+    """
+    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    if stored.raw is not None:
+        return
+    shards: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.status == "pair":
+            shards[stored.key(row)].append(row)
+    damaged = [key for key, pairs in shards.items() if not _is_whole(store, key, pairs)]
+    for key in damaged:
+        store.delete(f"{plan.folder}/{keys.part_name(shards[key][0].shard)}")
+    if damaged:
+        raise DamagedError(
+            f"{store.location(damaged[0])} is damaged or missing"
+            + (f", and {len(damaged) - 1} more" if damaged[1:] else "")
+            + ". Run again to make it anew."
+        )
+
+
+def _is_whole(store: ObjectStore, key: str, pairs: list[Row]) -> bool:
+    try:
+        with store.open_local(key) as path, path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            for row in pairs:
+                assert row.offset is not None and row.size is not None, "a pair has its place"
+                file.seek(row.offset)
+                if row.offset + row.size > size or file.read(len(_PNG)) != _PNG:
+                    return False
+    except (DamagedError, NotFoundError):
+        return False
+    return True
