@@ -1,7 +1,6 @@
 """Selected files to raw shards, each file inspected on the way."""
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -13,6 +12,7 @@ from datasets.pictures import RejectedPicture, decode_picture, hash_pixels
 from datasets.sources import SourceFile
 from storage import ObjectStore, Reason, keys
 from storage.manifest import Row, load_rows, write_rows
+from storage.scratch import scratch_file
 from storage.shards import ShardWriter
 
 # A single file beyond this is not read into memory.
@@ -78,8 +78,7 @@ def _write_shard(
     on_files: Advance,
 ) -> list[Row]:
     rows: list[Row] = []
-    # Without a name, so that nothing stays behind a process that is killed.
-    with tempfile.TemporaryFile() as scratch:
+    with scratch_file() as scratch:
         with ShardWriter(scratch) as shard:
             # A few files at a time are held in memory: decoded by the pool, written in order.
             while batch := list(_read(islice(files, 2 * _DECODERS))):

@@ -1,6 +1,5 @@
 """One raw shard to one shard's pairs: pictures in, drawings beside their pictures out."""
 
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from errors import DamagedError, IntegrityError, StorageError
 from hed.engines import count_cores
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
+from storage.scratch import scratch_file
 from storage.shards import ShardWriter
 from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
@@ -113,11 +113,7 @@ def _write_pairs(
     plan: PairPlan, shard: int, contents: Iterator[_Content], store: ObjectStore
 ) -> list[Row]:
     made = []
-    with (
-        # Without names, so that nothing stays behind a process that is killed.
-        tempfile.TemporaryFile() as train_file,
-        tempfile.TemporaryFile() as val_file,
-    ):
+    with scratch_file() as train_file, scratch_file() as val_file:
         files = {"train": train_file, "val": val_file}
         with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
