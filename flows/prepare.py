@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from prefect import flow
-from prefect.futures import wait
+from prefect.futures import as_completed
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import Choices, DataSet, RawSet
-from errors import DamagedError
+from errors import DamagedError, StorageError
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
@@ -100,7 +100,11 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
 
 
 def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
-    """Extract every shard that is not there yet, a few at once; all end before one's error."""
+    """Extract every shard that is not there yet, a few at once; all end before one's error.
+
+    Only where the store fails one for good, those that wait are not begun: each would fail anew,
+    after minutes of patience.
+    """
     store = open_store(store_url)
     todo = [
         shard
@@ -112,6 +116,9 @@ def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
     left = sum(min(size, raw.files - shard * size) for shard in todo)
     with bar(plan.bar, raw.files, "pictures", done=raw.files - left):
         futures = [extract.submit(plan, shard, store_url) for shard in todo]
-        wait(futures)
+        for future in as_completed(futures):
+            if isinstance(future.result(raise_on_failure=False), StorageError):
+                # The runner cancels what waits when the flow leaves it with an error.
+                future.result()
     for future in futures:
         future.result()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datasets import Choices
-from errors import IcanvasError, InputError
+from errors import IcanvasError, InputError, StorageError
 from flows.prepare import prepare
 from settings import get_settings
 from storage import LocalStore
@@ -191,6 +191,35 @@ def test_what_is_damaged_in_the_store_is_made_anew(
     assert calls == rounds
     assert prepare("tiny") == made
     assert snapshot(store) == whole
+
+
+def test_a_store_that_fails_is_not_asked_for_every_shard(
+    tmp_path: Path,
+    make_folder: Callable[[int], Path],
+    store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import tasks.extract
+
+    entry = ENTRY.replace("shard_size = 2", "shard_size = 1")
+    make_folder(9)
+    (tmp_path / "tiny.toml").write_text(entry)
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
+    get_settings.cache_clear()
+    tried = []
+
+    def fail(_plan: object, shard: int, *_: object) -> object:
+        tried.append(shard)
+        raise StorageError("the store is away")
+
+    monkeypatch.setattr(tasks.extract, "extract_shard", fail)
+    monkeypatch.setattr(tasks.extract.extract, "retry_delay_seconds", 1)
+    with pytest.raises(StorageError, match="the store is away"):
+        prepare("tiny")
+    assert tried.count(tried[0]) == 3, "it was not tried again"
+    assert len(set(tried)) < 6, "all of nine were tried"
+    monkeypatch.undo()
+    get_settings.cache_clear()
 
 
 def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
