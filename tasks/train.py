@@ -71,7 +71,11 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: False
         return
     came: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGINT)
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
 
     def restore() -> None:
         for number, handler in before.items():
@@ -87,6 +91,7 @@ def stop_on_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: bool(came)
     except TrainingStopped:
         get_run_logger().warning("stopped; a checkpoint is kept, and the same run goes on from it")
-        signal.raise_signal(came[0])
     finally:
         restore()
+    if came:
+        signal.raise_signal(came[0])
