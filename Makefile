@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint lock clean
+.PHONY: help install demo demo-s3 s3 test faults lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set and train a small generator on it"
+	@echo "make demo-s3 the same with a real S3 server as the store"
+	@echo "make s3      a shell in which that server runs and is the store"
 	@echo "make test    run the tests"
+	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=5 SEED=0)"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
 	@echo "make clean   remove .venv (results and weights stay where they are)"
@@ -30,9 +33,27 @@ demo: install
 	@$(BIN)/icanvas prepare demo
 	@$(BIN)/icanvas train demo
 
+# The server's data stay in .s3, so that a second time is as quick as with make demo.
+demo-s3: install
+	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo'
+	@echo "The server has stopped; make s3 opens a shell with it."
+
+s3: install
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.s3 .s3 $${SHELL:-sh}
+
 test: install
 	@# A file stays in one process, for its fixtures; more processes than four mostly start servers.
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+MOMENTS ?= 5
+SEED ?= 0
+RELIABILITY ?= docs/reliability.md
+
+faults: install
+	@rm -f .faults.jsonl
+	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
+		--table .faults.jsonl --numprocesses 2
+	$(BIN)/python -m tests.faults.table .faults.jsonl $(RELIABILITY)
 
 lint: install
 	$(BIN)/ruff format --check .
@@ -48,4 +69,4 @@ lock:
 		--upgrade --no-header --no-annotate --quiet --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .s3 .faults.jsonl

@@ -24,6 +24,13 @@ from storage.s3 import S3Store
 from tests.s3 import BUCKET, SeaweedFS, running_s3
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faults")
+    group.addoption("--moments", type=int, default=1, help="moments that each fault strikes at")
+    group.addoption("--seed", type=int, default=0, help="decides which moments")
+    group.addoption("--table", help="file that the outcomes are added to, one JSON object a line")
+
+
 @pytest.fixture(autouse=True)
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep every test away from the user's store; the cache of weights is shared on purpose."""

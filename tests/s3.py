@@ -1,4 +1,9 @@
-"""A real S3 for the tests: SeaweedFS on free ports of this machine."""
+"""A real S3 for the tests and for trying things: SeaweedFS on free ports of this machine.
+
+    python -m tests.s3 FOLDER COMMAND …
+
+runs a command with a store on a server whose data stay in the folder.
+"""
 
 import os
 import signal
@@ -180,3 +185,16 @@ def _free_ports(count: int) -> list[int]:
     for one in sockets:
         one.close()
     return ports
+
+
+def main() -> int:
+    folder, *command = sys.argv[1:]
+    path = Path(folder).absolute()
+    path.mkdir(parents=True, exist_ok=True)
+    with running_s3(path) as server:
+        environment = {**server.environment, "ICANVAS_STORE": f"s3://{BUCKET}/demo"}
+        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

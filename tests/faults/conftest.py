@@ -1,0 +1,197 @@
+"""A real Prefect server, a real S3 server, and what an undisturbed run leaves there."""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from settings import get_settings
+from tests.conftest import draw_scene, encode
+from tests.faults.line import line_to
+from tests.faults.world import Calm, Outcome, World, wait_until
+from tests.s3 import SeaweedFS, running_s3
+
+# Twelve pictures, of which one is there twice and one is none, under names that some files have.
+NAMES = [
+    "plain.png",
+    "with blanks.png",
+    "😀 smile.png",
+    "two\nlines.png",
+    "-rf.png",
+    'quote\'s "and" more.png',
+    "ü" * 125 + "!.png",  # 255 bytes
+    "sub folder/plain.png",
+    "%2e%2e.png",
+    "twin.png",
+    "again twin.png",
+    "torn.png",
+]
+ENTRY = """
+name = "tiny"
+title = "A few scenes"
+shard_size = 3
+val_share = 0.25
+[source]
+kind = "local"
+path = "pictures"
+[edges]
+border = 16
+[recipe]
+epochs = 3
+batch = 2
+image_size = 64
+# Checkpoints of 18 MB, which go up in parts.
+generator_width = 32
+generator_blocks = 2
+discriminator_width = 32
+"""
+
+Make = Callable[..., World]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "moment" in metafunc.fixturenames:
+        metafunc.parametrize("moment", range(metafunc.config.getoption("moments")))
+
+
+@pytest.fixture
+def chance(request: pytest.FixtureRequest, moment: int) -> random.Random:
+    """Where and when a test's fault strikes: by the seed, the test and the number of the moment."""
+    return random.Random(f"{request.config.getoption('seed')} {request.node.name}")
+
+
+@pytest.fixture(scope="session")
+def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One real Prefect server in a process of its own."""
+    folder = tmp_path_factory.mktemp("prefect-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("prefect"),
+                *("server", "start", "--host", "127.0.0.1", "--port", str(port)),
+            ],
+            env={
+                **os.environ,
+                "PREFECT_HOME": str(folder),
+                "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            },
+            stdout=log,
+            stderr=log,
+        )
+    url = f"http://127.0.0.1:{port}/api"
+
+    def healthy() -> bool:
+        try:
+            return httpx.get(f"{url}/health", timeout=2).is_success
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait_until(healthy, 180)
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The catalogue of the one data set that every run here makes pairs of."""
+    folder = tmp_path_factory.mktemp("catalogue")
+    (folder / "tiny.toml").write_text(ENTRY)
+    for number, name in enumerate(NAMES):
+        path = folder / "pictures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = encode(draw_scene(9 if "twin" in name else number))
+        path.write_bytes(picture[:300] if name == "torn.png" else picture)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """One real S3 for all tests that do not kill it."""
+    with running_s3(tmp_path_factory.mktemp("seaweedfs")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def make_world(prefect_url: str, catalogue: Path, server: SeaweedFS) -> Iterator[Make]:
+    """Return a maker of worlds: on the common server, or on one of their own."""
+    with ExitStack() as stack:
+
+        def make(own: SeaweedFS | None = None) -> World:
+            line = stack.enter_context(line_to(own or server))
+            environment = {
+                "ICANVAS_CATALOGUE": str(catalogue),
+                "PREFECT_API_URL": prefect_url,
+                "COLUMNS": "200",
+            }
+            return World(own or server, line, f"faults/{uuid.uuid4().hex}", environment)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def calm(make_world: Make) -> Calm:
+    """What nothing disturbed."""
+    world, requests = make_world(), {}
+    for command in ("prepare", "train"):
+        before = len(world.line.requests)
+        assert world.run_until_done(command, "tiny") == 1, world.log
+        requests[command] = tuple(world.line.requests[before:])
+    return Calm(world, world.hashes(), requests)
+
+
+@pytest.fixture(autouse=True)
+def reach_s3(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the tests themselves read the store, past every line."""
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    get_settings.cache_clear()
+    yield
+    get_settings.cache_clear()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where ``docs/reliability.md`` gets its rows from; None where nobody asked for it."""
+
+    path: Path | None
+
+    def add(self, fault: str, moment: str, runs: int, outcome: Outcome) -> None:
+        """Note what came of a fault, and fail if anything was lost or doubled."""
+        if self.path is not None:
+            row = {
+                "fault": fault,
+                "moment": moment,
+                "runs": runs,
+                "lost": len(outcome.lost),
+                "doubled": len(outcome.doubled),
+            }
+            with self.path.open("a") as file:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        assert outcome == Outcome([], []), f"{fault}, {moment}"
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Table:
+    path = request.config.getoption("table")
+    return Table(None if path is None else Path(path))

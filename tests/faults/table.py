@@ -1,0 +1,42 @@
+"""The outcomes of the fault suite as the table in ``docs/reliability.md``.
+
+python -m tests.faults.table OUTCOMES PAGE
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+_START, _END = "<!-- made by `make faults`: begin -->", "<!-- made by `make faults`: end -->"
+
+
+def make_table(outcomes: list[dict[str, Any]]) -> str:
+    """Return Markdown: one row a fault and moment, in the order of their names, and a sum."""
+    rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for outcome in outcomes:
+        rows[outcome["fault"]].append(outcome)
+    lines = ["| fault | moment | runs | lost | doubled |", "|---|---|---|---|---|"]
+    for fault in sorted(rows):
+        for row in sorted(rows[fault], key=lambda row: str(row["moment"])):
+            moment = f"{row['moment']} | {row['runs']} | {row['lost']} | {row['doubled']}"
+            lines.append(f"| {fault} | {moment} |")
+    lost, doubled = (sum(row[name] for row in outcomes) for name in ("lost", "doubled"))
+    lines.append(f"| **{len(rows)} faults** | {len(outcomes)} moments | | {lost} | {doubled} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    outcomes_file, page = map(Path, sys.argv[1:])
+    table = make_table([json.loads(line) for line in outcomes_file.read_text().splitlines()])
+    text = page.read_text()
+    before, start, rest = text.partition(_START)
+    _, end, after = rest.partition(_END)
+    if not start or not end:
+        sys.exit(f"{page} has no place for the table: it needs the lines {_START} and {_END}")
+    page.write_text(f"{before}{_START}\n\n{table}\n\n{_END}{after}")
+
+
+if __name__ == "__main__":
+    main()

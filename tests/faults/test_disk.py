@@ -1,0 +1,133 @@
+"""A cache that is full, read-only or damaged, objects that are truncated, a disk without space."""
+
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from settings import get_settings
+from storage.pairsets import read_current
+from tests.faults.conftest import Make, Table
+from tests.faults.world import Calm, compare
+from tests.s3 import BUCKET
+
+
+def beside(cache: Path, options: str) -> tuple[str, ...]:
+    """Return what a command runs behind to have a small disk of its own as a folder."""
+    # In a mount namespace: nobody else sees the disk, and it goes when the command ends.
+    script = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
+    return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, str(cache))
+
+
+def cache_with_weights(folder: Path) -> Path:
+    """Return a new cache in which HED's weights are, and nothing else."""
+    cache = folder / "cache"
+    cache.mkdir()
+    for kept in get_settings().cache.iterdir():
+        if kept.name not in ("shards", "downloads"):
+            (cache / kept.name).symlink_to(kept)
+    (cache / "shards").mkdir()
+    return cache
+
+
+@pytest.mark.parametrize("what", ["full", "read-only"])
+def test_the_shard_cache_cannot_be_written(
+    make_world: Make, calm: Calm, table: Table, tmp_path: Path, what: str, moment: int
+) -> None:
+    """Slower, not impossible: shards are fetched into temporary files."""
+    cache = cache_with_weights(tmp_path)
+    options = {"full": "size=4k", "read-only": "ro"}[what]
+    world = make_world()
+    before = beside(cache / "shards", options)
+    code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
+    assert code == 0, world.log
+    outcome = compare(world, calm, ("datasets",))
+    table.add(f"Cache folder {what}", "all of `prepare`", 1, outcome)
+
+
+def test_there_is_no_room_for_temporary_files(
+    make_world: Make, calm: Calm, table: Table, tmp_path: Path, chance: random.Random
+) -> None:
+    """What does not fit is an error that says so; with room again it goes on."""
+    scratch, kilobytes = tmp_path / "scratch", chance.choice((16, 24, 48, 64))
+    scratch.mkdir()
+    world = make_world()
+    before = beside(scratch, f"size={kilobytes}k")
+    code = world.end(world.start("prepare", "tiny", before=before, TMPDIR=str(scratch)))
+    world.check_error(code)
+    assert "TMPDIR" in world.log[-1], world.log
+    runs = 1 + world.run_until_done("prepare", "tiny")
+    outcome = compare(world, calm, ("datasets",))
+    table.add("No room for temporary files", f"at {kilobytes} kB", runs, outcome)
+
+
+def test_a_cached_shard_is_damaged(
+    make_world: Make, calm: Calm, table: Table, tmp_path: Path, chance: random.Random
+) -> None:
+    cache, world = cache_with_weights(tmp_path), make_world()
+    world.copy_from(calm.world, "datasets/tiny/raw")
+    options = {"ICANVAS_CACHE": str(cache)}
+    # Fills the cache, for pairs at another threshold.
+    assert world.run_until_done("prepare", "tiny", "--threshold", "0.4", **options) == 1
+    is_shard = re.compile(r"datasets/tiny/raw/\w+/\d+\.tar").fullmatch
+    digests = {digest for key, digest in calm.hashes.items() if is_shard(key)}
+    cached = [path for path in (cache / "shards").iterdir() if path.name[-64:] in digests]
+    assert len(cached) == len(digests)
+    damaged, place = chance.choice(sorted(cached)), chance.randrange(512, 1024)
+    content = bytearray(damaged.read_bytes())
+    content[place] ^= 1
+    damaged.write_bytes(content)
+    asked = len(world.line.requests)
+    runs = world.run_until_done("prepare", "tiny", **options)
+    fetches = world.matcher(r"GET datasets/tiny/raw/\w+/\d+\.tar")
+    assert sum(map(fetches, world.line.requests[asked:])) == 1, "it was not fetched again"
+    current = read_current(world.store(), "tiny")
+    assert current is not None
+    made = f"datasets/tiny/pairs/{current.fingerprint}"
+    outcome = compare(world, calm, ("datasets/tiny/raw", made))
+    table.add("A cached shard damaged", f"one bit of byte {place}", runs, outcome)
+
+
+@pytest.mark.parametrize(
+    ("what", "command", "pattern"),
+    [
+        ("raw shard", "prepare", r".*/raw/\w+/\d+\.tar"),
+        ("index of a raw shard", "prepare", r".*/raw/\w+/parts/.*"),
+        ("shard of pairs", "prepare", r".*/pairs/\w+/(train|val)-\d+\.tar"),
+        ("newest checkpoint", "train", r"models/.*/epoch-0003\.pt"),
+    ],
+)
+def test_a_truncated_object_is_made_anew(
+    make_world: Make,
+    calm: Calm,
+    table: Table,
+    chance: random.Random,
+    what: str,
+    command: str,
+    pattern: str,
+) -> None:
+    """An object loses its end, behind the back of a run that was killed before it published."""
+    world = make_world()
+    for folder in ("datasets", "models")[: 1 + (command == "train")]:
+        world.copy_from(calm.world, folder)
+    client = world.server.client()
+    # As if killed just before.
+    last = r".*/pairs/(\w+/manifest|current).*" if command == "prepare" else r"(?!)"
+    for key in filter(re.compile(last).fullmatch, calm.hashes):
+        client.delete_object(Bucket=BUCKET, Key=f"{world.prefix}/{key}")
+    damaged = chance.choice(sorted(filter(re.compile(pattern).fullmatch, calm.hashes)))
+    name = f"{world.prefix}/{damaged}"
+    if what in ("raw shard", "index of a raw shard"):
+        # It is read only where its pairs are still to be made.
+        number = re.findall(r"\d+", damaged.rpartition("/")[2])[0]
+        for key in filter(re.compile(rf".*/pairs/\w+/parts/{number}.*").fullmatch, calm.hashes):
+            client.delete_object(Bucket=BUCKET, Key=f"{world.prefix}/{key}")
+    whole = client.get_object(Bucket=BUCKET, Key=name)
+    body = whole["Body"].read()
+    left = chance.randrange(600)
+    client.put_object(Bucket=BUCKET, Key=name, Body=body[:left], Metadata=whole["Metadata"])
+    runs = world.run_until_done(command, "tiny")
+    assert runs == 1, world.log
+    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
+    table.add("An object truncated in the store", f"{what}, to {left} bytes", runs, outcome)

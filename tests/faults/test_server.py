@@ -1,0 +1,121 @@
+"""An S3 server that dies, is unwell, says nothing, or tears its connections."""
+
+import random
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import Make, Table
+from tests.faults.line import Fault, Kind, Request
+from tests.faults.world import Calm, World, at_moment, compare
+from tests.s3 import running_s3
+
+# The client is patient for about a quarter of a minute: some outages are longer.
+OUTAGE = (0.5, 25.0)
+
+
+@pytest.mark.parametrize(
+    ("command", "what", "pattern"),
+    [
+        ("prepare", "extract", r"(GET .*/raw/\w+/\d+|PUT .*/pairs/.*(\.tar|/parts/.*))"),
+        ("train", "a checkpoint's upload", r"(PUT|POST) models/.*/checkpoints/"),
+    ],
+)
+def test_the_server_is_killed_and_comes_back(
+    make_world: Make,
+    calm: Calm,
+    table: Table,
+    chance: random.Random,
+    tmp_path: Path,
+    command: str,
+    what: str,
+    pattern: str,
+) -> None:
+    count = calm.count(command, pattern)
+    number, seconds = chance.randrange(count), chance.uniform(*OUTAGE)
+    with running_s3(tmp_path) as own:
+        world = make_world(own)
+        if command == "train":
+            world.copy_from(calm.world, "datasets")
+        back = threading.Event()
+
+        def fall() -> None:
+            own.kill()
+
+            def rise() -> None:
+                own.start()
+                back.set()
+
+            threading.Timer(seconds, rise).start()
+
+        kind: Kind = chance.choice(("reset", "half"))
+        world.line.fault = at_moment(world.matcher(pattern), number, Fault(kind, fall))
+        code = world.end(world.start(command, "tiny"))
+        assert back.wait(60)
+        runs = 1
+        if code:
+            world.check_error(code)
+            runs += world.run_until_done(command, "tiny")
+        outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
+    moment = f"{what}, request {number + 1} of {count}, for {seconds:.1f} s"
+    table.add("S3 server killed and started again", moment, runs, outcome)
+
+
+def both(world: World) -> int:
+    return max(world.run_until_done("prepare", "tiny"), world.run_until_done("train", "tiny"))
+
+
+def test_every_third_request_gets_an_error(
+    make_world: Make, calm: Calm, table: Table, chance: random.Random
+) -> None:
+    world, first = make_world(), chance.randrange(3)
+
+    def every_third(request: Request) -> Fault | None:
+        status = chance.choice((500, 503))
+        return Fault("status", status=status) if request.number % 3 == first else None
+
+    world.line.fault = every_third
+    runs = both(world)
+    outcome = compare(world, calm, ("datasets", "models"))
+    table.add("S3 answers 500 or 503 to every third request", f"from the {first}.", runs, outcome)
+
+
+def test_connections_are_reset(
+    make_world: Make, calm: Calm, table: Table, chance: random.Random
+) -> None:
+    world = make_world()
+
+    def some_are_torn(request: Request) -> Fault | None:
+        return Fault(chance.choice(("reset", "half", "lost"))) if chance.random() < 0.2 else None
+
+    world.line.fault = some_are_torn
+    runs = both(world)
+    outcome = compare(world, calm, ("datasets", "models"))
+    table.add("S3 connections reset", "one in five, before, within and after", runs, outcome)
+
+
+def test_a_silent_server_is_given_up(
+    make_world: Make, calm: Calm, table: Table, chance: random.Random
+) -> None:
+    """From some request on nothing is answered: timeouts end the run, with an error."""
+    world = make_world()
+    pattern = r"(PUT|GET|HEAD) .*"
+    number = chance.randrange(calm.count("prepare", pattern))
+
+    def silent_from(request: Request) -> Fault | None:
+        return Fault("hang") if request.number >= number else None
+
+    world.line.fault = silent_from
+    began = time.monotonic()
+    # One attempt a request: with five it takes five times as long, no more.
+    code = world.end(world.start("prepare", "tiny", AWS_MAX_ATTEMPTS="1"))
+    took = time.monotonic() - began
+    world.check_error(code)
+    assert "does not answer" in world.log[-1]
+    world.line.fault = lambda _: None
+    runs = 1 + world.run_until_done("prepare", "tiny")
+    outcome = compare(world, calm, ("datasets",))
+    moment = f"from request {number + 1} on; given up after {took:.0f} s"
+    table.add("S3 server hangs", moment, runs, outcome)
