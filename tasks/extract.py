@@ -1,10 +1,9 @@
 """One raw shard to one shard's pairs: pictures in, drawings beside their pictures out."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import tee
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -17,6 +16,7 @@ from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
 from storage.scratch import scratch_file
 from storage.shards import ShardWriter
+from tasks.ahead import map_ahead
 from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
 from tasks.pairs import draft_pair, finish_pair, take_pair
@@ -25,9 +25,6 @@ from tasks.progress import advance
 
 # A row of the raw index, and its file's bytes where there are any.
 _Content = tuple[Row, bytes | None]
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 _CORES = count_cores()
 
@@ -150,27 +147,6 @@ def _make_pairs(plan: PairPlan, contents: Iterable[_Content]) -> Iterator[tuple[
             ahead,
         )
         yield from finished
-
-
-def map_ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[_Item], _Result],
-    items: Iterable[_Item],
-    ahead: int,
-) -> Iterator[_Result]:
-    """Yield results in the items' order while the pool does up to ``ahead`` more of them."""
-    futures: deque[Future[_Result]] = deque()
-    try:
-        for item in items:
-            futures.append(pool.submit(work, item))
-            while futures and (len(futures) > ahead or futures[0].done()):
-                yield futures.popleft().result()
-        while futures:
-            yield futures.popleft().result()
-    finally:
-        # Whoever stops early does not wait for what was queued.
-        for future in futures:
-            future.cancel()
 
 
 def _read(row: Row, file: BinaryIO) -> bytes | None:

@@ -1,15 +1,10 @@
-import threading
-import time
 import tracemalloc
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from datasets import DataSet, RawSet, acquire, find
 from datasets.entry import EdgeSettings, Geometry
@@ -21,7 +16,7 @@ from storage import LocalStore
 from storage.manifest import Row
 from storage.pairsets import locate_pairs
 from tasks.detector import detector, weights_name
-from tasks.extract import _is_storage_fault, extract_shard, map_ahead
+from tasks.extract import _is_storage_fault, extract_shard
 from tasks.plan import PairPlan
 from tasks.ready import find_drawings
 from tests.conftest import draw_scene, encode
@@ -177,57 +172,6 @@ def test_another_machines_weights_are_refused(
     with pytest.raises(InputError, match=r"keras:4502.*caffe:0123.*ICANVAS_WEIGHTS"):
         extract_shard(plan, 0, store)
     assert not list(store.list(plan.folder)), "something half-written stays"
-
-
-@given(
-    delays=st.lists(st.floats(0, 0.004), max_size=12),
-    ahead=st.integers(0, 5),
-    threads=st.integers(1, 4),
-)
-@settings(deadline=None, max_examples=30)
-def test_results_come_in_order_and_no_more_is_begun_than_asked(
-    delays: list[float], ahead: int, threads: int
-) -> None:
-    begun = 0
-
-    def items() -> Iterator[tuple[int, float]]:
-        nonlocal begun
-        for item in enumerate(delays):
-            begun += 1
-            yield item
-
-    def work(item: tuple[int, float]) -> int:
-        time.sleep(item[1])
-        return item[0]
-
-    with ThreadPoolExecutor(threads) as pool:
-        for number, found in enumerate(map_ahead(pool, work, items(), ahead)):
-            assert found == number
-            assert begun <= number + ahead + 1
-    assert begun == len(delays)
-
-
-def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
-    begun = 0
-    go = threading.Semaphore(1)
-
-    def work(number: int) -> int:
-        nonlocal begun
-        begun += 1
-        assert go.acquire(timeout=30)
-        return number
-
-    with ThreadPoolExecutor(1) as pool:
-        results = map_ahead(pool, work, range(20), ahead=10)
-        assert next(results) == 0
-        results.close()  # type: ignore[attr-defined]
-        go.release()
-    assert begun <= 2, "the queue was worked off"
-
-
-def test_an_error_in_a_thread_arrives() -> None:
-    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        list(map_ahead(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))
 
 
 def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> None:
