@@ -105,6 +105,13 @@ def encode_pair(pair: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
+def encode_drawing(drawing: NDArray[np.uint8]) -> bytes:
+    """Return a drawing (uint8 H×W) as PNG bytes of 8-bit grey, losing nothing."""
+    done, data = cv2.imencode(".png", drawing, _PNG)
+    assert done, "OpenCV encodes any uint8 H×W array as PNG"
+    return data.tobytes()
+
+
 def decode_pair(data: bytes) -> NDArray[np.uint8]:
     """Return the uint8 H×2W×3 RGB pair of its stored bytes: a PNG of ours, or a published file.
 

@@ -1,6 +1,7 @@
 """Many pictures on one: contact sheets and sample grids."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -9,6 +10,10 @@ from numpy.typing import NDArray
 _GAP = 4
 # Grey, so that white pictures keep their borders.
 _GROUND = 224
+_CHROMA = {
+    "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
+    "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+}
 
 
 def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
@@ -39,8 +44,19 @@ def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[n
     return sheet
 
 
-def encode_jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    """Return an image (uint8 H×W×3 RGB) as JPEG bytes; ``quality`` is 0 to 100."""
-    done, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+def encode_jpeg(
+    image: NDArray[np.uint8], quality: int, chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+) -> bytes:
+    """Return an image as JPEG bytes.
+
+    Parameters
+    ----------
+    image : uint8 H×W×3 RGB.
+    quality : 0 to 100.
+    chroma : ``4:2:0`` keeps every fourth pixel's colour, ``4:4:4`` that of each.
+    """
+    options = [*(cv2.IMWRITE_JPEG_QUALITY, quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
+    options.append(_CHROMA[chroma])
+    done, data = cv2.imencode(".jpg", image[..., ::-1], options)
     assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
     return data.tobytes()

@@ -12,6 +12,7 @@ from postprocess import (
     decode_pair,
     drawing_sides,
     edge_density,
+    encode_drawing,
     encode_pair,
     join_pair,
     split_pair,
@@ -31,6 +32,15 @@ def test_a_pair_comes_back_pixel_for_pixel(seed: int, size: int) -> None:
     left, right = split_pair(decode_pair(encode_pair(pair)))
     assert (left == drawing).all()
     assert (right == picture).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@settings(max_examples=40, deadline=None)
+def test_a_drawing_alone_is_grey_and_exact(seed: int, size: int) -> None:
+    drawing = np.random.default_rng(seed).choice(np.array([0, 255], np.uint8), (size, size))
+    with Image.open(io.BytesIO(encode_drawing(drawing))) as image:
+        assert (image.format, image.mode) == ("PNG", "L")
+        assert (np.asarray(image) == drawing).all()
 
 
 @pytest.mark.parametrize("data", [b"", b"not a picture"])

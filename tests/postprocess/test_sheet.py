@@ -1,6 +1,9 @@
-import numpy as np
+import io
 
-from postprocess import make_sheet
+import numpy as np
+from PIL import Image
+
+from postprocess import encode_jpeg, make_sheet
 
 
 def test_every_picture_is_on_the_sheet_in_reading_order() -> None:
@@ -17,3 +20,13 @@ def test_every_picture_is_on_the_sheet_in_reading_order() -> None:
 
 def test_few_pictures_make_a_narrow_sheet() -> None:
     assert make_sheet([np.zeros((10, 20, 3), np.uint8)], columns=6).shape == (18, 28, 3)
+
+
+def test_full_chroma_keeps_the_colour_of_fine_lines() -> None:
+    lines = np.full((64, 64, 3), 255, np.uint8)
+    lines[:, ::4] = (255, 0, 0)
+    far = []
+    for data in (encode_jpeg(lines, 95), encode_jpeg(lines, 95, "4:4:4")):
+        with Image.open(io.BytesIO(data)) as image:
+            far.append(np.abs(np.asarray(image).astype(int) - lines).mean())
+    assert far[1] < 3 < far[0] / 3
