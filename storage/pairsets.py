@@ -1,13 +1,15 @@
 """Published pair sets, and the pointer to the one in use."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import groupby
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from errors import ConflictError, NotFoundError
+from errors import ConflictError, IntegrityError, NotFoundError, StorageError
 from storage import keys
 from storage.manifest import Row, read_rows
 from storage.records import read_record
@@ -72,6 +74,42 @@ class StoredPairs:
         """
         assert row.offset is not None and row.size is not None, "a published pair has its place"
         return read_member(self.store, self.key(row), row.offset, row.size)
+
+    def stream(self, rows: Iterable[Row]) -> Iterator[tuple[Row, bytes]]:
+        """Yield rows with their pairs' bytes, opening a shard once for all its rows in a line.
+
+        Raises
+        ------
+        NotFoundError
+            If a shard is not there any more.
+        IntegrityError
+            If a shard ends before a pair does, or a published file is not what was acquired.
+        StorageError
+            If a shard cannot be read.
+        """
+        for key, group in groupby(rows, self.key):
+            try:
+                with self.store.open_local(key) as path, path.open("rb") as shard:
+                    for row in group:
+                        yield row, self._read_from(shard, row)
+            except OSError as error:
+                raise StorageError(
+                    f"{self.store.location(key)} cannot be read: {error.strerror}. Check its "
+                    "permissions and disk."
+                ) from error
+
+    def _read_from(self, shard: BinaryIO, row: Row) -> bytes:
+        assert row.offset is not None and row.size is not None, "a published pair has its place"
+        shard.seek(row.offset)
+        data = shard.read(row.size)
+        # A PNG of ours has checksums of its own, a published JPEG none.
+        foreign = self.raw is not None and row.sha256 != hashlib.sha256(data).hexdigest()
+        if len(data) != row.size or foreign:
+            raise IntegrityError(
+                f"{self.store.location(self.key(row))} is damaged at {row.source_path!r}. Delete "
+                f"its folder and run `icanvas prepare {self.dataset}`."
+            )
+        return data
 
 
 def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:

@@ -1,4 +1,7 @@
+import hashlib
 import json
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +93,39 @@ def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalS
     assert (there.read(row), there.drawing) == (b"raw", "right")
     # Before they are published.
     assert locate_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")
+
+
+def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("datasets/demo/pairs/own/train-00000.tar", b".ab.cd")
+    store.put("datasets/demo/pairs/own/val-00000.tar", b"ef")
+    rows = [
+        Row(f"{shard}", "a.png", 0, "pair", split=split, offset=offset, size=2)
+        for shard, (split, offset) in enumerate([("train", 1), ("train", 4), ("val", 0)])
+    ]
+    opened = []
+    real = store.open_local
+
+    def count(key: str) -> AbstractContextManager[Path]:
+        opened.append(key)
+        return real(key)
+
+    monkeypatch.setattr(store, "open_local", count)
+    stored = locate_pairs(store, "demo", "own", {"raw": "files"})
+    assert [data for _, data in stored.stream(rows)] == [b"ab", b"cd", b"ef"]
+    assert len(opened) == 2
+    rows[0].shard = 7
+    with pytest.raises(NotFoundError, match="train-00007"):
+        list(stored.stream(rows))
+
+
+@pytest.mark.parametrize("content", [b"..fil", b"..fire"])
+def test_a_stream_gives_no_damaged_file(store: LocalStore, content: bytes) -> None:
+    digest = hashlib.sha256(b"file").hexdigest()
+    row = Row("0", "a\n.jpg", 0, "pair", split="val", offset=2, size=4, sha256=digest)
+    settings = {"raw": "files", "stored": "raw", "drawing": "left"}
+    stored = locate_pairs(store, "demo", "pairs", settings)
+    store.put("datasets/demo/raw/files/00000.tar", b"..file")
+    assert list(stored.stream([row])) == [(row, b"file")]
+    store.put("datasets/demo/raw/files/00000.tar", content)
+    with pytest.raises(IntegrityError, match=r"00000\.tar is damaged at 'a\\n\.jpg'"):
+        list(stored.stream([row]))
