@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from cli_datasets import listing
+from cli_store import export
 from console import (
     err,
     fetch_weights,
@@ -261,6 +262,11 @@ def calibrate(
             "table": opened.location(f"{found.folder}/table.csv"),
         }.items()
     )
+
+
+app.command(epilog="Examples: icanvas export demo ~/pairs · icanvas export demo ~/hf --format hf")(
+    export
+)
 
 
 @app.command(epilog="Example: icanvas weights")

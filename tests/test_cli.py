@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from storage import LocalStore
-from storage.pairsets import read_current, read_manifest
+from storage.pairsets import CurrentPairs, read_current, read_manifest, swap_current
 from storage.registry import Run
+from tests.model.pairs import publish
 
 ICANVAS = [str(Path(sys.executable).parent / "icanvas")]
 ENTRY = """
@@ -71,6 +72,9 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["prepare", "demo", "--where", "quality=P"], {}, 2, "demo has no tables"),
         (["prepare", "panda", "--archive", "/nowhere.zip"], {}, 3, "/nowhere.zip does not exist"),
         (["datasets", "show", "dmeo"], {}, 3, "'dmeo' is neither"),
+        (["export", "demo", "out"], {}, 3, "icanvas prepare demo"),
+        (["export", "demo", "out", "--pairs", "0123"], {}, 5, "no pair set 0123 of demo"),
+        (["export", "demo", "s3://bucket/out"], {}, 2, "a folder of this machine"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],
@@ -95,7 +99,7 @@ def test_debug_shows_where_it_happened() -> None:
 
 
 def test_help_has_examples() -> None:
-    for command in ("datasets", "prepare", "train", "calibrate", "weights", "doctor"):
+    for command in ("datasets", "prepare", "train", "calibrate", "export", "weights", "doctor"):
         page = icanvas(command, "--help")
         assert page.returncode == 0
         assert f"icanvas {command}" in page.stdout.split("Example")[-1]
@@ -256,3 +260,31 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(
     assert "interrupted; the same command goes on from here" in printed
     assert "Traceback" not in printed
     assert not keys_with(store, "/pairs/"), "the whole shard was waited for"
+
+
+def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
+    publish(store, "t" * 200)
+    publish(store, "tv", name="other")
+    swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere/tiny"))
+    out = tmp_path / "out"
+    words = ["export", "tiny", str(out), "--format", "hf"]
+    process = subprocess.Popen(ICANVAS + words, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.glob(".icanvas-export-*/train")):
+        assert process.poll() is None, "it ended before it got the signal"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted; nothing of the export was left" in printed
+    assert "Traceback" not in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
+
+    ended = icanvas("export", "tiny", str(out), "--pairs", "other")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 training and 1 validation pairs of pair set other" in ended.stdout
+    assert "not stated" in ended.stdout
+    assert len(list(out.rglob("*.jpg"))) == 2
+    again = icanvas("export", "tiny", str(out))
+    assert again.returncode == 2
+    (line,) = again.stderr.strip().splitlines()
+    assert line.startswith(f"icanvas: {out} is not empty. Name a folder")

@@ -4,12 +4,20 @@ import json
 import tempfile
 
 import numpy as np
+from numpy.typing import NDArray
 
-from postprocess import encode_pair, join_pair
+from postprocess import edge_density, encode_pair, join_pair
 from storage import LocalStore, keys
 from storage.manifest import Row, write_rows
 from storage.shards import ShardWriter
 from tests.conftest import draw_scene
+
+
+def draw_halves(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a pair's drawing (uint8 256×256) and picture (uint8 256×256×3)."""
+    picture = draw_scene(number, 256, 256)
+    lines = np.abs(np.diff(picture.astype(int), axis=0, append=0)).sum(2) > 60
+    return np.where(lines, np.uint8(0), np.uint8(255)), picture
 
 
 def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "pairs") -> None:
@@ -21,12 +29,12 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
         with tempfile.TemporaryFile() as file:
             with ShardWriter(file) as shard:
                 for number in (i for i, found in enumerate(splits) if found == letter):
-                    picture = draw_scene(number, 256, 256)
-                    lines = np.abs(np.diff(picture.astype(int), axis=0, append=0)).sum(2) > 60
-                    drawing = np.where(lines, np.uint8(0), np.uint8(255))
+                    drawing, picture = draw_halves(number)
                     pair = encode_pair(join_pair(drawing, picture))
                     row = Row(f"{number:08d}", f"{number}.png", 0, "pair", split=split)
                     row.offset, row.size = shard.add(f"{number}.png", pair), len(pair)
+                    row.width, row.height = 256, 256
+                    row.edge_density = edge_density(drawing)
                     rows.append(row)
             store.put_file(f"{folder}/{keys.shard_name(0, split)}", file)
     rows += [
@@ -35,5 +43,6 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
         if found == "r"
     ]
     rows.sort(key=lambda row: row.id)
-    store.put(keys.pair_settings(dataset, name), json.dumps({"raw": "raw"}).encode())
+    settings = {"raw": "raw", "edges": {"threshold": 0.5}, "weights": "keras:0123"}
+    store.put(keys.pair_settings(dataset, name), json.dumps(settings).encode())
     store.put(f"{folder}/manifest.parquet", write_rows(rows))

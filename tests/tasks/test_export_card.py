@@ -1,0 +1,65 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from datasets import load_catalogue
+from datasets.catalogue import describe_path
+from storage import LocalStore, keys
+from storage.rawsets import Acceptance, Origin, write
+from tasks.export_card import write_card
+
+SPLITS: dict[str | None, int] = {"train": 2500, "val": 3}
+OURS: Mapping[str, Any] = {"raw": "raw", "edges": {"threshold": 0.5}, "weights": "keras:0123"}
+
+
+def note_origin(store: LocalStore, name: str, read_from: str, **more: Any) -> None:
+    origin = Origin(source="x", identity="5ha", read_from=read_from, acquired="2026-01-02", **more)
+    write(store, keys.raw_origin(name, "raw"), origin)
+
+
+def test_the_licence_travels(store: LocalStore) -> None:
+    car = load_catalogue()["car"]
+    note_origin(store, "car", "https://figshare.com/1", stated={"licence": "CC | 4"}, taken="*a*")
+    shown = Acceptance(licence="CC BY-NC 4.0. Research only.", homepage=None, accepted="2026-01-03")
+    write(store, keys.acceptance("car"), shown)
+    card = write_card(store, car, "abc", OURS, "webdataset", SPLITS)
+    assert card.startswith(f'---\npretty_name: "{car.title}"\nlicense: cc-by-nc-4.0\n')
+    for part in (
+        f"# {car.title}\n",
+        "2,500 pairs for training and 3 for validation",
+        "CC BY-NC 4.0. Research only. See https://deepvisualmarketing.github.io/",
+        f"| source | {car.source.title} |",
+        "| acquired | 2026-01-02 from https://figshare.com/1 |",
+        r"| licence, as the host states | CC \| 4 |",
+        r"| taken | \*a\* |",
+        "| licence accepted | 2026-01-03: CC BY-NC 4.0. Research only. |",
+        "threshold 0.5, weights keras:0123",
+        "pair set abc",
+        "`train-{000000..000002}.tar` and `val-000000.tar`",
+    ):
+        assert part in card, part
+
+
+def test_no_path_of_this_machine_is_in_it(store: LocalStore) -> None:
+    dataset = describe_path(Path("/home/ann/photos\n# of us"), "photos")
+    note_origin(store, "photos", "/home/ann/photos")
+    published = {"raw": "raw", "stored": "raw", "drawing": "left"}
+    card = write_card(store, dataset, "abc", published, "folder", SPLITS)
+    assert "ann" not in card.replace("channel", "")
+    assert "\n# photos # of us\n" in card
+    assert "license: other\n" in card
+    assert "not stated." in card
+    assert "| drawings | as published, beside their pictures |" in card
+    assert "| source |" not in card
+
+
+@pytest.mark.parametrize("name", sorted(load_catalogue()))
+def test_every_data_set_of_the_catalogue_has_its_licence_told(store: LocalStore, name: str) -> None:
+    dataset = load_catalogue()[name]
+    card = write_card(store, dataset, "abc", OURS, "hf", {})
+    assert dataset.licence in card
+    assert (dataset.terms or "") in card
+    known = next(line for line in card.splitlines() if line.startswith("license: "))
+    assert (known == "license: other") == (not dataset.licence.startswith("CC "))
