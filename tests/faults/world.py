@@ -73,10 +73,10 @@ class World:
             text=True,
         )
 
-    def end(self, process: "subprocess.Popen[str]") -> int:
-        """Wait for a command and return its exit code."""
+    def end(self, process: "subprocess.Popen[str]", longest: float = LONGEST) -> int:
+        """Wait for a command, some seconds at most, and return its exit code."""
         try:
-            out, err = process.communicate(timeout=LONGEST)
+            out, err = process.communicate(timeout=longest)
         finally:
             process.kill()
         self.log.append(out + err)
