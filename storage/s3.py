@@ -5,6 +5,7 @@ import io
 import uuid
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import timedelta
 from functools import cached_property, partial
@@ -234,10 +235,18 @@ class S3Store:
     def _copy(self, key: str, file: IO[bytes], tag: str | None = None) -> str:
         """Write an object into a file; return the SHA-256 (hex) of its bytes, checked."""
         digest = hashlib.sha256()
-        with self._open(key, tag=tag) as stream:
+
+        def keep(chunk: bytes) -> None:
+            digest.update(chunk)
+            file.write(chunk)
+
+        # While one chunk is hashed and written the next one arrives.
+        with self._open(key, tag=tag) as stream, ThreadPoolExecutor(1) as pool:
+            kept = pool.submit(keep, b"")
             while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
-                file.write(chunk)
+                kept.result()
+                kept = pool.submit(keep, chunk)
+            kept.result()
             self._check(key, stream, digest.hexdigest())
         return digest.hexdigest()
 

@@ -76,10 +76,21 @@ class ObjectStream(io.RawIOBase):
     def readinto(self, buffer: "WriteableBuffer") -> int:
         """Read the next bytes into a buffer and return how many; 0 at the end."""
         view = memoryview(buffer).cast("B")
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes, or all that are left; nothing at the end.
+
+        The base class would copy them twice.
+        """
+        if size < 0:
+            return self.readall()
         with self._guard():
             while True:
                 try:
-                    data = self._body.read(len(view))
+                    data = self._body.read(size)
                     break
                 except (boto.HTTPClientError, boto.IncompleteReadError):
                     self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
@@ -88,10 +99,9 @@ class ObjectStream(io.RawIOBase):
                         raise
                     time.sleep(self._breaks)
                     self._connect()
-        view[: len(data)] = data
         self._next += len(data)
         self._since += len(data)
-        return len(data)
+        return data
 
     def close(self) -> None:
         """Give the connection back."""
