@@ -11,7 +11,7 @@ help:
 	@echo "make demo-s3 the same with a real S3 server as the store"
 	@echo "make s3      a shell in which that server runs and is the store"
 	@echo "make test    run the tests"
-	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=5 SEED=0)"
+	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
 	@echo "make clean   remove .venv (results and weights stay where they are)"
@@ -45,7 +45,7 @@ test: install
 	@# A file stays in one process, for its fixtures; more processes than four mostly start servers.
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-MOMENTS ?= 5
+MOMENTS ?= 3
 SEED ?= 0
 RELIABILITY ?= docs/reliability.md
 
