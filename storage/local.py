@@ -4,17 +4,23 @@ import fcntl
 import io
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from errors import ConflictError, DamagedError, NotFoundError, StorageError
+from storage.entry import Entry, Upload
 from storage.keys import PRIVATE, check_key
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+# Each needs a delete of just that folder's last object in just that moment.
+_TRIES = 100
 
 
 class LocalStore:
@@ -84,17 +90,37 @@ class LocalStore:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, in order."""
-        folder = self._path(prefix)
-        yield from sorted(
-            path.relative_to(self._root).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and not path.name.startswith(PRIVATE)
+        for entry in self.entries(prefix):
+            yield entry.key
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield what is below a folder with sizes and times, in the order of ``list``."""
+        found = (
+            Entry(self._key(path), state.st_size, _time(state))
+            for path, state in self._walk(prefix)
+            if not path.name.startswith(PRIVATE)
         )
+        yield from sorted(found, key=lambda entry: entry.key)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield the files that writes below a folder began and have not put in place."""
+        for path, state in self._walk(prefix):
+            if path.name.startswith(PRIVATE):
+                yield Upload(self._key(path.parent), str(path), state.st_size, _time(state))
+
+    def abort(self, upload: Upload) -> None:
+        """Remove such a file; nothing happens where it is in place or gone."""
+        with self._explained("abort", upload.key):
+            Path(upload.id).unlink(missing_ok=True)
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Remove an object and the folders that it leaves empty; nothing where there is none."""
+        path = self._path(key)
         with self._explained("delete", key):
-            self._path(key).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+        with suppress(OSError):  # not empty
+            for folder in path.relative_to(self._root).parents[:-1]:
+                (self._root / folder).rmdir()
 
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
         """Write an object only if it holds ``expected`` until then; ConflictError if not."""
@@ -115,17 +141,34 @@ class LocalStore:
     def _path(self, key: str) -> Path:
         return self._root.joinpath(check_key(key))
 
+    def _key(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _walk(self, prefix: str) -> Iterator[tuple[Path, os.stat_result]]:
+        """Yield every file below a folder, in no order; what goes meanwhile may be left out."""
+        with self._explained("list", prefix):
+            for folder, _, names in os.walk(self._path(prefix), onerror=_unless_gone):
+                for name in names:
+                    path = Path(folder, name)
+                    try:
+                        state = path.stat()
+                    except FileNotFoundError:
+                        continue
+                    if stat.S_ISREG(state.st_mode):
+                        yield path, state
+
     @contextmanager
     def _writing(self, key: str) -> Iterator[Path]:
         path = self._path(key)
         temporary = path.parent / f"{PRIVATE}{uuid.uuid4().hex}"
         with self._explained("write", key):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                _make_room(temporary)
                 yield temporary
                 sync(temporary)
                 temporary.replace(path)
-                sync(path.parent)
+                with suppress(FileNotFoundError):  # deleted again, with its folder
+                    sync(path.parent)
             finally:
                 temporary.unlink(missing_ok=True)
 
@@ -158,6 +201,25 @@ class _Part(io.RawIOBase):
         memoryview(buffer)[: len(data)] = data
         self._left -= len(data)
         return len(data)
+
+
+def _make_room(temporary: Path) -> None:
+    """Make an empty file and its folders, although a delete may remove a folder just made."""
+    for _ in range(_TRIES):
+        with suppress(FileNotFoundError, FileExistsError):
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.touch()
+            return
+    temporary.touch()
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _time(state: os.stat_result) -> datetime:
+    return datetime.fromtimestamp(state.st_mtime, UTC)
 
 
 def _missing(key: object) -> NotFoundError:

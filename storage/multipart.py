@@ -3,12 +3,14 @@
 import hashlib
 from base64 import b64encode
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from storage.entry import Upload
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -29,7 +31,7 @@ def upload(
 
     At most five parts are in memory at once. Checksums go as headers: not every service takes
     trailers. An upload that fails is aborted; one whose process is killed stays unfinished, which
-    ``abort_stale`` mends.
+    ``find`` and ``abort`` are for.
 
     Parameters
     ----------
@@ -79,21 +81,33 @@ def upload(
         raise
 
 
-def abort_stale(s3: "S3Client", bucket: str, prefix: str, older_than: timedelta) -> int:
-    """Abort uploads that began before that long ago and never ended; return how many.
+def find(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Upload]:
+    """Yield the uploads that have not ended, by the objects' names in the bucket.
 
     Raises
     ------
     BotoCoreError, ClientError
         As the client does.
     """
-    aborted = 0
-    before = datetime.now(UTC) - older_than
     for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-        for begun in page.get("Uploads", []):
-            if begun["Initiated"] < before:
-                s3.abort_multipart_upload(
-                    Bucket=bucket, Key=begun["Key"], UploadId=begun["UploadId"]
-                )
-                aborted += 1
-    return aborted
+        for found in page.get("Uploads", []):
+            key, upload_id, size = found["Key"], found["UploadId"], 0
+            try:
+                pages = s3.get_paginator("list_parts")
+                for parts in pages.paginate(Bucket=bucket, Key=key, UploadId=upload_id):
+                    size += sum(part["Size"] for part in parts.get("Parts", []))
+            except s3.exceptions.NoSuchUpload:
+                continue
+            yield Upload(key, upload_id, size, found["Initiated"])
+
+
+def abort(s3: "S3Client", bucket: str, key: str, upload_id: str) -> None:
+    """Abort an upload; nothing happens where it has ended.
+
+    Raises
+    ------
+    BotoCoreError, ClientError
+        As the client does.
+    """
+    with suppress(s3.exceptions.NoSuchUpload):
+        s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)

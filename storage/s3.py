@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing, contextmanager
-from datetime import timedelta
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -18,6 +18,7 @@ from errors import ConflictError, DamagedError, NotFoundError
 from settings import get_settings
 from storage import multipart
 from storage.cache import ShardCache
+from storage.entry import Entry, Upload
 from storage.keys import check_key
 from storage.s3client import connect, damaged, explained
 from storage.s3stream import ObjectStream
@@ -134,14 +135,34 @@ class S3Store:
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, sorted as strings."""
-        folder = f"{self._name(prefix)}/"
-        names = []
+        for entry in self.entries(prefix):
+            yield entry.key
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield what is below a folder with sizes and times, in the order of ``list``."""
+        entries = []
         with self._explained("list", prefix):
             pages = self._s3.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=folder):
-                names += [found["Key"] for found in page.get("Contents", [])]
-        # Some services list in another order; some consoles leave empty objects for folders.
-        yield from sorted(name.removeprefix(self._root) for name in names if not name.endswith("/"))
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{self._name(prefix)}/"):
+                entries += [
+                    Entry(self._key(found["Key"]), found["Size"], found["LastModified"])
+                    for found in page.get("Contents", [])
+                    # Some consoles leave empty objects for folders.
+                    if not found["Key"].endswith("/")
+                ]
+        # Some services list in another order.
+        yield from sorted(entries, key=lambda entry: entry.key)
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield the uploads below a folder that began and have not ended."""
+        with self._explained("list", prefix):
+            for found in multipart.find(self._s3, self._bucket, f"{self._name(prefix)}/"):
+                yield replace(found, key=self._key(found.key))
+
+    def abort(self, upload: Upload) -> None:
+        """End such an upload without an object; nothing happens where it has ended."""
+        with self._explained("abort", upload.key):
+            multipart.abort(self._s3, self._bucket, self._name(upload.key), upload.id)
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
@@ -172,16 +193,6 @@ class S3Store:
         """Return the object's ``s3://`` URL."""
         return f"s3://{self._bucket}/{self._name(key)}"
 
-    def abort_stale_uploads(self, older_than: timedelta) -> int:
-        """Abort uploads that killed processes left unfinished; return how many.
-
-        Parameters
-        ----------
-        older_than : how long ago they began at least. A day is longer than any upload of ours.
-        """
-        with explained(self._endpoint, "clean", self.url):
-            return multipart.abort_stale(self._s3, self._bucket, self._root, older_than)
-
     @cached_property
     def _s3(self) -> "S3Client":
         return connect(self._read_timeout, self._attempts)
@@ -196,6 +207,9 @@ class S3Store:
 
     def _name(self, key: str) -> str:
         return self._root + check_key(key)
+
+    def _key(self, name: str) -> str:
+        return name.removeprefix(self._root)
 
     def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
         return explained(self._endpoint, verb, self.location(key))

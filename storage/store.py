@@ -8,6 +8,7 @@ from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from errors import InputError, StorageError
+from storage.entry import Entry, Upload
 from storage.keys import check_key
 from storage.local import LocalStore
 
@@ -71,6 +72,18 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, sorted as strings."""
+        ...
+
+    def entries(self, prefix: str) -> Iterator[Entry]:
+        """Yield what is below a folder with sizes and times, in the order of ``list``."""
+        ...
+
+    def uploads(self, prefix: str) -> Iterator[Upload]:
+        """Yield the writes below a folder that began and have not ended."""
+        ...
+
+    def abort(self, upload: Upload) -> None:
+        """End such a write without an object; nothing happens where it has ended."""
         ...
 
     def delete(self, key: str) -> None:

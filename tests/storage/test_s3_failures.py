@@ -5,12 +5,13 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from errors import ConflictError, IntegrityError, StorageError
 from storage import open_store
+from storage.entry import Upload
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, spoiled_line
 
@@ -28,7 +29,8 @@ def _uses(store: S3Store) -> list[Callable[[], object]]:
         lambda: store.delete("key"),
         lambda: store.compare_and_swap("key", b"1", None),
         lambda: store.open_local("key").__enter__(),
-        lambda: store.abort_stale_uploads(timedelta(0)),
+        lambda: list(store.uploads("key")),
+        lambda: store.abort(Upload("key", "id", 0, datetime.now(UTC))),
     ]
 
 

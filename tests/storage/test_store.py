@@ -3,7 +3,9 @@
 import io
 import tempfile
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -73,6 +75,25 @@ def test_keys_are_listed_in_order(any_store: ObjectStore) -> None:
     assert list(any_store.list("nothing")) == []
 
 
+def test_what_is_there_is_told_with_size_and_time(any_store: ObjectStore) -> None:
+    any_store.put("x/2", b"abc")
+    any_store.put_file("x/10", io.BytesIO(bytes(20_000_000)))
+    any_store.put("y", b"")
+    first = {entry.key: entry for entry in any_store.entries("x")}
+    assert [(key, entry.size) for key, entry in first.items()] == [("x/10", 20_000_000), ("x/2", 3)]
+    assert all(
+        abs(entry.modified - datetime.now(UTC)) < timedelta(minutes=2) for entry in first.values()
+    )
+    assert list(any_store.uploads("x")) == []
+    assert list(any_store.entries("nothing")) == []
+    time.sleep(1.1)  # S3 counts seconds
+    any_store.put("x/2", b"abcd")
+    again = {entry.key: entry for entry in any_store.entries("x")}
+    assert again["x/10"] == first["x/10"]
+    assert again["x/2"].size == 4
+    assert again["x/2"].modified > first["x/2"].modified
+
+
 def test_what_is_missing_is_told(any_store: ObjectStore) -> None:
     for ask in (
         lambda: any_store.get("no/such"),
@@ -110,6 +131,7 @@ def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> 
         lambda: any_store.delete(key),
         lambda: any_store.location(key),
         lambda: list(any_store.list(key)),
+        lambda: list(any_store.uploads(key)),
         lambda: any_store.compare_and_swap(key, b"", None),
     ]
     for use in uses:
