@@ -5,6 +5,9 @@ from errors import StorageError
 # What a store keeps for itself carries this prefix: writes in progress, a lock. No key may.
 PRIVATE = ".icanvas-"
 
+# What `icanvas gc` writes for the time that it runs.
+_GC = "gc"
+
 
 def check_key(key: str) -> str:
     """Return the key if it is a plain relative path.
@@ -50,9 +53,19 @@ def acceptance(dataset: str) -> str:
     return f"datasets/{dataset}/licence.json"
 
 
+def all_pairs_folder(dataset: str) -> str:
+    """Folder of all pair sets of a data set."""
+    return f"datasets/{dataset}/pairs"
+
+
 def pairs_folder(dataset: str, fingerprint: str) -> str:
     """Folder of one pair set."""
-    return f"datasets/{dataset}/pairs/{fingerprint}"
+    return f"{all_pairs_folder(dataset)}/{fingerprint}"
+
+
+def manifest(dataset: str, fingerprint: str) -> str:
+    """Manifest of one pair set; it is written last and so marks it published."""
+    return f"{pairs_folder(dataset, fingerprint)}/manifest.parquet"
 
 
 def pair_settings(dataset: str, fingerprint: str) -> str:
@@ -62,7 +75,7 @@ def pair_settings(dataset: str, fingerprint: str) -> str:
 
 def current_pairs(dataset: str) -> str:
     """Pointer to the pair set in use."""
-    return f"datasets/{dataset}/pairs/current.json"
+    return f"{all_pairs_folder(dataset)}/current.json"
 
 
 def calibration_folder(dataset: str, fingerprint: str) -> str:
@@ -78,6 +91,21 @@ def runs_folder(dataset: str) -> str:
 def run_folder(dataset: str, run: str) -> str:
     """Folder of one training run."""
     return f"{runs_folder(dataset)}/{run}"
+
+
+def promoted(dataset: str) -> str:
+    """Pointer to the checkpoint that is served."""
+    return f"{runs_folder(dataset)}/promoted.json"
+
+
+def announcement() -> str:
+    """Announcement of what is removed; it is there only while something is."""
+    return f"{_GC}/removing.json"
+
+
+def clock() -> str:
+    """Object whose age is the store's time; it is there for a moment."""
+    return f"{_GC}/clock"
 
 
 def shard_name(number: int, split: str | None = None) -> str:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from errors import ConflictError, IntegrityError, NotFoundError, StorageError
+from errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
 from storage import keys
 from storage.manifest import Row, read_rows
 from storage.records import read_record
@@ -147,7 +148,7 @@ def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None
 
 def is_published(store: ObjectStore, dataset: str, fingerprint: str) -> bool:
     """Tell whether a pair set is complete: its manifest is written last."""
-    return store.exists(_manifest(dataset, fingerprint))
+    return store.exists(keys.manifest(dataset, fingerprint))
 
 
 def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Row]:
@@ -159,7 +160,7 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
         If there is no such pair set, or it is not complete.
     """
     try:
-        return read_rows(store.get(_manifest(dataset, fingerprint)))
+        return read_rows(store.get(keys.manifest(dataset, fingerprint)))
     except NotFoundError:
         raise NotFoundError(
             f"There is no pair set {fingerprint} of {dataset} in {store.url}. "
@@ -171,6 +172,27 @@ def read_settings(store: ObjectStore, dataset: str, fingerprint: str) -> dict[st
     """Return what a pair set was made with, as ``settings.json`` holds it."""
     settings: dict[str, Any] = json.loads(store.get(keys.pair_settings(dataset, fingerprint)))
     return settings
+
+
+def newest_revision(store: ObjectStore, dataset: str, settings: Mapping[str, Any]) -> int | None:
+    """Return the newest published revision of a pair set, None where there is none.
+
+    Parameters
+    ----------
+    store, dataset : where to look.
+    settings : what it is made with, in any revision.
+    """
+    wanted = {**json.loads(json.dumps(settings)), "revision": None}
+    found = []
+    for key in store.list(keys.all_pairs_folder(dataset)):
+        name = key.split("/")[-2]
+        if key == keys.manifest(dataset, name):
+            # What cannot be read, or is being removed, is not found.
+            with suppress(NotFoundError, DamagedError, ValueError):
+                facts = read_settings(store, dataset, name)
+                if {**facts, "revision": None} == wanted:
+                    found.append(int(facts.get("revision", 0)))
+    return max(found, default=None)
 
 
 def locate_pairs(
@@ -197,10 +219,6 @@ def locate_pairs(
         raw, drawing = settings["raw"], settings["drawing"]
         return StoredPairs(store, dataset, fingerprint, raw, drawing)
     return StoredPairs(store, dataset, fingerprint, raw=None, drawing="left")
-
-
-def _manifest(dataset: str, fingerprint: str) -> str:
-    return f"{keys.pairs_folder(dataset, fingerprint)}/manifest.parquet"
 
 
 def prepared_names(store: ObjectStore) -> list[str]:

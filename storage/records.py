@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from errors import IntegrityError
+from errors import IntegrityError, NotFoundError
 from storage.store import ObjectStore
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -18,10 +18,10 @@ def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) 
     IntegrityError
         If it cannot be read; the message says to delete it and, as ``remedy`` has it, what next.
     """
-    if not store.exists(key):
-        return None
     try:
         return form.model_validate_json(store.get(key))
+    except NotFoundError:
+        return None
     except ValidationError as error:
         raise IntegrityError(
             f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. Delete it and {remedy}."

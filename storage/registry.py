@@ -2,11 +2,10 @@
 
 import hashlib
 import re
-from contextlib import suppress
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from errors import DamagedError
+from errors import DamagedError, NotFoundError
 from storage import keys
 from storage.store import ObjectStore
 
@@ -85,7 +84,7 @@ class Run:
             metrics=metrics,
         )
         self.put(record.name, data)
-        self.put(_record_name(record.name), record.model_dump_json().encode())
+        self.put(record_name(record.name), record.model_dump_json().encode())
 
     def checkpoints(self) -> list[CheckpointRecord]:
         """Return the records of the complete checkpoints at the end of an epoch, by epoch."""
@@ -96,12 +95,12 @@ class Run:
 
         A record that is damaged marks nothing complete: the run makes checkpoint and record anew.
         """
-        records = []
-        for key in self._store.list(self.key("checkpoints")):
-            if key.endswith(".json"):
-                with suppress(ValidationError, DamagedError):
-                    records.append(CheckpointRecord.model_validate_json(self._store.get(key)))
-        return sorted(records, key=lambda record: record.step)
+        found = (
+            read_checkpoint_record(self._store, key)
+            for key in self._store.list(self.key("checkpoints"))
+            if key.endswith(".json")
+        )
+        return sorted(filter(None, found), key=lambda record: record.step)
 
     def get_checkpoint(self, record: CheckpointRecord) -> bytes:
         """Return a checkpoint's bytes, checked.
@@ -121,7 +120,7 @@ class Run:
 
     def forget(self, record: CheckpointRecord) -> None:
         """Remove a record, so that its checkpoint counts as not there."""
-        self._store.delete(self.key(_record_name(record.name)))
+        self._store.delete(self.key(record_name(record.name)))
 
     def remove_interim(self, until: int) -> None:
         """Remove what interim checkpoints there are of steps up to this one, complete or not."""
@@ -130,6 +129,14 @@ class Run:
             found = _INTERIM.search(key)
             if found and int(found[1]) <= until:
                 self._store.delete(key)
+
+
+def read_checkpoint_record(store: ObjectStore, key: str) -> CheckpointRecord | None:
+    """Return the record of a key; None where it is damaged, or gone meanwhile."""
+    try:
+        return CheckpointRecord.model_validate_json(store.get(key))
+    except (ValidationError, DamagedError, NotFoundError):
+        return None
 
 
 def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
@@ -150,5 +157,6 @@ def sample_name(epoch: int) -> str:
     return f"samples/epoch-{epoch:04d}.jpg"
 
 
-def _record_name(checkpoint: str) -> str:
+def record_name(checkpoint: str) -> str:
+    """Return the file name of a checkpoint's record."""
     return checkpoint.removesuffix(".pt") + ".json"

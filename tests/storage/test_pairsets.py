@@ -1,17 +1,21 @@
 import hashlib
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from errors import ConflictError, IntegrityError, NotFoundError
-from storage import LocalStore, keys
+from storage import LocalStore, ObjectStore, keys
+from storage.claims import claim
 from storage.manifest import Row
 from storage.pairsets import (
     CurrentPairs,
     is_published,
     locate_pairs,
+    newest_revision,
     prepared_names,
     read_current,
     read_manifest,
@@ -58,6 +62,46 @@ def test_a_twin_that_was_first_is_no_conflict(
     monkeypatch.setattr(store, "compare_and_swap", twin_is_first)
     swap_current(store, "demo", chosen)
     assert read_current(store, "demo") == chosen
+
+
+def test_of_two_who_move_it_at_once_the_last_to_win_is_in_use(any_store: ObjectStore) -> None:
+    ready = threading.Barrier(2)
+
+    def move(name: str) -> str | None:
+        ready.wait()
+        try:
+            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"))
+            return name
+        except ConflictError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        conflicts = 0
+        for number in range(25):
+            moved = list(pool.map(move, [f"{number}a", f"{number}b"]))
+            current = read_current(any_store, "demo")
+            assert current is not None and current.fingerprint in moved
+            conflicts += None in moved
+    assert conflicts, "they never met"
+
+
+def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> None:
+    settings: dict[str, object] = {"raw": "x", "validation": ("a", "b")}
+    assert newest_revision(store, "demo", settings) is None
+    revisions: dict[str, dict[str, object]] = {
+        "r0": settings,
+        "r2": {**settings, "revision": 2},
+        "other": {"raw": "y"},
+    }
+    for name, made_with in revisions.items():
+        claim(store, "demo", name, made_with)
+        assert newest_revision(store, "demo", settings) is None, "it is not published"
+    for name, newest in {"other": None, "r0": 0, "r2": 2}.items():
+        store.put(keys.manifest("demo", name), b"")
+        assert newest_revision(store, "demo", settings) == newest
+        assert newest_revision(store, "demo", {**settings, "revision": 7}) == newest
+    store.put(keys.pair_settings("demo", "r2"), b"{")
+    assert newest_revision(store, "demo", settings) == 0
 
 
 def test_prepared_sets_are_listed(store: LocalStore) -> None:

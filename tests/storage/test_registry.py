@@ -3,6 +3,7 @@ import pytest
 from errors import DamagedError
 from storage import LocalStore
 from storage.registry import Run, checkpoint_name
+from tests.storage.contents import meddled
 
 
 def test_a_checkpoint_comes_back_checked(store: LocalStore) -> None:
@@ -15,6 +16,18 @@ def test_a_checkpoint_comes_back_checked(store: LocalStore) -> None:
         (2, 20, {"l1": 0.5}),
     ]
     assert run.get_checkpoint(run.checkpoints()[-1]) == b"two"
+
+
+def test_a_checkpoint_that_is_removed_meanwhile_is_not_listed(store: LocalStore) -> None:
+    run = Run(store, "demo", "abc")
+    for epoch in (1, 2):
+        run.put_checkpoint(epoch, epoch, b"", {})
+
+    def remove() -> None:
+        store.delete(run.key("checkpoints/epoch-0001.json"))
+
+    listing = Run(meddled(store, 1, remove), "demo", "abc")
+    assert [record.epoch for record in listing.checkpoints()] == [2]
 
 
 def test_bytes_without_a_record_are_no_checkpoint(store: LocalStore) -> None:

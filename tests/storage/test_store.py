@@ -15,12 +15,6 @@ from errors import ConflictError, InputError, IntegrityError, NotFoundError, Sto
 from storage import ObjectStore, open_store
 
 
-@pytest.fixture(params=["local", "s3"])
-def any_store(request: pytest.FixtureRequest) -> ObjectStore:
-    store: ObjectStore = request.getfixturevalue("s3_store" if request.param == "s3" else "store")
-    return store
-
-
 def test_an_object_comes_back(any_store: ObjectStore) -> None:
     any_store.put("a/b/c.bin", b"0123456789")
     assert any_store.exists("a/b/c.bin")

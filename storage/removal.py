@@ -1,0 +1,184 @@
+"""What a store holds that may go, and its removal."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel
+
+from errors import NotFoundError
+from storage import keys
+from storage.announcement import announced
+from storage.entry import Entry
+from storage.pairsets import read_current
+from storage.promotion import read_promoted
+from storage.records import read_record
+from storage.registry import Run, checkpoint_name, read_checkpoint_record, record_name
+from storage.retention import (
+    Inventory,
+    Removable,
+    Rules,
+    StoredCheckpoint,
+    StoredSet,
+    plan_removal,
+)
+from storage.store import ObjectStore
+
+# A run has a record an epoch, and each is a request.
+_READERS = 16
+
+_PATIENCE = timedelta(minutes=1)
+
+
+class _Recipe(BaseModel):
+    """Of a run's ``recipe.json``, the pair set that it learns from."""
+
+    pairs: str
+
+
+def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
+    """Return what there is of pair sets, checkpoints and uploads, and what of it is needed.
+
+    Parameters
+    ----------
+    store : the store.
+    dataset : of this data set only.
+
+    Raises
+    ------
+    IntegrityError
+        If a pointer or a recipe cannot be read: nobody knows then what it needs.
+    """
+    roots = [root if dataset is None else f"{root}/{dataset}" for root in ("datasets", "models")]
+    now = _read_clock(store)
+    sets: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    checkpoints: defaultdict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    recipes = []
+    for entry in (entry for root in roots for entry in store.entries(root)):
+        match entry.key.split("/"):
+            case ["datasets", name, "pairs", fingerprint, _, *_]:
+                sets[name, fingerprint].append(entry)
+            case ["models", name, run, "checkpoints", file] if file.endswith((".pt", ".json")):
+                checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(entry)
+            case ["models", name, _, "recipe.json"]:
+                recipes.append((name, entry.key))
+    with ThreadPoolExecutor(_READERS) as pool:
+        read = tuple(pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items()))
+        learned_from = list(pool.map(lambda item: _read_recipe(store, *item), recipes))
+    current = _find_current(store, {name for name, _ in sets})
+    promoted = _find_promoted(store, {name for name, _, _ in checkpoints})
+    return Inventory(
+        now=now,
+        sets=tuple(_as_set(name, entries) for name, entries in sets.items()),
+        checkpoints=read,
+        uploads=tuple(upload for root in roots for upload in store.uploads(root)),
+        needed=frozenset([*learned_from, *current, *promoted]),
+    )
+
+
+def sweep(
+    store: ObjectStore,
+    rules: Rules,
+    planned: list[Removable],
+    dataset: str | None = None,
+    on_object: Callable[[], None] = lambda: None,
+    patience: timedelta = _PATIENCE,
+) -> list[Removable]:
+    """Remove what was planned, unless it is needed by now, and return what went.
+
+    Whoever comes to need something meanwhile is met by the announcement; see
+    ``storage.announcement``. What was begun by a killed process is finished by another one.
+
+    Parameters
+    ----------
+    store : the store.
+    rules, dataset : as for the plan, which is made again.
+    planned : what may go.
+    on_object : called after each object.
+    patience : how long another process must be silent to count as killed.
+
+    Raises
+    ------
+    ConflictError
+        If another process is removing.
+    IntegrityError
+        As ``take_inventory`` does; nothing is removed then.
+    """
+    removed = []
+    with announced(store, [item.place for item in planned], patience) as keep_on:
+        again = plan_removal(take_inventory(store, dataset), rules)
+        still = {item.place: item for item in again}
+        for item in (still[item.place] for item in planned if item.place in still):
+            for key in item.keys:
+                keep_on()
+                store.delete(key)
+                on_object()
+            if item.upload is not None:
+                keep_on()
+                store.abort(item.upload)
+                on_object()
+            removed.append(item)
+    return removed
+
+
+def _read_clock(store: ObjectStore) -> datetime:
+    """Return what time it is for the store."""
+    folder, _, _ = keys.clock().rpartition("/")
+    while True:
+        store.put(keys.clock(), b"")
+        found = [entry.modified for entry in store.entries(folder) if entry.key == keys.clock()]
+        store.delete(keys.clock())
+        # Another process may have deleted it first.
+        if found:
+            return found[0]
+
+
+def _as_set(name: tuple[str, str], entries: list[Entry]) -> StoredSet:
+    dataset, fingerprint = name
+    manifest = keys.manifest(dataset, fingerprint)
+    return StoredSet(
+        dataset=dataset,
+        fingerprint=fingerprint,
+        place=keys.pairs_folder(dataset, fingerprint),
+        published=any(entry.key == manifest for entry in entries),
+        entries=tuple(entries),
+    )
+
+
+def _read_checkpoint(
+    store: ObjectStore, name: tuple[str, str, str], entries: list[Entry]
+) -> StoredCheckpoint:
+    dataset, run, file = name
+    place = Run(store, dataset, run).key(f"checkpoints/{file}")
+    record = record_name(place)
+    there = any(entry.key == record for entry in entries)
+    return StoredCheckpoint(
+        dataset=dataset,
+        run=run,
+        place=place,
+        record=read_checkpoint_record(store, record) if there else None,
+        entries=tuple(entries),
+    )
+
+
+def _find_current(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
+    for dataset in datasets:
+        current = read_current(store, dataset)
+        if current is not None:
+            yield keys.pairs_folder(dataset, current.fingerprint)
+
+
+def _find_promoted(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
+    for dataset in datasets:
+        promoted = read_promoted(store, dataset)
+        if promoted is not None:
+            yield Run(store, dataset, promoted.run).key(checkpoint_name(promoted.epoch))
+
+
+def _read_recipe(store: ObjectStore, dataset: str, key: str) -> str:
+    """Return the folder of the pair set that a run learns from."""
+    recipe = read_record(store, key, _Recipe, "train again, before `icanvas gc`")
+    if recipe is None:
+        raise NotFoundError(f"{store.location(key)} was removed meanwhile. Run again.")
+    return keys.pairs_folder(dataset, recipe.pairs)

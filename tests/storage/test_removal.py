@@ -1,0 +1,200 @@
+"""Removal from real stores: what goes, and what stays."""
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from errors import IntegrityError
+from storage import LocalStore, ObjectStore, keys, retention
+from storage.entry import Entry
+from storage.pairsets import CurrentPairs, is_published
+from storage.promotion import Promoted, swap_promoted
+from storage.registry import Run
+from storage.removal import sweep, take_inventory
+from storage.retention import Inventory, Rules, StoredCheckpoint, plan_removal
+from tests.storage.contents import (
+    all_keys,
+    begin_run,
+    make_old,
+    plan,
+    put_set,
+    use_set,
+)
+from tests.storage.test_retention import inventories, rules
+
+AT_ONCE = Rules(older_than=timedelta(0))
+HOUR = Rules(keep_pairs=0, keep_checkpoints=1, older_than=timedelta(hours=1))
+NOW = timedelta(0)
+
+
+def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
+    stays = ["datasets/demo/raw/r/00000.tar", "datasets/demo/calibration/c/table.csv"]
+    stays += ["models/demo/run/samples/epoch-0001.jpg", "models/demo/run/metrics.jsonl"]
+    for key in stays:
+        any_store.put(key, b"1")
+    for name, published in {"a": True, "b": False, "c": True, "d": True, "e": True}.items():
+        put_set(any_store, name, published)
+    use_set(any_store, "e")
+    run = begin_run(any_store, "run", "c")
+    for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6], 1):
+        run.put_checkpoint(epoch, epoch, b"b" * epoch, {"val_l1": figure})
+    put_checkpoint = Run(any_store, "demo", "run").key("checkpoints/epoch-0099.pt")
+    any_store.put(put_checkpoint, b"its process was killed")
+    swap_promoted(any_store, "demo", Promoted(run="run", epoch=3, sha256=""), None)
+
+    before = all_keys(any_store)
+    planned = plan(any_store, AT_ONCE)
+    assert {(item.what, item.reason) for item in planned} == {
+        ("pair set a", "not in use, no run needs it"),
+        ("pair set b", "never finished"),
+        ("checkpoint of run run", "not of the last 3, not the best"),
+        ("checkpoint of run run", "half of it is missing"),
+    }
+    assert all_keys(any_store) == before, "a look changes something"
+    counted: list[None] = []
+    removed = sweep(any_store, AT_ONCE, planned, on_object=lambda: counted.append(None))
+    assert [item.place for item in removed] == [item.place for item in planned]
+    gone = {key for item in planned for key in item.keys}
+    assert len(counted) == len(gone)
+    assert all_keys(any_store) == before - gone
+    assert {key for key in gone if "/pairs/" not in key} == {
+        "models/demo/run/checkpoints/epoch-0001.json",
+        "models/demo/run/checkpoints/epoch-0001.pt",
+        "models/demo/run/checkpoints/epoch-0099.pt",
+    }
+    assert [record.epoch for record in run.checkpoints()] == [2, 3, 4, 5, 6]
+    assert plan(any_store, AT_ONCE) == []
+
+
+def test_one_data_set_can_be_meant(store: LocalStore) -> None:
+    for dataset in ("one", "other"):
+        put_set(store, "a", dataset=dataset)
+        put_set(store, "b", dataset=dataset)
+    planned = plan(store, AT_ONCE, "one")
+    assert [(item.dataset, item.what) for item in planned] == [("one", "pair set a")]
+    sweep(store, AT_ONCE, planned, "one")
+    assert len(plan(store, AT_ONCE)) == 1
+    assert is_published(store, "other", "a")
+
+
+def test_the_leftovers_of_killed_uploads_go(
+    any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(any_store, LocalStore):
+        any_store.put("datasets/demo/raw/r/00000.tar", b"1")
+        left = Path(any_store.location("datasets/demo/raw/r/00000.tar"))
+        left.with_name(".icanvas-0").write_bytes(bytes(7))
+    else:
+        client = any_store._s3  # type: ignore[attr-defined]
+        bucket, key = any_store.location("datasets/demo/raw/r/00000.tar")[5:].split("/", 1)
+        begun = client.create_multipart_upload(Bucket=bucket, Key=key)
+        part = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+        client.upload_part(**part, PartNumber=1, Body=bytes(7))
+    assert plan(any_store, AT_ONCE) == [], "it may go on: no upload takes longer than a day"
+    monkeypatch.setattr(retention, "_UPLOAD", timedelta(0))
+    (item,) = planned = plan(any_store, AT_ONCE)
+    assert (item.dataset, item.what, item.size) == ("demo", "upload", 7)
+    assert sweep(any_store, AT_ONCE, planned) == planned
+    assert plan(any_store, AT_ONCE) == []
+    assert list(any_store.uploads("datasets")) == []
+
+
+def test_what_cannot_be_read_stops_it(store: LocalStore) -> None:
+    put_set(store, "a")
+    for key in (
+        "datasets/demo/pairs/current.json",
+        "models/demo/run/recipe.json",
+        "models/demo/promoted.json",
+    ):
+        store.put("models/demo/run/checkpoints/epoch-0001.pt", b"")
+        store.put(key, b"{}")
+        with pytest.raises(IntegrityError, match=f"{key} is damaged"):
+            take_inventory(store)
+        store.delete(key)
+
+
+def test_the_stores_clock_counts(tmp_path: Path) -> None:
+    class Elsewhere(LocalStore):
+        """A store whose clock is a year ahead of this machine's."""
+
+        def entries(self, prefix: str) -> Iterator[Entry]:
+            for entry in super().entries(prefix):
+                yield Entry(entry.key, entry.size, entry.modified + timedelta(days=365))
+
+    store = Elsewhere(tmp_path / "elsewhere")
+    for name, hours in {"young": 0.9, "old": 1.1}.items():
+        put_set(store, name)
+        make_old(store, keys.pairs_folder("demo", name), hours)
+    assert [item.what for item in plan(store, HOUR)] == ["pair set old"]
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(inventories(), rules)
+def test_what_the_rule_says_goes_from_a_real_store(
+    tmp_path: Path, no_sync: None, inventory: Inventory, rules: Rules
+) -> None:
+    with TemporaryDirectory(dir=tmp_path) as folder:
+        store = LocalStore(Path(folder))
+        held = keep_in(store, inventory)
+        planned = plan(store, rules)
+        assert {item.place for item in planned} == {
+            item.place for item in plan_removal(held, rules)
+        }
+        gone = {key for item in planned for key in item.keys}
+        before = all_keys(store)
+        assert sweep(store, rules, planned) == planned
+        assert all_keys(store) == before - gone
+        assert plan(store, rules) == []
+
+
+def keep_in(store: LocalStore, inventory: Inventory) -> Inventory:
+    """Fill a store with an inventory, and return it as far as a store can hold it."""
+    # The file system's clock may lag behind by some milliseconds.
+    now = datetime.now(UTC) - timedelta(seconds=1)
+    checkpoints = [
+        # JSON knows no NaN: such a record cannot be read.
+        replace(found, record=None) if math.isnan(_figure(found)) else found
+        for found in inventory.checkpoints
+    ]
+    contents = [(entry, "") for found in inventory.sets for entry in found.entries]
+    for found in checkpoints:
+        content = "?" if found.record is None else found.record.model_dump_json()
+        contents += [(entry, content) for entry in found.entries]
+    for entry, content in contents:
+        path = Path(store.location(entry.key))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        then = (entry.modified - inventory.now + now).timestamp()
+        os.utime(path, (then, then))
+    pointers = set()
+    needed = set()
+    for place in sorted(inventory.needed):
+        root, dataset, run, *_, name = place.split("/")
+        if root == "datasets":
+            key = keys.current_pairs(dataset)
+            content = CurrentPairs(fingerprint=name, source="/x").model_dump_json()
+            if key in pointers:
+                key = f"models/{dataset}/of-{name}/recipe.json"
+                content = json.dumps({"pairs": name})
+        elif name.startswith("epoch-"):
+            key = keys.promoted(dataset)
+            content = Promoted(run=run, epoch=int(name[6:10]), sha256="").model_dump_json()
+        if root == "datasets" or (name.startswith("epoch-") and key not in pointers):
+            store.put(key, content.encode())
+            pointers.add(key)
+            needed.add(place)
+    return replace(inventory, checkpoints=tuple(checkpoints), uploads=(), needed=frozenset(needed))
+
+
+def _figure(found: StoredCheckpoint) -> float:
+    return 0 if found.record is None else found.record.metrics.get("val_l1", 0)

@@ -1,0 +1,181 @@
+"""The rule alone: whatever a store holds, what is needed is never in the plan."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.entry import Entry, Upload
+from storage.registry import CheckpointRecord
+from storage.retention import (
+    Inventory,
+    Rules,
+    StoredCheckpoint,
+    StoredSet,
+    plan_removal,
+)
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+# Some lie ahead: another machine's clock was wrong.
+AGES = st.sampled_from([-48, 0, 1, 23, 24, 24 * 7 - 1, 24 * 7, 24 * 30])
+HOURS = st.sampled_from([0, 1, 24 * 7])
+
+
+def entry(key: str, hours: int) -> Entry:
+    return Entry(key, 10, NOW - timedelta(hours=hours))
+
+
+@st.composite
+def stored_sets(draw: st.DrawFn) -> StoredSet:
+    dataset, name = draw(st.sampled_from("ab")), draw(st.sampled_from("123456"))
+    place = f"datasets/{dataset}/pairs/{name}"
+    published = draw(st.booleans())
+    files = ["settings.json", "parts/00000.parquet", "train-00000.tar"]
+    files += ["manifest.parquet"] * published
+    entries = tuple(entry(f"{place}/{file}", draw(AGES)) for file in files)
+    return StoredSet(dataset, name, place, published, entries)
+
+
+@st.composite
+def stored_checkpoints(draw: st.DrawFn) -> StoredCheckpoint:
+    dataset, run = draw(st.sampled_from("ab")), draw(st.sampled_from("rs"))
+    step, batches = draw(st.integers(1, 12)), draw(st.sampled_from([0, 0, 3]))
+    # Another figure for every epoch, in another order than theirs.
+    figure = draw(st.sampled_from([step * 7 % 13, step * 7 % 13, math.nan]))
+    record = CheckpointRecord(
+        epoch=step,
+        step=step,
+        batches=batches,
+        sha256="",
+        metrics={} if batches or draw(st.booleans()) else {"val_l1": figure},
+    )
+    place = f"models/{dataset}/{run}/{record.name}"
+    files = draw(st.sampled_from([("json", "pt"), ("json", "pt"), ("json",), ("pt",)]))
+    readable = "json" in files and draw(st.sampled_from([True, True, False]))
+    entries = tuple(entry(f"{place[:-2]}{ending}", draw(AGES)) for ending in files)
+    return StoredCheckpoint(dataset, run, place, record if readable else None, entries)
+
+
+@st.composite
+def uploads(draw: st.DrawFn) -> Upload:
+    name = f"id{draw(st.integers(0, 5))}"
+    return Upload("datasets/a/pairs/1/train-00000.tar", name, 5, entry("", draw(AGES)).modified)
+
+
+@st.composite
+def inventories(draw: st.DrawFn) -> Inventory:
+    sets = draw(st.lists(stored_sets(), unique_by=lambda found: found.place))
+    checkpoints = draw(st.lists(stored_checkpoints(), unique_by=lambda found: found.place))
+    begun = draw(st.lists(uploads(), unique_by=lambda found: found.id))
+    places = [found.place for found in sets] + [found.place for found in checkpoints]
+    needed = draw(st.sets(st.sampled_from([*places, "datasets/a/pairs/gone"])))
+    return Inventory(NOW, tuple(sets), tuple(checkpoints), tuple(begun), frozenset(needed))
+
+
+rules = st.builds(
+    Rules,
+    keep_pairs=st.integers(0, 3),
+    keep_checkpoints=st.integers(1, 3),
+    older_than=HOURS.map(lambda hours: timedelta(hours=hours)),
+)
+
+
+def newest(found: StoredSet | StoredCheckpoint) -> datetime:
+    return max(entry.modified for entry in found.entries)
+
+
+def is_kept_set(inventory: Inventory, one: StoredSet, rules: Rules) -> bool:
+    newer = [
+        found
+        for found in inventory.sets
+        if found.dataset == one.dataset
+        and found.published
+        and found.place not in inventory.needed
+        and (newest(found), found.fingerprint) > (newest(one), one.fingerprint)
+    ]
+    return one.published and len(newer) < rules.keep_pairs
+
+
+def is_kept_checkpoint(inventory: Inventory, one: StoredCheckpoint, rules: Rules) -> bool:
+    if len(one.entries) < 2:
+        return False
+    if one.record is None:
+        return True
+    run = [
+        found.record
+        for found in inventory.checkpoints
+        if (found.dataset, found.run) == (one.dataset, one.run)
+        and found.record is not None
+        and len(found.entries) == 2
+    ]
+    figures = [r.metrics["val_l1"] for r in run if r.metrics.get("val_l1", math.nan) >= 0]
+    later = [record for record in run if not record.batches and record.epoch > one.record.epoch]
+    return (
+        one.record.step == max(record.step for record in run)
+        or one.record.metrics.get("val_l1", math.nan) == min(figures, default=None)
+        or (not one.record.batches and len(later) < rules.keep_checkpoints)
+    )
+
+
+@given(inventories(), rules)
+def test_what_is_needed_kept_or_young_never_goes_and_the_rest_does(
+    inventory: Inventory, rules: Rules
+) -> None:
+    planned = plan_removal(inventory, rules)
+    places = {item.place for item in planned}
+    assert len(places) == len(planned)
+    assert not places & inventory.needed
+    for found in inventory.sets:
+        stays = (
+            found.place in inventory.needed
+            or NOW - newest(found) < rules.older_than
+            or is_kept_set(inventory, found, rules)
+        )
+        assert (found.place in places) != stays
+    for one in inventory.checkpoints:
+        stays = (
+            one.place in inventory.needed
+            or NOW - newest(one) < rules.older_than
+            or is_kept_checkpoint(inventory, one, rules)
+        )
+        assert (one.place in places) != stays
+    for upload in inventory.uploads:
+        old = NOW - upload.begun >= max(rules.older_than, timedelta(days=1))
+        assert (upload.id in places) == old
+
+
+@given(inventories(), rules)
+def test_once_it_is_gone_nothing_more_may_go(inventory: Inventory, rules: Rules) -> None:
+    gone = {item.place for item in plan_removal(inventory, rules)}
+    left = replace(
+        inventory,
+        sets=tuple(found for found in inventory.sets if found.place not in gone),
+        checkpoints=tuple(found for found in inventory.checkpoints if found.place not in gone),
+        uploads=tuple(found for found in inventory.uploads if found.id not in gone),
+    )
+    assert plan_removal(left, rules) == []
+
+
+def test_what_marks_others_as_done_goes_before_them() -> None:
+    folder, run = "datasets/a/pairs/1", "models/a/r/checkpoints"
+    files = ["a.html", "manifest.parquet", "parts/0.parquet", "parts/1.parquet", "val-0.tar"]
+    stored = StoredSet("a", "1", folder, True, tuple(entry(f"{folder}/{f}", 999) for f in files))
+    checkpoints = tuple(
+        StoredCheckpoint(
+            "a",
+            "r",
+            f"{run}/epoch-000{epoch}.pt",
+            CheckpointRecord(epoch=epoch, step=epoch, sha256="", metrics={}),
+            tuple(entry(f"{run}/epoch-000{epoch}.{ending}", 999) for ending in ("pt", "json")),
+        )
+        for epoch in (1, 2)
+    )
+    held = Inventory(NOW, (stored,), checkpoints, (), frozenset())
+    planned = plan_removal(held, Rules(keep_pairs=0, keep_checkpoints=1))
+    assert [item.size for item in planned] == [50, 20]
+    assert [key.rpartition("/")[2] for item in planned for key in item.keys] == [
+        *("manifest.parquet", "0.parquet", "1.parquet", "a.html", "val-0.tar"),
+        *("epoch-0001.json", "epoch-0001.pt"),
+    ]
