@@ -14,8 +14,9 @@ from errors import DamagedError, StorageError
 from flows.names import run_name
 from settings import get_settings
 from storage import keys, open_store
+from storage.claims import claim
 from storage.manifest import load_rows
-from storage.pairsets import is_published
+from storage.pairsets import is_published, newest_revision
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
 from tasks.extract import extract
@@ -77,7 +78,9 @@ def make_pairs(dataset: DataSet, store_url: str, refresh: bool, allow_partial: b
     """
     raw = acquire(dataset, store_url, allow_partial)
     plan = plan_pairs(dataset, raw, store_url, refresh)
-    if not is_published(open_store(store_url), dataset.name, plan.fingerprint):
+    store = open_store(store_url)
+    claim(store, dataset.name, plan.fingerprint, plan.settings)
+    if not is_published(store, dataset.name, plan.fingerprint):
         extract_shards(plan, raw, store_url)
     return publish(plan, raw, store_url)
 
@@ -93,10 +96,10 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
     store = open_store(store_url)
     drawing = find_drawings(raw, store) if dataset.paired else "left"
     plan = PairPlan(dataset, raw.fingerprint, threshold, weights, drawing=drawing)
-    following = plan
-    while is_published(store, dataset.name, following.fingerprint):
-        plan, following = following, replace(following, revision=following.revision + 1)
-    return following if refresh else plan
+    newest = newest_revision(store, dataset.name, plan.settings)
+    if newest is None:
+        return plan
+    return replace(plan, revision=newest + 1 if refresh else newest)
 
 
 def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:

@@ -18,6 +18,7 @@ from model.recipe import Recipe
 from model.runs import describe_run, find_run, read_log, take_up
 from model.samples import draw_samples
 from storage import ObjectStore
+from storage.claims import check_kept
 from storage.registry import checkpoint_name, sample_name
 
 _MOST_VALIDATION_PAIRS = 200
@@ -89,7 +90,10 @@ def train(
     NotFoundError
         If the pair set is not published.
     IntegrityError
-        If a pair is damaged, or a checkpoint is of other networks.
+        If a pair is damaged, a checkpoint is of other networks, or `icanvas gc` has just removed
+        the pair set.
+    ConflictError
+        If `icanvas gc` is removing it.
     """
     training = PairDataset(store, dataset, pairs, "train", recipe.image_size)
     validation = PairDataset(store, dataset, pairs, "val", recipe.image_size)
@@ -97,6 +101,7 @@ def train(
         raise InputError(f"Pair set {pairs} of {dataset} has no training pair: see its report.")
     name, run = find_run(store, dataset, pairs, recipe, refresh)
     run.put("recipe.json", describe_run(pairs, recipe))
+    check_kept(store, dataset, pairs)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state, metrics = take_up(run, recipe, device)

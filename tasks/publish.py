@@ -1,6 +1,5 @@
 """Finished shards to a published pair set: manifest, sheet, report, pointer."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 
@@ -21,6 +20,7 @@ from postprocess import (
     split_pair,
 )
 from storage import ObjectStore, Reason, keys, open_store
+from storage.claims import check_kept
 from storage.manifest import Row, check_manifest, read_rows, write_rows
 from storage.pairsets import (
     CurrentPairs,
@@ -101,7 +101,8 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
     Raises
     ------
     IntegrityError
-        If a row of the raw index is missing, doubled or incomplete.
+        If a row of the raw index is missing, doubled or incomplete, or `icanvas gc` has just
+        removed the set.
     DamagedError
         If a shard is; then extracting again makes it anew.
     """
@@ -116,10 +117,6 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         ]
         check_manifest(rows, raw.files)
         check_shards(plan, rows, store)
-        settings = plan.settings
-        store.put(
-            keys.pair_settings(name, plan.fingerprint), json.dumps(settings, indent=2).encode()
-        )
         pairs = [row for row in rows if row.status == "pair"]
         sheet = _draw_sheet(plan, pairs, store) if pairs else None
         if sheet is not None:
@@ -127,7 +124,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         page = render_report(
             plan.dataset,
             plan.fingerprint,
-            settings,
+            plan.settings,
             rows,
             sheet,
             draw_thumbnails(plan, rows, store),
@@ -147,6 +144,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
             val=splits["val"],
         )
         swap_current(store, name, current)
+        check_kept(store, name, plan.fingerprint)
     return _summarise(plan, raw, rows, store)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from flows.prepare import prepare
 from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import read_current, read_manifest, read_settings
+from storage.removal import sweep, take_inventory
+from storage.retention import Rules, plan_removal
 from tests.conftest import draw_scene, encode
 from tests.datasets.test_pictures import huge_png
 from tests.hed.weights.files import make_own
@@ -112,6 +115,15 @@ def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> No
     ]
     assert shards[0] == shards[1]
     assert len(shards[0]) >= 3
+    # Where the older ones are gone, the newest is still what is made already.
+    rules = Rules(keep_pairs=0, older_than=timedelta(0))
+    removed = sweep(store, rules, plan_removal(take_inventory(store), rules))
+    assert {item.what for item in removed} == {
+        f"pair set {made.fingerprint}" for made in (first, second)
+    }
+    left = snapshot(store)
+    assert prepare("tiny") == third
+    assert snapshot(store) == left
 
 
 def test_other_settings_make_another_set_and_going_back_is_quick(

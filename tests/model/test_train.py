@@ -15,6 +15,7 @@ from model.train import train_step
 from storage import LocalStore
 from storage.registry import Run
 from tests.model.pairs import publish
+from tests.storage.contents import watched
 
 CPU = torch.device("cpu")
 SMALL = Recipe(
@@ -199,6 +200,20 @@ def test_damaged_checkpoints_are_made_anew(
     assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
     assert steps[0] == (epochs[0] - 1) * 2
     assert snapshot(store) == before
+
+
+def test_pairs_that_were_removed_meanwhile_are_told_before_the_first_step(
+    store: LocalStore,
+) -> None:
+    publish(store, "ttv")
+
+    def remove(call: str) -> None:
+        if call == "put":
+            store.delete("datasets/tiny/pairs/pairs/manifest.parquet")
+
+    with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
+        train(watched(store, remove), "tiny", "pairs", SMALL)
+    assert not [key for key in store.list("models") if "checkpoints" in key]
 
 
 def test_a_finished_run_is_not_done_again(store: LocalStore) -> None:

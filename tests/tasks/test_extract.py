@@ -13,6 +13,7 @@ from hed import EdgeDetector
 from hed.engines import create_engine
 from postprocess import Side, decode_pair, edge_density, split_pair
 from storage import LocalStore
+from storage.claims import claim
 from storage.manifest import Row
 from storage.pairsets import locate_pairs
 from tasks.detector import detector, weights_name
@@ -38,6 +39,7 @@ def plan_for(dataset: DataSet, raw: RawSet, drawing: Side = "left") -> PairPlan:
 def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
     raw = acquire(dataset, store)
     plan = plan_for(dataset, raw, find_drawings(raw, store) if dataset.paired else "left")
+    claim(store, dataset.name, plan.fingerprint, plan.settings)
     return plan, [row for shard in range(raw.shards) for row in extract_shard(plan, shard, store)]
 
 

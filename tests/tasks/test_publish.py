@@ -15,6 +15,7 @@ from storage.manifest import Row, read_rows, write_rows
 from storage.pairsets import is_published, read_current, read_manifest
 from tasks.publish import publish_pairs
 from tests.conftest import draw_scene, encode
+from tests.storage.contents import watched
 from tests.tasks.test_extract import extract_all, quick
 
 
@@ -76,6 +77,20 @@ def test_a_lost_row_is_never_published(
         publish_pairs(plan, acquire(dataset, store), store)
     assert not is_published(store, dataset.name, plan.fingerprint)
     assert read_current(store, dataset.name) is None
+
+
+def test_a_set_that_was_removed_meanwhile_is_told(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
+    dataset = quick(make_folder(2))
+    plan, _ = extract_all(store, dataset)
+
+    def remove(call: str) -> None:
+        if call == "compare_and_swap":
+            store.delete(f"{plan.folder}/manifest.parquet")
+
+    with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
+        publish_pairs(plan, acquire(dataset, store), watched(store, remove))
 
 
 def test_the_report_shows_what_was_thrown_away(
