@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from cli_datasets import listing
-from cli_store import export
+from cli_store import export, gc
 from console import (
     err,
     fetch_weights,
@@ -280,6 +280,11 @@ def weights(cache: Cache = None) -> None:
     table = load_weights()
     out.print(f"HED weights are in place, SHA-256 {table.digest}")
     print_places({"file": str(fetch_default_weights())}.items())
+
+
+app.command(
+    epilog="Examples: icanvas gc · icanvas gc --yes · icanvas gc --older-than 1d --keep-pairs 0"
+)(gc)
 
 
 @app.command(epilog="Example: icanvas doctor")

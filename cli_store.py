@@ -1,14 +1,25 @@
-"""``icanvas export``: what was prepared, for others."""
+"""``icanvas export`` and ``icanvas gc``: what the store holds for others, and what it need not."""
 
+import re
+from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.filesize import decimal
+from rich.markup import escape
 
-from console import err, out, print_places, show_progress_bars
+from console import err, make_table, out, print_places, show_progress_bars
 from errors import InputError, SourceError
 from options import Cache, Name, Store
 from settings import get_settings, override_settings
+
+if TYPE_CHECKING:
+    from storage import ObjectStore
+    from storage.retention import Inventory, Removable
+
+_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def export(
@@ -59,3 +70,102 @@ def export(
         f"of pair set {pairs}"
     )
     print_places({"export": str(made.folder), "licence": state_licence(dataset)}.items())
+
+
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
+    keep_pairs: Annotated[
+        int, typer.Option(help="Pair sets that stay besides those in use, to go back to.", min=0)
+    ] = 1,
+    keep_checkpoints: Annotated[
+        int, typer.Option(help="Checkpoints of a run that stay: the last ones.", min=1)
+    ] = 3,
+    older_than: Annotated[
+        str, typer.Option(help="What is younger stays: 7d, 12h, 90m.", metavar="AGE")
+    ] = "7d",
+    dataset: Annotated[
+        str | None, typer.Option(help="Of this data set only.", metavar="NAME")
+    ] = None,
+    store: Store = None,
+) -> None:
+    """List, and with --yes remove, pair sets and checkpoints that nothing needs."""
+    override_settings(store=store)
+    from storage import open_store
+    from storage.removal import sweep, take_inventory
+    from storage.retention import Rules, plan_removal
+    from tasks.progress import advance, bar, settle
+
+    rules = Rules(keep_pairs, keep_checkpoints, _parse_age(older_than))
+    opened = open_store(get_settings().store)
+    if dataset is not None:
+        _check_there(opened, dataset)
+    with show_progress_bars(), bar("look"):
+        inventory = take_inventory(opened, dataset)
+    planned = plan_removal(inventory, rules)
+    if planned:
+        _print_planned(planned, inventory)
+    else:
+        out.print(f"Nothing may go: all is needed, kept, or younger than {escape(older_than)}.")
+    if not yes:
+        if planned:
+            total = decimal(sum(item.size for item in planned))
+            out.print(f"\n[bold]{total}[/] may go; the same command with --yes removes it.")
+        return
+    objects = sum(len(item.keys) or 1 for item in planned)
+    try:
+        with show_progress_bars(), bar("remove", objects, "objects"):
+            removed = sweep(opened, rules, planned, dataset, lambda: advance("remove"))
+            settle("remove")
+    except KeyboardInterrupt:
+        err.print("[bold red]icanvas:[/] interrupted; the same command goes on from here.")
+        raise
+    gone = {item.place for item in removed}
+    for item in planned:
+        if item.place not in gone:
+            out.print(f"{item.dataset}: {item.what} was left: it is needed by now, or gone.")
+    if planned:
+        out.print(f"\n[bold]{decimal(sum(item.size for item in removed))}[/] freed.")
+
+
+def _parse_age(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,6})([dhms])|0", text.strip())
+    if found is None:
+        raise InputError(f"--older-than {text}: write a number and d, h, m or s, as in 7d or 12h.")
+    return timedelta() if found[1] is None else timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _check_there(store: "ObjectStore", dataset: str) -> None:
+    from datasets.entry import NAME
+
+    folders = [f"{root}/{dataset}" for root in ("datasets", "models")]
+    if not re.fullmatch(NAME, dataset) or not any(
+        True for folder in folders for _ in store.list(folder)
+    ):
+        raise SourceError(
+            f"--dataset {dataset}: {store.url} holds nothing of that name. `icanvas datasets` "
+            "lists what there is."
+        )
+
+
+def _print_planned(planned: list["Removable"], inventory: "Inventory") -> None:
+    """Print a line for each pair set, and for a run's checkpoints that go for the same reason."""
+    table = make_table("name", "what", "why it may go", "size", "age")
+
+    def by_line(item: "Removable") -> tuple[str, str, str]:
+        return item.dataset, item.what, item.reason
+
+    for (dataset, what, reason), group in groupby(sorted(planned, key=by_line), by_line):
+        items = list(group)
+        count = f"{len(items)} × " if len(items) > 1 else ""
+        size = decimal(sum(item.size for item in items))
+        age = inventory.now - max(item.modified for item in items)
+        table.add_row(dataset, f"{count}{what}", reason, size, _show_age(age))
+    out.print(table)
+
+
+def _show_age(age: timedelta) -> str:
+    for unit in ("days", "hours", "minutes"):
+        count = int(age / timedelta(**{unit: 1}))
+        if count:
+            return f"{count} {unit if count > 1 else unit[:-1]}"
+    return "now"

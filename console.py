@@ -64,7 +64,7 @@ def make_table(*headings: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in headings:
         # What is copied must not break.
-        whole = heading in ("name", "pictures", "size", "state", "next")
+        whole = heading in ("name", "what", "pictures", "size", "age", "state", "next")
         table.add_column(heading, overflow="fold", no_wrap=whole)
     return table
 

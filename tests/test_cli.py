@@ -75,6 +75,9 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["export", "demo", "out"], {}, 3, "icanvas prepare demo"),
         (["export", "demo", "out", "--pairs", "0123"], {}, 5, "no pair set 0123 of demo"),
         (["export", "demo", "s3://bucket/out"], {}, 2, "a folder of this machine"),
+        (["gc", "--older-than", "4"], {}, 2, "as in 7d or 12h"),
+        (["gc", "--dataset", "dmeo"], {}, 3, "nothing of that name"),
+        (["gc", "--dataset", "../x"], {}, 3, "nothing of that name"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],
@@ -99,7 +102,16 @@ def test_debug_shows_where_it_happened() -> None:
 
 
 def test_help_has_examples() -> None:
-    for command in ("datasets", "prepare", "train", "calibrate", "export", "weights", "doctor"):
+    for command in (
+        "datasets",
+        "prepare",
+        "train",
+        "calibrate",
+        "export",
+        "gc",
+        "weights",
+        "doctor",
+    ):
         page = icanvas(command, "--help")
         assert page.returncode == 0
         assert f"icanvas {command}" in page.stdout.split("Example")[-1]

@@ -1,0 +1,60 @@
+"""``icanvas gc`` as a user starts it."""
+
+import os
+
+from storage import LocalStore, keys
+from storage.registry import Run
+from tests.storage.contents import begin_run, make_old, put_set, use_set
+from tests.test_cli import icanvas
+
+
+def fill(store: LocalStore) -> Run:
+    for name in ("111111111111", "222222222222", "333333333333", "444444444444"):
+        put_set(store, name, published=name[0] != "1")
+    os.truncate(store.location(f"{keys.pairs_folder('demo', '2' * 12)}/train-00000.tar"), 3 * 10**9)
+    use_set(store, "4" * 12)
+    run = begin_run(store, "abcdefabcdef", "4" * 12)
+    for epoch in range(1, 7):
+        run.put_checkpoint(epoch, epoch, bytes(10_000), {"val_l1": 1 / epoch})
+    make_old(store, "datasets", 24 * 34)
+    make_old(store, "models", 24 * 12)
+    return run
+
+
+def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> None:
+    run = fill(store)
+    for columns in ("80", "120"):
+        listed = icanvas("gc", COLUMNS=columns)
+        assert listed.returncode == 0, listed.stderr
+        lines = listed.stdout.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        for expected in (
+            ("demo", "pair set 111111111111", "never finished", "3.0 kB", "34 days"),
+            ("demo", "pair set 222222222222", "not in use", "3.0 GB", "34 days"),
+            ("demo", "3 × checkpoint of run abcdefabcdef", "not of the last", "kB", "12 days"),
+        ):
+            assert any(all(part in line for part in expected) for line in lines), expected
+        assert lines[-1] == "3.0 GB may go; the same command with --yes removes it."
+    assert len(run.checkpoints()) == 6
+    done = icanvas("gc", "--yes", COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "3.0 GB freed."
+    assert "objects" in done.stderr
+    assert [record.epoch for record in run.checkpoints()] == [4, 5, 6]
+    again = icanvas("gc", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == "Nothing may go: all is needed, kept, or younger than 7d.\n"
+
+
+def test_its_limits_can_be_chosen(store: LocalStore) -> None:
+    fill(store)
+    assert "Nothing may go" in icanvas("gc", "--older-than", "35d").stdout
+    assert "pair set 3" in icanvas("gc", "--keep-pairs", "0").stdout
+    assert "5 × checkpoint" in icanvas("gc", "--keep-checkpoints", "1").stdout
+    put_set(store, "new", published=False, dataset="other")
+    assert "other" not in icanvas("gc").stdout
+    only = icanvas("gc", "--older-than", "0", "--dataset", "other", "--yes")
+    assert only.returncode == 0
+    assert "pair set new" in only.stdout
+    assert "demo" not in only.stdout
+    assert list(store.list("datasets/other")) == []
