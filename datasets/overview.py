@@ -141,10 +141,15 @@ def show_download(state: State) -> str:
 
 def show_pictures(state: State) -> str:
     """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
-    expected = "?" if state.dataset.pictures is None else f"{state.dataset.pictures:,}"
-    if state.count is None:
+    dataset = state.dataset
+    expected = "?" if dataset.pictures is None else f"{dataset.pictures:,}"
+    made = state.count
+    if state.pairs is not None and dataset.paired and dataset.expected_in:
+        # Of published pairs only the number for training is known.
+        made = state.pairs.train
+    if made is None:
         return expected
-    return f"{state.count:,}" if expected == "?" else f"{state.count:,} of {expected}"
+    return f"{made:,}" if expected == "?" else f"{made:,} of {expected}"
 
 
 def _count(dataset: DataSet) -> str:

@@ -80,6 +80,9 @@ def test_the_list_counts_what_became_pairs(store: LocalStore) -> None:
     assert show_pictures(find_state(store, find("panda"))) == "290 of 300"
     facts = dict(describe(find_state(store, find("panda"))))
     assert facts["pairs"] == "abc: 285 training, 5 validation"
+    pairs = CurrentPairs(fingerprint="abc", source=find("shoes").origin, train=49_825, val=200)
+    swap_current(store, "shoes", pairs)
+    assert show_pictures(find_state(store, find("shoes"))) == "49,825 of 49,825"
 
 
 def test_sizes(store: LocalStore) -> None:
