@@ -227,8 +227,9 @@ def _remember(dataset: DataSet, store: ObjectStore, origin: Origin) -> None:
 
 def _get_files(dataset: DataSet, store: ObjectStore, on_fetch: OnBytes, on_wait: OnWait) -> Copy:
     """Return the source's files; where its host refuses, name the copy that was given before."""
+    to_give = f"run icanvas prepare {dataset.name} --archive PATH"
     try:
-        return get_copy(dataset, dataset.source, dataset.archive, "--archive", on_fetch, on_wait)
+        return get_copy(dataset, dataset.source, dataset.archive, to_give, on_fetch, on_wait)
     except SourceError as error:
         given = read_origin(store, keys.newest_origin(dataset.name))
         if dataset.archive or given is None or not Path(given.read_from).exists():
@@ -246,7 +247,8 @@ def _choose_by_tables(
     """Return the names of the pictures that the tables choose, and the tables' identity."""
     if not dataset.where or dataset.tables is None:
         return None, None
-    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, "--tables", on_fetch, on_wait)
+    to_give = "run the same with --tables PATH"
+    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, to_give, on_fetch, on_wait)
     with reading(copy):
         identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
         return find_names(copy.path, dataset.where), identity

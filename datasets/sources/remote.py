@@ -40,7 +40,7 @@ def get_copy(
     dataset: DataSet,
     source: RemoteSource | LocalSource,
     own: str | None,
-    option: str,
+    to_give: str,
     on_bytes: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
 ) -> Copy:
@@ -51,7 +51,7 @@ def get_copy(
     dataset : whose they are.
     source : of its pictures, or of its tables.
     own : the user's copy, which is used in place of the source.
-    option : of the command line that gives such a copy.
+    to_give : how the user gives such a copy: ends the advice where a host refuses.
     on_bytes : called with the bytes so far and in all.
     on_wait : called with what is waited for, and with nothing once that has ended.
 
@@ -69,10 +69,7 @@ def get_copy(
     if isinstance(source, LocalSource):
         return Copy(Path(source.path), source.path)
     settings = get_settings()
-    advice = (
-        f"Or fetch it in a browser from {source.page} and run "
-        f"icanvas prepare {dataset.name} {option} PATH."
-    )
+    advice = f"Or fetch it in a browser from {source.page} and {to_give}."
     remote, stated = _find(source, advice)
     path, receipt = download(
         remote,

@@ -135,6 +135,10 @@ def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> Non
     }
     tables = {"tables_V2.0/Ad_table.csv": ADVERTS, "tables_V2.0/Image_table.csv": PICTURES}
     packed = pack_zip({name: text.encode() for name, text in tables.items()})
+    saloons = find("car", Choices(where={"body_type": ("Saloon",), "viewpoint": ("0",)}))
+    host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files)))})
+    with pytest.raises(SourceError, match=r"run the same with --tables PATH\.$"):
+        acquire(saloons, store)
     host_figshare(
         hosts,
         {
@@ -142,7 +146,6 @@ def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> Non
             34792483: ("tables_V2.0.zip", Resource(packed)),
         },
     )
-    saloons = find("car", Choices(where={"body_type": ("Saloon",), "viewpoint": ("0",)}))
     raw = acquire(saloons, store)
     assert [path.rsplit("/")[-1] for path in taken_paths(store, raw)] == names[:1]
     assert raw.warnings == (), "a choice is not expected to be whole"
