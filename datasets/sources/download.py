@@ -200,7 +200,9 @@ def _insist(job: _Job, mirror: Callable[[], Address]) -> Receipt:
             pause = limits.backoff * 2 ** max(failed - 1, 0) * random.uniform(0.5, 1)
             pause = max(min(pause, limits.backoff_most), broken.wait)
             if pause > _UNNOTICED:
+                # Without what to do: that is for a person, once this is given up.
                 why = broken.told.removesuffix("; try again later")
+                why = why.removesuffix(": run again after that")
                 job.on_wait(f"{why}; goes on in {pause:.0f} s")
             time.sleep(pause)
 

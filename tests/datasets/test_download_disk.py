@@ -249,3 +249,6 @@ def test_who_waits_for_a_host_is_told_why(
     assert len(told) == 2
     assert told[0].startswith("answered 503; goes on in ")
     assert told[1] == ""
+    offer(hosts, status(429, Retry_After="1"))
+    fetch(tmp_path / "again", on_wait=told.append)
+    assert told[2:] == ["limits its requests (429) and asks to wait 1 s; goes on in 1 s", ""]

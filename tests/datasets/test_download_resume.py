@@ -1,5 +1,6 @@
 """Transfers that break: asked for again, and gone on with where that is sure to be right."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from tests.datasets.transfers import (
 from tests.hosts import (
     Fault,
     Hosts,
+    Reply,
+    Request,
     Resource,
     becomes,
     broken,
@@ -56,9 +59,24 @@ def test_what_may_pass_is_asked_again(hosts: Hosts, tmp_path: Path, fault: Fault
 
 
 def test_silence_is_broken_off_and_asked_again(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts, broken(cut=70_000, stall=20))
+    silence = 20
+    offer(hosts, broken(cut=70_000, stall=silence))
+    began = time.monotonic()
     fetch(tmp_path, limits=replace(LIMITS, read=0.5))
     assert ranges(hosts)[:2] == [None, "bytes=70000-"]
+    assert time.monotonic() - began < silence, "the host broke it off itself"
+
+
+def test_a_host_may_send_ranges_in_smaller_ones(hosts: Hosts, tmp_path: Path) -> None:
+    def shortly(resource: Resource, request: Request) -> Reply:
+        start = int(request.headers["range"][len("bytes=") : -1])
+        end = min(start + 100_000, len(CONTENT))
+        headers = {"Content-Range": f"bytes {start}-{end - 1}/{len(CONTENT)}", "ETag": '"1"'}
+        return Reply(206, headers, CONTENT[start:end])
+
+    interrupt(hosts, tmp_path).always = on_range(shortly)
+    fetch(tmp_path)
+    assert ranges(hosts) == ["bytes=1000-", "bytes=101000-", "bytes=201000-", "bytes=301000-"]
 
 
 def test_a_dripping_body_is_a_stall(hosts: Hosts, tmp_path: Path) -> None:
