@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from hed import EdgeDetector
+from hed import EdgeDetector, fetch_default_weights
 from settings import get_settings
 from storage import LocalStore
 from storage.s3 import S3Store
@@ -64,6 +64,12 @@ def s3_store(
     get_settings.cache_clear()
     yield S3Store(BUCKET, f"tests/{uuid.uuid4().hex}")
     get_settings.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def hed_weights() -> None:
+    """Have HED's weights in the cache, for the tests that must do without a network."""
+    fetch_default_weights()
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,9 @@ from storage.pairsets import CurrentPairs, read_current, read_manifest, swap_cur
 from storage.registry import Run
 from tests.model.pairs import publish
 
+# A test may come before any that fetches them.
+pytestmark = pytest.mark.usefixtures("hed_weights")
+
 ICANVAS = [str(Path(sys.executable).parent / "icanvas")]
 ENTRY = """
 name = "tiny"

@@ -137,7 +137,7 @@ def test_both_stores_give_the_same_files(
     for key in store.list("datasets"):
         s3_store.put(key, store.get(key))
     # A request a pair would be slow, and so would a shard twice.
-    monkeypatch.setattr(s3_store, "get_range", None)
+    monkeypatch.setattr(s3_store, "open_range", None)
     opened, real = [], s3_store.open_local
 
     def count(key: str) -> AbstractContextManager[Path]:
