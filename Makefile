@@ -47,12 +47,14 @@ test: install
 
 MOMENTS ?= 3
 SEED ?= 0
+# An expression over the names of tests; all when empty.
+FAULTS ?=
 RELIABILITY ?= docs/reliability.md
 
 faults: install
 	@rm -f .faults.jsonl
 	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
-		--table .faults.jsonl --numprocesses 2
+		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"
 	$(BIN)/python -m tests.faults.table .faults.jsonl $(RELIABILITY)
 
 lint: install
