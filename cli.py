@@ -112,7 +112,8 @@ def prepare(
         state_licence,
     )
     from datasets.entry import LocalSource
-    from storage import open_store
+    from storage import keys, open_store
+    from storage.rawsets import read_origin
 
     # A user's slip is met before Prefect is started.
     choices = make_choices(
@@ -127,8 +128,8 @@ def prepare(
         where=_parse_where(where or []),
     )
     dataset = find(source, choices)
-    check_own(dataset)
     opened = open_store(get_settings().store)
+    check_own(dataset, opened)
     check_licence(dataset, opened, accept_license)
     read_current_of(opened, dataset)
     if dataset.needs_edges:
@@ -147,7 +148,8 @@ def prepare(
     )
     places = {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
     if not isinstance(dataset.source, LocalSource):
-        places["licence"] = state_licence(dataset)
+        origin = read_origin(opened, keys.newest_origin(dataset.name))
+        places["licence"] = state_licence(dataset, origin)
     print_places(places.items())
     for hint in made.hints:
         err.print(f"[yellow]hint:[/] {escape(hint)}")
@@ -188,7 +190,7 @@ def train(
     dataset, current = find_prepared(opened, source, name)
     make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
     if current is None:
-        check_own(dataset)
+        check_own(dataset, opened)
         check_licence(dataset, opened, accept=False)
     needs_hed = dataset.needs_edges and current is None
     if needs_hed:

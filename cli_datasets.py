@@ -18,21 +18,25 @@ def datasets(context: typer.Context, store: Store = None) -> None:
     override_settings(store=store)
     if context.invoked_subcommand is not None:
         return
-    from datasets.overview import list_states, show_download, show_pictures
+    from datasets.overview import list_states, show_download, show_licence, show_pictures
     from storage import open_store
 
-    table = make_table("name", "pictures", "size", "licence", "state", "next")
     states = list_states(open_store(get_settings().store))
-    for state in states:
-        dataset = state.dataset
-        table.add_row(
-            dataset.name + ("*" if state.asks else ""),
-            show_pictures(state),
-            show_download(state),
-            escape(state.licence),
-            state.stage,
-            state.next,
-        )
+    columns: dict[str, list[str]] = {
+        "name": [state.dataset.name + ("*" if state.asks else "") for state in states],
+        "pictures": [show_pictures(state) for state in states],
+        "size": [show_download(state) for state in states],
+        "licence": [escape(show_licence(state)) for state in states],
+        "state": [state.stage for state in states],
+        "next": [state.next for state in states],
+    }
+    widths = [max(map(len, (heading, *columns[heading]))) for heading in columns]
+    if sum(widths) + len(widths) - 1 > out.width:
+        # What one can do without; `show` tells it.
+        del columns["pictures"]
+    table = make_table(*columns)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     out.print(table)
     if any(state.asks for state in states):
         out.print("\n* whose licence is to be accepted once: icanvas prepare NAME --accept-license")

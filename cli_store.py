@@ -48,7 +48,8 @@ def export(
     """Write a data set's pairs as files that other trainers read."""
     override_settings(store=store, cache=cache)
     from datasets import find_prepared, state_licence
-    from storage import open_store
+    from storage import keys, open_store
+    from storage.rawsets import read_origin
     from tasks.export import export_pairs
 
     if "://" in folder:
@@ -69,7 +70,9 @@ def export(
         f"[bold]{dataset.name}[/]: {made.train:,} training and {made.val:,} validation pairs "
         f"of pair set {pairs}"
     )
-    print_places({"export": str(made.folder), "licence": state_licence(dataset)}.items())
+    origin = read_origin(opened, keys.newest_origin(dataset.name))
+    places = {"export": str(made.folder), "licence": state_licence(dataset, origin)}
+    print_places(places.items())
 
 
 def gc(

@@ -61,7 +61,7 @@ def fetch_weights() -> None:
 
 def make_table(*headings: str) -> Table:
     """Return an empty table without lines; names and commands in it never break."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
         # What is copied must not break.
         whole = heading in ("name", "what", "pictures", "size", "age", "state", "next")

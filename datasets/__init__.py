@@ -3,7 +3,7 @@
 from datasets.acquire import RawSet, acquire, check_own
 from datasets.catalogue import Choices, find, load_catalogue, make_choices
 from datasets.entry import DataSet
-from datasets.licences import check_licence, state_licence
+from datasets.licences import check_licence, name_licence, state_licence
 from datasets.overview import describe, find_state, list_states
 from datasets.pictures import RejectedPicture, decode_picture
 from datasets.prepared import find_prepared, read_current_of
@@ -26,6 +26,7 @@ __all__ = [
     "list_states",
     "load_catalogue",
     "make_choices",
+    "name_licence",
     "read_current_of",
     "state_licence",
 ]

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from datasets.entry import DataSet, LocalSource
+from datasets.entry import DataSet, KaggleSource, LocalSource
 from datasets.licences import state_licence
 from datasets.raw import Advance, write_raw_shards
-from datasets.selection import (
-    compare_candidates,
-    compare_counts,
-    describe_selection,
-    find_wanted,
-    incomplete,
-)
+from datasets.selection import compare_counts, describe_selection, find_wanted, incomplete
 from datasets.sources import Source, open_path
 from datasets.sources.download import OnBytes, OnWait
-from datasets.sources.remote import Copy, get_copy, reading
+from datasets.sources.kaggle import credentials_place
+from datasets.sources.remote import Copy, forget, get_copy, reading
 from datasets.tables import find_names
 from errors import SourceError
 from storage import ObjectStore, keys
@@ -100,7 +95,7 @@ def acquire(
         origin = read_origin(store, keys.raw_origin(dataset.name, raw))
         rows = load_rows(store, index)
         if rows is None:
-            rows, candidates = _fill(dataset, store, raw, source, names, allow_partial, on_files)
+            rows, candidates = _fill(dataset, store, raw, source, names, on_files)
             origin = Origin(
                 source=dataset.origin,
                 identity=identity,
@@ -116,10 +111,12 @@ def acquire(
             write(store, keys.raw_origin(dataset.name, raw), origin)
             store.put(index, write_rows(rows))
     made = _summarise(dataset, raw, rows, origin)
-    if made.short and not allow_partial:
-        raise incomplete(dataset, list(made.short))
-    if origin is not None:
+    refused = bool(made.short) and not allow_partial
+    # What was fetched is remembered though it is short: it may yet be allowed, and then serves.
+    if origin is not None and (copy.fetched or not refused):
         _remember(dataset, store, origin)
+    if refused:
+        raise incomplete(dataset, list(made.short), to_ask_again=forget(copy))
     return made
 
 
@@ -129,14 +126,10 @@ def _fill(
     raw: str,
     source: Source,
     names: frozenset[str] | None,
-    allow_partial: bool,
     on_files: Advance,
 ) -> tuple[list[Row], int | None]:
     """Write all of a raw set but its index; return its rows, and how many could be chosen."""
     wanted = find_wanted(dataset, source, names)
-    short, _ = compare_candidates(dataset, wanted.candidates)
-    if short and not allow_partial:
-        raise incomplete(dataset, short)
     folder = keys.raw_folder(dataset.name, raw)
     files = (file for file in source.files() if wanted.fits(file.path))
     rows = write_raw_shards(dataset, store, folder, files, on_files)
@@ -149,9 +142,6 @@ def _fill(
             f"{', '.join(dataset.selection)}{where}. Check the path, and that it is the folder or "
             "archive as a whole."
         )
-    short, _ = compare_counts(dataset, rows, wanted.candidates)
-    if short and not allow_partial:
-        raise incomplete(dataset, short)
     # Parts hold what is known of their shard, so that a worker needs to read no more than one.
     for number in sorted(mark_duplicates(rows)):
         part = f"{folder}/{keys.part_name(number)}"
@@ -159,13 +149,14 @@ def _fill(
     return rows, wanted.candidates
 
 
-def check_own(dataset: DataSet) -> None:
-    """Open what the user gives of a data set, to meet a slip early; nothing is fetched or read.
+def check_own(dataset: DataSet, store: ObjectStore) -> None:
+    """Look at what the user has of a data set, to meet a slip early; nothing is fetched or read.
 
     Raises
     ------
     SourceError
-        If a folder or archive is missing, or is neither.
+        If a folder or archive is missing, or is neither, or credentials that are to be used make
+        no sense.
     """
     paths = [dataset.archive, dataset.tables_archive]
     if isinstance(dataset.source, LocalSource) and dataset.archive is None:
@@ -173,6 +164,9 @@ def check_own(dataset: DataSet) -> None:
     for path in paths:
         if path is not None:
             open_path(Path(path))
+    asks_kaggle = isinstance(dataset.source, KaggleSource) and dataset.archive is None
+    if asks_kaggle and read_origin(store, keys.newest_origin(dataset.name)) is None:
+        credentials_place()
 
 
 def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:

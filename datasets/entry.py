@@ -53,6 +53,11 @@ class _Download(_Strict):
         """How much there is to fetch, as far as known."""
         return self.size or self.about
 
+    @property
+    def file_name(self) -> str:
+        """What to look for on the page, for a person."""
+        return "it"
+
 
 class HttpSource(_Download):
     """An archive on web servers.
@@ -110,12 +115,19 @@ class FigshareSource(_Download):
     ----------
     article, version : as in ``figshare.com/articles/…/<article>/<version>``.
     file : its number, or its name.
+    called : the name that goes with a number, for a person.
     """
 
     kind: Literal["figshare"]
     article: int = Field(ge=1)
     version: int = Field(ge=1)
     file: int | str
+    called: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """What to look for on the page, for a person."""
+        return self.called or str(self.file)
 
     @property
     def title(self) -> str:
@@ -290,5 +302,5 @@ class DataSet(_Strict):
         """Where the files come from as one line: a path, or JSON of a source on the network."""
         if isinstance(self.source, LocalSource):
             return self.archive or self.source.path
-        facts = self.source.model_dump(exclude_none=True, exclude={"about", "max_files"})
+        facts = self.source.model_dump(exclude_none=True, exclude={"about", "max_files", "called"})
         return json.dumps(facts, sort_keys=True)

@@ -6,7 +6,9 @@ from datasets.entry import DataSet
 from errors import SourceError
 from settings import get_settings
 from storage import ObjectStore, keys
-from storage.rawsets import Acceptance, read_acceptance, write
+from storage.rawsets import Acceptance, Origin, read_acceptance, write
+
+_LEFT_TO_HOST = "see Kaggle"
 
 
 def check_licence(dataset: DataSet, store: ObjectStore, accept: bool = False) -> None:
@@ -45,7 +47,13 @@ def accepted_by_setting(dataset: DataSet) -> bool:
     return dataset.name in accepted or "all" in accepted
 
 
-def state_licence(dataset: DataSet) -> str:
+def name_licence(dataset: DataSet, origin: Origin | None = None) -> str:
+    """Return a data set's licence: as its host states it, where the catalogue leaves it to that."""
+    stated = None if origin is None else origin.stated.get("licence")
+    return str(stated) if stated and dataset.licence == _LEFT_TO_HOST else dataset.licence
+
+
+def state_licence(dataset: DataSet, origin: Origin | None = None) -> str:
     """Return a data set's licence, what else there is to know, and where it is said."""
     page = f"See {dataset.homepage}" if dataset.homepage else None
-    return " ".join(filter(None, (f"{dataset.licence}.", dataset.terms, page)))
+    return " ".join(filter(None, (f"{name_licence(dataset, origin)}.", dataset.terms, page)))

@@ -1,12 +1,13 @@
 """How far a data set is, and what to do next."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from datasets.catalogue import describe_path, load_catalogue
 from datasets.entry import DataSet, LocalSource
-from datasets.licences import accepted_by_setting
+from datasets.licences import accepted_by_setting, name_licence
 from datasets.selection import describe_selection
 from storage import ObjectStore, keys
 from storage.pairsets import CurrentPairs, prepared_names, read_current
@@ -41,12 +42,15 @@ class State:
         return self.pairs.train + self.pairs.val
 
     @property
+    def chosen_otherwise(self) -> bool:
+        """Whether other files were taken than the catalogue says, as with ``--where``."""
+        taken = "" if self.origin is None else self.origin.taken
+        return taken not in ("", describe_selection(self.dataset))
+
+    @property
     def licence(self) -> str:
-        """Its licence: as its host states it, where the catalogue leaves that to the host."""
-        stated = self.origin.stated.get("licence") if self.origin is not None else None
-        return (
-            str(stated) if stated and self.dataset.licence == "see Kaggle" else self.dataset.licence
-        )
+        """Its licence, as far as known."""
+        return name_licence(self.dataset, self.origin)
 
     @property
     def asks(self) -> bool:
@@ -116,7 +120,7 @@ def describe(state: State) -> list[tuple[str, str]]:
     facts.append(("recipe", ", ".join(f"{key}={recipe[key]}" for key in recipe) or "defaults"))
     if origin is not None:
         facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
-        if origin.taken and origin.taken != describe_selection(dataset):
+        if state.chosen_otherwise:
             facts.append(("", f"of it {origin.taken}"))
         facts += [("", f"{key}, as its host says: {origin.stated[key]}") for key in origin.stated]
     if pairs is not None:
@@ -139,6 +143,14 @@ def show_download(state: State) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
+def show_licence(state: State, most: int = 12) -> str:
+    """Return the licence in so many characters: ``CC BY-NC 4.0`` of its long name, if that fits."""
+    licence = state.licence
+    if len(licence) > most and (short := re.search(r"\((CC[^)]+)\)", licence)):
+        licence = short[1]
+    return licence if len(licence) <= most else f"{licence[: most - 1].rstrip()}…"
+
+
 def show_pictures(state: State) -> str:
     """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
     dataset = state.dataset
@@ -149,6 +161,9 @@ def show_pictures(state: State) -> str:
         made = state.pairs.train
     if made is None:
         return expected
+    if state.chosen_otherwise:
+        # Another choice was made, as with --where: nothing is expected of that.
+        return f"{made:,}"
     return f"{made:,}" if expected == "?" else f"{made:,} of {expected}"
 
 

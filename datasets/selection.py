@@ -80,14 +80,20 @@ def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
     return frozenset(sorted(paths, key=rank)[: choice.count])
 
 
-def incomplete(dataset: DataSet, short: list[str]) -> SourceError:
-    """Return the error that says which pictures are missing, and what to do."""
+def incomplete(dataset: DataSet, short: list[str], to_ask_again: str) -> SourceError:
+    """Return the error that says which pictures are missing, and what to do.
+
+    ``to_ask_again`` is a sentence on how to get the host's archive anew, or nothing.
+    """
     where = dataset.archive or dataset.source.title
     command = f"icanvas prepare {dataset.name}"
-    return SourceError(
-        f"{dataset.name}: {where} is not complete: {', '.join(short)}. Give a complete copy with "
-        f"{command} --archive PATH, or go on with what is there: the same with --allow-partial."
+    sentences = (
+        f"{dataset.name}: {where} is not complete: {', '.join(short)}.",
+        to_ask_again,
+        f"Give a complete copy with {command} --archive PATH, or go on with what is there: "
+        "the same with --allow-partial.",
     )
+    return SourceError(" ".join(filter(None, sentences)))
 
 
 def matcher(patterns: tuple[str, ...]) -> pathspec.PathSpec[Any]:

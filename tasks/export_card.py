@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from datasets import DataSet, state_licence
+from datasets import DataSet, name_licence, state_licence
 from datasets.entry import LocalSource
 from postprocess import PAIR_SIZE
 from storage import ObjectStore, keys
-from storage.rawsets import read_acceptance, read_origin
+from storage.rawsets import Origin, read_acceptance, read_origin
 from tasks.export_formats import FormatName, shard_names
 
 # Licences that the Hub knows under a name that can be told.
@@ -36,9 +36,10 @@ def write_card(
     splits : how many pairs ``train`` and ``val`` have.
     """
     title = " ".join(dataset.title.split())
-    licence = dataset.licence
+    origin = read_origin(store, keys.raw_origin(dataset.name, settings["raw"]))
+    licence = name_licence(dataset, origin)
     known = licence.lower().replace(" ", "-") if _KNOWN.fullmatch(licence) else "other"
-    facts = _facts(store, dataset, fingerprint, settings)
+    facts = _facts(store, dataset, fingerprint, settings, origin)
     table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts)
     return f"""\
 ---
@@ -55,7 +56,7 @@ drawing, black on white, and its picture, {PAIR_SIZE}×{PAIR_SIZE} pixels each.
 
 ## Licence
 
-{state_licence(dataset)}
+{state_licence(dataset, origin)}
 
 ## Origin
 
@@ -73,14 +74,17 @@ size there in pixels, `edge_density` the share of line pixels in the drawing.
 
 
 def _facts(
-    store: ObjectStore, dataset: DataSet, fingerprint: str, settings: Mapping[str, Any]
+    store: ObjectStore,
+    dataset: DataSet,
+    fingerprint: str,
+    settings: Mapping[str, Any],
+    origin: Origin | None,
 ) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = []
     if not isinstance(dataset.source, LocalSource):
         facts.append(("source", dataset.source.title))
     if dataset.homepage:
         facts.append(("home page", dataset.homepage))
-    origin = read_origin(store, keys.raw_origin(dataset.name, settings["raw"]))
     if origin is not None:
         place = f" from {origin.read_from}" if "://" in origin.read_from else ""
         facts += [("acquired", f"{origin.acquired}{place}"), ("SHA-256", origin.identity)]

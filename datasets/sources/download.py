@@ -58,6 +58,7 @@ class Remote:
         addresses expire. One that raises counts as a host that refused.
     size : exact bytes, where known.
     sha256, md5 : hex, where known.
+    plain : hosts that may send it without encryption, since a known hash makes up for that.
     advice : a sentence on how else to come by the file; ends what running again may not mend.
     """
 
@@ -66,6 +67,7 @@ class Remote:
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
+    plain: frozenset[str] = frozenset()
     advice: str = ""
 
 
@@ -91,7 +93,7 @@ class _Job:
             headers,
             self.limits,
             allow_http=self.allow_http,
-            pinned=self.remote.sha256 is not None,
+            plain=self.remote.plain,
         )
 
 
@@ -112,7 +114,7 @@ def download(
 
     Parameters
     ----------
-    allow_http : take addresses without encryption; with a pinned SHA-256 they are taken anyway.
+    allow_http : take any address without encryption, not only those of ``remote.plain``.
     on_bytes : called with the bytes there so far and in all, if that is known; the first number
         falls where a host makes the transfer start again.
     on_wait : called with what is waited for, in a few words: a host, or another process. Where
@@ -203,7 +205,8 @@ def _insist(job: _Job, mirror: Callable[[], Address]) -> Receipt:
                 # Without what to do: that is for a person, once this is given up.
                 why = broken.told.removesuffix("; try again later")
                 why = why.removesuffix(": run again after that")
-                job.on_wait(f"{why}; goes on in {pause:.0f} s")
+                host = broken.where.partition("/")[0]
+                job.on_wait(f"{host} {why}; goes on in {pause:.0f} s".lstrip())
             time.sleep(pause)
 
 
@@ -275,7 +278,7 @@ def _receive(
     length = headers.get("Content-Length")
     total = content_range(answer)[1] if offset else int(length) if length else None
     if total is not None and remote.size not in (None, total):
-        raise Refused(f"offers {total} bytes where {remote.size} are expected", IntegrityError)
+        raise Refused(f"offers another file: of {total} bytes, where {remote.size} are expected")
     known = any(fact is not None for fact in (total, remote.size, remote.sha256, remote.md5))
     if not known and "chunked" not in headers.get("Transfer-Encoding", "").lower():
         raise Refused("does not tell the file's size, so that a cut would pass unseen")

@@ -113,12 +113,12 @@ def ask(
     limits: Limits,
     *,
     allow_http: bool,
-    pinned: bool,
+    plain: frozenset[str],
 ) -> Iterator[httpx.Response]:
     """Give the answer to a GET, its body unread, for the time of the block.
 
     ``headers`` go to every host, the address's own only to its own. Plain http is refused unless
-    allowed, or ``pinned``: a known hash makes up for it as long as no header has to be kept secret.
+    allowed, or to a host of ``plain``, as long as no header has to be kept secret.
     What breaks in the block is raised as Broken or Refused with the place in ``where``.
     """
     first = here = _parse(address.url)
@@ -126,7 +126,7 @@ def ask(
     answered = False
     try:
         for _ in range(limits.redirects + 1):
-            _check_scheme(here, allow_http or (pinned and not _secrets(carried)))
+            _check_scheme(here, allow_http or (here.host in plain and not _secrets(carried)))
             response = _send(client, here, {**carried, **headers})
             try:
                 if not response.has_redirect_location:

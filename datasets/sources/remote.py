@@ -26,6 +26,7 @@ class Copy:
     read_from : address without its query, or the path.
     sha256 : of the archive (hex); None where it was not fetched, but given.
     size : of the archive in bytes; None where it was not fetched.
+    certain : whether a hash was known beforehand, so that fetching it again gives the same.
     stated : what the host says of it.
     """
 
@@ -33,7 +34,13 @@ class Copy:
     read_from: str
     sha256: str | None = None
     size: int | None = None
+    certain: bool = False
     stated: dict[str, str | int] = field(default_factory=dict)
+
+    @property
+    def fetched(self) -> bool:
+        """Whether it came from the network."""
+        return self.sha256 is not None
 
 
 def get_copy(
@@ -69,7 +76,10 @@ def get_copy(
     if isinstance(source, LocalSource):
         return Copy(Path(source.path), source.path)
     settings = get_settings()
-    advice = f"Or fetch it in a browser from {source.page} and {to_give}."
+    page = source.page
+    if isinstance(source, HttpSource) and dataset.homepage:
+        page = f"{page} (its home page is {dataset.homepage})"
+    advice = f"Or fetch {source.file_name} in a browser from {page} and {to_give}."
     remote, stated = _find(source, advice)
     path, receipt = download(
         remote,
@@ -78,7 +88,8 @@ def get_copy(
         on_bytes=on_bytes,
         on_wait=on_wait,
     )
-    return Copy(path, receipt.url, receipt.sha256, receipt.size, stated)
+    certain = remote.sha256 is not None or remote.md5 is not None
+    return Copy(path, receipt.url, receipt.sha256, receipt.size, certain, stated)
 
 
 @contextmanager
@@ -93,12 +104,23 @@ def reading(copy: Copy) -> Iterator[None]:
     try:
         yield
     except DamagedArchive as error:
-        if copy.sha256 is None or not copy.path.exists():
+        if not copy.fetched or not copy.path.exists():
             raise
         copy.path.unlink()
         raise IntegrityError(
             f"{error} It came so from {copy.read_from}, and is removed: run again to fetch it anew."
         ) from error
+
+
+def forget(copy: Copy) -> str:
+    """Remove a fetched archive that was sound, but is not all, unless its hash was known.
+
+    Returns a sentence for a person that says so; nothing where it is kept.
+    """
+    if not copy.fetched or copy.certain:
+        return ""
+    copy.path.unlink(missing_ok=True)
+    return "It may be that the host sent too little: run again to fetch it anew."
 
 
 def _find(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
@@ -107,7 +129,9 @@ def _find(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | in
         # The same name at another address is another file.
         place = hashlib.sha256(source.urls[0].encode()).hexdigest()[:8]
         name = f"{place}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"
-        return Remote(name, mirrors, source.size, source.sha256, advice=advice), {}
+        listed = frozenset(str(urlsplit(url).hostname) for url in source.urls)
+        plain = listed if source.sha256 else frozenset()
+        return Remote(name, mirrors, source.size, source.sha256, plain=plain, advice=advice), {}
     if isinstance(source, FigshareSource):
         return figshare.find_archive(source, advice)
     return kaggle.find_archive(source, advice)

@@ -128,7 +128,7 @@ def test_nothing_and_too_few_are_told(
         acquire(small_shards(folder).model_copy(update={"selection": ("*.jpg",)}), store)
     with pytest.raises(SourceError, match="3 of 4 pictures"):
         acquire(small_shards(folder).model_copy(update={"expected": 4}), store)
-    assert not any(key.endswith("index.parquet") for key in store.list("datasets"))
+    assert not store.exists(keys.newest_origin("pictures")), "it does not stand for its source"
 
 
 @pytest.mark.parametrize(

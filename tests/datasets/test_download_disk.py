@@ -35,6 +35,7 @@ from tests.datasets.transfers import (
     ranges,
     remote,
 )
+from tests.disks import with_small_disk
 from tests.hosts import (
     Hosts,
     Reply,
@@ -116,6 +117,45 @@ def test_a_full_disk_keeps_what_fits(
     assert (tmp_path / "set.zip.part").read_bytes() == CONTENT[:100_001]
     fetch(tmp_path)
     assert ranges(hosts) == [None, "bytes=100001-"]
+
+
+FULL_SCRIPT = f"""
+import shutil, sys
+from pathlib import Path
+from datasets.sources.download import Address, Remote, download
+from errors import StorageError
+folder, filler = Path(sys.argv[1]), Path(sys.argv[1], "filler")
+def fill(done, total):
+    if not filler.exists():
+        filler.write_bytes(bytes(shutil.disk_usage(folder).free - 100_000))
+wanted = Remote("set.zip", (lambda: Address("{URL}"),))
+try:
+    download(wanted, folder, on_bytes=fill)
+except StorageError as error:
+    print(error)
+print((folder / "set.zip.part").stat().st_size)
+filler.unlink()
+print(download(wanted, folder)[1].sha256)
+"""
+
+
+def test_a_disk_that_fills_up_meanwhile(hosts: Hosts, tmp_path: Path) -> None:
+    """There was room for it all when it began."""
+    offer(hosts)
+    before = with_small_disk(str(tmp_path), "size=68m")
+    ended = subprocess.run(
+        [*before, sys.executable, "-c", FULL_SCRIPT, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, **hosts.environment()},
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    told, reached, sha256 = ended.stdout.splitlines()
+    assert told.startswith("The disk is full") and "run again to resume" in told
+    assert 0 < int(reached) < len(CONTENT)
+    assert sha256 == SHA256
+    assert ranges(hosts) == [None, f"bytes={reached}-"]
 
 
 def test_a_killed_process_leaves_a_part_that_is_resumed(
@@ -247,8 +287,9 @@ def test_who_waits_for_a_host_is_told_why(
     told: list[str] = []
     fetch(tmp_path, on_wait=told.append)
     assert len(told) == 2
-    assert told[0].startswith("answered 503; goes on in ")
+    assert told[0].startswith("storage.example answered 503; goes on in ")
     assert told[1] == ""
     offer(hosts, status(429, Retry_After="1"))
     fetch(tmp_path / "again", on_wait=told.append)
-    assert told[2:] == ["limits its requests (429) and asks to wait 1 s; goes on in 1 s", ""]
+    waits = "storage.example limits its requests (429) and asks to wait 1 s; goes on in 1 s"
+    assert told[2:] == [waits, ""]

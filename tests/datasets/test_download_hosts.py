@@ -92,7 +92,7 @@ def test_an_address_that_an_api_garbles_leaves_the_other_mirrors(
 
 
 @pytest.mark.parametrize("redirected", [False, True])
-def test_plain_http_needs_leave_or_a_known_hash(
+def test_plain_http_needs_leave_or_to_be_listed(
     hosts: Hosts, tmp_path: Path, redirected: bool
 ) -> None:
     plain = f"http://{HOST}/set.zip"
@@ -102,14 +102,17 @@ def test_plain_http_needs_leave_or_a_known_hash(
     told = fail(tmp_path, remote(url))
     assert told.startswith("SourceError") and "--allow-http (or ICANVAS_ALLOW_HTTP=1)" in told
     fetch(tmp_path / "allowed", remote(url), allow_http=True)
-    fetch(tmp_path / "pinned", remote(url, sha256=SHA256))
+    elsewhere = remote(url, sha256=SHA256, plain=frozenset({"other.example"}))
+    assert "--allow-http" in fail(tmp_path / "elsewhere", elsewhere)
+    fetch(tmp_path / "listed", remote(url, sha256=SHA256, plain=frozenset({HOST})))
     schemes = [request.scheme for request in hosts.requests if request.path == "/set.zip"]
     assert schemes == ["http", "http"]
 
 
 def test_a_token_never_goes_over_plain_http_unasked(hosts: Hosts, tmp_path: Path) -> None:
     offer(hosts)
-    wanted = remote(f"http://{HOST}/set.zip", headers={"Authorization": "x"}, sha256=SHA256)
+    plain = frozenset({HOST})
+    wanted = remote(f"http://{HOST}/set.zip", headers={"Authorization": "x"}, plain=plain)
     assert "--allow-http" in fail(tmp_path, wanted)
     assert not hosts.requests
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from datasets import acquire, find
+from datasets import Choices, acquire, check_own, find
 from errors import InputError, SourceError
 from storage import LocalStore, keys
 from storage.rawsets import read_origin
@@ -119,6 +119,21 @@ def test_a_file_of_credentials_that_cannot_be(
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     with pytest.raises(SourceError, match=says):
         acquire(find("panda"), store)
+    assert hosts.requests == []
+
+
+def test_credentials_are_looked_at_before_anything_is_asked(
+    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.zip").write_bytes(pack_zip(panda_files()))
+    mine = find("panda", Choices(archive=str(tmp_path / "mine.zip")))
+    monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
+    with pytest.raises(SourceError, match="KAGGLE_KEY is not"):
+        check_own(find("panda"), store)
+    # Where none are needed, they may be as they are.
+    check_own(mine, store)
+    acquire(mine, store)
+    check_own(find("panda"), store)
     assert hosts.requests == []
 
 

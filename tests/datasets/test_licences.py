@@ -1,10 +1,10 @@
 import pytest
 
-from datasets import check_licence, find
+from datasets import check_licence, find, state_licence
 from errors import SourceError
 from settings import get_settings
 from storage import LocalStore
-from storage.rawsets import read_acceptance
+from storage.rawsets import Origin, read_acceptance
 
 
 def test_a_licence_is_asked_for_once(store: LocalStore) -> None:
@@ -31,6 +31,13 @@ def test_a_setting_accepts(store: LocalStore, monkeypatch: pytest.MonkeyPatch, s
     get_settings.cache_clear()
     check_licence(find("car"), store)
     assert read_acceptance(store, "car") is not None
+
+
+def test_a_licence_is_the_one_that_its_host_states() -> None:
+    origin = Origin(source="", identity="", read_from="", acquired="", stated={"licence": "CC0"})
+    assert state_licence(find("panda"), origin).startswith("CC0. The photos are not")
+    assert state_licence(find("panda")).startswith("see Kaggle. ")
+    assert state_licence(find("car"), origin).startswith("CC BY-NC 4.0. ")
 
 
 def test_an_open_licence_asks_for_nothing(store: LocalStore) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from datasets import acquire, check_licence, describe, find, find_state, list_states
-from datasets.overview import show_download, show_pictures
+from datasets.overview import show_download, show_licence, show_pictures
 from settings import get_settings
-from storage import LocalStore
+from storage import LocalStore, keys
 from storage.pairsets import CurrentPairs, swap_current
+from storage.rawsets import Origin, write
 from storage.registry import Run
 
 
@@ -83,6 +84,33 @@ def test_the_list_counts_what_became_pairs(store: LocalStore) -> None:
     pairs = CurrentPairs(fingerprint="abc", source=find("shoes").origin, train=49_825, val=200)
     swap_current(store, "shoes", pairs)
     assert show_pictures(find_state(store, find("shoes"))) == "49,825 of 49,825"
+
+
+def test_of_another_choice_nothing_is_expected(store: LocalStore) -> None:
+    car = find("car")
+    facts = {"source": car.origin, "identity": "abc", "read_from": "", "acquired": "2026-01-01"}
+    chosen = "**/BMW/**, where body_type=Saloon"
+    write(store, keys.newest_origin("car"), Origin(**facts, taken=chosen))
+    pairs = CurrentPairs(fingerprint="abc", source=car.origin, train=5, val=1)
+    swap_current(store, "car", pairs)
+    assert show_pictures(find_state(store, car)) == "6"
+    assert ("", f"of it {chosen}") in describe(find_state(store, car))
+
+
+@pytest.mark.parametrize(
+    ("stated", "shown"),
+    [
+        ("Attribution-NonCommercial 4.0 International (CC BY-NC 4.0)", "CC BY-NC 4.0"),
+        ("CC0: Public Domain", "CC0: Public…"),
+        ("Unknown", "Unknown"),
+    ],
+)
+def test_a_long_licence_is_shown_short(store: LocalStore, stated: str, shown: str) -> None:
+    panda = find("panda")
+    facts = {"source": panda.origin, "identity": "abc", "read_from": "", "acquired": "2026-01-01"}
+    write(store, keys.newest_origin("panda"), Origin(**facts, stated={"licence": stated}))
+    state = find_state(store, panda)
+    assert (show_licence(state), state.licence) == (shown, stated)
 
 
 def test_sizes(store: LocalStore) -> None:

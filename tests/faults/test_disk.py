@@ -8,16 +8,10 @@ import pytest
 
 from settings import get_settings
 from storage.pairsets import read_current
+from tests.disks import with_small_disk
 from tests.faults.conftest import Make, Table
 from tests.faults.world import Calm, compare
 from tests.s3 import BUCKET
-
-
-def beside(cache: Path, options: str) -> tuple[str, ...]:
-    """Return what a command runs behind to have a small disk of its own as a folder."""
-    # In a mount namespace: nobody else sees the disk, and it goes when the command ends.
-    script = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
-    return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, str(cache))
 
 
 def cache_with_weights(folder: Path) -> Path:
@@ -39,7 +33,7 @@ def test_the_shard_cache_cannot_be_written(
     cache = cache_with_weights(tmp_path)
     options = {"full": "size=4k", "read-only": "ro"}[what]
     world = make_world()
-    before = beside(cache / "shards", options)
+    before = with_small_disk(str(cache / "shards"), options)
     code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
     assert code == 0, world.log
     outcome = compare(world, calm, ("datasets",))
@@ -53,7 +47,7 @@ def test_there_is_no_room_for_temporary_files(
     scratch, kilobytes = tmp_path / "scratch", chance.choice((16, 24, 48, 64))
     scratch.mkdir()
     world = make_world()
-    before = beside(scratch, f"size={kilobytes}k")
+    before = with_small_disk(str(scratch), f"size={kilobytes}k")
     code = world.end(world.start("prepare", "tiny", before=before, TMPDIR=str(scratch)))
     world.check_error(code)
     assert "TMPDIR" in world.log[-1], world.log
