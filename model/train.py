@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -122,12 +122,7 @@ def train(
             training, recipe.batch, recipe.seed, state.epoch, device, done
         ):
             losses = train_step(state, condition.to(device), target.to(device), recipe.lambda_l1)
-            for loss, value in losses.items():
-                if not math.isfinite(value):
-                    raise InputError(
-                        f"{dataset}: the {loss} loss is {value} at step {state.step}; training "
-                        "stopped with the last checkpoint kept. Try a lower learning_rate."
-                    )
+            check_finite(losses, dataset, state.step)
             last = state.progress.batches == batches - 1
             state.progress.add(losses, state.epoch + 1, state.step, last)
             on_step(state.step, total)
@@ -135,6 +130,7 @@ def train(
         metrics = state.progress.means()
         if len(validation):
             metrics["val_l1"] = validate(state, validation, device, stop_if_asked)
+            check_finite(metrics, dataset, state.step)
         log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
@@ -161,6 +157,16 @@ def train(
         samples=run.location(sample_name(state.epoch)),
         metrics_file=run.location("metrics.jsonl"),
     )
+
+
+def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:
+    """Raise InputError where a loss or a metric is no number any more: nothing is learned then."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise InputError(
+                f"{dataset}: {name} is {value} at step {step}; training stopped with the last "
+                "checkpoint kept. Try a lower learning_rate."
+            )
 
 
 def train_step(

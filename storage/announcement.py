@@ -13,10 +13,10 @@ from datetime import timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from errors import ConflictError, NotFoundError
+from errors import ConflictError
 from storage import keys
 from storage.records import read_record
-from storage.store import ObjectStore
+from storage.store import ObjectStore, get_or_none
 
 # In seconds.
 _BEAT = 10
@@ -115,7 +115,4 @@ def _wait_for_silence(store: ObjectStore, patience: timedelta) -> bytes | None:
 
 
 def _read(store: ObjectStore) -> bytes | None:
-    try:
-        return store.get(keys.announcement())
-    except NotFoundError:
-        return None
+    return get_or_none(store, keys.announcement())

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from errors import DamagedError, IntegrityError
-from storage.store import ObjectStore
+from storage.store import ObjectStore, get_or_none
 
 
 class Reason(StrEnum):
@@ -128,7 +128,8 @@ def load_rows(store: ObjectStore, key: str) -> list[Row] | None:
     None where it is not, or where it is damaged: then it is to be made anew.
     """
     try:
-        return read_rows(store.get(key)) if store.exists(key) else None
+        content = get_or_none(store, key)
+        return None if content is None else read_rows(content)
     except DamagedError:
         return None
 

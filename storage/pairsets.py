@@ -15,7 +15,7 @@ from storage import keys
 from storage.manifest import Row, read_rows
 from storage.records import read_record
 from storage.shards import read_member
-from storage.store import ObjectStore
+from storage.store import ObjectStore, get_or_none
 
 
 class CurrentPairs(BaseModel):
@@ -134,7 +134,7 @@ def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None
         If someone else moved the pointer meanwhile; then it stays as they left it.
     """
     key = keys.current_pairs(dataset)
-    before = store.get(key) if store.exists(key) else None
+    before = get_or_none(store, key)
     after = chosen.model_dump_json().encode()
     if before == after:
         return

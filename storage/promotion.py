@@ -9,7 +9,7 @@ from storage import keys
 from storage.announcement import check_stays
 from storage.records import read_record
 from storage.registry import Run, checkpoint_name, record_name
-from storage.store import ObjectStore
+from storage.store import ObjectStore, get_or_none
 
 
 class Promoted(BaseModel):
@@ -61,7 +61,7 @@ def swap_promoted(
     key = keys.promoted(dataset)
     run, name = Run(store, dataset, chosen.run), checkpoint_name(chosen.epoch)
     _check_kept(store, run, name)
-    content = store.get(key) if store.exists(key) else None
+    content = get_or_none(store, key)
     if read_promoted(store, dataset) != before:
         raise ConflictError(
             f"{store.location(key)} was changed by someone else meanwhile. Run again."

@@ -4,8 +4,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from errors import IntegrityError, NotFoundError
-from storage.store import ObjectStore
+from errors import IntegrityError
+from storage.store import ObjectStore, get_or_none
 
 _Record = TypeVar("_Record", bound=BaseModel)
 
@@ -18,10 +18,9 @@ def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) 
     IntegrityError
         If it cannot be read; the message says to delete it and, as ``remedy`` has it, what next.
     """
+    content = get_or_none(store, key)
     try:
-        return form.model_validate_json(store.get(key))
-    except NotFoundError:
-        return None
+        return None if content is None else form.model_validate_json(content)
     except ValidationError as error:
         raise IntegrityError(
             f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. Delete it and {remedy}."

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import DamagedError, NotFoundError
 from storage import keys
-from storage.store import ObjectStore
+from storage.store import ObjectStore, get_or_none
 
 _INTERIM = re.compile(r"/step-(\d+)\.(?:json|pt)$")
 
@@ -69,8 +69,7 @@ class Run:
 
     def get(self, name: str) -> bytes | None:
         """Return a file of the run, or None where there is none."""
-        key = self.key(name)
-        return self._store.get(key) if self._store.exists(key) else None
+        return get_or_none(self._store, self.key(name))
 
     def put_checkpoint(
         self, epoch: int, step: int, data: bytes, metrics: dict[str, float], batches: int = 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from errors import InputError, StorageError
+from errors import InputError, NotFoundError, StorageError
 from storage.entry import Entry, Upload
 from storage.keys import check_key
 from storage.local import LocalStore
@@ -100,6 +100,14 @@ class ObjectStore(Protocol):
     def location(self, key: str) -> str:
         """Return where a person finds the object: a path or URL without any secret."""
         ...
+
+
+def get_or_none(store: ObjectStore, key: str) -> bytes | None:
+    """Return an object's bytes, None where there is none; otherwise as ``ObjectStore.get``."""
+    try:
+        return store.get(key)
+    except NotFoundError:
+        return None
 
 
 def open_store(url: str) -> ObjectStore:

@@ -1,5 +1,6 @@
 import io
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -252,6 +253,21 @@ def test_a_loss_that_is_not_finite_stops_the_run(store: LocalStore) -> None:
         run_small(store, recipe=wild)
     with pytest.raises(InputError, match="lower learning_rate"):
         run_small(store, recipe=wild)
+
+
+def test_a_metric_that_is_not_finite_stops_the_run(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the last step of an epoch spoiled the weights: no checkpoint is kept of that."""
+    publish(store, "ttttv")
+    found = iter([0.5, float("nan")])
+    monkeypatch.setattr(import_module("model.train"), "validate", lambda *_: next(found))
+    with pytest.raises(InputError, match=r"val_l1 is nan at step 4; .*lower learning_rate"):
+        run_small(store)
+    assert [record.split("/")[-1] for record in store.list("models") if "checkp" in record] == [
+        "epoch-0001.json",
+        "epoch-0001.pt",
+    ]
 
 
 def test_faults_are_told(store: LocalStore) -> None:
