@@ -5,38 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from storage import LocalStore
-from storage.pairsets import CurrentPairs, read_current, read_manifest, swap_current
-from storage.registry import Run
+from storage.pairsets import CurrentPairs, swap_current
 from tests.model.pairs import publish
 
 # A test may come before any that fetches them.
 pytestmark = pytest.mark.usefixtures("hed_weights")
 
 ICANVAS = [str(Path(sys.executable).parent / "icanvas")]
-ENTRY = """
-name = "tiny"
-title = "A few scenes"
-shard_size = 2
-val_share = 0.25
-[source]
-kind = "local"
-path = "pictures"
-[edges]
-border = 16
-[recipe]
-epochs = 10
-batch = 2
-image_size = 64
-generator_width = 8
-discriminator_width = 8
-"""
 
 
 def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -149,110 +129,6 @@ def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert "icanvas weights" in ill.stdout
 
 
-@pytest.fixture
-def tiny(tmp_path: Path, make_folder: Callable[[int], Path]) -> dict[str, str]:
-    """The environment of a catalogue of one's own with a quick data set of twelve pictures."""
-    make_folder(12)
-    (tmp_path / "tiny.toml").write_text(ENTRY)
-    # An unreachable index: once the weights are in the cache no network may be needed.
-    return {"ICANVAS_CATALOGUE": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
-
-
-def signal_when(
-    done: Callable[[], bool], which: signal.Signals, words: list[str], environment: dict[str, str]
-) -> tuple[int, str]:
-    """Start a command, send it (and nothing else) a signal as soon as something is done.
-
-    Returns its exit code and what it printed, when it and all that it started have ended.
-    """
-    process = subprocess.Popen(
-        ICANVAS + words,
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    started: set[int] = set()
-    while not done():
-        assert process.poll() is None, "the command ended before it got the signal"
-        assert time.monotonic() < deadline
-        started |= descendants(process.pid)
-        time.sleep(0.02)
-    process.send_signal(which)
-    _, printed = process.communicate(timeout=30)
-    assert len(started) >= 2, "there was no embedded Prefect server"
-    while any(Path(f"/proc/{child}").exists() for child in started):
-        assert time.monotonic() < deadline, "the embedded Prefect server was left behind"
-        time.sleep(0.1)
-    return process.returncode, printed
-
-
-def descendants(parent: int) -> set[int]:
-    found: set[int] = set()
-    for thread in Path(f"/proc/{parent}/task").glob("*/children"):
-        try:
-            children = {int(child) for child in thread.read_text().split()}
-        except OSError:
-            continue
-        found |= children.union(*map(descendants, children))
-    return found
-
-
-def all_keys(store: LocalStore) -> list[str]:
-    return [*store.list("datasets"), *store.list("models")]
-
-
-def keys_with(store: LocalStore, part: str) -> list[str]:
-    return [key for key in all_keys(store) if part in key]
-
-
-def test_killed_at_any_stage_it_goes_on_and_loses_nothing(
-    tmp_path: Path, store: LocalStore, tiny: dict[str, str]
-) -> None:
-    """kill -9 in extraction and in training; the result is that of an undisturbed run."""
-    undisturbed = LocalStore(tmp_path / "undisturbed")
-    ended = icanvas("train", "tiny", "--store", undisturbed.url, **tiny)
-    assert ended.returncode == 0, ended.stderr
-
-    def shards() -> list[str]:
-        return [key for key in keys_with(store, "/pairs/") if "/parts/" in key]
-
-    signal_when(lambda: len(shards()) >= 2, signal.SIGKILL, ["prepare", "tiny"], tiny)
-    assert read_current(store, "tiny") is None
-    assert 2 <= len(shards()) < 6
-    signal_when(
-        lambda: bool(keys_with(store, "epoch-0001.json")), signal.SIGKILL, ["train", "tiny"], tiny
-    )
-    assert not keys_with(store, "epoch-0010.json"), "training ended before it was killed"
-    ended = icanvas("train", "tiny", **tiny)
-    assert ended.returncode == 0, ended.stderr
-    assert "ERROR" not in ended.stderr
-    assert "Error" not in ended.stderr
-
-    current = read_current(store, "tiny")
-    assert current is not None
-    rows = read_manifest(store, "tiny", current.fingerprint)
-    assert len(rows) == 12
-    assert len({row.source_path for row in rows}) == 12
-    data = [key for key in all_keys(undisturbed) if not key.endswith((".pt", ".json"))]
-    assert data == [key for key in all_keys(store) if not key.endswith((".pt", ".json"))]
-    for key in data:
-        assert store.get(key) == undisturbed.get(key), key
-    run = keys_with(store, "/recipe.json")[0].split("/")[2]
-    states = [
-        torch.load(place.location(f"models/tiny/{run}/checkpoints/epoch-0010.pt"))
-        for place in (store, undisturbed)
-    ]
-    for network in ("generator", "discriminator"):
-        for name, values in states[0][network].items():
-            assert torch.equal(values, states[1][network][name])
-    assert [record.epoch for record in Run(store, "tiny", run).checkpoints()] == list(range(1, 11))
-    for place in ("pairs", "contact sheet", "sample grid", "checkpoint"):
-        line = next(line for line in ended.stdout.splitlines() if line.strip().startswith(place))
-        assert Path(line.strip().removeprefix(place).strip()).exists()
-
-
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
@@ -260,21 +136,6 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     assert ended.returncode == 3
     assert "1 not_a_picture" in ended.stdout
     assert "No file of" in ended.stderr
-
-
-def test_ctrl_c_ends_soon_and_says_how_to_go_on(
-    store: LocalStore, tiny: dict[str, str], tmp_path: Path
-) -> None:
-    # One large shard: the rest of it must not be waited for.
-    entry = (tmp_path / "tiny.toml").read_text()
-    (tmp_path / "tiny.toml").write_text(entry.replace("shard_size = 2", "").replace("16", "128"))
-    code, printed = signal_when(
-        lambda: bool(keys_with(store, "index.parquet")), signal.SIGINT, ["prepare", "tiny"], tiny
-    )
-    assert code == 130
-    assert "interrupted; the same command goes on from here" in printed
-    assert "Traceback" not in printed
-    assert not keys_with(store, "/pairs/"), "the whole shard was waited for"
 
 
 def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
