@@ -163,7 +163,9 @@ def train(
     name: Name = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a field of the recipe; repeatable.", metavar="FIELD=N"),
+        typer.Option(
+            "--set", help="Change a field of the recipe; repeatable.", metavar="FIELD=VALUE"
+        ),
     ] = None,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Train once more, beside a finished run.")
@@ -180,7 +182,7 @@ def train(
     --engine, --weights and --workers count only where pairs are prepared.
     """
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
-    recipe = dict(_parse_change(change) for change in changes or [])
+    recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
     from datasets import check_licence, check_own, find_prepared
     from model import make_recipe
     from storage import keys, open_store
@@ -206,6 +208,8 @@ def train(
         f"[bold]{run.dataset}[/]: run {run.run}, {run.epochs} epochs, {run.steps:,} steps; "
         f"{figures}"
     )
+    if run.left_out:
+        err.print(f"{run.left_out:,} training pairs were next to blank, and left out")
     pairs = keys.pairs_folder(run.dataset, run.pairs)
     print_places(
         {
@@ -363,15 +367,11 @@ def _parse_where(changes: list[str]) -> dict[str, tuple[str, ...]]:
     return where
 
 
-def _parse_change(change: str) -> tuple[str, int | float]:
-    field, equals, text = change.partition("=")
-    try:
-        value = float(text)
-    except ValueError:
-        equals = ""
-    if not equals:
-        raise InputError(f"--set {change}: write FIELD=NUMBER, as in --set epochs=5.")
-    return field, int(value) if value.is_integer() else value
+def _parse_change(change: str) -> tuple[str, str]:
+    field, equals, value = change.partition("=")
+    if not equals or not value:
+        raise InputError(f"--set {change}: write FIELD=VALUE, as in --set epochs=5.")
+    return field, value
 
 
 if __name__ == "__main__":

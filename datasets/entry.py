@@ -216,8 +216,12 @@ class TrainingDefaults(_Strict):
 
     batch: int | None = Field(default=None, ge=1, le=1024)
     epochs: int | None = Field(default=None, ge=1)
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    lr: float | None = Field(default=None, gt=0, le=1)
+    decay: float | None = Field(default=None, ge=0, le=1)
     lambda_l1: float | None = Field(default=None, ge=0)
+    ema: float | None = Field(default=None, ge=0, lt=1)
+    jitter: int | None = Field(default=None, ge=0, le=128)
+    mirror: bool | None = None
     image_size: int | None = Field(default=None, ge=64, le=256, multiple_of=4)
     generator_width: int | None = Field(default=None, ge=4)
     generator_blocks: int | None = Field(default=None, ge=1)

@@ -14,7 +14,7 @@ from tasks.train import train as train_on
 @flow(name="train", flow_run_name=run_name)
 def train(
     source: str,
-    recipe: dict[str, int | float] | None = None,
+    recipe: dict[str, bool | int | float | str] | None = None,
     name: str | None = None,
     refresh: bool = False,
 ) -> TrainedRun:

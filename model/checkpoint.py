@@ -4,13 +4,16 @@ import io
 import pickle
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch.optim.swa_utils import AveragedModel
 
 from errors import IntegrityError
+from model.average import average_of
 from model.discriminator import Discriminator
 from model.generator import Generator
+from model.pool import PicturePool
 from model.progress import EpochProgress
 from model.recipe import Recipe
 
@@ -22,6 +25,8 @@ class TrainingState:
     Attributes
     ----------
     generator, discriminator, generator_optimiser, discriminator_optimiser : on one device.
+    average : the generator's moving average; None where the recipe wants none.
+    pool : generated pictures to be shown again.
     epoch : epochs done.
     step : generator steps done.
     progress : of the epoch after these.
@@ -31,9 +36,18 @@ class TrainingState:
     discriminator: Discriminator
     generator_optimiser: torch.optim.Adam
     discriminator_optimiser: torch.optim.Adam
+    average: AveragedModel | None
+    pool: PicturePool
     epoch: int = 0
     step: int = 0
     progress: EpochProgress = field(default_factory=EpochProgress)
+
+    @property
+    def drawing(self) -> Generator:
+        """The generator that is looked at, measured and used."""
+        if self.average is None:
+            return self.generator
+        return cast(Generator, self.average.module)
 
 
 def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
@@ -46,12 +60,14 @@ def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
         discriminator,
         _optimiser(generator, recipe),
         _optimiser(discriminator, recipe),
+        average_of(generator, recipe.ema) if recipe.ema else None,
+        PicturePool(recipe.pool, torch.Generator().manual_seed(recipe.seed)),
     )
 
 
 def _optimiser(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(
-        network.parameters(), lr=recipe.learning_rate, betas=(recipe.beta1, 0.999)
+        network.parameters(), lr=recipe.lr, betas=(recipe.beta1, 0.999), fused=True
     )
 
 
@@ -65,12 +81,15 @@ def save_state(state: TrainingState, recipe: Recipe) -> bytes:
         {
             "recipe": recipe.model_dump(),
             "generator": state.generator.state_dict(),
+            "average": None if state.average is None else state.average.state_dict(),
             "discriminator": state.discriminator.state_dict(),
             "generator_optimiser": state.generator_optimiser.state_dict(),
             "discriminator_optimiser": state.discriminator_optimiser.state_dict(),
             "epoch": state.epoch,
             "step": state.step,
             "progress": asdict(state.progress),
+            "pool": state.pool.kept,
+            "pool_random": state.pool.random.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
@@ -108,12 +127,17 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         state.discriminator.load_state_dict(kept["discriminator"])
         state.generator_optimiser.load_state_dict(kept["generator_optimiser"])
         state.discriminator_optimiser.load_state_dict(kept["discriminator_optimiser"])
+        if state.average is not None:
+            state.average.load_state_dict(kept["average"])
+        state.pool.kept = kept["pool"]
+        state.pool.random.set_state(kept["pool_random"].cpu())
         state.epoch, state.step = kept["epoch"], kept["step"]
         state.progress = EpochProgress(**kept["progress"])
         torch.set_rng_state(kept["random"].cpu())
         if device.type == "cuda" and kept["random_cuda"] is not None:
             torch.cuda.set_rng_state(kept["random_cuda"].cpu())
     except (
+        AttributeError,
         EOFError,
         KeyError,
         RuntimeError,

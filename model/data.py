@@ -1,6 +1,8 @@
 """Pairs from the store as tensors, in an order that a seed and an epoch decide."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -9,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from postprocess import decode_pair, split_pair
+from model.recipe import Recipe
+from postprocess import PAIR_SIZE, decode_pair, split_pair
 from storage import ObjectStore
 from storage.manifest import Row
 from storage.pairsets import locate_pairs, read_manifest
@@ -25,6 +28,13 @@ class PairDataset(Dataset[Sample]):
     store, dataset, fingerprint : which pair set.
     split : ``train`` or ``val``.
     image_size : side in pixels that both halves are scaled to.
+    min_density : pairs with a smaller share of line pixels are left out: next to blank drawings
+        make gradients explode in the instance norms.
+
+    Attributes
+    ----------
+    rows : of the pairs that are there.
+    blank : how many were left out.
 
     Raises
     ------
@@ -33,12 +43,20 @@ class PairDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, store: ObjectStore, dataset: str, fingerprint: str, split: str, image_size: int
+        self,
+        store: ObjectStore,
+        dataset: str,
+        fingerprint: str,
+        split: str,
+        image_size: int,
+        min_density: float = 0,
     ) -> None:
         self._size = image_size
         rows = read_manifest(store, dataset, fingerprint)
         self._stored = locate_pairs(store, dataset, fingerprint)
-        self.rows: list[Row] = [r for r in rows if r.status == "pair" and r.split == split]
+        found = [row for row in rows if row.status == "pair" and row.split == split]
+        self.rows: list[Row] = [row for row in found if _density(row) >= min_density]
+        self.blank = len(found) - len(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,54 +69,138 @@ class PairDataset(Dataset[Sample]):
         IntegrityError
             If the stored bytes are cut short or damaged.
         """
+        drawing, picture = self.halves(index)
+        return to_tensors(scale_drawing(drawing, self._size), scale_picture(picture, self._size))
+
+    def halves(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return drawing (uint8 256×256) and picture (uint8 256×256×3) as they are stored.
+
+        Raises
+        ------
+        IntegrityError
+            If the stored bytes are cut short or damaged.
+        """
         pair = decode_pair(self._stored.read(self.rows[index]))
-        halves = split_pair(pair, self._stored.drawing)
-        drawing, picture = (self._scale(half) for half in halves)
-        condition = torch.from_numpy(drawing[np.newaxis].astype(np.float32) / 255)
-        target = torch.from_numpy(picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1)
-        return condition, target
-
-    def _scale(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if image.shape[0] == self._size:
-            return image
-        size = (self._size, self._size)
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        return split_pair(pair, self._stored.drawing)
 
 
-class EpochSampler(Sampler[int]):
-    """A shuffle that depends on the seed and the epoch alone, so that a resumed run repeats it.
+def _density(row: Row) -> float:
+    return 1.0 if row.edge_density is None else row.edge_density
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A pair at its turn."""
+
+    epoch: int
+    index: int
+
+
+class TrainingPairs(Dataset[Sample]):
+    """Pairs as a run is shown them: enlarged, cut and mirrored as seed, epoch and pair decide.
+
+    Parameters
+    ----------
+    pairs : as they are stored.
+    recipe : image size, jitter, mirror and seed.
+    """
+
+    def __init__(self, pairs: PairDataset, recipe: Recipe) -> None:
+        self._pairs = pairs
+        self._size = recipe.image_size
+        self._enlarged = self._size + round(recipe.jitter * self._size / PAIR_SIZE)
+        self._mirror = recipe.mirror
+        self._seed = recipe.seed
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """Return a pair; shapes, ranges and errors as ``PairDataset`` has them."""
+        drawing, picture = self._pairs.halves(draw.index)
+        random = np.random.default_rng([self._seed, draw.epoch, draw.index])
+        y, x = random.integers(0, self._enlarged - self._size + 1, 2)
+        cut = np.s_[y : y + self._size, x : x + self._size]
+        drawing = scale_drawing(drawing, self._enlarged)[cut]
+        picture = scale_picture(picture, self._enlarged)[cut]
+        if self._mirror and random.random() < 0.5:
+            drawing, picture = drawing[:, ::-1], picture[:, ::-1]
+        return to_tensors(drawing, picture)
+
+
+def scale_drawing(drawing: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Scale a drawing (uint8 H×W) to a square; enlarged, it stays black and white."""
+    way = cv2.INTER_AREA if side < drawing.shape[0] else cv2.INTER_NEAREST
+    return cv2.resize(drawing, (side, side), interpolation=way).astype(np.uint8, copy=False)
+
+
+def scale_picture(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """Scale a picture (uint8 H×W×3) to a square."""
+    way = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(picture, (side, side), interpolation=way).astype(np.uint8, copy=False)
+
+
+def to_tensors(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Sample:
+    """Return condition float32 (1, S, S) in [0, 1] and picture float32 (3, S, S) in [-1, 1]."""
+    condition = drawing[np.newaxis].astype(np.float32) / 255
+    target = picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
+    return torch.from_numpy(condition), torch.from_numpy(target)
+
+
+class RunSampler(Sampler[list[Draw]]):
+    """All batches of a run, in an order that seed and epoch alone decide.
+
+    Every epoch shows every pair once; its last batch may be small. So a resumed run repeats what
+    an undisturbed one is shown, and workers are ahead of it across the end of an epoch.
 
     Parameters
     ----------
     count : how many pairs there are.
-    seed, epoch : decide the order.
-    done : how many of them were seen already.
+    recipe : batch, epochs and seed.
+    epoch, done : epochs that are over, and batches of the next.
     """
 
-    def __init__(self, count: int, seed: int, epoch: int, done: int = 0) -> None:
-        self._order = np.random.default_rng([seed, epoch]).permutation(count)[done:]
+    def __init__(self, count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> None:
+        self._count, self._recipe = count, recipe
+        self._epoch, self._done = epoch, done
+        self.batches = -(-count // recipe.batch)
 
     def __len__(self) -> int:
-        return len(self._order)
+        return (self._recipe.epochs - self._epoch) * self.batches - self._done
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._order.tolist())
+    def __iter__(self) -> Iterator[list[Draw]]:
+        done, batch = self._done, self._recipe.batch
+        for epoch in range(self._epoch, self._recipe.epochs):
+            order = np.random.default_rng([self._recipe.seed, epoch]).permutation(self._count)
+            for start in range(done * batch, self._count, batch):
+                yield [Draw(epoch, int(index)) for index in order[start : start + batch]]
+            done = 0
 
 
 def make_loader(
-    pairs: PairDataset, batch: int, seed: int, epoch: int, device: torch.device, done: int = 0
+    pairs: PairDataset, recipe: Recipe, sampler: RunSampler, device: torch.device, workers: int
 ) -> DataLoader[Sample]:
-    """Return an epoch's batches after those done: condition (N, 1, S, S), picture (N, 3, S, S)."""
-    on_gpu = device.type == "cuda"
+    """Return a run's batches: condition (N, 1, S, S), picture (N, 3, S, S).
+
+    Parameters
+    ----------
+    pairs, recipe, sampler : what is shown, and when.
+    device : where the batches go.
+    workers : processes that read ahead; with 0 the training process reads between two steps. They
+        change no batch.
+    """
     return DataLoader(
-        pairs,
-        batch_size=batch,
-        sampler=EpochSampler(len(pairs), seed, epoch, done * batch),
-        # On the CPU the step needs every core itself.
-        num_workers=4 if on_gpu else 0,
+        TrainingPairs(pairs, recipe),
+        batch_sampler=sampler,
+        num_workers=workers,
         # A fork of a process with Prefect's threads could hang.
-        multiprocessing_context="spawn" if on_gpu else None,
-        pin_memory=on_gpu,
+        multiprocessing_context="spawn" if workers else None,
+        pin_memory=device.type == "cuda",
         # Else each start of a loader would draw from the state that checkpoints keep.
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.Generator().manual_seed(recipe.seed),
     )
+
+
+def count_workers(device: torch.device) -> int:
+    """Return how many loader processes go with a device.
+
+    On the CPU none: a step needs every core itself, and takes far longer than reading.
+    """
+    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0

@@ -1,8 +1,12 @@
 """The generator: a line drawing to a picture."""
 
+import torch
 from torch import Tensor, nn
 
 from model.layers import ResidualBlock, initialise, instance_norm
+
+# The last layers: padding, convolution, tanh.
+_IN_F32 = 3
 
 
 class Generator(nn.Module):
@@ -62,5 +66,8 @@ class Generator(nn.Module):
         Tensor
             float (N, 3, H, W) RGB in [-1, 1].
         """
-        picture: Tensor = self.layers(condition)
+        features: Tensor = self.layers[:-_IN_F32](condition)
+        # Where every bit of a colour counts, there is no autocast.
+        with torch.autocast(features.device.type, enabled=False):
+            picture: Tensor = self.layers[-_IN_F32:](features.float())
         return picture

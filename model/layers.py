@@ -1,14 +1,24 @@
 """What both networks share."""
 
+import torch
 from torch import Tensor, nn
 
 # Larger than PyTorch's 1e-5: it tames the gradients that near-blank drawings cause.
 _EPS = 1e-3
 
 
-def instance_norm(channels: int, affine: bool = True) -> nn.InstanceNorm2d:
+class InstanceNorm(nn.InstanceNorm2d):
+    """An instance norm whose statistics are f32, whatever the convolutions before it compute in."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, C, H, W); the result has the type of the features."""
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.float()).to(features.dtype)
+
+
+def instance_norm(channels: int, affine: bool = True) -> InstanceNorm:
     """Return an instance norm over (N, channels, H, W)."""
-    return nn.InstanceNorm2d(channels, eps=_EPS, affine=affine)
+    return InstanceNorm(channels, eps=_EPS, affine=affine)
 
 
 def initialise(module: nn.Module) -> None:

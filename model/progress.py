@@ -13,7 +13,7 @@ class EpochProgress:
     Attributes
     ----------
     batches : steps done in it.
-    recent, whole : sums of the losses since the last line, and since the epoch began.
+    recent, whole : sums of the figures since the last line, and since the epoch began.
     lines : for metrics.jsonl.
     """
 
@@ -22,25 +22,30 @@ class EpochProgress:
     whole: dict[str, float] = field(default_factory=dict)
     lines: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, losses: dict[str, float], epoch: int, step: int, last: bool) -> None:
+    def add(self, figures: dict[str, float], lr: float, epoch: int, step: int, last: bool) -> None:
         """Count one step.
 
         Parameters
         ----------
-        losses : of the step.
+        figures : of the step.
+        lr : its learning rate.
         epoch, step : which they were, from 1.
         last : whether it ends the epoch.
         """
         self.batches += 1
         for sums in (self.recent, self.whole):
-            for loss, value in losses.items():
-                sums[loss] = sums.get(loss, 0.0) + value
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value
         if last or self.batches % _LINE_EVERY == 0:
             count = (self.batches - 1) % _LINE_EVERY + 1
-            means = {loss: value / count for loss, value in self.recent.items()}
-            self.lines.append({"epoch": epoch, "step": step, **means})
+            means = _average(self.recent, count)
+            self.lines.append({"epoch": epoch, "step": step, "lr": lr, **means})
             self.recent = {}
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each loss since the epoch began."""
-        return {loss: value / self.batches for loss, value in self.whole.items()}
+        """Return the mean of each figure since the epoch began; of skipped steps the number."""
+        return _average(self.whole, self.batches)
+
+
+def _average(sums: dict[str, float], count: int) -> dict[str, float]:
+    return {name: sums[name] / (1 if name == "skipped" else count) for name in sums}

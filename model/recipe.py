@@ -1,10 +1,17 @@
 """What a run is made by."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from errors import InputError
+
+Precision = Literal["auto", "f32", "bf16"]
+Switch = Literal["auto", "on", "off"]
+
+# What changes when and where a run is kept, and how quickly it runs, but not what it learns.
+_KEEPING = {"checkpoint_every", "compile"}
 
 
 class Recipe(BaseModel):
@@ -14,25 +21,53 @@ class Recipe(BaseModel):
     ----------
     batch : pairs a step.
     epochs : times through the training pairs.
-    learning_rate, beta1 : of both Adam optimisers.
+    lr, beta1 : of both Adam optimisers.
+    decay : share of the steps, the last ones, over which the learning rate falls to 0 in a line.
     lambda_l1 : weight of the L1 term against the adversarial one.
+    clip : gradients are scaled down to this norm, for each network; 0 leaves them.
+    pool : generated pictures that are kept to be shown to the discriminator again
+        (Shrivastava et al., 2017); 0 shows it only new ones, as pix2pix does.
+    ema : how much of the averaged generator stays at each step; it draws the samples, is
+        validated and used. 0 uses the generator as it is.
     image_size : side in pixels that pairs are scaled to; divides by 4.
+    jitter : pixels that a pair is enlarged by, at a side of 256, before a square of the side is cut
+        from it at random; in proportion at other sides.
+    mirror : show every pair mirrored half of the time.
+    min_density : pairs whose drawing has a smaller share of line pixels are left out.
     generator_width, generator_blocks, discriminator_width : sizes of the networks.
-    seed : of initialisation and shuffling.
+    seed : of initialisation, shuffling and jitter.
+    precision : of the convolutions; norms, losses and weights are f32. ``auto`` takes bf16 where
+        the device computes it natively.
+    compile : whether PyTorch compiles the networks first; ``auto`` for long runs.
+    checkpoint_every : epochs from one checkpoint to the next; the last epoch has one anyway.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     batch: int = Field(default=4, ge=1, le=1024)
     epochs: int = Field(default=20, ge=1)
-    learning_rate: float = Field(default=2e-4, gt=0, le=1)
+    lr: float = Field(default=2e-4, gt=0, le=1)
     beta1: float = Field(default=0.5, ge=0, lt=1)
+    decay: float = Field(default=0.5, ge=0, le=1)
     lambda_l1: float = Field(default=10.0, ge=0)
+    clip: float = Field(default=100.0, ge=0)
+    pool: int = Field(default=0, ge=0, le=1000)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     image_size: int = Field(default=256, ge=64, le=256, multiple_of=4)
+    jitter: int = Field(default=30, ge=0, le=128)
+    mirror: bool = True
+    min_density: float = Field(default=0.002, ge=0, lt=1)
     generator_width: int = Field(default=64, ge=4)
     generator_blocks: int = Field(default=9, ge=1)
     discriminator_width: int = Field(default=64, ge=4)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    precision: Precision = "auto"
+    compile: Switch = "auto"
+    checkpoint_every: int = Field(default=1, ge=1)
+
+    def shaping(self) -> dict[str, object]:
+        """Return the fields that decide what is learned: they name a run."""
+        return self.model_dump(exclude=_KEEPING)
 
 
 def make_recipe(defaults: Mapping[str, object], overrides: Mapping[str, object]) -> Recipe:

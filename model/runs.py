@@ -1,7 +1,11 @@
 """A run's place in the store: found again by what it learns from and how, and taken up."""
 
 import json
+import subprocess
+from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 from errors import DamagedError, NotFoundError
@@ -11,7 +15,7 @@ from storage import ObjectStore
 from storage.fingerprint import fingerprint
 from storage.registry import Run
 
-TRAINING_FORMAT = 2
+TRAINING_FORMAT = 3
 
 
 def name_run(pairs: str, recipe: Recipe, revision: int = 0) -> str:
@@ -19,7 +23,7 @@ def name_run(pairs: str, recipe: Recipe, revision: int = 0) -> str:
     facts: dict[str, object] = {
         "format": TRAINING_FORMAT,
         "pairs": pairs,
-        "recipe": recipe.model_dump(),
+        "recipe": recipe.shaping(),
     }
     return fingerprint(facts | ({"revision": revision} if revision else {}))
 
@@ -45,11 +49,28 @@ def describe_run(pairs: str, recipe: Recipe) -> bytes:
     facts = {
         "pairs": pairs,
         "recipe": recipe.model_dump(),
-        "torch": torch.__version__,
+        "versions": {part.__name__: part.__version__ for part in (torch, np, cv2)},
+        "revision": _find_revision(),
         "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
         "picture": "float (N, 3, S, S) RGB in [-1, 1]",
     }
     return json.dumps(facts, indent=2).encode()
+
+
+def _find_revision() -> str | None:
+    """Return the commit of this checkout, with ``+`` where files differ from it; None elsewhere."""
+    asked = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *asked],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
 
 
 def take_up(

@@ -6,22 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn.functional import l1_loss
 
 from errors import InputError
-from model.checkpoint import TrainingState, save_state
-from model.data import PairDataset, make_loader
-from model.losses import adversarial_loss, discriminator_loss, join_pair
+from model.checkpoint import save_state
+from model.data import PairDataset, RunSampler, count_workers, make_loader
+from model.device import choose_device, settle_precision, should_compile
+from model.generator import Generator
 from model.progress import EpochProgress
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, read_log, take_up
 from model.samples import draw_samples
+from model.step import call_networks, set_lr, train_step
 from storage import ObjectStore
 from storage.claims import check_kept
 from storage.registry import checkpoint_name, sample_name
 
 _MOST_VALIDATION_PAIRS = 200
+
+_CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32."
 
 OnStep = Callable[[int, int], None]
 OnEpoch = Callable[[int, dict[str, float]], None]
@@ -39,6 +42,7 @@ class TrainedRun:
     ----------
     dataset, run : which one.
     pairs : fingerprint of the pair set that it learned from.
+    left_out : training pairs that were too blank to learn from.
     epochs, steps : done in all.
     metrics : the last epoch's means.
     checkpoint, samples, metrics_file : where a person finds them.
@@ -47,6 +51,7 @@ class TrainedRun:
     dataset: str
     run: str
     pairs: str
+    left_out: int
     epochs: int
     steps: int
     metrics: dict[str, float]
@@ -63,6 +68,7 @@ def train(
     refresh: bool = False,
     on_step: OnStep = lambda *_: None,
     on_epoch: OnEpoch = lambda *_: None,
+    workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
@@ -78,6 +84,7 @@ def train(
     refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
     on_step : called with (steps done, steps in all).
     on_epoch : called with (epochs done, the epoch's figures).
+    workers : processes that read pairs ahead; None for as many as go with the device.
     should_stop : asked after each step and each validation picture; at yes an interim checkpoint
         is kept.
 
@@ -95,19 +102,28 @@ def train(
     ConflictError
         If `icanvas gc` is removing it.
     """
-    training = PairDataset(store, dataset, pairs, "train", recipe.image_size)
-    validation = PairDataset(store, dataset, pairs, "val", recipe.image_size)
+    device = choose_device()
+    recipe = settle_precision(recipe, device)
+    size = recipe.image_size
+    training = PairDataset(store, dataset, pairs, "train", size, recipe.min_density)
+    validation = PairDataset(store, dataset, pairs, "val", size)
     if not training:
-        raise InputError(f"Pair set {pairs} of {dataset} has no training pair: see its report.")
+        blank = f" ({training.blank} are next to blank)" if training.blank else ""
+        raise InputError(
+            f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
+        )
     name, run = find_run(store, dataset, pairs, recipe, refresh)
     run.put("recipe.json", describe_run(pairs, recipe))
     check_kept(store, dataset, pairs)
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     state, metrics = take_up(run, recipe, device)
     log = read_log(run, state.epoch)
-    batches = -(-len(training) // recipe.batch)
-    total = recipe.epochs * batches
+    sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches)
+    batches, total = sampler.batches, recipe.epochs * sampler.batches
+    networks = call_networks(state, should_compile(recipe, device, total))
+    if workers is None:
+        workers = count_workers(device)
+    stream = iter(make_loader(training, recipe, sampler, device, workers))
 
     def stop_if_asked() -> None:
         if should_stop():
@@ -117,31 +133,35 @@ def train(
 
     on_step(state.step, total)
     while state.epoch < recipe.epochs:
-        done = state.progress.batches
-        for condition, target in make_loader(
-            training, recipe.batch, recipe.seed, state.epoch, device, done
-        ):
-            losses = train_step(state, condition.to(device), target.to(device), recipe.lambda_l1)
-            check_finite(losses, dataset, state.step)
+        while state.progress.batches < batches:
+            condition, target = (part.to(device, non_blocking=True) for part in next(stream))
+            lr = set_lr(state, recipe, total)
+            figures = train_step(state, networks, condition, target, recipe)
+            check_finite(figures, dataset, state.step)
             last = state.progress.batches == batches - 1
-            state.progress.add(losses, state.epoch + 1, state.step, last)
+            state.progress.add(figures, lr, state.epoch + 1, state.step, last)
             on_step(state.step, total)
             stop_if_asked()
         metrics = state.progress.means()
+        if metrics["skipped"] == batches:
+            raise InputError(
+                f"{dataset}: no step of epoch {state.epoch + 1} had a finite gradient; training "
+                f"stopped with the last checkpoint kept. {_CALMER}"
+            )
         if len(validation):
-            metrics["val_l1"] = validate(state, validation, device, stop_if_asked)
+            metrics["val_l1"] = validate(state.drawing, validation, device, stop_if_asked)
             check_finite(metrics, dataset, state.step)
         log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
             log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
-
-        # A data set too small to be split shows what it learned from.
-        grid = draw_samples(state.generator, validation if len(validation) else training, device)
-        run.put(sample_name(state.epoch), grid)
-        run.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode())
-        run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
-        run.remove_interim(state.step)
+        if state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs:
+            # A data set too small to be split shows what it learned from.
+            grid = draw_samples(state.drawing, validation if len(validation) else training, device)
+            run.put(sample_name(state.epoch), grid)
+            run.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode())
+            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
+            run.remove_interim(state.step)
         on_epoch(state.epoch, metrics)
 
     # One that a killed process could not remove any more.
@@ -150,6 +170,7 @@ def train(
         dataset=dataset,
         run=name,
         pairs=pairs,
+        left_out=training.blank,
         epochs=state.epoch,
         steps=state.step,
         metrics=metrics,
@@ -165,52 +186,13 @@ def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:
         if not math.isfinite(value):
             raise InputError(
                 f"{dataset}: {name} is {value} at step {step}; training stopped with the last "
-                "checkpoint kept. Try a lower learning_rate."
+                f"checkpoint kept. {_CALMER}"
             )
-
-
-def train_step(
-    state: TrainingState, condition: Tensor, target: Tensor, lambda_l1: float
-) -> dict[str, float]:
-    """Take one discriminator step and then one generator step.
-
-    Parameters
-    ----------
-    state : changed in place.
-    condition : float32 (N, 1, S, S) in [0, 1].
-    target : float32 (N, 3, S, S) in [-1, 1].
-    lambda_l1 : weight of the L1 term.
-
-    Returns
-    -------
-    dict
-        ``discriminator``, ``adversarial`` and ``l1``, each unweighted.
-    """
-    fake = state.generator(condition)
-
-    real_scores = state.discriminator(join_pair(target, condition))
-    fake_scores = state.discriminator(join_pair(fake.detach(), condition))
-    d_loss = discriminator_loss(real_scores, fake_scores)
-    state.discriminator_optimiser.zero_grad(set_to_none=True)
-    d_loss.backward()  # type: ignore[no-untyped-call]
-    state.discriminator_optimiser.step()
-
-    # The generator's loss needs the discriminator's gradient in the picture, not in its weights.
-    state.discriminator.requires_grad_(False)
-    adversarial = adversarial_loss(state.discriminator(join_pair(fake, condition)))
-    l1 = l1_loss(fake, target)
-    state.generator_optimiser.zero_grad(set_to_none=True)
-    (adversarial + lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
-    state.generator_optimiser.step()
-    state.discriminator.requires_grad_(True)
-
-    state.step += 1
-    return {"discriminator": d_loss.item(), "adversarial": adversarial.item(), "l1": l1.item()}
 
 
 @torch.no_grad()
 def validate(
-    state: TrainingState,
+    generator: Generator,
     pairs: PairDataset,
     device: torch.device,
     on_picture: Callable[[], None] = lambda: None,
@@ -224,6 +206,6 @@ def validate(
     for index in range(count):
         on_picture()
         condition, target = pairs[index]
-        generated = state.generator(condition.unsqueeze(0).to(device))[0]
+        generated = generator(condition.unsqueeze(0).to(device))[0]
         total += l1_loss(generated.cpu(), target).item()
     return total / count

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
-from model.data import EpochSampler, PairDataset, make_loader
+from model import Recipe
+from model.data import Draw, PairDataset, RunSampler, TrainingPairs, make_loader
 from postprocess import Side, split_pair
 from storage import LocalStore, keys
-from storage.manifest import Row, write_rows
+from storage.manifest import Row, read_rows, write_rows
 from tests.conftest import draw_scene, encode
 from tests.model.pairs import publish
 from tests.published import draw_published
@@ -56,25 +57,107 @@ def test_a_smaller_sample_keeps_its_ranges(store: LocalStore) -> None:
     assert -1 <= picture.min() < picture.max() <= 1
 
 
-@given(st.integers(0, 300), st.integers(0, 2**31), st.integers(0, 500))
-def test_an_epoch_shows_every_pair_once_in_a_repeatable_order(
-    count: int, seed: int, epoch: int
+SMALL = Recipe(batch=2, epochs=2, image_size=64)
+
+
+def order_of(count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> list[list[Draw]]:
+    sampler = RunSampler(count, recipe, epoch, done)
+    batches = list(sampler)
+    assert len(sampler) == len(batches)
+    return batches
+
+
+@given(st.integers(1, 100), st.integers(1, 9), st.integers(0, 2**31), st.data())
+def test_every_epoch_shows_every_pair_once_and_a_resumed_run_shows_the_rest(
+    count: int, batch: int, seed: int, data: st.DataObject
 ) -> None:
-    order = list(EpochSampler(count, seed, epoch))
-    assert sorted(order) == list(range(count))
-    assert order == list(EpochSampler(count, seed, epoch))
+    recipe = Recipe(batch=batch, epochs=3, seed=seed)
+    whole = order_of(count, recipe)
+    per_epoch = -(-count // batch)
+    assert len(whole) == 3 * per_epoch
+    for epoch in range(3):
+        shown = [draw for some in whole[epoch * per_epoch :][:per_epoch] for draw in some]
+        assert {draw.epoch for draw in shown} == {epoch}
+        assert sorted(draw.index for draw in shown) == list(range(count))
+    begun = data.draw(st.integers(0, len(whole)))
+    assert order_of(count, recipe, begun // per_epoch, begun % per_epoch) == whole[begun:]
 
 
 def test_epochs_and_seeds_differ() -> None:
-    orders = {tuple(EpochSampler(50, seed, epoch)) for seed in range(3) for epoch in range(3)}
+    orders = set()
+    for seed in range(3):
+        batches = order_of(50, Recipe(batch=50, epochs=3, seed=seed))
+        orders |= {tuple(draw.index for draw in batch) for batch in batches}
     assert len(orders) == 9
 
 
-def test_the_last_batch_may_be_small(store: LocalStore) -> None:
+def batches_of(
+    pairs: PairDataset, recipe: Recipe = SMALL, workers: int = 0
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    sampler = RunSampler(len(pairs), recipe)
+    return list(make_loader(pairs, recipe, sampler, torch.device("cpu"), workers))
+
+
+def test_the_last_batch_of_an_epoch_may_be_small(store: LocalStore) -> None:
+    publish(store, "ttttt")
+    batches = batches_of(PairDataset(store, "tiny", "pairs", "train", 64))
+    assert [len(condition) for condition, _ in batches] == [2, 2, 1, 2, 2, 1]
+
+
+def test_workers_change_nothing(store: LocalStore) -> None:
     publish(store, "ttttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
-    batches = list(make_loader(pairs, 2, 0, 0, torch.device("cpu")))
-    assert [len(condition) for condition, _ in batches] == [2, 2, 1]
+    alone = batches_of(pairs)
+    for workers in (1, 2):
+        for mine, theirs in zip(alone, batches_of(pairs, workers=workers), strict=True):
+            assert all(torch.equal(*both) for both in zip(mine, theirs, strict=True))
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) -> None:
+    publish(store, "t")
+    pairs = PairDataset(store, "tiny", "pairs", "train", size)
+    recipe = Recipe(image_size=size, seed=3)
+    shown = TrainingPairs(pairs, recipe)
+    # Lines are where the picture's rows differ, in this set; in each draw as in the stored pair.
+    seen = set()
+    for epoch in range(12):
+        condition, target = shown[Draw(epoch, 0)]
+        assert condition.shape == (1, size, size)
+        assert target.shape == (3, size, size)
+        assert torch.equal(condition, shown[Draw(epoch, 0)][0]), "a draw is not repeatable"
+        seen.add(condition.numpy().tobytes())
+        if size == 256:
+            assert set(np.unique(condition)) == {0, 1}, "an enlarged drawing is not grey"
+        change = target.diff(dim=1).abs().sum(0, keepdim=True)[:, :, 2:-2]
+        lines = torch.nn.functional.max_pool2d(1 - condition, 5, 1, 2)[:, 1:, 2:-2]
+        strong = change > 1
+        assert lines[strong].gt(0.1).float().mean() > 0.98
+    assert len(seen) == 12
+    still = TrainingPairs(pairs, recipe.model_copy(update={"jitter": 0, "mirror": False}))
+    assert all(torch.equal(*both) for both in zip(still[Draw(5, 0)], pairs[0], strict=True))
+
+
+def test_about_half_of_the_draws_are_mirrored(store: LocalStore) -> None:
+    publish(store, "t")
+    pairs = PairDataset(store, "tiny", "pairs", "train", 64)
+    shown = TrainingPairs(pairs, Recipe(image_size=64, jitter=0))
+    mirrored = 0
+    for epoch in range(100):
+        target = shown[Draw(epoch, 0)][1]
+        assert torch.equal(target, pairs[0][1]) or torch.equal(target, pairs[0][1].flip(2))
+        mirrored += not torch.equal(target, pairs[0][1])
+    assert 30 < mirrored < 70
+
+
+def test_next_to_blank_drawings_are_left_out_and_counted(store: LocalStore) -> None:
+    publish(store, "ttt")
+    key = f"{keys.pairs_folder('tiny', 'pairs')}/manifest.parquet"
+    rows = read_rows(store.get(key))
+    rows[1].edge_density, rows[2].edge_density = 0.0019, None
+    store.put(key, write_rows(rows))
+    pairs = PairDataset(store, "tiny", "pairs", "train", 64, min_density=0.002)
+    assert ([row.id for row in pairs.rows], pairs.blank) == (["00000000", "00000002"], 1)
 
 
 def test_missing_and_damaged_pairs_are_told(store: LocalStore) -> None:

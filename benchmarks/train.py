@@ -1,0 +1,195 @@
+"""How quick is a training step, against the plain form that others use, and against its loader?
+
+    .venv/bin/python -m benchmarks.train                     # full networks, batch 4, 256x256
+    .venv/bin/python -m benchmarks.train --width 16 --steps 20
+
+The plain step is f32, with unfused Adam, and generates, judges and learns as
+pytorch-CycleGAN-and-pix2pix does; its networks are this project's, so that all rows do the same
+work. Every row is a process of its own; the rows take turns, so that what else the machine does
+falls on all of them. Then pairs are read from shards in a folder, as a run reads them. Prints
+Markdown; compare rows of one run only.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from model import Discriminator, Generator, Recipe
+from model.checkpoint import start_state
+from model.data import PairDataset, RunSampler, make_loader
+from model.device import choose_device, computes_bf16
+from model.step import call_networks, train_step
+from storage import LocalStore
+
+Step = Callable[[Tensor, Tensor], None]
+
+ROWS = {
+    "plain": "plain f32",
+    "f32": "f32",
+    "f32 compiled": "f32, compiled",
+    "bf16": "bf16",
+    "bf16 compiled": "bf16, compiled",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=3, help="a turn")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    recipe = Recipe(
+        batch=options.batch,
+        image_size=options.size,
+        generator_width=options.width,
+        discriminator_width=options.width,
+    )
+    if options.row:
+        serve_turns(make_step(options.row, recipe), recipe, options.steps)
+        return
+    step = print_steps(sys.argv[1:], options.turns, recipe)
+    print_loader(recipe, step)
+
+
+def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
+    """Print the table of steps and return the quickest row's seconds a step."""
+    device = choose_device()
+    rows = [row for row in ROWS if "bf16" not in row or computes_bf16(device)]
+    seconds: dict[str, list[float]] = {row: [] for row in rows}
+    first: dict[str, float] = {}
+    workers = {
+        row: subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.train", *words, "--row", row],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for row in rows
+    }
+    for turn in range(turns + 1):
+        for row, worker in workers.items():
+            assert worker.stdin is not None
+            assert worker.stdout is not None
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+            taken = json.loads(worker.stdout.readline())
+            if turn:
+                seconds[row].append(taken)
+            else:
+                first[row] = taken
+    for worker in workers.values():
+        worker.communicate()
+    medians = {row: statistics.median(seconds[row]) for row in rows}
+    size = recipe.image_size
+    print(f"\nA step of {recipe.batch} pairs of {size}x{size} on {device.type}\n")
+    print("| | s a step | steps/s against plain | first step, s |")
+    print("|---|---|---|---|")
+    for row in rows:
+        ratio = medians["plain"] / medians[row]
+        print(f"| {ROWS[row]} | {medians[row]:.3f} | {ratio:.2f} | {first[row]:.1f} |")
+    if len(rows) < len(ROWS):
+        print("\nThis device has no bf16 of its own.")
+    return min(medians.values())
+
+
+def serve_turns(step: Step, recipe: Recipe, count: int) -> None:
+    """For each line of input take steps, at first one, and print the seconds of one."""
+    device = choose_device()
+    shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
+    condition = torch.rand(shape, device=device).round()
+    target = torch.rand((shape[0], 3, *shape[2:]), device=device) * 2 - 1
+    steps = 1
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        for _ in range(steps):
+            step(condition, target)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        print(json.dumps((time.perf_counter() - start) / steps), flush=True)
+        steps = count
+
+
+def make_step(row: str, recipe: Recipe) -> Step:
+    device = choose_device()
+    if row == "plain":
+        return plain_step(recipe, device)
+    settled = recipe.model_copy(update={"precision": row.split()[0]})
+    state = start_state(settled, device)
+    networks = call_networks(state, row.endswith("compiled"))
+    return lambda condition, target: _drop(train_step(state, networks, condition, target, settled))
+
+
+def _drop(_: object) -> None:
+    pass
+
+
+def plain_step(recipe: Recipe, device: torch.device) -> Step:
+    generator = Generator(recipe.generator_width, recipe.generator_blocks).to(device)
+    discriminator = Discriminator(recipe.discriminator_width).to(device)
+    optimisers = [
+        torch.optim.Adam(network.parameters(), lr=recipe.lr, betas=(0.5, 0.999))
+        for network in (generator, discriminator)
+    ]
+
+    def judge(picture: Tensor, condition: Tensor, real: bool) -> Tensor:
+        scores: Tensor = discriminator(torch.cat([picture, condition * 2 - 1], 1))
+        return mse_loss(scores, torch.full_like(scores, float(real)))
+
+    def learns(network: nn.Module, wanted: bool) -> None:
+        for parameter in network.parameters():
+            parameter.requires_grad = wanted
+
+    def step(condition: Tensor, target: Tensor) -> None:
+        generated = generator(condition)
+        learns(discriminator, True)
+        optimisers[1].zero_grad()
+        fake = judge(generated.detach(), condition, real=False)
+        ((fake + judge(target, condition, real=True)) * 0.5).backward()  # type: ignore[no-untyped-call]
+        optimisers[1].step()
+        learns(discriminator, False)
+        optimisers[0].zero_grad()
+        loss = judge(generated, condition, real=True)
+        (loss + recipe.lambda_l1 * l1_loss(generated, target)).backward()
+        optimisers[0].step()
+
+    return step
+
+
+def print_loader(recipe: Recipe, step: float) -> None:
+    """Print how quickly pairs come, beside how quickly steps want them."""
+    from tests.model.pairs import publish
+
+    print("\n| pairs from local shards | pairs/s | of a step's time |")
+    print("|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        store = LocalStore(Path(folder))
+        publish(store, "t" * 256)
+        pairs = PairDataset(store, "tiny", "pairs", "train", recipe.image_size)
+        for workers in (0, 2):
+            turns = recipe.model_copy(update={"epochs": 8})
+            sampler = RunSampler(len(pairs), turns)
+            batches = iter(make_loader(pairs, turns, sampler, choose_device(), workers))
+            next(batches)
+            start, count = time.perf_counter(), 0
+            for condition, _ in batches:
+                count += len(condition)
+            rate = count / (time.perf_counter() - start)
+            where = f"{workers} workers" if workers else "in the training process"
+            print(f"| {where} | {rate:.0f} | {recipe.batch / rate / step:.1%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""What a run is computed on, how exactly, and whether it is compiled first."""
+
+import shutil
+from importlib.util import find_spec
+
+import torch
+
+from errors import InputError
+from model.recipe import Recipe
+
+# Steps that save more time than compiling takes; on a GPU a step is short.
+_WORTH_STEPS = {"cpu": 500, "cuda": 5_000}
+_WORTH_WIDTH = 32
+
+
+def choose_device() -> torch.device:
+    """Return the GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def settle_precision(recipe: Recipe, device: torch.device) -> Recipe:
+    """Return the recipe with the precision that ``auto`` stands for on a device."""
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.model_copy(update={"precision": "bf16" if computes_bf16(device) else "f32"})
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Tell whether a device multiplies bf16 natively; one that does not takes many times as long.
+
+    Of CPUs these are those with AVX-512 BF16 or AMX.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def should_compile(recipe: Recipe, device: torch.device, steps: int) -> bool:
+    """Tell whether the networks of a run of so many steps are compiled first.
+
+    Raises
+    ------
+    InputError
+        If they are to be, but nothing is there to do it.
+    """
+    if recipe.compile == "off":
+        return False
+    if device.type == "cuda":
+        able, needs = find_spec("triton") is not None, "Triton (pip install triton)"
+    else:
+        able, needs = shutil.which("g++") is not None, "a C++ compiler (g++)"
+    if recipe.compile == "on":
+        if not able:
+            raise InputError(f"compile=on needs {needs}. Install it, or set compile=off.")
+        return True
+    # Compiled f32 convolutions were slower than PyTorch's own (docs/decisions.md).
+    worth = device.type == "cuda" or recipe.precision == "bf16"
+    width = min(recipe.generator_width, recipe.discriminator_width)
+    return able and worth and steps >= _WORTH_STEPS[device.type] and width >= _WORTH_WIDTH

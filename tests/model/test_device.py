@@ -1,0 +1,35 @@
+import shutil
+
+import pytest
+import torch
+
+from errors import InputError
+from model import Recipe, make_recipe
+from model.device import computes_bf16, settle_precision, should_compile
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_what_the_device_does_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    for able, precision in ((True, "bf16"), (False, "f32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"amx_bf16": able})
+        assert computes_bf16(CPU) == able
+        assert settle_precision(Recipe(), CPU).precision == precision
+        assert settle_precision(Recipe(precision="bf16"), CPU).precision == "bf16"
+
+
+def test_only_long_runs_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/g++")
+    long = {"precision": "bf16"}
+    assert should_compile(make_recipe(long, {}), CPU, 10_000)
+    assert not should_compile(make_recipe(long, {}), CPU, 10)
+    for change in ({"precision": "f32"}, {"generator_width": 8}, {"compile": "off"}):
+        assert not should_compile(make_recipe(long, change), CPU, 10_000)
+    assert should_compile(make_recipe({}, {"compile": "on"}), CPU, 1)
+
+
+def test_without_a_compiler_only_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    assert not should_compile(Recipe(precision="bf16"), CPU, 10_000)
+    with pytest.raises(InputError, match=r"g\+\+.*compile=off"):
+        should_compile(Recipe(compile="on"), CPU, 10)
