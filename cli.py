@@ -203,11 +203,14 @@ def train(
         from flows.train import train as flow
 
         run = flow(_absolute(source), recipe, name, refresh)
-    figures = ", ".join(f"{figure} {value:.3f}" for figure, value in run.metrics.items())
+    told = (name for name in run.metrics if name != "skipped" and not name.endswith("_gradient"))
+    figures = ", ".join(f"{name} {run.metrics[name]:.3f}" for name in told)
     out.print(
         f"[bold]{run.dataset}[/]: run {run.run}, {run.epochs} epochs, {run.steps:,} steps; "
         f"{figures}"
     )
+    if run.metrics["skipped"]:
+        err.print(f"{run.metrics['skipped']:.0f} steps of the last epoch were skipped")
     if run.left_out:
         err.print(f"{run.left_out:,} training pairs were next to blank, and left out")
     pairs = keys.pairs_folder(run.dataset, run.pairs)
