@@ -15,6 +15,7 @@ from postprocess.pair import (
     split_pair,
 )
 from postprocess.sheet import encode_jpeg, make_sheet
+from postprocess.sketch import drawing_extent, normalise_sketch
 
 __all__ = [
     "PAIR_SIZE",
@@ -25,6 +26,7 @@ __all__ = [
     "compare_drawings",
     "decode_pair",
     "detail_side",
+    "drawing_extent",
     "drawing_sides",
     "edge_density",
     "encode_drawing",
@@ -33,6 +35,7 @@ __all__ = [
     "fit_picture",
     "join_pair",
     "make_sheet",
+    "normalise_sketch",
     "reduce_map",
     "split_pair",
 ]

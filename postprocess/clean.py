@@ -56,7 +56,7 @@ def clean_edges(probability: Map, threshold: float, min_pixels: int = 5) -> NDAr
     lowest = np.float32(max(np.finfo(np.float64).eps, threshold))
     lines = thin(find_maxima(edges, lowest))
     if min_pixels > 1:
-        lines = _large_parts(lines, min_pixels)
+        lines = large_parts(lines, min_pixels)
     return np.where(lines, np.uint8(0), np.uint8(255))
 
 
@@ -169,7 +169,8 @@ def _interpolate(values: Map, y: Values, x: Values) -> Values:
     return result
 
 
-def _large_parts(lines: Mask, min_pixels: int) -> Mask:
+def large_parts(lines: Mask, min_pixels: int) -> Mask:
+    """Return a mask (bool H×W) without its 8-connected parts of fewer pixels."""
     count, found = cv2.connectedComponents(lines.view(np.uint8), connectivity=8)
     parts = np.asarray(found, np.int32)
     # Only line pixels are counted: the background, part 0, stays empty and so is never large.
