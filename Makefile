@@ -49,13 +49,15 @@ MOMENTS ?= 3
 SEED ?= 0
 # An expression over the names of tests; all when empty.
 FAULTS ?=
-RELIABILITY ?= docs/reliability.md
+# The page is of all; of some the table is printed.
+PAGE = $(if $(FAULTS),,docs/reliability.md)
 
 faults: install
 	@rm -f .faults.jsonl
+	@# The table also shows what was lost where a test failed.
 	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
-		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"
-	$(BIN)/python -m tests.faults.table .faults.jsonl $(RELIABILITY)
+		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"; code=$$?; \
+	$(BIN)/python -m tests.faults.table .faults.jsonl $(PAGE); exit $$code
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -44,3 +44,7 @@ class ConflictError(StorageError):
 
 class NotFoundError(StorageError):
     """The store holds no object of that key."""
+
+
+# What to do about a stored object that is not what was written, where no more is known than that.
+MAKE_ANEW = "Run `icanvas prepare` with its data set's name to make it anew."

@@ -10,6 +10,7 @@ shard whole on both ways; the transfer manager does not.
 
 import argparse
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from storage.s3 import S3Store
 from tests.s3 import BUCKET, running_s3
 
 MB = 10**6
+GOAL = 0.8
 
 
 def measure(work: Callable[[int], None], numbers: range) -> float:
@@ -38,7 +40,8 @@ def in_turns(count: int, turn: int) -> Iterator[range]:
         yield range(start, min(start + turn, count))
 
 
-def compare(store: S3Store, shards: int, size: int, scratch: Path) -> None:
+def compare(store: S3Store, shards: int, size: int, scratch: Path) -> float:
+    """Print the rates both ways, and return the lower ratio of the store's to boto3's."""
     bucket, prefix = store.url.removeprefix("s3://").split("/", 1)
     client = boto3.Session().client("s3")
     source = scratch / "shard"
@@ -64,6 +67,7 @@ def compare(store: S3Store, shards: int, size: int, scratch: Path) -> None:
     # Both are warm before anything counts.
     for work in (put, put_theirs, get, get_theirs):
         work(shards)
+    ratios = []
     for name, ours, theirs in (("upload", put, put_theirs), ("download", get, get_theirs)):
         seconds = [0.0, 0.0]
         for numbers in in_turns(shards, 8):
@@ -74,6 +78,8 @@ def compare(store: S3Store, shards: int, size: int, scratch: Path) -> None:
             f"{name:<9} store {rates[0]:6.0f} MB/s   boto3 {rates[1]:6.0f} MB/s   "
             f"ratio {rates[0] / rates[1]:.2f}"
         )
+        ratios.append(rates[0] / rates[1])
+    return min(ratios)
 
 
 def main() -> None:
@@ -94,7 +100,8 @@ def main() -> None:
             bucket, prefix = BUCKET, ""
         store = S3Store(bucket, f"{prefix.strip('/')}/{time.time_ns()}".strip("/"))
         print(f"{arguments.shards} shards of {arguments.mb:g} MB")
-        compare(store, arguments.shards, int(arguments.mb * MB), scratch)
+        if compare(store, arguments.shards, int(arguments.mb * MB), scratch) < GOAL:
+            sys.exit(f"The goal is {GOAL:.0%} of boto3's pace both ways.")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 
 from datasets import load_catalogue
 from datasets.sources.kaggle import credentials_place
-from errors import IcanvasError, InputError, IntegrityError
+from errors import ConflictError, IcanvasError, InputError, IntegrityError, StorageError
 from hed import choose_engine, load_weights
 from hed.engines import count_cores
 from hed.weights import default_weights_path
@@ -94,8 +94,19 @@ def _check_store() -> Check:
     store.put(key, content)
     if store.get(key) != content:
         raise IntegrityError(f"{store.url} gives back other bytes than it was given.")
-    store.delete(key)
-    return Check("store", "good", f"{store.url} can be written and read")
+    try:
+        # Pointers move by this, and a service that ignores the condition would lose one.
+        store.compare_and_swap(key, content, None)
+    except ConflictError:
+        pass
+    else:
+        raise StorageError(
+            f"{store.url} overwrites in spite of If-None-Match: two writers would not notice each "
+            "other. Use a service that has conditional writes (docs/storage.md)."
+        )
+    finally:
+        store.delete(key)
+    return Check("store", "good", f"{store.url} can be written and read, and heeds conditions")
 
 
 def _check_disk() -> Check:

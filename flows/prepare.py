@@ -15,7 +15,7 @@ from settings import get_settings
 from storage import keys, open_store
 from storage.claims import claim
 from storage.manifest import load_rows
-from storage.pairsets import is_published, newest_revision
+from storage.pairsets import is_published, newest_revision, read_current
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
 from tasks.extract import extract
@@ -23,6 +23,7 @@ from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.publish import PairSet, publish
 from tasks.ready import find_drawings
+from tasks.verify import forget_cut_shards
 
 # Threads, because all that costs time releases the interpreter's lock. Two, because while one
 # shard's last pictures are done and it is stored, the next one's keep the network busy.
@@ -75,13 +76,15 @@ def make_pairs(dataset: DataSet, store_url: str, refresh: bool, allow_partial: b
     DamagedError
         If something in the store was damaged; the next call makes it anew.
     """
+    store = open_store(store_url)
+    # What is in use now: whoever chooses something else meanwhile must not be overruled unasked.
+    before = read_current(store, dataset.name)
     raw = acquire(dataset, store_url, allow_partial)
     plan = plan_pairs(dataset, raw, store_url, refresh)
-    store = open_store(store_url)
     claim(store, dataset.name, plan.fingerprint, plan.settings)
-    if not is_published(store, dataset.name, plan.fingerprint):
+    if not is_published(store, dataset.name, plan.fingerprint) or forget_cut_shards(plan, store):
         extract_shards(plan, raw, store_url)
-    return publish(plan, raw, store_url)
+    return publish(plan, raw, store_url, before)
 
 
 def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> PairPlan:

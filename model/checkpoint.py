@@ -30,6 +30,7 @@ class TrainingState:
     epoch : epochs done.
     step : generator steps done.
     progress : of the epoch after these.
+    log : the lines of metrics.jsonl up to these.
     """
 
     generator: Generator
@@ -41,6 +42,7 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     progress: EpochProgress = field(default_factory=EpochProgress)
+    log: list[dict[str, float]] = field(default_factory=list)
 
     @property
     def drawing(self) -> Generator:
@@ -88,6 +90,7 @@ def save_state(state: TrainingState, recipe: Recipe) -> bytes:
             "epoch": state.epoch,
             "step": state.step,
             "progress": asdict(state.progress),
+            "log": state.log,
             "pool": state.pool.kept,
             "pool_random": state.pool.random.get_state(),
             "random": torch.get_rng_state(),
@@ -133,6 +136,7 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         state.pool.random.set_state(kept["pool_random"].cpu())
         state.epoch, state.step = kept["epoch"], kept["step"]
         state.progress = EpochProgress(**kept["progress"])
+        state.log = kept["log"]
         torch.set_rng_state(kept["random"].cpu())
         if device.type == "cuda" and kept["random_cuda"] is not None:
             torch.cuda.set_rng_state(kept["random_cuda"].cpu())

@@ -1,6 +1,7 @@
 """Pairs from the store as tensors, in an order that a seed and an epoch decide."""
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -192,10 +193,17 @@ def make_loader(
         num_workers=workers,
         # A fork of a process with Prefect's threads could hang.
         multiprocessing_context="spawn" if workers else None,
+        worker_init_fn=_leave_signals,
         pin_memory=device.type == "cuda",
         # Else each start of a loader would draw from the state that checkpoints keep.
         generator=torch.Generator().manual_seed(recipe.seed),
     )
+
+
+def _leave_signals(_worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which reach a whole group of processes, to the training process."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def count_workers(device: torch.device) -> int:

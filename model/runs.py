@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from model.checkpoint import TrainingState, restore_state, start_state
 from model.recipe import Recipe
 from storage import ObjectStore
 from storage.fingerprint import fingerprint
-from storage.registry import Run
+from storage.registry import CheckpointRecord, Run
 
 TRAINING_FORMAT = 3
 
@@ -87,17 +89,26 @@ def take_up(
         If the newest checkpoint is of networks other than the recipe's.
     """
     for record in reversed(run.all_checkpoints()):
-        try:
-            data = run.get_checkpoint(record)
-        except (DamagedError, NotFoundError):
-            run.forget(record)
-            continue
-        return restore_state(data, recipe, device), record.metrics
+        data = _read_twice(run, record)
+        if data is not None:
+            return restore_state(data, recipe, device), record.metrics
+        run.forget(record)
     return start_state(recipe, device), {}
 
 
-def read_log(run: Run, epochs: int) -> list[dict[str, float]]:
-    """Return the lines of metrics.jsonl up to an epoch; later ones belong to lost work."""
-    content = run.get("metrics.jsonl") or b""
-    lines = [json.loads(line) for line in content.splitlines()]
-    return [line for line in lines if line["epoch"] <= epochs]
+def _read_twice(run: Run, record: CheckpointRecord) -> bytes | None:
+    """Return a checkpoint's bytes; None where the store's own are damaged, not only those read."""
+    for _ in range(2):
+        with suppress(DamagedError, NotFoundError):
+            return run.get_checkpoint(record)
+    return None
+
+
+def keep_file(run: Run, name: str, make: Callable[[], bytes]) -> None:
+    """Write a file of a run where it is missing or damaged."""
+    try:
+        there = run.get(name) is not None
+    except DamagedError:
+        there = False
+    if not there:
+        run.put(name, make())

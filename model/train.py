@@ -15,7 +15,7 @@ from model.device import choose_device, settle_precision, should_compile
 from model.generator import Generator
 from model.progress import EpochProgress
 from model.recipe import Recipe
-from model.runs import describe_run, find_run, read_log, take_up
+from model.runs import describe_run, find_run, keep_file, take_up
 from model.samples import draw_samples
 from model.step import call_networks, set_lr, train_step
 from storage import ObjectStore
@@ -23,6 +23,8 @@ from storage.claims import check_kept
 from storage.registry import checkpoint_name, sample_name
 
 _MOST_VALIDATION_PAIRS = 200
+
+METRICS = "metrics.jsonl"
 
 _CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32."
 
@@ -113,11 +115,11 @@ def train(
             f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
         )
     name, run = find_run(store, dataset, pairs, recipe, refresh)
-    run.put("recipe.json", describe_run(pairs, recipe))
+    # It tells what a run began with, and `icanvas gc` which pairs it needs.
+    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe))
     check_kept(store, dataset, pairs)
 
     state, metrics = take_up(run, recipe, device)
-    log = read_log(run, state.epoch)
     sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches)
     batches, total = sampler.batches, recipe.epochs * sampler.batches
     networks = call_networks(state, should_compile(recipe, device, total))
@@ -130,6 +132,14 @@ def train(
             data = save_state(state, recipe)
             run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
             raise TrainingStopped
+
+    def draw() -> bytes:
+        # A data set too small to be split shows what it learned from.
+        shown = validation if len(validation) else training
+        return draw_samples(state.drawing, shown, device)
+
+    def write_log() -> bytes:
+        return "".join(json.dumps(line) + "\n" for line in state.log).encode()
 
     on_step(state.step, total)
     while state.epoch < recipe.epochs:
@@ -151,21 +161,22 @@ def train(
         if len(validation):
             metrics["val_l1"] = validate(state.drawing, validation, device, stop_if_asked)
             check_finite(metrics, dataset, state.step)
-        log += state.progress.lines
+        state.log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
-            log.append({"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]})
+            line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
+            state.log.append(line)
         if state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs:
-            # A data set too small to be split shows what it learned from.
-            grid = draw_samples(state.drawing, validation if len(validation) else training, device)
-            run.put(sample_name(state.epoch), grid)
-            run.put("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in log).encode())
+            run.put(sample_name(state.epoch), draw())
+            run.put(METRICS, write_log())
             run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
             run.remove_interim(state.step)
         on_epoch(state.epoch, metrics)
 
     # One that a killed process could not remove any more.
     run.remove_interim(state.step)
+    keep_file(run, METRICS, write_log)
+    keep_file(run, sample_name(state.epoch), draw)
     return TrainedRun(
         dataset=dataset,
         run=name,
@@ -176,7 +187,7 @@ def train(
         metrics=metrics,
         checkpoint=run.location(checkpoint_name(state.epoch)),
         samples=run.location(sample_name(state.epoch)),
-        metrics_file=run.location("metrics.jsonl"),
+        metrics_file=run.location(METRICS),
     )
 
 

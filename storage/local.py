@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from errors import ConflictError, DamagedError, NotFoundError, StorageError
+from errors import MAKE_ANEW, ConflictError, DamagedError, NotFoundError, StorageError
 from storage.entry import Entry, Upload
 from storage.keys import PRIVATE, check_key
 
@@ -72,7 +72,7 @@ class LocalStore:
             if left < size:
                 raise DamagedError(
                     f"{key} is cut short: {max(left, 0)} of {size} bytes from {offset} on. "
-                    "Run `icanvas prepare --refresh`."
+                    f"{MAKE_ANEW}"
                 )
             yield cast(IO[bytes], _Part(file, offset, size))
 

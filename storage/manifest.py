@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from errors import DamagedError, IntegrityError
+from errors import MAKE_ANEW, DamagedError, IntegrityError
 from storage.store import ObjectStore, get_or_none
 
 
@@ -116,9 +116,7 @@ def read_rows(data: bytes) -> list[Row]:
     try:
         table = pq.read_table(io.BytesIO(data), schema=_SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise DamagedError(
-            f"A stored table cannot be read ({error}). Run `icanvas prepare --refresh`."
-        ) from error
+        raise DamagedError(f"A stored table cannot be read ({error}). {MAKE_ANEW}") from error
     return [Row(**values) for values in table.to_pylist()]
 
 
@@ -190,5 +188,6 @@ def check_manifest(rows: list[Row], rows_in: int) -> None:
         faults.append("a rejected row has no known reason")
     if faults:
         raise IntegrityError(
-            f"The manifest is not complete: {'; '.join(faults)}. Run `icanvas prepare --refresh`."
+            f"The manifest is not complete: {'; '.join(faults)}. Run `icanvas prepare` with its "
+            "data set's name and --refresh."
         )

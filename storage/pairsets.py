@@ -125,8 +125,19 @@ def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
     return read_record(store, keys.current_pairs(dataset), CurrentPairs, remedy)
 
 
-def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None:
+def swap_current(
+    store: ObjectStore,
+    dataset: str,
+    chosen: CurrentPairs,
+    before: CurrentPairs | None = None,
+) -> None:
     """Point at another pair set.
+
+    Parameters
+    ----------
+    store, dataset : which pointer.
+    chosen : what to point at.
+    before : what was pointed at when that was begun; None for nothing.
 
     Raises
     ------
@@ -134,16 +145,22 @@ def swap_current(store: ObjectStore, dataset: str, chosen: CurrentPairs) -> None
         If someone else moved the pointer meanwhile; then it stays as they left it.
     """
     key = keys.current_pairs(dataset)
-    before = get_or_none(store, key)
+    content = get_or_none(store, key)
     after = chosen.model_dump_json().encode()
-    if before == after:
+    if content == after:
         return
+    conflict = ConflictError(
+        f"Another pair set of {dataset} came into use while {chosen.fingerprint} was made, which "
+        "is complete beside it. Run the same again to use it."
+    )
+    if read_current(store, dataset) != before:
+        raise conflict
     try:
-        store.compare_and_swap(key, after, before)
+        store.compare_and_swap(key, after, content)
     except ConflictError:
         # A twin that made the same pair set is no conflict.
         if store.get(key) != after:
-            raise
+            raise conflict from None
 
 
 def is_published(store: ObjectStore, dataset: str, fingerprint: str) -> bool:
@@ -158,6 +175,8 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
     ------
     NotFoundError
         If there is no such pair set, or it is not complete.
+    DamagedError
+        If its manifest is damaged.
     """
     try:
         return read_rows(store.get(keys.manifest(dataset, fingerprint)))
@@ -165,6 +184,11 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
         raise NotFoundError(
             f"There is no pair set {fingerprint} of {dataset} in {store.url}. "
             f"Run `icanvas prepare {dataset}`."
+        ) from None
+    except DamagedError:
+        raise DamagedError(
+            f"The manifest of pair set {fingerprint} of {dataset} in {store.url} is damaged. "
+            f"Run `icanvas prepare {dataset}` to make it anew."
         ) from None
 
 

@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from errors import IntegrityError
+from errors import DamagedError, IntegrityError
 from storage.store import ObjectStore, get_or_none
 
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -18,10 +18,12 @@ def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) 
     IntegrityError
         If it cannot be read; the message says to delete it and, as ``remedy`` has it, what next.
     """
-    content = get_or_none(store, key)
     try:
+        content = get_or_none(store, key)
         return None if content is None else form.model_validate_json(content)
     except ValidationError as error:
-        raise IntegrityError(
-            f"{store.location(key)} is damaged: {error.errors()[0]['msg']}. Delete it and {remedy}."
-        ) from None
+        why = error.errors()[0]["msg"]
+    except DamagedError:
+        # Its own advice knows nothing of what hangs on this record.
+        why = "it fails its checksum"
+    raise IntegrityError(f"{store.location(key)} is damaged: {why}. Delete it and {remedy}.")

@@ -28,7 +28,8 @@ from storage.store import ObjectStore
 # A run has a record an epoch, and each is a request.
 _READERS = 16
 
-_PATIENCE = timedelta(minutes=1)
+# Longer than a request that is repeated takes at most: one of a process that lives may hang.
+_PATIENCE = timedelta(minutes=6)
 
 
 class _Recipe(BaseModel):

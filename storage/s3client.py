@@ -9,8 +9,16 @@ import boto3
 import botocore.session
 from botocore import exceptions as boto
 from botocore.config import Config
+from urllib3.exceptions import HTTPError
 
-from errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
+from errors import (
+    MAKE_ANEW,
+    ConflictError,
+    DamagedError,
+    IntegrityError,
+    NotFoundError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -117,7 +125,8 @@ def explained(endpoint: str, verb: str, place: str) -> Iterator[None]:
         ) from error
     except (boto.FlexibleChecksumError, boto.ChecksumError) as error:
         raise DamagedError(damaged(place)) from error
-    except (boto.IncompleteReadError, boto.ResponseStreamingError) as error:
+    # The last one where TLS breaks within a body, which botocore passes on as it is.
+    except (boto.IncompleteReadError, boto.ResponseStreamingError, HTTPError) as error:
         raise IntegrityError(
             f"{endpoint} broke off in the middle of {place}. Run again."
         ) from error
@@ -141,8 +150,8 @@ def explained(endpoint: str, verb: str, place: str) -> Iterator[None]:
 def damaged(place: str) -> str:
     """Return what to say of an object whose bytes are not those that were written."""
     return (
-        f"{place} fails its SHA-256 check: it was damaged, or changed by another program. Delete "
-        "it and run again."
+        f"{place} fails its SHA-256 check: it was damaged, or changed by another program. "
+        f"{MAKE_ANEW}"
     )
 
 
@@ -162,7 +171,7 @@ def _explain_answer(
     if status == 412 or code == "ConditionalRequestConflict":
         return ConflictError(f"{place} was changed by someone else meanwhile. Run again.")
     if code == "InvalidRange":
-        return DamagedError(f"{place} is cut short. Run `icanvas prepare --refresh`.")
+        return DamagedError(f"{place} is cut short. {MAKE_ANEW}")
     if code in ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"):
         return IntegrityError(f"{place} was damaged on its way to {endpoint}. Run again.")
     advice = _ADVICE.get(code) or (_ADVICE["403"] if status == 403 else "")

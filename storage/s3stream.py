@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from botocore import exceptions as boto
+from urllib3.exceptions import HTTPError
 
-from errors import DamagedError
+from errors import MAKE_ANEW, DamagedError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -92,7 +93,7 @@ class ObjectStream(io.RawIOBase):
                 try:
                     data = self._body.read(size)
                     break
-                except (boto.HTTPClientError, boto.IncompleteReadError):
+                except (boto.HTTPClientError, boto.IncompleteReadError, HTTPError):
                     self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
                     self._since = 0
                     if self._breaks == _BREAKS:
@@ -126,6 +127,6 @@ class ObjectStream(io.RawIOBase):
             self._body.close()
             raise DamagedError(
                 f"s3://{self._bucket}/{self._name} is cut short: {answer['ContentLength']} of "
-                f"{wanted} bytes from {self._next} on. Run `icanvas prepare --refresh`."
+                f"{wanted} bytes from {self._next} on. {MAKE_ANEW}"
             )
         return answer

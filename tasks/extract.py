@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from datasets import forget_if_damaged
-from errors import DamagedError, IntegrityError, StorageError
+from errors import DamagedError, IntegrityError, NotFoundError, StorageError
 from hed.engines import count_cores
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
@@ -73,7 +73,7 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
     Raises
     ------
     DamagedError
-        If the raw shard is damaged; then it counts as not acquired any more.
+        If the raw shard is damaged or gone; then it counts as not acquired any more.
     """
     part = f"{plan.folder}/{keys.part_name(shard)}"
     kept = load_rows(store, part)
@@ -87,9 +87,9 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
             raw.open("rb") as file,
         ):
             made = make(plan, shard, ((row, _read(row, file)) for row in sources), store)
-    except DamagedError as error:
+    except (DamagedError, NotFoundError) as error:
         if forget_if_damaged(store, plan.dataset.name, plan.raw, shard):
-            raise
+            raise DamagedError(str(error)) from error
         raise IntegrityError(f"A local copy is damaged: {error}") from error
     store.put(part, write_rows(made))
     return made

@@ -21,12 +21,10 @@ from postprocess import (
 )
 from storage import ObjectStore, Reason, keys, open_store
 from storage.claims import check_kept
-from storage.manifest import Row, check_manifest, read_rows, write_rows
+from storage.manifest import Row, check_manifest, load_rows, read_rows, write_rows
 from storage.pairsets import (
     CurrentPairs,
-    is_published,
     locate_pairs,
-    read_manifest,
     swap_current,
 )
 from storage.rawsets import read_acceptance, read_origin
@@ -65,11 +63,11 @@ class PairSet:
 
 
 @task(task_run_name="publish {plan.dataset.name}", cache_policy=NO_CACHE)
-def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
+def publish(plan: PairPlan, raw: RawSet, store_url: str, before: CurrentPairs | None) -> PairSet:
     """Publish a pair set, unless it is, and point at it; see ``publish_pairs``."""
     store = open_store(store_url)
     with bar(f"{plan.dataset.name}: publish"):
-        made = publish_pairs(plan, raw, store)
+        made = publish_pairs(plan, raw, store, before)
     get_run_logger().info(
         "%s: %d train and %d val pairs, %d rejected, pair set %s",
         *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
@@ -92,14 +90,23 @@ def publish(plan: PairPlan, raw: RawSet, store_url: str) -> PairSet:
     return made
 
 
-def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
+def publish_pairs(
+    plan: PairPlan, raw: RawSet, store: ObjectStore, before: CurrentPairs | None = None
+) -> PairSet:
     """Join the parts of a pair set into its manifest, draw sheet and report, swap the pointer.
 
     The manifest is written when all else is there, and the pointer moves after it, so a reader
     never meets half a set.
 
+    Parameters
+    ----------
+    plan, raw, store : what to publish, of which files, and where.
+    before : the pair set in use when this one was begun; the pointer moves from that only.
+
     Raises
     ------
+    ConflictError
+        If another pair set came into use meanwhile, or `icanvas gc` is removing this one.
     IntegrityError
         If a row of the raw index is missing, doubled or incomplete, or `icanvas gc` has just
         removed the set.
@@ -107,9 +114,9 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
         If a shard is; then extracting again makes it anew.
     """
     name = plan.dataset.name
-    if is_published(store, name, plan.fingerprint):
-        rows = read_manifest(store, name, plan.fingerprint)
-    else:
+    # A manifest that is damaged is made anew of its parts.
+    rows = load_rows(store, keys.manifest(name, plan.fingerprint))
+    if rows is None:
         rows = [
             row
             for shard in range(raw.shards)
@@ -143,7 +150,7 @@ def publish_pairs(plan: PairPlan, raw: RawSet, store: ObjectStore) -> PairSet:
             train=splits["train"],
             val=splits["val"],
         )
-        swap_current(store, name, current)
+        swap_current(store, name, current, before)
         check_kept(store, name, plan.fingerprint)
     return _summarise(plan, raw, rows, store)
 

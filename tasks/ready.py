@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datasets import RawSet, forget_if_damaged
-from errors import DamagedError, IntegrityError
+from errors import DamagedError, IntegrityError, NotFoundError
 from postprocess import PAIR_SIZE, Side, decode_pair, drawing_sides
 from storage import ObjectStore, Reason, keys
 from storage.manifest import Row, read_rows
@@ -32,7 +32,7 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
     Raises
     ------
     DamagedError
-        If a shard is damaged; then it counts as not acquired any more.
+        If a shard is damaged or gone; then it counts as not acquired any more.
     """
     folder = keys.raw_folder(raw.dataset, raw.fingerprint)
     votes: Counter[Side] = Counter()
@@ -40,9 +40,9 @@ def find_drawings(raw: RawSet, store: ObjectStore) -> Side:
     for shard in shards:
         try:
             contents = _read_some(store, folder, shard, _VOTERS // len(shards))
-        except DamagedError:
+        except (DamagedError, NotFoundError) as error:
             forget_if_damaged(store, raw.dataset, raw.fingerprint, shard)
-            raise
+            raise DamagedError(str(error)) from error
         for content in contents:
             try:
                 sides = drawing_sides(decode_pair(content))

@@ -5,7 +5,7 @@ from collections import defaultdict
 
 from errors import DamagedError, NotFoundError
 from storage import ObjectStore, keys
-from storage.manifest import Row
+from storage.manifest import Row, load_rows
 from storage.pairsets import locate_pairs
 from tasks.plan import PairPlan
 
@@ -45,6 +45,35 @@ def check_shards(plan: PairPlan, rows: list[Row], store: ObjectStore) -> None:
             + (f", and {len(damaged) - 1} more" if damaged[1:] else "")
             + ". Run again to make it anew."
         )
+
+
+def forget_cut_shards(plan: PairPlan, store: ObjectStore) -> bool:
+    """Let shards of a published set that are gone or cut short count as not done any more.
+
+    Their sizes tell, by one listing: nothing is read. Extracting them again gives the same bytes,
+    so that the manifest, which stays, is right again.
+
+    Returns
+    -------
+    bool
+        Whether there was any.
+    """
+    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    rows = load_rows(store, keys.manifest(plan.dataset.name, plan.fingerprint))
+    if stored.raw is not None or rows is None:
+        return False
+    sizes = {entry.key: entry.size for entry in store.entries(plan.folder)}
+    cut = {
+        row.shard
+        for row in rows
+        if row.status == "pair"
+        and row.offset is not None
+        and row.size is not None
+        and sizes.get(stored.key(row), 0) < row.offset + row.size
+    }
+    for shard in cut:
+        store.delete(f"{plan.folder}/{keys.part_name(shard)}")
+    return bool(cut)
 
 
 def _is_whole(store: ObjectStore, key: str, pairs: list[Row]) -> bool:

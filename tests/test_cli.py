@@ -38,7 +38,7 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["prepare", "demo", "--threshold", "25"], {}, 2, "threshold"),
         (["prepare", "demo", "--store", "ftp://x/y"], {}, 2, "file:///path"),
         (["prepare", "demo", "--store", "/dev/null/x"], {}, 5, "--store"),
-        (["train", "demo", "--set", "lr=1"], {}, 2, "no field 'lr'"),
+        (["train", "demo", "--set", "speed=1"], {}, 2, "no field 'speed'"),
         (["train", "demo", "--set", "epochs"], {}, 2, "--set epochs=5"),
         (["datasets"], {"ICANVAS_WORKERS": "many"}, 2, "ICANVAS_WORKERS='many'"),
         (["datasets"], {"ICANVAS_ENGINE": "magic"}, 2, "ICANVAS_ENGINE='magic'"),
@@ -140,7 +140,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
 
 
 def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
-    publish(store, "t" * 200)
+    publish(store, "t" * 600)
     publish(store, "tv", name="other")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere/tiny"))
     out = tmp_path / "out"

@@ -18,24 +18,9 @@ import pytest
 from settings import get_settings
 from tests.conftest import draw_scene, encode
 from tests.faults.line import line_to
-from tests.faults.world import Calm, Outcome, World, wait_until
+from tests.faults.world import NAMES, Calm, Outcome, World, wait_until
 from tests.s3 import SeaweedFS, running_s3
 
-# Twelve pictures, of which one is there twice and one is none, under names that some files have.
-NAMES = [
-    "plain.png",
-    "with blanks.png",
-    "😀 smile.png",
-    "two\nlines.png",
-    "-rf.png",
-    'quote\'s "and" more.png',
-    "ü" * 125 + "!.png",  # 255 bytes
-    "sub folder/plain.png",
-    "%2e%2e.png",
-    "twin.png",
-    "again twin.png",
-    "torn.png",
-]
 ENTRY = """
 name = "tiny"
 title = "A few scenes"

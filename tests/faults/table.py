@@ -1,6 +1,8 @@
 """The outcomes of the fault suite as the table in ``docs/reliability.md``.
 
-python -m tests.faults.table OUTCOMES PAGE
+python -m tests.faults.table OUTCOMES [PAGE]
+
+Without a page the table is printed.
 """
 
 import json
@@ -28,8 +30,12 @@ def make_table(outcomes: list[dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    outcomes_file, page = map(Path, sys.argv[1:])
+    outcomes_file, *pages = map(Path, sys.argv[1:])
     table = make_table([json.loads(line) for line in outcomes_file.read_text().splitlines()])
+    if not pages:
+        print(table)
+        return
+    (page,) = pages
     text = page.read_text()
     before, start, rest = text.partition(_START)
     _, end, after = rest.partition(_END)

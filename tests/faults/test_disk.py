@@ -37,7 +37,7 @@ def test_the_shard_cache_cannot_be_written(
     code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
     assert code == 0, world.log
     outcome = compare(world, calm, ("datasets",))
-    table.add(f"Cache folder {what}", "all of `prepare`", 1, outcome)
+    table.add(f"Shard cache {what}", "all of `prepare`", 1, outcome)
 
 
 def test_there_is_no_room_for_temporary_files(

@@ -117,5 +117,5 @@ def test_a_silent_server_is_given_up(
     world.line.fault = lambda _: None
     runs = 1 + world.run_until_done("prepare", "tiny")
     outcome = compare(world, calm, ("datasets",))
-    moment = f"from request {number + 1} on; given up after {took:.0f} s"
+    moment = f"from request {number + 1} on, one attempt each; given up after {took:.0f} s"
     table.add("S3 server hangs", moment, runs, outcome)

@@ -169,6 +169,8 @@ def test_one_failing_shard_lets_the_others_end(
     ("damaged", "rounds"),
     [
         (r"/raw/\w+/00001\.tar", 2),
+        # Gone altogether.
+        (r"/raw/\w+/00000\.tar", 2),
         (r"/raw/\w+/parts/00001\.parquet", 2),
         (r"/raw/\w+/index\.parquet", 1),
         (r"/pairs/\w+/train-00001\.tar", 2),
@@ -194,13 +196,37 @@ def test_what_is_damaged_in_the_store_is_made_anew(
             real(*arguments)
         if calls == 1:
             key = next(key for key in whole if re.search(damaged, key))
-            store.put(key, whole[key][:700])
+            if damaged.endswith(r"00000\.tar"):
+                store.delete(key)
+            else:
+                store.put(key, whole[key][:700])
         if "raw" in damaged:
             real(*arguments)
 
     monkeypatch.setattr(flows.prepare, "extract_shards", extract_shards)
     assert prepare("tiny") == made
     assert calls == rounds
+    assert prepare("tiny") == made
+    assert snapshot(store) == whole
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left"),
+    [
+        (r"/pairs/\w+/manifest\.parquet", 700),
+        (r"/pairs/\w+/train-00001\.tar", 700),
+        (r"/pairs/\w+/train-00001\.tar", None),
+    ],
+)
+def test_what_is_damaged_in_a_published_set_is_made_anew(
+    tiny: Path, store: LocalStore, damaged: str, left: int | None
+) -> None:
+    made = prepare("tiny")
+    whole = snapshot(store)
+    key = next(key for key in whole if re.search(damaged, key))
+    store.delete(key)
+    if left is not None:
+        store.put(key, whole[key][:left])
     assert prepare("tiny") == made
     assert snapshot(store) == whole
 

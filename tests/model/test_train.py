@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from errors import InputError, IntegrityError
+from errors import DamagedError, InputError, IntegrityError
 from model import Recipe, TrainedRun, TrainingStopped, train
 from model.checkpoint import restore_state, save_state, start_state
 from model.device import settle_precision
@@ -190,6 +190,69 @@ def test_damaged_checkpoints_are_made_anew(
     assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
     assert steps[0] == (epochs[0] - 1) * 2
     assert snapshot(store) == before
+
+
+def test_a_checkpoint_that_only_arrived_damaged_is_kept(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "ttttv")
+    made = run_small(store)
+    real, calls = Run.get_checkpoint, 0
+
+    def damaged_once(self: Run, record: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise DamagedError("on its way")
+        return real(self, record)
+
+    monkeypatch.setattr(Run, "get_checkpoint", damaged_once)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert steps == [made.steps]
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples/epoch-0003.jpg"])
+def test_other_files_of_a_run_are_made_anew(store: LocalStore, name: str) -> None:
+    publish(store, "ttttv")
+    made = run_small(store)
+    before = snapshot(store)
+    store.delete(f"models/tiny/{made.run}/{name}")
+    assert run_small(store) == made
+    assert snapshot(store) == before
+
+
+def test_a_recipe_tells_what_its_run_began_with(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "ttv")
+    run_small(store)
+    before = snapshot(store)
+    monkeypatch.setattr(import_module("model.runs"), "_find_revision", lambda: "another")
+    run_small(store)
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_no_line_is_lost_between_rare_checkpoints(
+    store: LocalStore, tmp_path: Path, stop: int
+) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    rare = SMALL.model_copy(update={"checkpoint_every": 2})
+    whole = run_small(other, recipe=rare)
+    assert [record.epoch for record in Run(other, "tiny", whole.run).checkpoints()] == [2, 3]
+    steps = [0]
+    with pytest.raises(TrainingStopped):
+        run_small(
+            store,
+            recipe=rare,
+            on_step=lambda done, _: steps.append(done),
+            should_stop=lambda: steps[-1] >= stop,
+        )
+    run_small(store, recipe=rare)
+    assert snapshot(store) == snapshot(other)
 
 
 def test_pairs_that_were_removed_meanwhile_are_told_before_the_first_step(

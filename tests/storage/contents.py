@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from storage import LocalStore, ObjectStore, keys
 from storage.claims import check_kept, claim
-from storage.pairsets import CurrentPairs, is_published, swap_current
+from storage.pairsets import CurrentPairs, is_published, read_current, swap_current
 from storage.registry import Run
 from storage.removal import take_inventory
 from storage.retention import Removable, Rules, plan_removal
@@ -32,7 +32,8 @@ def put_set(store: ObjectStore, name: str, published: bool = True, dataset: str 
 
 
 def use_set(store: ObjectStore, name: str, dataset: str = "demo") -> None:
-    swap_current(store, dataset, CurrentPairs(fingerprint=name, source="/x"))
+    before = read_current(store, dataset)
+    swap_current(store, dataset, CurrentPairs(fingerprint=name, source="/x"), before)
     check_kept(store, dataset, name)
 
 

@@ -50,7 +50,7 @@ def test_rows_come_back(some: list[Row]) -> None:
 
 
 def test_other_bytes_are_told() -> None:
-    with pytest.raises(IntegrityError, match="--refresh"):
+    with pytest.raises(IntegrityError, match="to make it anew"):
         read_rows(b"PAR1 and nothing else")
 
 

@@ -29,7 +29,7 @@ def test_the_pointer_moves(store: LocalStore) -> None:
         CurrentPairs(fingerprint="a", source="/x"),
         CurrentPairs(fingerprint="b", source="/x"),
     ):
-        swap_current(store, "demo", chosen)
+        swap_current(store, "demo", chosen, read_current(store, "demo"))
         swap_current(store, "demo", chosen)
         assert read_current(store, "demo") == chosen
 
@@ -64,25 +64,33 @@ def test_a_twin_that_was_first_is_no_conflict(
     assert read_current(store, "demo") == chosen
 
 
-def test_of_two_who_move_it_at_once_the_last_to_win_is_in_use(any_store: ObjectStore) -> None:
+def test_of_two_who_move_it_at_once_one_wins(any_store: ObjectStore) -> None:
     ready = threading.Barrier(2)
+    before = None
 
     def move(name: str) -> str | None:
         ready.wait()
         try:
-            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"))
+            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"), before)
             return name
         except ConflictError:
             return None
 
     with ThreadPoolExecutor(2) as pool:
-        conflicts = 0
         for number in range(25):
             moved = list(pool.map(move, [f"{number}a", f"{number}b"]))
-            current = read_current(any_store, "demo")
-            assert current is not None and current.fingerprint in moved
-            conflicts += None in moved
-    assert conflicts, "they never met"
+            assert moved.count(None) == 1, "the other was not told"
+            before = read_current(any_store, "demo")
+            assert before is not None and before.fingerprint in moved
+
+
+def test_a_choice_made_meanwhile_is_not_overruled(store: LocalStore) -> None:
+    old, new, ours = (CurrentPairs(fingerprint=name, source="/x") for name in ("a", "b", "c"))
+    swap_current(store, "demo", old)
+    swap_current(store, "demo", new, old)
+    with pytest.raises(ConflictError, match="came into use while c was made"):
+        swap_current(store, "demo", ours, old)
+    assert read_current(store, "demo") == new
 
 
 def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> None:

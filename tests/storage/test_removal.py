@@ -20,6 +20,8 @@ from storage.promotion import Promoted, swap_promoted
 from storage.registry import Run
 from storage.removal import sweep, take_inventory
 from storage.retention import Inventory, Rules, StoredCheckpoint, plan_removal
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, SeaweedFS
 from tests.storage.contents import (
     all_keys,
     begin_run,
@@ -198,3 +200,27 @@ def keep_in(store: LocalStore, inventory: Inventory) -> Inventory:
 
 def _figure(found: StoredCheckpoint) -> float:
     return 0 if found.record is None else found.record.metrics.get("val_l1", 0)
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"),
+    [
+        (keys.current_pairs("demo"), "run `icanvas prepare demo`"),
+        (keys.promoted("demo"), "promote a checkpoint again"),
+        ("models/demo/run/recipe.json", "train again, before `icanvas gc`"),
+    ],
+)
+def test_what_is_cut_short_on_s3_is_told_with_what_hangs_on_it(
+    s3_store: S3Store, s3_server: SeaweedFS, key: str, remedy: str
+) -> None:
+    """Whoever only deleted it would let go of what it keeps."""
+    put_set(s3_store, "a")
+    use_set(s3_store, "a")
+    run = begin_run(s3_store, "run", "a")
+    run.put_checkpoint(1, 1, b"weights", {})
+    swap_promoted(s3_store, "demo", Promoted(run="run", epoch=1, sha256="0"), None)
+    client, name = s3_server.client(), s3_store.location(key).split("/", 3)[3]
+    metadata = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
+    client.put_object(Bucket=BUCKET, Key=name, Body=s3_store.get(key)[:9], Metadata=metadata)
+    with pytest.raises(IntegrityError, match=f"Delete it and {remedy}"):
+        take_inventory(s3_store)
