@@ -41,7 +41,7 @@ def find_run(
         done = [record.epoch for record in run.checkpoints()]
         finished = bool(done) and done[-1] >= recipe.epochs
         following = Run(store, dataset, name_run(pairs, recipe, revision + 1))
-        if following.get("recipe.json") is None and not (refresh and finished):
+        if not store.exists(following.key("recipe.json")) and not (refresh and finished):
             return name, run
         revision += 1
 

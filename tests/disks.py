@@ -12,3 +12,9 @@ def with_small_disk(folder: str, options: str) -> tuple[str, ...]:
     # In a mount namespace: nobody else sees the disk, and it goes when the command ends.
     script = f'mount -t tmpfs -o {options} tmpfs "$0" && exec "$@"'
     return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, folder)
+
+
+def with_read_only(folder: str) -> tuple[str, ...]:
+    """Return what a command runs behind to find a folder, with what is in it, read-only."""
+    script = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    return ("unshare", "--map-root-user", "--mount", "sh", "-c", script, folder)

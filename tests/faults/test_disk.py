@@ -8,7 +8,7 @@ import pytest
 
 from settings import get_settings
 from storage.pairsets import read_current
-from tests.disks import with_small_disk
+from tests.disks import with_read_only, with_small_disk
 from tests.faults.conftest import Make, Table
 from tests.faults.world import Calm, compare
 from tests.s3 import BUCKET
@@ -38,6 +38,18 @@ def test_the_shard_cache_cannot_be_written(
     assert code == 0, world.log
     outcome = compare(world, calm, ("datasets",))
     table.add(f"Shard cache {what}", "all of `prepare`", 1, outcome)
+
+
+def test_the_whole_cache_is_read_only(
+    make_world: Make, calm: Calm, table: Table, tmp_path: Path, moment: int
+) -> None:
+    """As an image that holds the weights: nothing else is needed of it."""
+    cache, world = cache_with_weights(tmp_path), make_world()
+    before = with_read_only(str(cache))
+    code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
+    assert code == 0, world.log
+    outcome = compare(world, calm, ("datasets",))
+    table.add("Cache folder read-only", "all of `prepare`", 1, outcome)
 
 
 def test_there_is_no_room_for_temporary_files(
