@@ -24,7 +24,6 @@ from storage import LocalStore
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SeaweedFS, running_s3
 
-
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be what the tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
