@@ -31,7 +31,7 @@ from model.device import choose_device, computes_bf16
 from model.step import call_networks, train_step
 from storage import LocalStore
 
-Step = Callable[[Tensor, Tensor], None]
+Step = Callable[[Tensor, Tensor], object]
 
 ROWS = {
     "plain": "plain f32",
@@ -129,11 +129,7 @@ def make_step(row: str, recipe: Recipe) -> Step:
     settled = recipe.model_copy(update={"precision": row.split()[0]})
     state = start_state(settled, device)
     networks = call_networks(state, row.endswith("compiled"))
-    return lambda condition, target: _drop(train_step(state, networks, condition, target, settled))
-
-
-def _drop(_: object) -> None:
-    pass
+    return lambda condition, target: train_step(state, networks, condition, target, settled)
 
 
 def plain_step(recipe: Recipe, device: torch.device) -> Step:

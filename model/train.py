@@ -125,7 +125,9 @@ def train(
     networks = call_networks(state, should_compile(recipe, device, total))
     if workers is None:
         workers = count_workers(device)
-    stream = iter(make_loader(training, recipe, sampler, device, workers))
+    # A finished run starts no workers.
+    loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
+    stream = iter(loader)
 
     def stop_if_asked() -> None:
         if should_stop():

@@ -96,8 +96,14 @@ def _reduce(sketch: Image8) -> Image8:
     if longest <= _WORK_SIDE:
         return sketch
     scale = _WORK_SIDE / longest
-    size = tuple(max(1, round(side * scale)) for side in sketch.shape[1::-1])
-    return cv2.resize(sketch, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return cv2.resize(sketch, _scaled(sketch.shape, scale), interpolation=cv2.INTER_AREA).astype(
+        np.uint8, copy=False
+    )
+
+
+def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Return the size of a scaled image as OpenCV wants it: width and height."""
+    return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
 def _find_ink(sketch: Image8) -> Mask:
@@ -138,7 +144,7 @@ def _darkness(channel: Image8) -> NDArray[np.float32]:
     # The paper is what is left when dark things thinner than the kernel are closed. Looked at
     # small: it changes slowly.
     scale = min(1.0, 256 / longest)
-    size = tuple(max(1, round(side * scale)) for side in channel.shape[::-1])
+    size = _scaled(channel.shape, scale)
     small = cv2.resize(channel, size, interpolation=cv2.INTER_AREA)
     reach = 2 * round(max(size) * _THICKEST) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
@@ -180,7 +186,7 @@ def _outline_filled(ink: Mask) -> Mask:
 def _scale(ink: Mask, longest: int) -> Mask:
     """Scale ink such that its longer side has so many pixels; no line is lost."""
     scale = longest / max(ink.shape)
-    size = tuple(max(1, round(side * scale)) for side in ink.shape[::-1])
+    size = _scaled(ink.shape, scale)
     values = np.where(ink, np.uint8(255), np.uint8(0))
     if scale >= 1:
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > 127

@@ -59,9 +59,9 @@ def forget_cut_shards(plan: PairPlan, store: ObjectStore) -> bool:
         Whether there was any.
     """
     stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
-    rows = load_rows(store, keys.manifest(plan.dataset.name, plan.fingerprint))
-    if stored.raw is not None or rows is None:
+    if stored.raw is not None:
         return False
+    rows = load_rows(store, keys.manifest(plan.dataset.name, plan.fingerprint)) or []
     sizes = {entry.key: entry.size for entry in store.entries(plan.folder)}
     cut = {
         row.shard
