@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from tests.s3 import SeaweedFS
 
-Kind = Literal["none", "status", "hang", "reset", "half", "lost"]
+Kind = Literal["none", "status", "hang", "stall", "reset", "half", "lost"]
 
 _PIECE = 1 << 16
 
@@ -35,8 +35,9 @@ class Fault:
     Attributes
     ----------
     kind : ``none``, it is carried; ``status``, it is answered without asking the server; ``hang``,
-        nobody answers; ``reset``, the connection is torn before the server sees it; ``half``, the
-        server sees half of it; ``lost``, the server does it and the answer is torn.
+        nobody answers; ``stall``, the answer's body stops half-way; ``reset``, the connection is
+        torn before the server sees it; ``half``, the server sees half of it; ``lost``, the server
+        does it and the answer is torn.
     then : called at that moment; with ``none`` before the answer is given.
     status : of the answer.
     """
@@ -137,6 +138,10 @@ class _Carrier(BaseHTTPRequestHandler):
         if "Content-Length" not in answer.headers:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if fault.kind == "stall":
+            self.wfile.write(body[: len(body) // 2])
+            self.server.closing.wait()
+            self._tear()
         self.wfile.write(body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _carry  # noqa: N815

@@ -96,26 +96,46 @@ def test_connections_are_reset(
     table.add("S3 connections reset", "one in five, before, within and after", runs, outcome)
 
 
+@pytest.mark.parametrize(
+    ("kind", "command", "pattern", "what"),
+    [
+        ("hang", "prepare", r"(PUT|GET|HEAD) .*", "before an answer"),
+        ("stall", "train", r"GET .*/pairs/.*\.(tar|parquet)", "within an answer"),
+    ],
+)
 def test_a_silent_server_is_given_up(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_world: Make,
+    calm: Calm,
+    table: Table,
+    chance: random.Random,
+    kind: Kind,
+    command: str,
+    pattern: str,
+    what: str,
 ) -> None:
     """From some request on nothing is answered: timeouts end the run, with an error."""
     world = make_world()
-    pattern = r"(PUT|GET|HEAD) .*"
-    number = chance.randrange(calm.count("prepare", pattern))
+    if command == "train":
+        world.copy_from(calm.world, "datasets")
+    matches = world.matcher(pattern)
+    number = chance.randrange(calm.count(command, pattern))
+    seen: list[Request] = []
 
     def silent_from(request: Request) -> Fault | None:
-        return Fault("hang") if request.number >= number else None
+        if matches(request):
+            seen.append(request)
+            return Fault(kind) if len(seen) > number else None
+        return None
 
     world.line.fault = silent_from
     began = time.monotonic()
     # One attempt a request: with five it takes five times as long, no more.
-    code = world.end(world.start("prepare", "tiny", AWS_MAX_ATTEMPTS="1"), 2 * LONGEST)
+    code = world.end(world.start(command, "tiny", AWS_MAX_ATTEMPTS="1"), 2 * LONGEST)
     took = time.monotonic() - began
     world.check_error(code)
     assert "does not answer" in world.log[-1]
     world.line.fault = lambda _: None
-    runs = 1 + world.run_until_done("prepare", "tiny")
-    outcome = compare(world, calm, ("datasets",))
-    moment = f"from request {number + 1} on, one attempt each; given up after {took:.0f} s"
+    runs = 1 + world.run_until_done(command, "tiny")
+    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
+    moment = f"{what}, from request {number + 1} on; given up after {took:.0f} s"
     table.add("S3 server hangs", moment, runs, outcome)
