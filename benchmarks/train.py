@@ -29,6 +29,7 @@ from model.checkpoint import start_state
 from model.data import PairDataset, RunSampler, make_loader
 from model.device import choose_device, computes_bf16
 from model.step import call_networks, train_step
+from model.strokes import keep_strokes
 from storage import LocalStore
 
 Step = Callable[[Tensor, Tensor], object]
@@ -174,8 +175,11 @@ def print_loader(recipe: Recipe, step: float) -> None:
         store = LocalStore(Path(folder))
         publish(store, "t" * 256)
         pairs = PairDataset(store, "tiny", "pairs", "train", recipe.image_size)
-        for workers in (0, 2):
-            turns = recipe.model_copy(update={"epochs": 8})
+        keep_strokes(pairs.stored, pairs.found)
+        for workers, augment in ((0, 0.0), (2, 0.0), (0, 1.0), (2, 1.0)):
+            turns = recipe.model_copy(
+                update={"epochs": 8, "augment": augment, "augment_share": augment}
+            )
             sampler = RunSampler(len(pairs), turns)
             batches = iter(make_loader(pairs, turns, sampler, choose_device(), workers))
             next(batches)
@@ -184,6 +188,7 @@ def print_loader(recipe: Recipe, step: float) -> None:
                 count += len(condition)
             rate = count / (time.perf_counter() - start)
             where = f"{workers} workers" if workers else "in the training process"
+            where += ", augmented" if augment else ""
             print(f"| {where} | {rate:.0f} | {recipe.batch / rate / step:.1%} |")
 
 

@@ -222,6 +222,8 @@ class TrainingDefaults(_Strict):
     ema: float | None = Field(default=None, ge=0, lt=1)
     jitter: int | None = Field(default=None, ge=0, le=128)
     mirror: bool | None = None
+    augment: float | None = Field(default=None, ge=0, le=1)
+    augment_share: float | None = Field(default=None, ge=0, le=1)
     image_size: int | None = Field(default=None, ge=64, le=256, multiple_of=4)
     generator_width: int | None = Field(default=None, ge=4)
     generator_blocks: int | None = Field(default=None, ge=1)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from model.augment import augment_strokes
 from model.recipe import Recipe
+from model.strokes import TracedStrokes
 from postprocess import PAIR_SIZE, decode_pair, split_pair
 from storage import ObjectStore
 from storage.manifest import Row
@@ -34,8 +36,10 @@ class PairDataset(Dataset[Sample]):
 
     Attributes
     ----------
+    found : rows of all pairs of the split.
     rows : of the pairs that are there.
     blank : how many were left out.
+    stored : where the pairs are.
 
     Raises
     ------
@@ -54,10 +58,10 @@ class PairDataset(Dataset[Sample]):
     ) -> None:
         self._size = image_size
         rows = read_manifest(store, dataset, fingerprint)
-        self._stored = locate_pairs(store, dataset, fingerprint)
-        found = [row for row in rows if row.status == "pair" and row.split == split]
-        self.rows: list[Row] = [row for row in found if _density(row) >= min_density]
-        self.blank = len(found) - len(self.rows)
+        self.stored = locate_pairs(store, dataset, fingerprint)
+        self.found: list[Row] = [row for row in rows if row.status == "pair" and row.split == split]
+        self.rows = [row for row in self.found if _density(row) >= min_density]
+        self.blank = len(self.found) - len(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -81,8 +85,8 @@ class PairDataset(Dataset[Sample]):
         IntegrityError
             If the stored bytes are cut short or damaged.
         """
-        pair = decode_pair(self._stored.read(self.rows[index]))
-        return split_pair(pair, self._stored.drawing)
+        pair = decode_pair(self.stored.read(self.rows[index]))
+        return split_pair(pair, self.stored.drawing)
 
 
 def _density(row: Row) -> float:
@@ -98,16 +102,20 @@ class Draw:
 
 
 class TrainingPairs(Dataset[Sample]):
-    """Pairs as a run is shown them: enlarged, cut and mirrored as seed, epoch and pair decide.
+    """Pairs as a run is shown them: augmented, enlarged, cut and mirrored as chance has it.
+
+    Seed, epoch and pair decide what chance that is.
 
     Parameters
     ----------
     pairs : as they are stored.
-    recipe : image size, jitter, mirror and seed.
+    recipe : augmentation, image size, jitter, mirror and seed.
     """
 
     def __init__(self, pairs: PairDataset, recipe: Recipe) -> None:
         self._pairs = pairs
+        self._strokes = TracedStrokes(pairs.stored, pairs.found)
+        self._augment, self._share = recipe.augment, recipe.augment_share
         self._size = recipe.image_size
         self._enlarged = self._size + round(recipe.jitter * self._size / PAIR_SIZE)
         self._mirror = recipe.mirror
@@ -119,9 +127,13 @@ class TrainingPairs(Dataset[Sample]):
         random = np.random.default_rng([self._seed, draw.epoch, draw.index])
         y, x = random.integers(0, self._enlarged - self._size + 1, 2)
         cut = np.s_[y : y + self._size, x : x + self._size]
+        mirrored = self._mirror and random.random() < 0.5
+        if self._augment and random.random() < self._share:
+            strokes = self._strokes.read(self._pairs.rows[draw.index], drawing)
+            drawing = augment_strokes(strokes, drawing.shape[0], random, self._augment)
         drawing = scale_drawing(drawing, self._enlarged)[cut]
         picture = scale_picture(picture, self._enlarged)[cut]
-        if self._mirror and random.random() < 0.5:
+        if mirrored:
             drawing, picture = drawing[:, ::-1], picture[:, ::-1]
         return to_tensors(drawing, picture)
 

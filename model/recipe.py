@@ -33,6 +33,9 @@ class Recipe(BaseModel):
     jitter : pixels that a pair is enlarged by, at a side of 256, before a square of the side is cut
         from it at random; in proportion at other sides.
     mirror : show every pair mirrored half of the time.
+    augment : how much drawings differ from those that edges made, 0 (not at all) to 1: strokes are
+        left out, opened, smoothed, shifted and bent, as a hand would; pictures stay as they are.
+    augment_share : share of the drawings that this is done to.
     min_density : pairs whose drawing has a smaller share of line pixels are left out.
     generator_width, generator_blocks, discriminator_width : sizes of the networks.
     seed : of initialisation, shuffling and jitter.
@@ -56,6 +59,8 @@ class Recipe(BaseModel):
     image_size: int = Field(default=256, ge=64, le=256, multiple_of=4)
     jitter: int = Field(default=30, ge=0, le=128)
     mirror: bool = True
+    augment: float = Field(default=0.0, ge=0, le=1)
+    augment_share: float = Field(default=0.8, ge=0, le=1)
     min_density: float = Field(default=0.002, ge=0, lt=1)
     generator_width: int = Field(default=64, ge=4)
     generator_blocks: int = Field(default=9, ge=1)

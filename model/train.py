@@ -18,6 +18,7 @@ from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file, take_up
 from model.samples import draw_samples
 from model.step import call_networks, set_lr, train_step
+from model.strokes import keep_strokes
 from storage import ObjectStore
 from storage.claims import check_kept
 from storage.registry import checkpoint_name, sample_name
@@ -69,6 +70,7 @@ def train(
     recipe: Recipe,
     refresh: bool = False,
     on_step: OnStep = lambda *_: None,
+    on_trace: OnStep = lambda *_: None,
     on_epoch: OnEpoch = lambda *_: None,
     workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -85,6 +87,8 @@ def train(
     recipe : how.
     refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
     on_step : called with (steps done, steps in all).
+    on_trace : called with (drawings done, drawings in all) while these are traced to strokes, which
+        augmentation needs.
     on_epoch : called with (epochs done, the epoch's figures).
     workers : processes that read pairs ahead; None for as many as go with the device.
     should_stop : asked after each step and each validation picture; at yes an interim checkpoint
@@ -118,6 +122,8 @@ def train(
     # It tells what a run began with, and `icanvas gc` which pairs it needs.
     keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe))
     check_kept(store, dataset, pairs)
+    if recipe.augment:
+        keep_strokes(training.stored, training.found, on_trace)
 
     state, metrics = take_up(run, recipe, device)
     sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches)

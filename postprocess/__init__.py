@@ -16,6 +16,7 @@ from postprocess.pair import (
 )
 from postprocess.sheet import encode_jpeg, make_sheet
 from postprocess.sketch import drawing_extent, normalise_sketch
+from postprocess.strokes import draw_strokes, pack_strokes, trace_strokes, unpack_strokes
 
 __all__ = [
     "PAIR_SIZE",
@@ -26,6 +27,7 @@ __all__ = [
     "compare_drawings",
     "decode_pair",
     "detail_side",
+    "draw_strokes",
     "drawing_extent",
     "drawing_sides",
     "edge_density",
@@ -36,6 +38,9 @@ __all__ = [
     "join_pair",
     "make_sheet",
     "normalise_sketch",
+    "pack_strokes",
     "reduce_map",
     "split_pair",
+    "trace_strokes",
+    "unpack_strokes",
 ]

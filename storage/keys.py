@@ -68,6 +68,11 @@ def manifest(dataset: str, fingerprint: str) -> str:
     return f"{pairs_folder(dataset, fingerprint)}/manifest.parquet"
 
 
+def strokes(dataset: str, fingerprint: str, split: str, shard: int) -> str:
+    """Key of the strokes that one shard's drawings were traced to."""
+    return f"{pairs_folder(dataset, fingerprint)}/strokes/{split}-{shard:05d}.bin"
+
+
 def pair_settings(dataset: str, fingerprint: str) -> str:
     """Key of a pair set's settings: what determined its bytes."""
     return f"{pairs_folder(dataset, fingerprint)}/settings.json"

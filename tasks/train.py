@@ -34,6 +34,10 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
 
+    def log_traced(done: int, total: int) -> None:
+        # Once a pair set, and then in seconds to minutes.
+        logger.info("%s: %d of %d drawings traced to strokes", dataset, done, total)
+
     with bar(steps, unit="steps"), stop_on_signals() as should_stop:
         run = model.train(
             store,
@@ -42,6 +46,7 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
             recipe,
             refresh,
             on_step=lambda done, total: move(steps, done, total),
+            on_trace=log_traced,
             on_epoch=log_epoch,
             should_stop=should_stop,
         )

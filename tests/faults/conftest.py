@@ -35,6 +35,7 @@ border = 16
 epochs = 3
 batch = 2
 image_size = 64
+augment = 1
 # Checkpoints of 18 MB, which go up in parts.
 generator_width = 32
 generator_blocks = 2

@@ -1,0 +1,319 @@
+"""Does augmentation help a generator with drawings by hand? Train with and without, and look.
+
+    .venv/bin/icanvas prepare demo
+    .venv/bin/python -m benchmarks.sketch_gap --out /tmp/gap
+    .venv/bin/python -m benchmarks.sketch_gap --out /tmp/gap --more FOLDER   # with color/ and line/
+
+Small generators are trained on the demo's pairs at several strengths of augmentation, each from
+several seeds; what is trained already is not trained again. They are judged on the designers' line
+drawings, which are no edges of the pictures and never trained on, against the true pictures; of
+the pictures themselves some were trained on and some not. Then the drawings are distorted in ways
+that the augmentation does not use, more and more, and each is thinned as a served sketch is.
+Prints Markdown; writes the curves and sheets as PNG.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from skimage.metrics import structural_similarity
+
+from hed import EdgeDetector
+from model import Generator, Recipe, train
+from model.augment import augment_strokes
+from model.checkpoint import restore_state
+from model.data import PairDataset, scale_drawing, scale_picture
+from model.runs import find_run
+from postprocess import Agreement, clean_edges, compare_drawings, make_sheet, trace_strokes
+from postprocess.thin import thin
+from settings import get_settings
+from storage import open_store
+from storage.pairsets import read_current
+
+Image8 = NDArray[np.uint8]
+
+DEMO = Path(__file__).parents[1] / "datasets" / "demo"
+SIDE = 256
+LEVELS = (0, 1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A designer's line drawing and its picture: uint8 256×256 and 256×256×3."""
+
+    group: str
+    drawing: Image8
+    picture: Image8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--more", type=Path, help="folder with color/ and line/, never trained on")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    store = open_store(get_settings().store)
+    current = read_current(store, "demo")
+    if current is None:
+        sys.exit("There are no pairs of demo yet: run `icanvas prepare demo`.")
+    write_png(options.out / "augmentation.png", draw_variants(current.fingerprint))
+
+    recipes = {
+        (strength, seed): Recipe(
+            batch=4,
+            epochs=options.epochs,
+            image_size=options.size,
+            generator_width=options.width,
+            discriminator_width=options.width,
+            # The average of a short run must not begin in its first steps.
+            ema=0.99,
+            precision="f32",
+            checkpoint_every=options.epochs,
+            augment=strength,
+            seed=seed,
+        )
+        for seed in range(options.seeds)
+        for strength in options.strengths
+    }
+    # One thread each: small steps are no quicker with more.
+    with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
+        jobs = [pool.submit(train_one, current.fingerprint, recipe) for recipe in recipes.values()]
+        for job in jobs:
+            job.result()
+    generators = {which: load_one(current.fingerprint, recipe) for which, recipe in recipes.items()}
+    drawn = read_drawn(current.fingerprint, options.more)
+    print_plain(generators, drawn, options.size)
+    print_curves(generators, drawn, options.size, options.out / "curves.png")
+    write_png(options.out / "generated.png", draw_generated(generators, drawn, options.size))
+
+
+def train_one(pairs: str, recipe: Recipe) -> None:
+    torch.set_num_threads(1)
+    run = train(open_store(get_settings().store), "demo", pairs, recipe)
+    print(f"strength {recipe.augment:g}, seed {recipe.seed}: {run.steps} steps", file=sys.stderr)
+
+
+def load_one(pairs: str, recipe: Recipe) -> Generator:
+    _, run = find_run(open_store(get_settings().store), "demo", pairs, recipe, refresh=False)
+    data = run.get_checkpoint(run.checkpoints()[-1])
+    return restore_state(data, recipe, torch.device("cpu")).drawing
+
+
+def read_drawn(pairs: str, more: Path | None) -> list[Drawn]:
+    """Return the designers' drawings: of pictures trained on, of the others, and of more."""
+    store = open_store(get_settings().store)
+    trained = {row.source_path for row in PairDataset(store, "demo", pairs, "train", 256).rows}
+    drawn = []
+    for folder in filter(None, (DEMO, more)):
+        for path in sorted((folder / "line").glob("*.png")):
+            if folder != DEMO and (DEMO / "line" / path.name).exists():
+                continue
+            group = "trained on" if folder == DEMO and path.name in trained else "never seen"
+            ink = read_white(path).mean(2) < 128
+            drawn.append(Drawn(group, as_lines(ink), read_white(folder / "color" / path.name)))
+    return drawn
+
+
+def read_white(path: Path) -> Image8:
+    """Return a PNG on white: uint8 256×256×3 RGB."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32)
+    alpha = image[..., 3:] / 255
+    over = image[..., 2::-1] * alpha + 255 * (1 - alpha)
+    return cv2.resize(over.round().astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def as_lines(ink: NDArray[np.bool_]) -> Image8:
+    """Thin as a served sketch is, but leave it where it is: the true picture is there too."""
+    return np.where(thin(ink), np.uint8(0), np.uint8(255))
+
+
+# What the augmentation does not do. Levels are 0 to 4; at 0 nothing happens.
+
+
+def double_lines(ink: NDArray[np.bool_], level: int, random: np.random.Generator) -> Image8:
+    """Draw everything once or several times more, a little beside."""
+    doubled = ink.copy()
+    for _ in range(level):
+        y, x = random.integers(-5, 6, 2)
+        doubled |= np.roll(ink, (y, x), (0, 1))
+    return as_lines(doubled)
+
+
+def stray_marks(ink: NDArray[np.bool_], level: int, random: np.random.Generator) -> Image8:
+    """Add lines that belong to nothing."""
+    marked = ink.astype(np.uint8)
+    for _ in range(6 * level):
+        start, move = random.integers(0, SIDE, 2), random.integers(-40, 41, 2)
+        end = start + move
+        cv2.line(marked, start.tolist(), end.tolist(), 1, 2)
+    return as_lines(marked > 0)
+
+
+def coarse_grid(ink: NDArray[np.bool_], level: int, _: np.random.Generator) -> Image8:
+    """Draw on a grid of larger and larger pixels."""
+    if not level:
+        return as_lines(ink)
+    cell = 2 ** (level + 1)
+    rows = ink.reshape(SIDE // cell, cell, SIDE // cell, cell).any((1, 3))
+    return as_lines(rows.repeat(cell, 0).repeat(cell, 1))
+
+
+Distort = Callable[[NDArray[np.bool_], int, np.random.Generator], Image8]
+
+DISTORTIONS: dict[str, Distort] = {
+    "doubled lines": double_lines,
+    "stray marks": stray_marks,
+    "coarse grid": coarse_grid,
+}
+
+
+@torch.no_grad()
+def generate(generator: Generator, drawing: Image8, size: int) -> Image8:
+    """Return uint8 size×size×3."""
+    condition = torch.from_numpy(scale_drawing(drawing, size)[None, None] / np.float32(255))
+    picture = (generator(condition)[0].permute(1, 2, 0).numpy() + 1) * 127.5
+    return picture.round().clip(0, 255).astype(np.uint8)
+
+
+def judge(generated: Image8, picture: Image8) -> tuple[float, float]:
+    """Return L1 of pictures in [0, 1], and SSIM (Wang et al., 2004)."""
+    target = scale_picture(picture, generated.shape[0])
+    l1 = np.abs(generated.astype(float) - target).mean() / 255
+    ssim = structural_similarity(generated, target, channel_axis=2, data_range=255)
+    return float(l1), float(ssim)
+
+
+def follow(detector: EdgeDetector, generated: Image8, drawing: Image8) -> Agreement:
+    """Compare the edges of what was generated with the drawing, at 2 px of 256."""
+    large = cv2.resize(generated, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    (edges,) = detector.detect([large])
+    return compare_drawings(clean_edges(edges, detector.weights.threshold), drawing, tolerance=2)
+
+
+Which = tuple[float, int]
+
+
+def print_plain(generators: dict[Which, Generator], drawn: list[Drawn], size: int) -> None:
+    detector = EdgeDetector.load("auto")
+    print("| drawings | augment | L1 | SSIM | edges F1 | precision | recall |")
+    print("|---|---|---|---|---|---|---|")
+    for group in dict.fromkeys(one.group for one in drawn):
+        of_group = [one for one in drawn if one.group == group]
+        for strength in dict.fromkeys(strength for strength, _ in generators):
+            rows = []
+            for (of, _), generator in generators.items():
+                if of != strength:
+                    continue
+                generated = [generate(generator, one.drawing, size) for one in of_group]
+                pairs = list(zip(generated, of_group, strict=True))
+                scores = np.mean([judge(made, one.picture) for made, one in pairs], axis=0)
+                agreement = sum(
+                    (follow(detector, made, one.drawing) for made, one in pairs), Agreement()
+                )
+                rows.append([*scores, agreement.f1, agreement.precision, agreement.recall])
+            figures = " | ".join(
+                f"{mean:.4f} ± {spread:.4f}"
+                for mean, spread in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)
+            )
+            print(f"| {group} ({len(of_group)}) | {strength:g} | {figures} |", flush=True)
+    print()
+
+
+def print_curves(
+    generators: dict[Which, Generator], drawn: list[Drawn], size: int, path: Path
+) -> None:
+    never = [one for one in drawn if one.group == "never seen"]
+    strengths = list(dict.fromkeys(strength for strength, _ in generators))
+    figure = Figure(figsize=(4 * len(DISTORTIONS), 6.5), layout="constrained")
+    axes = figure.subplots(2, len(DISTORTIONS), squeeze=False)
+    for column, (name, distort) in enumerate(DISTORTIONS.items()):
+        print(f"| {name} | {' | '.join(f'level {level}' for level in LEVELS)} | mean |")
+        print(f"|---|{'---|' * (len(LEVELS) + 1)}")
+        for strength in strengths:
+            curves = np.array(
+                [
+                    [score_level(generator, never, distort, level, size) for level in LEVELS]
+                    for (of, _), generator in generators.items()
+                    if of == strength
+                ]
+            )
+            for row, metric in enumerate(("L1", "SSIM")):
+                values = curves[..., row]
+                cells = [f"{value:.4f}" for value in values.mean(0)]
+                print(f"| {metric}, augment {strength:g} | {' | '.join(cells)} | ", end="")
+                print(f"{values.mean():.4f} ± {values.mean(1).std():.4f} |", flush=True)
+                axis = axes[row, column]
+                axis.errorbar(
+                    LEVELS, values.mean(0), values.std(0), capsize=3, label=f"augment {strength:g}"
+                )
+                axis.set(title=name, xlabel="level", ylabel=metric, xticks=LEVELS)
+        print()
+    axes[0, 0].legend()
+    figure.savefig(path, dpi=100)
+
+
+def score_level(
+    generator: Generator, drawn: list[Drawn], distort: Distort, level: int, size: int
+) -> NDArray[np.float64]:
+    scores = []
+    for number, one in enumerate(drawn):
+        random = np.random.default_rng([level, number])
+        drawing = distort(one.drawing == 0, level, random)
+        scores.append(judge(generate(generator, drawing, size), one.picture))
+    return np.mean(scores, axis=0)
+
+
+def draw_variants(pairs: str) -> Image8:
+    """Lay out ten variants of five drawings at three strengths, each behind its drawing."""
+    dataset = PairDataset(open_store(get_settings().store), "demo", pairs, "train", SIDE)
+    tiles = []
+    for index in (3, 11, 20, 34, 47):
+        drawing, _ = dataset.halves(index)
+        strokes = trace_strokes(drawing)
+        for strength in (0.25, 0.5, 1.0):
+            variants = [
+                augment_strokes(strokes, SIDE, np.random.default_rng([seed, index]), strength)
+                for seed in range(10)
+            ]
+            tiles += [scale_drawing(tile, SIDE // 2) for tile in [drawing, *variants]]
+    return make_sheet([np.repeat(tile[..., None], 3, 2) for tile in tiles], 11)
+
+
+def draw_generated(
+    generators: dict[Which, Generator], drawn: list[Drawn], size: int, most: int = 12
+) -> Image8:
+    """Lay out drawings never seen: drawing, what the first seed's generators make, picture."""
+    never = [one for one in drawn if one.group == "never seen"]
+    tiles = []
+    for one in never[:: max(1, len(never) // most)][:most]:
+        tiles.append(np.repeat(scale_drawing(one.drawing, size)[..., None], 3, 2))
+        for (_, seed), generator in generators.items():
+            if seed == 0:
+                tiles.append(generate(generator, one.drawing, size))
+        tiles.append(scale_picture(one.picture, size))
+    strengths = len({strength for strength, _ in generators})
+    return make_sheet(tiles, 2 * (strengths + 2))
+
+
+def write_png(path: Path, picture: Image8) -> None:
+    cv2.imwrite(str(path), picture[..., ::-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Strokes are traced once a pair set, and what is kept of them is never trusted blindly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from model.data import Draw, PairDataset, TrainingPairs
+from model.recipe import make_recipe
+from model.strokes import TracedStrokes, keep_strokes
+from postprocess import pack_strokes, trace_strokes, unpack_strokes
+from storage import LocalStore
+from tests.model.pairs import publish
+
+KEY = "datasets/tiny/pairs/pairs/strokes/train-00000.bin"
+
+
+@pytest.fixture
+def pairs(store: LocalStore) -> PairDataset:
+    publish(store, "ttvt")
+    return PairDataset(store, "tiny", "pairs", "train", 64)
+
+
+def read_all(pairs: PairDataset, traced: TracedStrokes) -> list[bytes]:
+    return [
+        pack_strokes(traced.read(row, pairs.halves(index)[0]))
+        for index, row in enumerate(pairs.rows)
+    ]
+
+
+def test_they_are_traced_once(pairs: PairDataset, store: LocalStore) -> None:
+    told: list[tuple[int, int]] = []
+    keep_strokes(pairs.stored, pairs.found, lambda *counts: told.append(counts))
+    assert told == [(3, 3)]
+    kept = store.get(KEY)
+    keep_strokes(pairs.stored, pairs.found, lambda *counts: told.append(counts))
+    assert told == [(3, 3)]
+    assert store.get(KEY) == kept
+
+
+def test_what_is_kept_is_what_is_read(pairs: PairDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [
+        pack_strokes(trace_strokes(pairs.halves(index)[0])) for index in range(len(pairs.rows))
+    ]
+    keep_strokes(pairs.stored, pairs.found)
+
+    def trace_again(*_: object) -> None:
+        raise AssertionError("a drawing was traced again")
+
+    monkeypatch.setattr("model.strokes.trace_strokes", trace_again)
+    assert read_all(pairs, TracedStrokes(pairs.stored, pairs.found)) == wanted
+
+
+@pytest.mark.parametrize("damage", ["missing", "short", "flipped", "empty"])
+def test_what_is_damaged_changes_nothing(
+    pairs: PairDataset, store: LocalStore, own_store: Path, damage: str
+) -> None:
+    keep_strokes(pairs.stored, pairs.found)
+    wanted = read_all(pairs, TracedStrokes(pairs.stored, pairs.found))
+    file = own_store / KEY
+    data = bytearray(file.read_bytes())
+    if damage == "missing":
+        file.unlink()
+    elif damage == "short":
+        file.write_bytes(data[:-9])
+    elif damage == "flipped":
+        data[-3] ^= 1
+        file.write_bytes(data)
+    else:
+        file.write_bytes(b"")
+    assert read_all(pairs, TracedStrokes(pairs.stored, pairs.found)) == wanted
+
+
+def test_pairs_left_out_shift_nothing(store: LocalStore) -> None:
+    publish(store, "ttt")
+    whole = PairDataset(store, "tiny", "pairs", "train", 64)
+    densities = sorted(row.edge_density or 0 for row in whole.rows)
+    some = PairDataset(store, "tiny", "pairs", "train", 64, min_density=densities[1])
+    assert len(some) == 2
+    keep_strokes(some.stored, some.found)
+    traced = TracedStrokes(some.stored, some.found)
+    for index, row in enumerate(some.rows):
+        drawing, _ = some.halves(index)
+        plain = pack_strokes(trace_strokes(drawing))
+        # From what is kept: the drawing given here is another.
+        assert pack_strokes(traced.read(row, 255 - drawing)) == plain
+        assert len(unpack_strokes(plain)) > 0
+
+
+def shown(pairs: PairDataset, epoch: int, **changes: object) -> list[NDArray[np.float32]]:
+    training = TrainingPairs(pairs, make_recipe({}, {"image_size": 64, "jitter": 8, **changes}))
+    return [part.numpy() for part in training[Draw(epoch, 1)]]
+
+
+def test_the_drawing_is_changed_and_the_picture_is_not(pairs: PairDataset) -> None:
+    plain, picture = shown(pairs, 0, augment=0)
+    drawing, target = shown(pairs, 0, augment=1, augment_share=1)
+    assert (drawing != plain).any()
+    assert (target == picture).all()
+    again, _ = shown(pairs, 0, augment=1, augment_share=1)
+    assert (again == drawing).all()
+    unchanged, _ = shown(pairs, 0, augment=1, augment_share=0)
+    assert (unchanged == plain).all()
+
+
+def test_every_epoch_draws_anew(pairs: PairDataset) -> None:
+    first, _ = shown(pairs, 0, augment=1, augment_share=1, jitter=0, mirror=False)
+    second, _ = shown(pairs, 1, augment=1, augment_share=1, jitter=0, mirror=False)
+    assert (first != second).any()
+    assert torch.from_numpy(first).shape == (1, 64, 64)
