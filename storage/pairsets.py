@@ -153,7 +153,10 @@ def swap_current(
         f"Another pair set of {dataset} came into use while {chosen.fingerprint} was made, which "
         "is complete beside it. Run the same again to use it."
     )
-    if read_current(store, dataset) != before:
+    now = read_current(store, dataset)
+    if now == chosen:
+        return  # A twin that made the same pair set, since the first look.
+    if now != before:
         raise conflict
     try:
         store.compare_and_swap(key, after, content)

@@ -1,9 +1,12 @@
 import hashlib
 import json
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,19 +52,27 @@ def test_a_pointer_that_moved_meanwhile_is_left_alone(
     assert read_current(store, "demo") == CurrentPairs(fingerprint="theirs", source="/x")
 
 
-def test_a_twin_that_was_first_is_no_conflict(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("call", range(1, 4))
+def test_a_twin_that_is_first_is_no_conflict(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
+    """Whichever call of ours it comes before."""
     chosen = CurrentPairs(fingerprint="same", source="/x")
-    swap = store.compare_and_swap
+    put, calls = store.put, count(1)
 
-    def twin_is_first(key: str, data: bytes, expected: bytes | None) -> None:
-        store.put(key, data)
-        swap(key, data, expected)
+    def twin_first(ours: Callable[..., Any]) -> Callable[..., Any]:
+        def meet(*given: Any) -> Any:
+            if next(calls) == call:
+                put(keys.current_pairs("demo"), chosen.model_dump_json().encode())
+            return ours(*given)
 
-    monkeypatch.setattr(store, "compare_and_swap", twin_is_first)
+        return meet
+
+    for name in ("get", "compare_and_swap"):
+        monkeypatch.setattr(store, name, twin_first(getattr(store, name)))
     swap_current(store, "demo", chosen)
     assert read_current(store, "demo") == chosen
+    assert next(calls) > call, "the twin came"
 
 
 def test_of_two_who_move_it_at_once_one_wins(any_store: ObjectStore) -> None:
