@@ -83,6 +83,7 @@ def gc(
     keep_checkpoints: Annotated[
         int, typer.Option(help="Checkpoints of a run that stay: the last ones.", min=1)
     ] = 3,
+    keep_best: Annotated[int, typer.Option(help="And how many of the lowest val_l1.", min=0)] = 1,
     older_than: Annotated[
         str, typer.Option(help="What is younger stays: 7d, 12h, 90m.", metavar="AGE")
     ] = "7d",
@@ -98,7 +99,7 @@ def gc(
     from storage.retention import Rules, plan_removal
     from tasks.progress import advance, bar, settle
 
-    rules = Rules(keep_pairs, keep_checkpoints, _parse_age(older_than))
+    rules = Rules(keep_pairs, keep_checkpoints, keep_best, _parse_age(older_than))
     opened = open_store(get_settings().store)
     if dataset is not None:
         _check_there(opened, dataset)

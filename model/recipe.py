@@ -11,7 +11,7 @@ Precision = Literal["auto", "f32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 
 # What changes when and where a run is kept, and how quickly it runs, but not what it learns.
-_KEEPING = {"checkpoint_every", "compile"}
+_KEEPING = {"checkpoint_every", "keep_last", "keep_best", "grace", "compile"}
 
 
 class Recipe(BaseModel):
@@ -43,6 +43,10 @@ class Recipe(BaseModel):
         the device computes it natively.
     compile : whether PyTorch compiles the networks first; ``auto`` for long runs.
     checkpoint_every : epochs from one checkpoint to the next; the last epoch has one anyway.
+    keep_last, keep_best : how many checkpoints stay in the store, the last ones and those of the
+        lowest ``val_l1``. What is promoted stays anyway.
+    grace : seconds that a run which is stopped waits for its last checkpoint to be in the store;
+        what is not there by then stays on this machine.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +73,9 @@ class Recipe(BaseModel):
     precision: Precision = "auto"
     compile: Switch = "auto"
     checkpoint_every: int = Field(default=1, ge=1)
+    keep_last: int = Field(default=3, ge=1)
+    keep_best: int = Field(default=1, ge=0)
+    grace: float = Field(default=20, ge=0, le=3600)
 
     def shaping(self) -> dict[str, object]:
         """Return the fields that decide what is learned: they name a run."""

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import l1_loss
 
 from errors import InputError
-from model.checkpoint import save_state
+from model.checkpoint import TrainingState, save_state
 from model.data import PairDataset, RunSampler, count_workers, make_loader
 from model.device import choose_device, settle_precision, should_compile
 from model.generator import Generator
@@ -21,7 +21,9 @@ from model.step import call_networks, set_lr, train_step
 from model.strokes import keep_strokes
 from storage import ObjectStore
 from storage.claims import check_kept
-from storage.registry import checkpoint_name, sample_name
+from storage.outbox import Outbox
+from storage.registry import Run, checkpoint_name, sample_name
+from storage.retention import Rules
 
 _MOST_VALIDATION_PAIRS = 200
 
@@ -74,11 +76,13 @@ def train(
     on_epoch: OnEpoch = lambda *_: None,
     workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_trouble: Callable[[str], None] = lambda _: None,
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
 
     A run that was interrupted goes on after its last checkpoint, as if nothing had happened; a
-    finished one is returned as it is.
+    finished one is returned as it is. Its files go to the store by way of an outbox on this
+    machine: no step waits for the store.
 
     Parameters
     ----------
@@ -93,11 +97,14 @@ def train(
     workers : processes that read pairs ahead; None for as many as go with the device.
     should_stop : asked after each step and each validation picture; at yes an interim checkpoint
         is kept.
+    on_trouble : called, from another thread, with what keeps files from the store, and with nothing
+        when it is over.
 
     Raises
     ------
     TrainingStopped
-        After ``should_stop`` said yes and the checkpoint is in the store.
+        After ``should_stop`` said yes and the checkpoint is in the store, or the recipe's grace
+        period is over and it is on this machine.
     InputError
         If the pair set has no training pair, or a loss is no longer finite.
     NotFoundError
@@ -106,7 +113,9 @@ def train(
         If a pair is damaged, a checkpoint is of other networks, or `icanvas gc` has just removed
         the pair set.
     ConflictError
-        If `icanvas gc` is removing it.
+        If `icanvas gc` is removing it, or the run is in training on this machine.
+    StorageError
+        If in the end the store does not take what there is; it is kept, and pushed by the next try.
     """
     device = choose_device()
     recipe = settle_precision(recipe, device)
@@ -124,13 +133,49 @@ def train(
     check_kept(store, dataset, pairs)
     if recipe.augment:
         keep_strokes(training.stored, training.found, on_trace)
+    rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
+    with Outbox(store, dataset, name, rules, recipe.grace, on_trouble) as outbox:
+        state, metrics = _learn(
+            Run(outbox, dataset, name),
+            training,
+            validation,
+            recipe,
+            device,
+            count_workers(device) if workers is None else workers,
+            on_step,
+            on_epoch,
+            should_stop,
+        )
+    return TrainedRun(
+        dataset=dataset,
+        run=name,
+        pairs=pairs,
+        left_out=training.blank,
+        epochs=state.epoch,
+        steps=state.step,
+        metrics=metrics,
+        checkpoint=run.location(checkpoint_name(state.epoch)),
+        samples=run.location(sample_name(state.epoch)),
+        metrics_file=run.location(METRICS),
+    )
 
+
+def _learn(
+    run: Run,
+    training: PairDataset,
+    validation: PairDataset,
+    recipe: Recipe,
+    device: torch.device,
+    workers: int,
+    on_step: OnStep,
+    on_epoch: OnEpoch,
+    should_stop: Callable[[], bool],
+) -> tuple[TrainingState, dict[str, float]]:
+    """Go on with a run to its end; return what it ends with, and its last epoch's figures."""
     state, metrics = take_up(run, recipe, device)
     sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches)
     batches, total = sampler.batches, recipe.epochs * sampler.batches
     networks = call_networks(state, should_compile(recipe, device, total))
-    if workers is None:
-        workers = count_workers(device)
     # A finished run starts no workers.
     loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
     stream = iter(loader)
@@ -149,13 +194,17 @@ def train(
     def write_log() -> bytes:
         return "".join(json.dumps(line) + "\n" for line in state.log).encode()
 
+    if state.epoch and not state.progress.batches:
+        # What the store has lost.
+        keep_file(run, METRICS, write_log)
+        keep_file(run, sample_name(state.epoch), draw)
     on_step(state.step, total)
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
             condition, target = (part.to(device, non_blocking=True) for part in next(stream))
             lr = set_lr(state, recipe, total)
             figures = train_step(state, networks, condition, target, recipe)
-            check_finite(figures, dataset, state.step)
+            check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1
             state.progress.add(figures, lr, state.epoch + 1, state.step, last)
             on_step(state.step, total)
@@ -163,12 +212,12 @@ def train(
         metrics = state.progress.means()
         if metrics["skipped"] == batches:
             raise InputError(
-                f"{dataset}: no step of epoch {state.epoch + 1} had a finite gradient; training "
-                f"stopped with the last checkpoint kept. {_CALMER}"
+                f"{run.dataset}: no step of epoch {state.epoch + 1} had a finite gradient; "
+                f"training stopped with the last checkpoint kept. {_CALMER}"
             )
         if len(validation):
             metrics["val_l1"] = validate(state.drawing, validation, device, stop_if_asked)
-            check_finite(metrics, dataset, state.step)
+            check_finite(metrics, run.dataset, state.step)
         state.log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
@@ -178,25 +227,8 @@ def train(
             run.put(sample_name(state.epoch), draw())
             run.put(METRICS, write_log())
             run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
-            run.remove_interim(state.step)
         on_epoch(state.epoch, metrics)
-
-    # One that a killed process could not remove any more.
-    run.remove_interim(state.step)
-    keep_file(run, METRICS, write_log)
-    keep_file(run, sample_name(state.epoch), draw)
-    return TrainedRun(
-        dataset=dataset,
-        run=name,
-        pairs=pairs,
-        left_out=training.blank,
-        epochs=state.epoch,
-        steps=state.step,
-        metrics=metrics,
-        checkpoint=run.location(checkpoint_name(state.epoch)),
-        samples=run.location(sample_name(state.epoch)),
-        metrics_file=run.location(METRICS),
-    )
+    return state, metrics
 
 
 def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:

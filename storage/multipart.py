@@ -4,8 +4,8 @@ import hashlib
 from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -62,15 +62,20 @@ def upload(
         )
         return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
 
+    # Not an executor: Python would not end before a request of it that hangs.
+    pool = ThreadPool(_THREADS)
     try:
         parts: list[CompletedPartTypeDef] = []
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="upload") as pool:
-            running: deque[Future[CompletedPartTypeDef]] = deque()
+        running: deque[AsyncResult[CompletedPartTypeDef]] = deque()
+        try:
             for number, data in enumerate(iter(lambda: file.read(part_size), b""), 1):
                 if len(running) == _THREADS:
-                    parts.append(running.popleft().result())
-                running.append(pool.submit(send, number, data))
-            parts += [future.result() for future in running]
+                    parts.append(running.popleft().get())
+                running.append(pool.apply_async(send, (number, data)))
+            parts += [result.get() for result in running]
+        finally:
+            pool.close()
+            pool.join()
         s3.complete_multipart_upload(
             Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
         )

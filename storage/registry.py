@@ -1,15 +1,12 @@
 """The checkpoint registry: training runs and their checkpoints in the store."""
 
 import hashlib
-import re
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import DamagedError, NotFoundError
 from storage import keys
-from storage.store import ObjectStore, get_or_none
-
-_INTERIM = re.compile(r"/step-(\d+)\.(?:json|pt)$")
+from storage.store import Files, ObjectStore, get_or_none
 
 
 class CheckpointRecord(BaseModel):
@@ -46,12 +43,17 @@ class Run:
 
     Parameters
     ----------
-    store : the store.
+    store : the store, or an outbox before it.
     dataset : data set that the run is for.
     run : the run's name.
+
+    Attributes
+    ----------
+    dataset : as given.
     """
 
-    def __init__(self, store: ObjectStore, dataset: str, run: str) -> None:
+    def __init__(self, store: Files, dataset: str, run: str) -> None:
+        self.dataset = dataset
         self._store = store
         self._folder = keys.run_folder(dataset, run)
 
@@ -120,17 +122,12 @@ class Run:
     def forget(self, record: CheckpointRecord) -> None:
         """Remove a record, so that its checkpoint counts as not there."""
         self._store.delete(self.key(record_name(record.name)))
-
-    def remove_interim(self, until: int) -> None:
-        """Remove what interim checkpoints there are of steps up to this one, complete or not."""
-        # Records first: sorted, ``.json`` comes before ``.pt``.
-        for key in self._store.list(self.key("checkpoints")):
-            found = _INTERIM.search(key)
-            if found and int(found[1]) <= until:
-                self._store.delete(key)
+        if record.batches:
+            # Nothing will be written over it.
+            self._store.delete(self.key(record.name))
 
 
-def read_checkpoint_record(store: ObjectStore, key: str) -> CheckpointRecord | None:
+def read_checkpoint_record(store: Files, key: str) -> CheckpointRecord | None:
     """Return the record of a key; None where it is damaged, or gone meanwhile."""
     try:
         return CheckpointRecord.model_validate_json(store.get(key))

@@ -21,6 +21,7 @@ from storage.retention import (
     Rules,
     StoredCheckpoint,
     StoredSet,
+    kept_checkpoints,
     plan_removal,
 )
 from storage.store import ObjectStore
@@ -121,6 +122,33 @@ def sweep(
                 on_object()
             removed.append(item)
     return removed
+
+
+def prune(store: ObjectStore, dataset: str, run: str, rules: Rules) -> None:
+    """Remove the complete checkpoints of a run in training that the rules do not keep.
+
+    Unlike ``sweep`` it announces nothing: a record goes first, then the pointer is read again, and
+    where it names that checkpoint by now the record comes back. Whoever promotes looks for the
+    record after moving the pointer, so that one of the two sees the other.
+
+    Raises
+    ------
+    IntegrityError
+        If the pointer cannot be read.
+    """
+    folder = Run(store, dataset, run).key("checkpoints")
+    entries: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in store.entries(folder):
+        entries[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
+    found = [_read_checkpoint(store, (dataset, run, name), entries[name]) for name in entries]
+    kept = {*_find_promoted(store, [dataset]), *kept_checkpoints(found, rules)}
+    for one in found:
+        if one.whole and one.record is not None and one.place not in kept:
+            store.delete(record_name(one.place))
+            if one.place in _find_promoted(store, [dataset]):
+                store.put(record_name(one.place), one.record.model_dump_json().encode())
+            else:
+                store.delete(one.place)
 
 
 def _read_clock(store: ObjectStore) -> datetime:

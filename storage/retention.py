@@ -21,11 +21,13 @@ class Rules:
     ----------
     keep_pairs : how many published pair sets of a data set, the newest.
     keep_checkpoints : how many checkpoints of a run, the last; at least 1.
+    keep_best : how many besides, those of the lowest ``val_l1``.
     older_than : what was written since, however needless, and what is written at present.
     """
 
     keep_pairs: int = 1
     keep_checkpoints: int = 3
+    keep_best: int = 1
     older_than: timedelta = timedelta(days=7)
 
 
@@ -146,10 +148,10 @@ def _spare_checkpoints(
     for found in checkpoints:
         runs[found.dataset, found.run].append(found)
     for of_one in runs.values():
-        kept = needed.union(_kept_checkpoints(of_one, rules))
+        kept = needed.union(kept_checkpoints(of_one, rules))
         for found in of_one:
             if found.place not in kept:
-                reason = f"not of the last {rules.keep_checkpoints}, not the best"
+                reason = f"not of the last {rules.keep_checkpoints} or the best {rules.keep_best}"
                 if not found.whole:
                     reason = "half of it is missing"
                 elif found.record is not None and found.record.batches:
@@ -157,8 +159,12 @@ def _spare_checkpoints(
                 yield _removable(found, f"checkpoint of run {found.run}", reason)
 
 
-def _kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> Iterator[str]:
-    """Yield the places of a run's checkpoints to go on from, to go back to, and to use."""
+def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> Iterator[str]:
+    """Yield the places of a run's checkpoints to go on from, to go back to, and to use.
+
+    Kept of some of them is at least what is kept of all: what the rule drops at any time during a
+    run is not kept at its end either.
+    """
     whole = [found for found in checkpoints if found.whole]
     # What cannot be read may be of a newer version of this program.
     yield from (found.place for found in whole if found.record is None)
@@ -168,7 +174,8 @@ def _kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> 
     epochs = sorted((record.epoch, place) for record, place in records if not record.batches)
     yield from (place for _, place in epochs[-rules.keep_checkpoints :])
     measured = [(record.metrics.get("val_l1", math.nan), place) for record, place in records]
-    yield from (place for _, place in sorted(m for m in measured if math.isfinite(m[0]))[:1])
+    finite = sorted(found for found in measured if math.isfinite(found[0]))
+    yield from (place for _, place in finite[: rules.keep_best])
 
 
 def _stale_uploads(uploads: Iterable[Upload]) -> Iterator[Removable]:

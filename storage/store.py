@@ -16,24 +16,15 @@ from storage.local import LocalStore
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-class ObjectStore(Protocol):
+class Files(Protocol):
     """Named bytes. Keys are relative paths with ``/``; an object is whole or not there.
 
     Every method raises StorageError when the store cannot be reached, read or written, and for a
     key that is not a plain relative path.
     """
 
-    @property
-    def url(self) -> str:
-        """Where the store is, without any secret."""
-        ...
-
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one of that key."""
-        ...
-
-    def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write all of an open, seekable file as an object; the file is left open."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -42,6 +33,35 @@ class ObjectStore(Protocol):
         DamagedError where they are not what was written (S3; a folder trusts its disk),
         IntegrityError where the connection breaks again and again.
         """
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Tell whether there is an object of that key."""
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield the keys below a folder, sorted as strings."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; nothing happens where there is none."""
+        ...
+
+    def location(self, key: str) -> str:
+        """Return where a person finds the object: a path or URL without any secret."""
+        ...
+
+
+class ObjectStore(Files, Protocol):
+    """All that a store is asked for; errors as in ``Files``."""
+
+    @property
+    def url(self) -> str:
+        """Where the store is, without any secret."""
+        ...
+
+    def put_file(self, key: str, file: IO[bytes]) -> None:
+        """Write all of an open, seekable file as an object; the file is left open."""
         ...
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
@@ -66,14 +86,6 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that key."""
-        ...
-
-    def list(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, sorted as strings."""
-        ...
-
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Yield what is below a folder with sizes and times, in the order of ``list``."""
         ...
@@ -86,10 +98,6 @@ class ObjectStore(Protocol):
         """End such a write without an object; nothing happens where it has ended."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
-        ...
-
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
         """Write an object only if it holds ``expected`` (None: does not exist) until then.
 
@@ -97,13 +105,9 @@ class ObjectStore(Protocol):
         """
         ...
 
-    def location(self, key: str) -> str:
-        """Return where a person finds the object: a path or URL without any secret."""
-        ...
 
-
-def get_or_none(store: ObjectStore, key: str) -> bytes | None:
-    """Return an object's bytes, None where there is none; otherwise as ``ObjectStore.get``."""
+def get_or_none(store: Files, key: str) -> bytes | None:
+    """Return an object's bytes, None where there is none; otherwise as ``Files.get``."""
     try:
         return store.get(key)
     except NotFoundError:

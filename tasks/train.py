@@ -16,7 +16,7 @@ from model import Recipe, TrainedRun, TrainingStopped
 from storage import open_store
 from storage.keys import run_folder
 from storage.registry import sample_name
-from tasks.progress import bar, move
+from tasks.progress import bar, move, note
 from tasks.report import inline_jpeg
 
 
@@ -38,6 +38,11 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
         # Once a pair set, and then in seconds to minutes.
         logger.info("%s: %d of %d drawings traced to strokes", dataset, done, total)
 
+    def tell_trouble(what: str) -> None:
+        if what:
+            logger.warning("%s: %s", dataset, what)
+        note(steps, what and "the store does not take its files, see the log; it is tried again")
+
     with bar(steps, unit="steps"), stop_on_signals() as should_stop:
         run = model.train(
             store,
@@ -49,6 +54,7 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
             on_trace=log_traced,
             on_epoch=log_epoch,
             should_stop=should_stop,
+            on_trouble=tell_trouble,
         )
     samples = store.get(f"{run_folder(dataset, run.run)}/{sample_name(run.epochs)}")
     grid = inline_jpeg(samples, width=900)

@@ -1,0 +1,14 @@
+from pathlib import Path
+
+import pytest
+
+from settings import get_settings
+
+
+@pytest.fixture(autouse=True)
+def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep runs' outboxes away from the user's cache; nothing here needs HED's weights."""
+    folder = tmp_path / "own-cache"
+    monkeypatch.setenv("ICANVAS_CACHE", str(folder))
+    get_settings.cache_clear()
+    return folder
