@@ -75,7 +75,7 @@ class Recipe(BaseModel):
     checkpoint_every: int = Field(default=1, ge=1)
     keep_last: int = Field(default=3, ge=1)
     keep_best: int = Field(default=1, ge=0)
-    grace: float = Field(default=20, ge=0, le=3600)
+    grace: float = Field(default=20.0, ge=0, le=3600)
 
     def shaping(self) -> dict[str, object]:
         """Return the fields that decide what is learned: they name a run."""

@@ -195,8 +195,8 @@ def _learn(
         return "".join(json.dumps(line) + "\n" for line in state.log).encode()
 
     if state.epoch and not state.progress.batches:
-        # What the store has lost.
-        keep_file(run, METRICS, write_log)
+        # What the store has lost, or another machine's outbox has put back to an earlier state.
+        run.put(METRICS, write_log())
         keep_file(run, sample_name(state.epoch), draw)
     on_step(state.step, total)
     while state.epoch < recipe.epochs:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from errors import ConflictError, NotFoundError, StorageError
 from settings import get_settings
 from storage.fingerprint import fingerprint
-from storage.keys import PRIVATE, run_folder
+from storage.keys import run_folder
 from storage.local import LocalStore
 from storage.removal import prune
 from storage.retention import Rules
@@ -75,7 +75,7 @@ class Outbox:
         self._tell = on_trouble
         self._root = get_settings().cache / "runs" / fingerprint({"store": store.url})
         self._lock = FileLock(
-            self._root / f"{PRIVATE}{self._folder.replace('/', '-')}.lock", thread_local=False
+            self._root.with_name(f"{self._root.name}-{dataset}-{run}.lock"), thread_local=False
         )
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         # Guards the files here, and what follows.
@@ -88,7 +88,7 @@ class Outbox:
 
     def __enter__(self) -> "Outbox":
         with self._explained():
-            self._local = LocalStore(self._root)
+            self._root.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._lock.acquire(timeout=_UNNOTICED)
             except Timeout:
@@ -97,6 +97,7 @@ class Outbox:
                     f"Run {run} of {dataset} is in training on this machine. Wait for it, or "
                     "change the recipe (--set seed=1) for a run of its own."
                 ) from None
+            self._local = LocalStore(self._root)
             # What a killed process did not write to its end.
             for upload in self._local.uploads(self._folder):
                 self._local.abort(upload)
@@ -264,7 +265,7 @@ class Outbox:
             cause = error if isinstance(error, OSError) else error.__cause__
             raise StorageError(
                 f"A run's files have no place in {self._root} until the store has them: "
-                f"{getattr(cause, 'strerror', None) or error} Free some space, or choose another "
+                f"{getattr(cause, 'strerror', None) or error}. Free some space, or choose another "
                 "folder with ICANVAS_CACHE."
             ) from error
 

@@ -50,7 +50,9 @@ def test_its_limits_can_be_chosen(store: LocalStore) -> None:
     fill(store)
     assert "Nothing may go" in icanvas("gc", "--older-than", "35d").stdout
     assert "pair set 3" in icanvas("gc", "--keep-pairs", "0").stdout
-    assert "5 × checkpoint" in icanvas("gc", "--keep-checkpoints", "1").stdout
+    fewest = icanvas("gc", "--keep-checkpoints", "1", "--keep-best", "2", COLUMNS="120")
+    assert "4 × checkpoint" in fewest.stdout
+    assert "not of the last 1 or the best 2" in fewest.stdout
     put_set(store, "new", published=False, dataset="other")
     assert "other" not in icanvas("gc").stdout
     only = icanvas("gc", "--older-than", "0", "--dataset", "other", "--yes")

@@ -47,7 +47,7 @@ def test_damage_is_told(store: LocalStore) -> None:
     assert [record.epoch for record in run.checkpoints()] == [1], "the second counts as not there"
 
 
-def test_interim_checkpoints_come_last_and_go(store: LocalStore) -> None:
+def test_interim_checkpoints_come_last(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.put_checkpoint(1, 10, b"one", {"l1": 0.7})
     run.put_checkpoint(1, 13, b"later", {}, batches=3)
@@ -56,9 +56,13 @@ def test_interim_checkpoints_come_last_and_go(store: LocalStore) -> None:
     assert (newest.epoch, newest.step, newest.batches) == (1, 13, 3)
     assert run.get_checkpoint(newest) == b"later"
     assert [record.step for record in run.checkpoints()] == [10]
-    run.remove_interim(12)
     assert [record.step for record in run.all_checkpoints()] == [10, 13]
-    run.put_checkpoint(2, 20, b"two", {"l1": 0.5})
-    run.remove_interim(20)
-    names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
-    assert names == ["epoch-0001.json", "epoch-0001.pt", "epoch-0002.json", "epoch-0002.pt"]
+
+
+def test_of_a_forgotten_one_stays_what_is_written_anew(store: LocalStore) -> None:
+    run = Run(store, "demo", "abc")
+    run.put_checkpoint(1, 10, b"one", {})
+    run.put_checkpoint(1, 13, b"later", {}, batches=3)
+    for record in run.all_checkpoints():
+        run.forget(record)
+    assert list(store.list(run.key("checkpoints"))) == [run.key(checkpoint_name(1))]

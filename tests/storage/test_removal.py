@@ -18,7 +18,7 @@ from storage.entry import Entry
 from storage.pairsets import CurrentPairs, is_published
 from storage.promotion import Promoted, swap_promoted
 from storage.registry import Run
-from storage.removal import sweep, take_inventory
+from storage.removal import prune, sweep, take_inventory
 from storage.retention import Inventory, Rules, StoredCheckpoint, plan_removal
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SeaweedFS
@@ -57,7 +57,7 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
     assert {(item.what, item.reason) for item in planned} == {
         ("pair set a", "not in use, no run needs it"),
         ("pair set b", "never finished"),
-        ("checkpoint of run run", "not of the last 3, not the best"),
+        ("checkpoint of run run", "not of the last 3 or the best 1"),
         ("checkpoint of run run", "half of it is missing"),
     }
     assert all_keys(any_store) == before, "a look changes something"
@@ -74,6 +74,45 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
     }
     assert [record.epoch for record in run.checkpoints()] == [2, 3, 4, 5, 6]
     assert plan(any_store, AT_ONCE) == []
+
+
+def test_a_run_in_training_keeps_the_last_the_best_and_the_promoted(
+    any_store: ObjectStore,
+) -> None:
+    run = Run(any_store, "demo", "run")
+    other = Run(any_store, "demo", "other")
+    other.put_checkpoint(1, 1, b"", {"val_l1": 0.1})
+    rules = Rules(keep_checkpoints=2, keep_best=2)
+    kept = []
+    for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7, 0.8], 1):
+        run.put_checkpoint(epoch, 10 * epoch, b"", {"val_l1": figure})
+        if epoch == 3:
+            swap_promoted(any_store, "demo", Promoted(run="run", epoch=3, sha256=""), None)
+        prune(any_store, "demo", "run", rules)
+        kept.append([record.epoch for record in run.checkpoints()])
+    assert kept[1:4] == [[1, 2], [2, 3], [2, 3, 4]], "the best two, the promoted, the last two"
+    assert kept[-1] == [2, 3, 5, 7, 8]
+    assert len(list(any_store.list(run.key("checkpoints")))) == 10
+    assert [record.epoch for record in other.checkpoints()] == [1]
+
+
+def test_interim_checkpoints_go_when_training_went_on(store: LocalStore) -> None:
+    run = Run(store, "demo", "abc")
+    run.put_checkpoint(1, 10, b"one", {"l1": 0.7})
+    run.put_checkpoint(1, 12, b"later", {}, batches=2)
+    run.put_checkpoint(1, 13, b"still later", {}, batches=3)
+    prune(store, "demo", "abc", Rules())
+    assert [record.step for record in run.all_checkpoints()] == [10, 13]
+    run.put_checkpoint(2, 20, b"two", {"l1": 0.5})
+    run.put(f"checkpoints/step-{22:08d}.pt", b"its record is on the way")
+    store.put(run.key("checkpoints/epoch-0000.pt"), b"of another version")
+    store.put(run.key("checkpoints/epoch-0000.json"), b"?")
+    prune(store, "demo", "abc", Rules(keep_checkpoints=1))
+    names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
+    assert names == [
+        *("epoch-0000.json", "epoch-0000.pt", "epoch-0002.json", "epoch-0002.pt"),
+        "step-00000022.pt",
+    ]
 
 
 def test_one_data_set_can_be_meant(store: LocalStore) -> None:

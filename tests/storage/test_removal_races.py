@@ -16,7 +16,7 @@ from storage.announcement import announced
 from storage.pairsets import is_published, read_current
 from storage.promotion import Promoted, swap_promoted
 from storage.registry import Run
-from storage.removal import sweep
+from storage.removal import prune, sweep
 from storage.retention import Removable, Rules
 from tests.storage.contents import (
     all_keys,
@@ -119,6 +119,38 @@ def test_whoever_needs_it_at_any_moment_has_it_whole_or_is_told(
             assert is_there(store, need)
     assert len(told_at) < moments
     assert told_at or removal_inside, "they never met"
+
+
+@pytest.mark.parametrize("pruned_inside", [True, False])
+def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
+    tmp_path: Path, no_sync: None, pruned_inside: bool
+) -> None:
+    told: list[Exception] = []
+
+    def thin(store: ObjectStore) -> None:
+        prune(store, "demo", "run", Rules(keep_checkpoints=1))
+
+    def choose(store: ObjectStore) -> None:
+        try:
+            promote(store)
+        except NotFoundError as error:
+            told.append(error)
+
+    outer, inner = (choose, thin) if pruned_inside else (thin, choose)
+    store = LocalStore(tmp_path / "counted")
+    fill(store)
+    moments, told_at = count_calls(store, outer), []
+    for moment in range(moments):
+        store = LocalStore(tmp_path / str(moment))
+        fill(store)
+        told.clear()
+        outer(meddled(store, moment, partial(inner, store)))
+        assert is_there(store, promote) or told
+        if is_there(store, promote):
+            run = Run(store, "demo", "run")
+            assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
+        told_at += [moment] * bool(told)
+    assert 0 < len(told_at) < moments
 
 
 def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path, no_sync: None) -> None:

@@ -14,6 +14,7 @@ from storage.retention import (
     Rules,
     StoredCheckpoint,
     StoredSet,
+    kept_checkpoints,
     plan_removal,
 )
 
@@ -78,6 +79,7 @@ rules = st.builds(
     Rules,
     keep_pairs=st.integers(0, 3),
     keep_checkpoints=st.integers(1, 3),
+    keep_best=st.integers(0, 2),
     older_than=HOURS.map(lambda hours: timedelta(hours=hours)),
 )
 
@@ -110,11 +112,11 @@ def is_kept_checkpoint(inventory: Inventory, one: StoredCheckpoint, rules: Rules
         and found.record is not None
         and len(found.entries) == 2
     ]
-    figures = [r.metrics["val_l1"] for r in run if r.metrics.get("val_l1", math.nan) >= 0]
+    figures = sorted(r.metrics["val_l1"] for r in run if r.metrics.get("val_l1", math.nan) >= 0)
     later = [record for record in run if not record.batches and record.epoch > one.record.epoch]
     return (
         one.record.step == max(record.step for record in run)
-        or one.record.metrics.get("val_l1", math.nan) == min(figures, default=None)
+        or one.record.metrics.get("val_l1", math.nan) in figures[: rules.keep_best]
         or (not one.record.batches and len(later) < rules.keep_checkpoints)
     )
 
@@ -144,6 +146,17 @@ def test_what_is_needed_kept_or_young_never_goes_and_the_rest_does(
     for upload in inventory.uploads:
         old = NOW - upload.begun >= max(rules.older_than, timedelta(days=1))
         assert (upload.id in places) == old
+
+
+@given(inventories(), rules, st.data())
+def test_what_goes_of_some_checkpoints_would_go_of_all(
+    inventory: Inventory, rules: Rules, data: st.DataObject
+) -> None:
+    """So a run may drop as it goes, and of what waits to be pushed."""
+    run = [found for found in inventory.checkpoints if found.run == "r" and found.dataset == "a"]
+    some = [found for found in run if data.draw(st.booleans())]
+    gone = {found.place for found in some if found.whole} - set(kept_checkpoints(some, rules))
+    assert not gone & set(kept_checkpoints(run, rules))
 
 
 @given(inventories(), rules)

@@ -1,0 +1,305 @@
+"""Files on their way to real stores that fail, hang, and come back."""
+
+import hashlib
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from errors import ConflictError, StorageError
+from settings import get_settings
+from storage import LocalStore, ObjectStore, outbox
+from storage.outbox import Outbox
+from storage.registry import Run
+from storage.retention import Rules
+from storage.s3 import S3Store
+from tests.s3 import BUCKET, running_s3
+from tests.storage.contents import watched
+
+# More than goes in one request.
+LARGE = bytes(range(256)) * (80 << 10)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
+    get_settings.cache_clear()
+    monkeypatch.setattr(outbox, "_FIRST_PAUSE", 0.05)
+    return tmp_path / "own-cache"
+
+
+def box(store: ObjectStore, tell: Callable[[str], None] = print, grace: float = 30) -> Outbox:
+    return Outbox(store, "demo", "run", Rules(), grace, tell)
+
+
+def kept_here(cache: Path) -> list[str]:
+    found = (cache / "runs").rglob("*")
+    return sorted(path.name for path in found if path.is_file() and path.suffix != ".lock")
+
+
+def refusing(store: ObjectStore, refused: Callable[[], bool]) -> ObjectStore:
+    def refuse(call: str) -> None:
+        if call == "put_file" and refused():
+            raise StorageError("the store is full.")
+
+    return watched(store, refuse)
+
+
+def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
+    any_store: ObjectStore, own_cache: Path
+) -> None:
+    calls: list[str] = []
+    halted = threading.Event()
+
+    def wait(call: str) -> None:
+        calls.append(call)
+        if call == "put_file":
+            halted.wait(60)
+
+    with box(watched(any_store, wait)) as out:
+        run = Run(out, "demo", "run")
+        Run(any_store, "demo", "run").put("recipe.json", b"{}")
+        run.put("metrics.jsonl", b"1")
+        run.put_checkpoint(1, 10, LARGE, {"val_l1": 0.5})
+        assert run.get("metrics.jsonl") == b"1"
+        assert run.get("recipe.json") == b"{}"
+        assert [record.epoch for record in run.checkpoints()] == [1]
+        assert run.get_checkpoint(run.checkpoints()[0]) == LARGE
+        assert not any_store.exists(run.key("metrics.jsonl"))
+        assert out.location("a") == any_store.location("a")
+        halted.set()
+    assert calls.count("put_file") == 3
+    stored = Run(any_store, "demo", "run")
+    assert stored.get("metrics.jsonl") == b"1"
+    assert stored.get_checkpoint(stored.checkpoints()[0]) == LARGE
+    assert kept_here(own_cache) == []
+    assert not list((own_cache / "runs").iterdir()), "folders are left"
+
+
+def test_bytes_come_before_their_record_and_the_newest_first(store: LocalStore) -> None:
+    taken, go_on, order = threading.Event(), threading.Event(), []
+
+    class Ordered(LocalStore):
+        def put_file(self, key: str, file: object) -> None:
+            taken.set()
+            go_on.wait(60)
+            order.append(key.rpartition("/")[2])
+            super().put_file(key, file)  # type: ignore[arg-type]
+
+    with box(Ordered(Path(store.location("x")).parent)) as out:
+        run = Run(out, "demo", "run")
+        run.put("samples/epoch-0001.jpg", b"")
+        assert taken.wait(60)
+        for epoch in (1, 2):
+            run.put_checkpoint(epoch, epoch, b"", {})
+        run.put_checkpoint(2, 3, b"", {}, batches=1)
+        run.put("metrics.jsonl", b"")
+        go_on.set()
+    newest = ["step-00000003.pt", "step-00000003.json", "epoch-0002.pt", "epoch-0002.json"]
+    assert order[:-2] == ["epoch-0001.jpg", "metrics.jsonl", *newest]
+    assert order[-2:] == ["epoch-0001.pt", "epoch-0001.json"]
+
+
+def test_a_server_that_is_away_for_a_while_gets_all_of_it(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies in the middle, each failure is told, and in the end every byte is there."""
+    (tmp_path / "weed").mkdir()
+    with running_s3(tmp_path / "weed") as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        store = S3Store(BUCKET, "outbox", attempts=1)
+        told: list[str] = []
+        tries: list[int] = []
+
+        def die_at_the_second(call: str) -> None:
+            if call == "put_file":
+                tries.append(1)
+                if len(tries) == 2:
+                    server.kill()
+
+        with box(watched(store, die_at_the_second), told.append) as out:
+            run = Run(out, "demo", "run")
+            run.put_checkpoint(1, 10, LARGE, {"val_l1": 0.5})
+            run.put_checkpoint(2, 20, LARGE[::-1], {"val_l1": 0.4})
+            run.put("metrics.jsonl", b"1")
+            ends = time.monotonic() + 60
+            while len(told) < 3 and time.monotonic() < ends:
+                time.sleep(0.05)
+            assert len(kept_here(own_cache)) >= 3, "what is not there is kept"
+            server.start()
+        assert all("cannot be reached" in what and str(own_cache) in what for what in told[:3])
+        assert told[-1] == "", "and that it is over"
+        stored = Run(store, "demo", "run")
+        assert [stored.get_checkpoint(one) for one in stored.checkpoints()] == [
+            LARGE,
+            LARGE[::-1],
+        ]
+        body = server.client().get_object(Bucket=BUCKET, Key=f"outbox/{run.key('metrics.jsonl')}")
+        assert body["Metadata"]["sha256"] == hashlib.sha256(b"1").hexdigest()
+        assert kept_here(own_cache) == []
+
+
+def test_a_store_that_takes_nothing_is_told_and_the_next_time_pushes(
+    store: LocalStore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_PATIENCE", 1.0)
+    told: list[str] = []
+    with (
+        pytest.raises(StorageError, match=r"2 files of run run are not in .*icanvas train demo`"),
+        box(refusing(store, lambda: True), told.append) as out,
+    ):
+        Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
+    assert told
+    assert "the store is full." in told[0]
+    assert kept_here(own_cache) == ["epoch-0001.json", "epoch-0001.pt"]
+    with box(store):
+        pass
+    run = Run(store, "demo", "run")
+    assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
+    assert kept_here(own_cache) == []
+
+
+def test_patience_begins_anew_with_every_file(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_PATIENCE", 2.0)
+    slow = watched(store, lambda call: time.sleep(0.3) if call == "put_file" else None)
+    with box(slow) as out:
+        for number in range(8):
+            out.put(f"models/demo/run/{number}", b"")
+    assert len(list(store.list("models/demo/run"))) == 8
+
+
+def test_an_error_waits_for_the_grace_period_only(
+    store: LocalStore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    halted = threading.Event()
+
+    def hang(call: str) -> None:
+        if call == "put_file":
+            halted.wait(60)
+
+    hanging = watched(store, hang)
+    began = time.monotonic()
+
+    def fail() -> None:
+        with box(hanging, told.append, grace=0.2) as out:
+            out.put("models/demo/run/a", b"1")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert time.monotonic() - began < 30
+    assert "Nothing is lost" in told[-1]
+    with monkeypatch.context() as hurried:
+        hurried.setattr(outbox, "_UNNOTICED", 0.1)
+        with pytest.raises(ConflictError, match=r"run of demo is in training on this machine"):
+            box(store).__enter__()
+    halted.set()
+    # The next one waits until what was in hand has arrived.
+    with box(store):
+        assert store.get("models/demo/run/a") == b"1"
+    assert kept_here(own_cache) == []
+
+
+def test_one_run_has_one_outbox(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with box(store):
+        with monkeypatch.context() as hurried:
+            hurried.setattr(outbox, "_UNNOTICED", 0.1)
+            with pytest.raises(ConflictError, match=r"Wait for it, or change the recipe"):
+                box(store).__enter__()
+        with (
+            Outbox(store, "demo", "other", Rules(), 1),
+            Outbox(LocalStore(tmp_path / "elsewhere"), "demo", "run", Rules(), 1),
+        ):
+            pass
+
+
+def test_what_is_written_anew_meanwhile_is_pushed_anew(store: LocalStore) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(LocalStore):
+        def put_file(self, key: str, file: object) -> None:
+            super().put_file(key, file)  # type: ignore[arg-type]
+            begun.set()
+            go_on.wait(60)
+
+    with box(Slow(Path(store.location("x")).parent)) as out:
+        out.put("models/demo/run/metrics.jsonl", b"old")
+        begun.wait(60)
+        out.put("models/demo/run/metrics.jsonl", b"new")
+        go_on.set()
+    assert store.get("models/demo/run/metrics.jsonl") == b"new"
+
+
+def test_a_killed_process_leaves_all_of_it(store: LocalStore, own_cache: Path) -> None:
+    script = """
+        import os, signal, sys
+        from pathlib import Path
+        from storage import LocalStore, local
+        from storage.outbox import Outbox
+        from storage.registry import Run
+        from storage.retention import Rules
+
+        class Full(LocalStore):
+            def put_file(self, key, file):
+                raise OSError("full")
+
+        with Outbox(Full(Path(sys.argv[1])), "demo", "run", Rules(), 1) as out:
+            run = Run(out, "demo", "run")
+            for epoch in range(1, 3):
+                run.put_checkpoint(epoch, epoch, b"%d" % epoch, {"val_l1": 1 / epoch})
+            local.sync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+            run.put("metrics.jsonl", b"torn")
+    """
+    root = str(Path(store.location("x")).parent)
+    command = [sys.executable, "-c", textwrap.dedent(script), root]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert len(kept_here(own_cache)) == 5, "four files and half of one"
+    with box(store) as out:
+        assert [record.epoch for record in Run(out, "demo", "run").checkpoints()] == [1, 2]
+    run = Run(store, "demo", "run")
+    assert [run.get_checkpoint(one) for one in run.checkpoints()] == [b"1", b"2"]
+    assert run.get("metrics.jsonl") is None
+    assert kept_here(own_cache) == []
+
+
+def test_what_the_rules_drop_while_it_waits_is_never_pushed(store: LocalStore) -> None:
+    full, tried = [True], threading.Event()
+
+    def is_full() -> bool:
+        tried.set()
+        return full[0]
+
+    with box(refusing(store, is_full)) as out:
+        run = Run(out, "demo", "run")
+        for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7], 1):
+            run.put_checkpoint(epoch, epoch, b"", {"val_l1": figure})
+        assert tried.wait(60)
+        full[0] = False
+    assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [2, 5, 6, 7]
+
+
+def test_no_room_on_this_machine_is_told(store: LocalStore, own_cache: Path) -> None:
+    own_cache.mkdir()
+    (own_cache / "runs").write_text("in the way")
+    with pytest.raises(StorageError, match=r"have no place in .*another folder with ICANVAS_CACHE"):
+        box(store).__enter__()
+
+
+def test_trouble_with_tidying_up_does_not_hold_the_files(store: LocalStore) -> None:
+    store.put("models/demo/promoted.json", b"?")
+    told: list[str] = []
+    with box(store, told.append) as out:
+        Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
+    assert any("promoted.json is damaged" in what for what in told)
+    assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [1]
