@@ -83,6 +83,7 @@ class Outbox:
         self._idle = False
         self._ended = False
         self._pushed = 0
+        self._trouble = ""
         # Only the thread's: whether the store may hold checkpoints that the rules do not keep.
         self._untidy = True
 
@@ -179,9 +180,9 @@ class Outbox:
         if left:
             dataset, run = self._name
             raise StorageError(
-                f"{len(left)} files of run {run} are not in {self._store.url} yet. Nothing is "
-                f"lost: they are in {self._local.location(self._folder)}, and the same "
-                f"`icanvas train {dataset}` on this machine pushes them first."
+                f"{self._trouble} {len(left)} files of run {run} are not in {self._store.url} yet. "
+                f"Nothing is lost: they are in {self._local.location(self._folder)}, and the same "
+                f"`icanvas train {dataset}` on this machine pushes them first.".lstrip()
             )
 
     def _work(self) -> None:
@@ -193,12 +194,13 @@ class Outbox:
                 except Exception as error:
                     # Whatever it is, the files stay here.
                     failures += 1
+                    self._trouble = str(error)
                     self._tell(f"{error} What is not in the store stays in {self._root}.")
                     self._pause(min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE))
                 else:
                     if failures:
                         self._tell("")
-                    failures = 0
+                    failures, self._trouble = 0, ""
         finally:
             self._leave()
 

@@ -151,7 +151,9 @@ def test_a_store_that_takes_nothing_is_told_and_the_next_time_pushes(
     monkeypatch.setattr(outbox, "_PATIENCE", 1.0)
     told: list[str] = []
     with (
-        pytest.raises(StorageError, match=r"2 files of run run are not in .*icanvas train demo`"),
+        pytest.raises(
+            StorageError, match=r"full\. 2 files of run run are not in .*icanvas train demo`"
+        ),
         box(refusing(store, lambda: True), told.append) as out,
     ):
         Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
