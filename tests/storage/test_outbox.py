@@ -277,9 +277,12 @@ def test_a_killed_process_leaves_all_of_it(store: LocalStore, own_cache: Path) -
 
 def test_what_the_rules_drop_while_it_waits_is_never_pushed(store: LocalStore) -> None:
     full, tried = [True], threading.Event()
+    taken: list[None] = []
 
     def is_full() -> bool:
         tried.set()
+        if not full[0]:
+            taken.append(None)
         return full[0]
 
     with box(refusing(store, is_full)) as out:
@@ -289,6 +292,7 @@ def test_what_the_rules_drop_while_it_waits_is_never_pushed(store: LocalStore) -
         assert tried.wait(60)
         full[0] = False
     assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [2, 5, 6, 7]
+    assert len(taken) == 8
 
 
 def test_no_room_on_this_machine_is_told(store: LocalStore, own_cache: Path) -> None:
