@@ -309,3 +309,25 @@ def test_trouble_with_tidying_up_does_not_hold_the_files(store: LocalStore) -> N
         Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
     assert any("promoted.json is damaged" in what for what in told)
     assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [1]
+
+
+def test_a_part_that_hangs_does_not_keep_a_process_alive() -> None:
+    script = """
+        import io, threading, time
+        from storage.multipart import upload
+
+        class Hanging:
+            def create_multipart_upload(self, **_):
+                return {"UploadId": "id"}
+
+            def upload_part(self, **_):
+                begun.set()
+                time.sleep(300)
+
+        begun = threading.Event()
+        arguments = Hanging(), "bucket", "key", io.BytesIO(b"1"), 1, {}
+        threading.Thread(target=upload, args=arguments, daemon=True).start()
+        begun.wait()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == 0

@@ -107,10 +107,13 @@ def test_interim_checkpoints_go_when_training_went_on(store: LocalStore) -> None
     run.put(f"checkpoints/step-{22:08d}.pt", b"its record is on the way")
     store.put(run.key("checkpoints/epoch-0000.pt"), b"of another version")
     store.put(run.key("checkpoints/epoch-0000.json"), b"?")
+    # As in an outbox from which its bytes have gone already.
+    store.delete(run.key("checkpoints/epoch-0001.pt"))
     prune(store, "demo", "abc", Rules(keep_checkpoints=1))
     names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
     assert names == [
-        *("epoch-0000.json", "epoch-0000.pt", "epoch-0002.json", "epoch-0002.pt"),
+        *("epoch-0000.json", "epoch-0000.pt", "epoch-0001.json"),
+        *("epoch-0002.json", "epoch-0002.pt"),
         "step-00000022.pt",
     ]
 
