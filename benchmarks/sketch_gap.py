@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.metrics import structural_similarity
 
 from hed import EdgeDetector
@@ -34,7 +35,14 @@ from model.augment import augment_strokes
 from model.checkpoint import restore_state
 from model.data import PairDataset, scale_drawing, scale_picture
 from model.runs import find_run
-from postprocess import Agreement, clean_edges, compare_drawings, make_sheet, trace_strokes
+from postprocess import (
+    Agreement,
+    clean_edges,
+    compare_drawings,
+    fit_picture,
+    make_sheet,
+    trace_strokes,
+)
 from postprocess.thin import thin
 from settings import get_settings
 from storage import open_store
@@ -132,10 +140,10 @@ def read_drawn(pairs: str, more: Path | None) -> list[Drawn]:
 
 def read_white(path: Path) -> Image8:
     """Return a PNG on white: uint8 256×256×3 RGB."""
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.float32)
-    alpha = image[..., 3:] / 255
-    over = image[..., 2::-1] * alpha + 255 * (1 - alpha)
-    return cv2.resize(over.round().astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    image = Image.open(path).convert("RGBA")
+    white = Image.new("RGBA", image.size, "white")
+    over = np.asarray(Image.alpha_composite(white, image).convert("RGB"))
+    return fit_picture(over, SIDE, "stretch")
 
 
 def as_lines(ink: NDArray[np.bool_]) -> Image8:
