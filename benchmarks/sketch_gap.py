@@ -15,7 +15,7 @@ Prints Markdown; writes the curves and sheets as PNG.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -55,6 +55,28 @@ SIDE = 256
 LEVELS = (0, 1, 2, 3, 4)
 
 
+# Which strength of augmentation, and which seed.
+Which = tuple[float, int]
+
+NEVER = "never seen"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What one generator is worth.
+
+    Attributes
+    ----------
+    plain : L1 and SSIM of every drawing.
+    edges : of what was generated from it, against the drawing.
+    curves : mean L1 and SSIM at each level of a distortion.
+    """
+
+    plain: NDArray[np.float64]
+    edges: list[Agreement]
+    curves: dict[str, NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A designer's line drawing and its picture: uint8 256×256 and 256×256×3."""
@@ -68,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--more", type=Path, help="folder with color/ and line/, never trained on")
-    parser.add_argument("--strengths", type=float, nargs="+", default=[0, 1])
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0, 0.5, 1])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--size", type=int, default=96)
@@ -99,22 +121,28 @@ def main() -> None:
         for seed in range(options.seeds)
         for strength in options.strengths
     }
+    drawn = read_drawn(current.fingerprint, options.more)
     # One thread each: small steps are no quicker with more.
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-        jobs = [pool.submit(train_one, current.fingerprint, recipe) for recipe in recipes.values()]
-        for job in jobs:
-            job.result()
-    generators = {which: load_one(current.fingerprint, recipe) for which, recipe in recipes.items()}
-    drawn = read_drawn(current.fingerprint, options.more)
-    print_plain(generators, drawn, options.size)
-    print_curves(generators, drawn, options.size, options.out / "curves.png")
+        given = current.fingerprint, drawn
+        jobs = {which: pool.submit(work, recipe, *given) for which, recipe in recipes.items()}
+        judged = {which: job.result() for which, job in jobs.items()}
+    print_plain(judged, drawn)
+    print_curves(judged, options.out / "curves.png")
+    generators = {
+        strength: load_one(current.fingerprint, recipe)
+        for (strength, seed), recipe in recipes.items()
+        if seed == 0
+    }
     write_png(options.out / "generated.png", draw_generated(generators, drawn, options.size))
 
 
-def train_one(pairs: str, recipe: Recipe) -> None:
+def work(recipe: Recipe, pairs: str, drawn: Sequence[Drawn]) -> Judged:
+    """Train a generator and judge it."""
     torch.set_num_threads(1)
     run = train(open_store(get_settings().store), "demo", pairs, recipe)
     print(f"strength {recipe.augment:g}, seed {recipe.seed}: {run.steps} steps", file=sys.stderr)
+    return judge_all(pairs, recipe, drawn)
 
 
 def load_one(pairs: str, recipe: Recipe) -> Generator:
@@ -132,7 +160,7 @@ def read_drawn(pairs: str, more: Path | None) -> list[Drawn]:
         for path in sorted((folder / "line").glob("*.png")):
             if folder != DEMO and (DEMO / "line" / path.name).exists():
                 continue
-            group = "trained on" if folder == DEMO and path.name in trained else "never seen"
+            group = "trained on" if folder == DEMO and path.name in trained else NEVER
             ink = read_white(path).mean(2) < 128
             drawn.append(Drawn(group, as_lines(ink), read_white(folder / "color" / path.name)))
     return drawn
@@ -214,58 +242,69 @@ def follow(detector: EdgeDetector, generated: Image8, drawing: Image8) -> Agreem
     return compare_drawings(clean_edges(edges, detector.weights.threshold), drawing, tolerance=2)
 
 
-Which = tuple[float, int]
-
-
-def print_plain(generators: dict[Which, Generator], drawn: list[Drawn], size: int) -> None:
+def judge_all(pairs: str, recipe: Recipe, drawn: Sequence[Drawn]) -> Judged:
+    """Return what a generator is worth, of every drawing."""
+    generator, size = load_one(pairs, recipe), recipe.image_size
     detector = EdgeDetector.load("auto")
+    plain, edges = [], []
+    for one in drawn:
+        generated = generate(generator, one.drawing, size)
+        plain.append(judge(generated, one.picture))
+        edges.append(follow(detector, generated, one.drawing))
+    curves = {
+        name: np.array([judge_level(generator, drawn, distort, level, size) for level in LEVELS])
+        for name, distort in DISTORTIONS.items()
+    }
+    return Judged(np.array(plain), edges, curves)
+
+
+def judge_level(
+    generator: Generator, drawn: Sequence[Drawn], distort: Distort, level: int, size: int
+) -> NDArray[np.float64]:
+    """Return mean L1 and SSIM of the drawings never seen, at a level of distortion."""
+    scores = []
+    for number, one in enumerate(drawn):
+        if one.group == NEVER:
+            drawing = distort(one.drawing == 0, level, np.random.default_rng([level, number]))
+            scores.append(judge(generate(generator, drawing, size), one.picture))
+    return np.mean(scores, axis=0)
+
+
+def print_plain(judged: dict[Which, Judged], drawn: Sequence[Drawn]) -> None:
     print("| drawings | augment | L1 | SSIM | edges F1 | precision | recall |")
     print("|---|---|---|---|---|---|---|")
     for group in dict.fromkeys(one.group for one in drawn):
-        of_group = [one for one in drawn if one.group == group]
-        for strength in dict.fromkeys(strength for strength, _ in generators):
+        numbers = [number for number, one in enumerate(drawn) if one.group == group]
+        for strength in dict.fromkeys(strength for strength, _ in judged):
             rows = []
-            for (of, _), generator in generators.items():
-                if of != strength:
-                    continue
-                generated = [generate(generator, one.drawing, size) for one in of_group]
-                pairs = list(zip(generated, of_group, strict=True))
-                scores = np.mean([judge(made, one.picture) for made, one in pairs], axis=0)
-                agreement = sum(
-                    (follow(detector, made, one.drawing) for made, one in pairs), Agreement()
-                )
-                rows.append([*scores, agreement.f1, agreement.precision, agreement.recall])
-            figures = " | ".join(
+            for (of, _), found in judged.items():
+                if of == strength:
+                    edges = sum((found.edges[number] for number in numbers), Agreement())
+                    figures = edges.f1, edges.precision, edges.recall
+                    rows.append([*found.plain[numbers].mean(0), *figures])
+            cells = " | ".join(
                 f"{mean:.4f} ± {spread:.4f}"
                 for mean, spread in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)
             )
-            print(f"| {group} ({len(of_group)}) | {strength:g} | {figures} |", flush=True)
+            print(f"| {group} ({len(numbers)}) | {strength:g} | {cells} |")
     print()
 
 
-def print_curves(
-    generators: dict[Which, Generator], drawn: list[Drawn], size: int, path: Path
-) -> None:
-    never = [one for one in drawn if one.group == "never seen"]
-    strengths = list(dict.fromkeys(strength for strength, _ in generators))
+def print_curves(judged: dict[Which, Judged], path: Path) -> None:
     figure = Figure(figsize=(4 * len(DISTORTIONS), 6.5), layout="constrained")
     axes = figure.subplots(2, len(DISTORTIONS), squeeze=False)
-    for column, (name, distort) in enumerate(DISTORTIONS.items()):
+    for column, name in enumerate(DISTORTIONS):
         print(f"| {name} | {' | '.join(f'level {level}' for level in LEVELS)} | mean |")
         print(f"|---|{'---|' * (len(LEVELS) + 1)}")
-        for strength in strengths:
+        for strength in dict.fromkeys(strength for strength, _ in judged):
             curves = np.array(
-                [
-                    [score_level(generator, never, distort, level, size) for level in LEVELS]
-                    for (of, _), generator in generators.items()
-                    if of == strength
-                ]
+                [found.curves[name] for (of, _), found in judged.items() if of == strength]
             )
             for row, metric in enumerate(("L1", "SSIM")):
                 values = curves[..., row]
-                cells = [f"{value:.4f}" for value in values.mean(0)]
-                print(f"| {metric}, augment {strength:g} | {' | '.join(cells)} | ", end="")
-                print(f"{values.mean():.4f} ± {values.mean(1).std():.4f} |", flush=True)
+                cells = " | ".join(f"{value:.4f}" for value in values.mean(0))
+                mean = f"{values.mean():.4f} ± {values.mean(1).std():.4f}"
+                print(f"| {metric}, augment {strength:g} | {cells} | {mean} |")
                 axis = axes[row, column]
                 axis.errorbar(
                     LEVELS, values.mean(0), values.std(0), capsize=3, label=f"augment {strength:g}"
@@ -274,17 +313,6 @@ def print_curves(
         print()
     axes[0, 0].legend()
     figure.savefig(path, dpi=100)
-
-
-def score_level(
-    generator: Generator, drawn: list[Drawn], distort: Distort, level: int, size: int
-) -> NDArray[np.float64]:
-    scores = []
-    for number, one in enumerate(drawn):
-        random = np.random.default_rng([level, number])
-        drawing = distort(one.drawing == 0, level, random)
-        scores.append(judge(generate(generator, drawing, size), one.picture))
-    return np.mean(scores, axis=0)
 
 
 def draw_variants(pairs: str) -> Image8:
@@ -304,19 +332,16 @@ def draw_variants(pairs: str) -> Image8:
 
 
 def draw_generated(
-    generators: dict[Which, Generator], drawn: list[Drawn], size: int, most: int = 12
+    generators: dict[float, Generator], drawn: Sequence[Drawn], size: int, most: int = 12
 ) -> Image8:
-    """Lay out drawings never seen: drawing, what the first seed's generators make, picture."""
-    never = [one for one in drawn if one.group == "never seen"]
+    """Lay out drawings never seen: drawing, what is made at each strength, picture."""
+    never = [one for one in drawn if one.group == NEVER]
     tiles = []
     for one in never[:: max(1, len(never) // most)][:most]:
         tiles.append(np.repeat(scale_drawing(one.drawing, size)[..., None], 3, 2))
-        for (_, seed), generator in generators.items():
-            if seed == 0:
-                tiles.append(generate(generator, one.drawing, size))
+        tiles += [generate(generator, one.drawing, size) for generator in generators.values()]
         tiles.append(scale_picture(one.picture, size))
-    strengths = len({strength for strength, _ in generators})
-    return make_sheet(tiles, 2 * (strengths + 2))
+    return make_sheet(tiles, 2 * (len(generators) + 2))
 
 
 def write_png(path: Path, picture: Image8) -> None:

@@ -32,6 +32,9 @@ _TREMBLE_EVERY = 6
 _SHIFT, _TREMBLE = 1.2, 0.5
 _TURN, _SCALE, _MOVE = np.deg2rad(6), 0.08, 6.0
 _WARP, _WARP_GRID = 5.0, 4
+_WIDEST_PEN = 10.0
+# Share of the sheet.
+_MOST_INK = 0.2
 
 
 def augment_strokes(
@@ -40,7 +43,8 @@ def augment_strokes(
     """Draw strokes anew, as another hand might have.
 
     Some are left out, some are open or run on too far; what is left is simplified, smoothed,
-    shifted, bent and drawn again with lines of one pixel.
+    shifted, bent, drawn again with a thin or thick pen, and thinned. A thick pen makes one line of
+    the two that edges are on both sides of an outline.
 
     Parameters
     ----------
@@ -59,7 +63,8 @@ def augment_strokes(
     opened = _open(kept, random, strength, scale)
     longer = _overshoot(opened, random, strength, scale)
     smooth = _smooth(longer, strength * random.uniform(*_SIMPLIFY) * scale, _STEP * scale)
-    return draw_strokes(_bend(smooth, size, random, strength), size)
+    bent = _bend(smooth, size, random, strength)
+    return draw_strokes(bent, size, _choose_pen(bent, size, random, strength))
 
 
 def _drop(strokes: Sequence[Points], random: Random, strength: float) -> list[Points]:
@@ -190,6 +195,14 @@ def _bend(strokes: Sequence[Points], size: int, random: Random, strength: float)
     x, y = np.ascontiguousarray(places[:, :1]), np.ascontiguousarray(places[:, 1:])
     points += cv2.remap(grid, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)[:, 0]
     return np.split(points.astype(np.float32), np.cumsum(lengths)[:-1])
+
+
+def _choose_pen(strokes: Sequence[Points], size: int, random: Random, strength: float) -> int:
+    """Return a pen's width in pixels, such that what is drawn does not fill the sheet."""
+    length = sum(map(len, strokes)) * _STEP * size / _SIDE
+    widest = _MOST_INK * size**2 / max(length, 1)
+    wish = 1 + strength * random.uniform(0, _WIDEST_PEN - 1) * size / _SIDE
+    return max(1, round(min(wish, widest)))
 
 
 def _tremble(count: int, random: Random) -> NDArray[np.float64]:

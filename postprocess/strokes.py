@@ -78,13 +78,14 @@ def _meeting_at(labels: NDArray[np.int32], point: NDArray[np.int32]) -> int:
     return int(labels[y : y + 3, x : x + 3].max())
 
 
-def draw_strokes(strokes: Sequence[Points], size: int) -> Image8:
-    """Draw strokes as lines of one pixel.
+def draw_strokes(strokes: Sequence[Points], size: int, pen: int = 1) -> Image8:
+    """Draw strokes with a pen, and thin that to lines of one pixel.
 
     Parameters
     ----------
     strokes : float32 (P, 2) each, x and y in pixels; what lies outside is cut off.
     size : side of the result in pixels.
+    pen : its width in pixels, at least 1; lines that are closer than that become one.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def draw_strokes(strokes: Sequence[Points], size: int) -> Image8:
     """
     ink = np.zeros((size, size), np.uint8)
     fixed = [np.round(stroke * (1 << _SHIFT)).astype(np.int32) for stroke in strokes]
-    cv2.polylines(ink, fixed, isClosed=False, color=255, shift=_SHIFT)
+    cv2.polylines(ink, fixed, isClosed=False, color=255, thickness=pen, shift=_SHIFT)
     drawing: Image8 = np.where(thin(ink > 0), np.uint8(0), np.uint8(255))
     return drawing
 
