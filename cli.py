@@ -214,15 +214,17 @@ def train(
     if run.left_out:
         err.print(f"{run.left_out:,} training pairs were next to blank, and left out")
     pairs = keys.pairs_folder(run.dataset, run.pairs)
-    print_places(
-        {
-            "pairs": opened.location(pairs),
-            "contact sheet": opened.location(f"{pairs}/contact-sheet.jpg"),
-            "sample grid": run.samples,
-            "metrics": run.metrics_file,
-            "checkpoint": run.checkpoint,
-        }.items()
-    )
+    places = {
+        "pairs": opened.location(pairs),
+        "contact sheet": opened.location(f"{pairs}/contact-sheet.jpg"),
+        "sample grid": run.samples,
+        **({"by hand": run.sketches} if run.sketches else {}),
+        "losses": run.plot,
+        "TensorBoard": run.events,
+        "metrics": run.metrics_file,
+        "checkpoint": run.checkpoint,
+    }
+    print_places(places.items())
 
 
 @app.command(epilog="Examples: icanvas calibrate ~/pairs · icanvas calibrate pairs --pictures 500")

@@ -8,6 +8,7 @@ from datasets.overview import describe, find_state, list_states
 from datasets.pictures import RejectedPicture, decode_picture
 from datasets.prepared import find_prepared, read_current_of
 from datasets.repair import forget_if_damaged
+from datasets.sketches import read_sketches
 
 __all__ = [
     "Choices",
@@ -28,5 +29,6 @@ __all__ = [
     "make_choices",
     "name_licence",
     "read_current_of",
+    "read_sketches",
     "state_licence",
 ]

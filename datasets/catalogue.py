@@ -220,15 +220,20 @@ def _load_entry(path: Path) -> DataSet:
     changes: dict[str, object] = {"source": _placed(entry.source, path.parent)}
     if entry.tables is not None:
         changes["tables"] = _placed(entry.tables, path.parent)
+    if entry.sketches is not None:
+        changes["sketches"] = _place(entry.sketches, path.parent)
     return entry.model_copy(update=changes)
 
 
 def _placed(source: AnySource, folder: Path) -> AnySource:
-    """Let a relative path start at the entry's folder."""
     if not isinstance(source, LocalSource):
         return source
-    place = folder.absolute() / Path(source.path).expanduser()
-    return source.model_copy(update={"path": os.path.normpath(place)})
+    return source.model_copy(update={"path": _place(source.path, folder)})
+
+
+def _place(path: str, folder: Path) -> str:
+    """Let a relative path start at the entry's folder."""
+    return os.path.normpath(folder.absolute() / Path(path).expanduser())
 
 
 def explain(error: ValidationError) -> str:

@@ -249,6 +249,8 @@ class DataSet(_Strict):
     terms : what else there is to know before using it.
     restricted : the licence is not open, or not known: it has to be accepted once.
     geometry, edges, recipe : see their classes.
+    sketches : a folder or archive of drawings by hand that nobody trains on: what a run makes of
+        them is shown. A relative path starts at the entry's file's folder.
     paired : the files are pairs already, drawing and picture side by side; they are used as they
         are.
     re_extract : of such pairs the picture alone is taken, and edges are extracted.
@@ -282,6 +284,7 @@ class DataSet(_Strict):
     max_pixels: int = Field(default=64_000_000, ge=1)
     shard_size: int = Field(default=256, ge=1, le=256)
     recipe: TrainingDefaults = TrainingDefaults()
+    sketches: str | None = Field(default=None, min_length=1)
     archive: str | None = None
     tables_archive: str | None = None
 

@@ -97,7 +97,7 @@ def decode_picture(
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
-        if PurePosixPath(path).suffix.lower() in _SUFFIXES:
+        if is_picture_name(path):
             raise RejectedPicture(Reason.UNDECODABLE, "no supported picture format") from None
         raise RejectedPicture(Reason.NOT_A_PICTURE, "not a picture file") from None
     except MemoryError:
@@ -121,6 +121,11 @@ def decode_picture(
             raise
         except Exception as error:
             raise RejectedPicture(Reason.UNDECODABLE, _first_line(error), image.size) from error
+
+
+def is_picture_name(path: str) -> bool:
+    """Tell by a file's name whether it should be a picture."""
+    return PurePosixPath(path).suffix.lower() in _SUFFIXES
 
 
 def hash_pixels(picture: NDArray[np.uint8]) -> str:

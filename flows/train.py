@@ -31,6 +31,7 @@ def train(
     """
     store_url = get_settings().store
     dataset, current = datasets.find_prepared(open_store(store_url), source, name)
+    sketches = list(datasets.read_sketches(dataset).values())
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
     pairs = (current or prepare(source, datasets.Choices(name=name))).fingerprint
-    return train_on(dataset.name, pairs, complete, store_url, refresh)
+    return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)

@@ -46,13 +46,17 @@ def find_run(
         revision += 1
 
 
-def describe_run(pairs: str, recipe: Recipe) -> bytes:
-    """Return ``recipe.json``: what a run learns from, how, and what its networks take and give."""
+def describe_run(pairs: str, recipe: Recipe, extent: float) -> bytes:
+    """Return ``recipe.json``: what a run learns from, how, and what its networks take and give.
+
+    ``extent`` is how much of a side the drawings typically take; see ``drawing_extent``.
+    """
     facts = {
         "pairs": pairs,
         "recipe": recipe.model_dump(),
         "versions": {part.__name__: part.__version__ for part in (torch, np, cv2)},
         "revision": _find_revision(),
+        "extent": extent,
         "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
         "picture": "float (N, 3, S, S) RGB in [-1, 1]",
     }

@@ -1,33 +1,35 @@
 """The training loop, from the first step to the last checkpoint."""
 
-import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import l1_loss
 
 from errors import InputError
 from model.checkpoint import TrainingState, save_state
 from model.data import PairDataset, RunSampler, count_workers, make_loader
 from model.device import choose_device, settle_precision, should_compile
+from model.events import EVENTS
 from model.generator import Generator
 from model.progress import EpochProgress
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file, take_up
-from model.samples import draw_samples
+from model.samples import fit_sketch, typical_extent
 from model.step import call_networks, set_lr, train_step
 from model.strokes import keep_strokes
+from model.watch import GROWING, METRICS, PLOT, Watch
 from storage import ObjectStore
 from storage.claims import check_kept
 from storage.outbox import Outbox
-from storage.registry import Run, checkpoint_name, sample_name
+from storage.registry import Run, checkpoint_name, sample_name, sketches_name
 from storage.retention import Rules
 
 _MOST_VALIDATION_PAIRS = 200
-
-METRICS = "metrics.jsonl"
 
 _CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32."
 
@@ -50,7 +52,9 @@ class TrainedRun:
     left_out : training pairs that were too blank to learn from.
     epochs, steps : done in all.
     metrics : the last epoch's means.
-    checkpoint, samples, metrics_file : where a person finds them.
+    checkpoint, samples, metrics_file, plot, events : where a person finds them; the events are a
+        folder for TensorBoard.
+    sketches : the grid of drawings by hand; None where the data set has none.
     """
 
     dataset: str
@@ -63,6 +67,9 @@ class TrainedRun:
     checkpoint: str
     samples: str
     metrics_file: str
+    plot: str
+    events: str
+    sketches: str | None
 
 
 def train(
@@ -77,6 +84,7 @@ def train(
     workers: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     on_trouble: Callable[[str], None] = lambda _: None,
+    sketches: Iterable[NDArray[np.uint8]] = (),
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
 
@@ -99,6 +107,8 @@ def train(
         is kept.
     on_trouble : called, from another thread, with what keeps files from the store, and with nothing
         when it is over.
+    sketches : drawings by hand, as ``postprocess.normalise_sketch`` takes them; a second grid shows
+        what the generator makes of them. They change nothing else.
 
     Raises
     ------
@@ -129,10 +139,15 @@ def train(
         )
     name, run = find_run(store, dataset, pairs, recipe, refresh)
     # It tells what a run began with, and `icanvas gc` which pairs it needs.
-    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe))
+    extent = cache(lambda: typical_extent(training))
+    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
     check_kept(store, dataset, pairs)
     if recipe.augment:
         keep_strokes(training.stored, training.found, on_trace)
+    fitted = [fit_sketch(sketch, extent(), size) for sketch in sketches]
+    # A data set too small to be split shows what it learned from.
+    shown = validation if len(validation) else training
+    watch = Watch(f"{dataset}, run {name}", shown, fitted, device)
     rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
     with Outbox(store, dataset, name, rules, recipe.grace, on_trouble) as outbox:
         state, metrics = _learn(
@@ -142,6 +157,7 @@ def train(
             recipe,
             device,
             count_workers(device) if workers is None else workers,
+            watch,
             on_step,
             on_epoch,
             should_stop,
@@ -157,6 +173,9 @@ def train(
         checkpoint=run.location(checkpoint_name(state.epoch)),
         samples=run.location(sample_name(state.epoch)),
         metrics_file=run.location(METRICS),
+        plot=run.location(PLOT),
+        events=run.location(EVENTS),
+        sketches=run.location(sketches_name(state.epoch)) if fitted else None,
     )
 
 
@@ -167,6 +186,7 @@ def _learn(
     recipe: Recipe,
     device: torch.device,
     workers: int,
+    watch: Watch,
     on_step: OnStep,
     on_epoch: OnEpoch,
     should_stop: Callable[[], bool],
@@ -186,18 +206,10 @@ def _learn(
             run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
             raise TrainingStopped
 
-    def draw() -> bytes:
-        # A data set too small to be split shows what it learned from.
-        shown = validation if len(validation) else training
-        return draw_samples(state.drawing, shown, device)
-
-    def write_log() -> bytes:
-        return "".join(json.dumps(line) + "\n" for line in state.log).encode()
-
     if state.epoch and not state.progress.batches:
         # What the store has lost, or another machine's outbox has put back to an earlier state.
-        run.put(METRICS, write_log())
-        keep_file(run, sample_name(state.epoch), draw)
+        for file, make in watch.files(state, True).items():
+            run.put(file, make()) if file in GROWING else keep_file(run, file, make)
     on_step(state.step, total)
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
@@ -223,9 +235,10 @@ def _learn(
         if len(validation):
             line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
             state.log.append(line)
-        if state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs:
-            run.put(sample_name(state.epoch), draw())
-            run.put(METRICS, write_log())
+        keep = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
+        for file, make in watch.files(state, keep).items():
+            run.put(file, make())
+        if keep:
             run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
         on_epoch(state.epoch, metrics)
     return state, metrics

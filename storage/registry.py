@@ -153,6 +153,11 @@ def sample_name(epoch: int) -> str:
     return f"samples/epoch-{epoch:04d}.jpg"
 
 
+def sketches_name(epoch: int) -> str:
+    """Return the file name, in its run's folder, of a grid of drawings by hand."""
+    return f"samples/sketches-{epoch:04d}.jpg"
+
+
 def record_name(checkpoint: str) -> str:
     """Return the file name of a checkpoint's record."""
     return checkpoint.removesuffix(".pt") + ".json"

@@ -1,11 +1,14 @@
 """The task that trains a generator, and ends such that the run can go on."""
 
+import base64
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
+import numpy as np
+from numpy.typing import NDArray
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
@@ -13,15 +16,22 @@ from prefect.logging import get_run_logger
 
 import model
 from model import Recipe, TrainedRun, TrainingStopped
+from model.watch import PLOT
 from storage import open_store
-from storage.keys import run_folder
-from storage.registry import sample_name
+from storage.registry import Run, sample_name, sketches_name
 from tasks.progress import bar, move, note
 from tasks.report import inline_jpeg
 
 
 @task(task_run_name="train {dataset} on {pairs}", cache_policy=NO_CACHE)
-def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: bool) -> TrainedRun:
+def train(
+    dataset: str,
+    pairs: str,
+    recipe: Recipe,
+    store_url: str,
+    refresh: bool,
+    sketches: Sequence[NDArray[np.uint8]] = (),
+) -> TrainedRun:
     """Train on a published pair set; see ``model.train``.
 
     SIGTERM and Ctrl-C end it after the step, with a checkpoint from which the next run goes on.
@@ -55,19 +65,32 @@ def train(dataset: str, pairs: str, recipe: Recipe, store_url: str, refresh: boo
             on_epoch=log_epoch,
             should_stop=should_stop,
             on_trouble=tell_trouble,
+            sketches=sketches,
         )
-    samples = store.get(f"{run_folder(dataset, run.run)}/{sample_name(run.epochs)}")
-    grid = inline_jpeg(samples, width=900)
-    figures = "\n".join(f"| {name} | {value:.4f} |" for name, value in run.metrics.items())
     create_markdown_artifact(
         key=f"run-{dataset}",
         description=f"Run {run.run} of {dataset}",
-        markdown=(
-            f"| | after epoch {run.epochs} |\n|---|---|\n{figures}\n\n"
-            f"drawing, generated, target:\n\n![samples]({grid})\n\nCheckpoint: `{run.checkpoint}`"
-        ),
+        markdown=describe(run, Run(store, dataset, run.run)),
     )
     return run
+
+
+def describe(trained: TrainedRun, run: Run) -> str:
+    """Return what a run gave as Markdown, with its pictures in it."""
+    epoch = trained.epochs
+    lines = [f"| | after epoch {epoch} |", "|---|---|"]
+    lines += [f"| {name} | {value:.4f} |" for name, value in trained.metrics.items()]
+    shown = {"Drawing, generated, target:": sample_name(epoch)}
+    if trained.sketches is not None:
+        shown["Drawings by hand, and what is generated from them:"] = sketches_name(epoch)
+    for title, name in shown.items():
+        grid = inline_jpeg(run.get(name) or b"", width=900)
+        lines += ["", title, "", f"![{name}]({grid})"]
+    plot = base64.b64encode(run.get(PLOT) or b"").decode()
+    lines += ["", f"![losses](data:image/png;base64,{plot})"]
+    lines += ["", f"Checkpoint: `{trained.checkpoint}`"]
+    lines += ["", f"All steps in TensorBoard: `tensorboard --logdir '{trained.events}'`"]
+    return "\n".join(lines)
 
 
 @contextmanager

@@ -34,6 +34,12 @@ FIGURES = {
 }
 
 
+@pytest.fixture(autouse=True)
+def plain_plot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plot takes longer than these runs do; tests/model/test_watch.py draws it."""
+    monkeypatch.setattr(import_module("model.watch"), "plot_log", lambda log, _: repr(log).encode())
+
+
 def run_small(store: LocalStore, **options: Any) -> TrainedRun:
     recipe = options.pop("recipe", SMALL)
     return train(store, "tiny", "pairs", recipe, **options)
@@ -80,6 +86,7 @@ def test_a_run_leaves_everything(store: LocalStore) -> None:
     assert [line["epoch"] for line in lines if "val_l1" in line] == [1, 2, 3]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
     for epoch in (1, 2, 3):
+        assert run.get(f"events/events.out.tfevents.epoch-{epoch:04d}")
         with Image.open(store.location(run.key(f"samples/epoch-{epoch:04d}.jpg"))) as grid:
             assert grid.size == (6 * 68 + 4, 68 + 4)
 
@@ -212,7 +219,15 @@ def test_a_checkpoint_that_only_arrived_damaged_is_kept(
     assert steps == [made.steps]
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "samples/epoch-0003.jpg"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metrics.jsonl",
+        "losses.png",
+        "samples/epoch-0003.jpg",
+        "events/events.out.tfevents.epoch-0003",
+    ],
+)
 def test_other_files_of_a_run_are_made_anew(store: LocalStore, name: str) -> None:
     publish(store, "ttttv")
     made = run_small(store)

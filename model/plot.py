@@ -1,0 +1,103 @@
+"""A run's log as one picture."""
+
+import io
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+# How far a smoothed curve looks back, as a share of the run's lines.
+_SMOOTH = 1 / 20
+
+# Curves with fewer points show each.
+_FEW = 20
+
+_LABELS = {
+    "discriminator": "discriminator",
+    "adversarial": "generator",
+    "l1": "training",
+    "val_l1": "validation",
+    "discriminator_gradient": "discriminator",
+    "generator_gradient": "generator",
+}
+
+
+def plot_log(log: Iterable[Mapping[str, float]], title: str) -> bytes:
+    """Return losses, gradient norms and learning rate over the steps, as PNG of 1000×900 pixels.
+
+    Curves are smoothed, with what was logged faintly behind them. Equal logs give equal bytes,
+    with the same version of Matplotlib.
+
+    Parameters
+    ----------
+    log : the lines of metrics.jsonl; figures that they lack are left out.
+    title : of the whole.
+    """
+    frame = pd.DataFrame(list(log))
+    figure = Figure(figsize=(10, 9), dpi=100)
+    FigureCanvasAgg(figure)
+    adversarial, l1, gradients, lr = figure.subplots(
+        4, sharex=True, gridspec_kw={"height_ratios": (3, 3, 3, 1)}
+    )
+    # By hand: Matplotlib's own layout draws everything twice.
+    figure.subplots_adjust(left=0.1, right=0.98, top=0.94, bottom=0.06, hspace=0.17)
+    figure.suptitle(title, y=0.985)
+    _smooth(adversarial, frame, {"discriminator": "C0", "adversarial": "C1"})
+    _smooth(l1, frame, {"l1": "C2"})
+    _line(l1, frame, "val_l1", "C3", marker="o")
+    _smooth(gradients, frame, {"discriminator_gradient": "C0", "generator_gradient": "C1"})
+    _mark_skipped(gradients, frame)
+    _line(lr, frame, "lr", "C4")
+    for axes, name in (
+        (adversarial, "adversarial losses"),
+        (l1, "L1, of pictures in [−1, 1]"),
+        (gradients, "gradient norms"),
+        (lr, "lr"),
+    ):
+        axes.set_ylabel(name)
+        axes.yaxis.set_label_coords(-0.085, 0.5)
+        axes.grid(alpha=0.3)
+        if len(axes.get_legend_handles_labels()[1]) > 1:
+            # Above, where it hides no curve.
+            axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=3, frameon=False)
+    if gradients.lines:
+        gradients.set_yscale("log", nonpositive="mask")
+    lr.set(xlabel="step", xlim=(0, None), ylim=(0, None))
+    lr.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lr.yaxis.set_major_locator(MaxNLocator(2))
+    lr.yaxis.set_major_formatter("{x:.1e}")
+    buffer = io.BytesIO()
+    # Without the version of the program that wrote it.
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _smooth(axes: Axes, frame: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Draw figures as they were logged, faintly, and smoothed."""
+    for name, colour in colours.items():
+        if name not in frame:
+            continue
+        logged = frame[["step", name]].dropna()
+        smooth = logged[name].ewm(span=max(1.0, _SMOOTH * len(logged))).mean()
+        # A line of one point would not be seen.
+        marker = "." if len(logged) < _FEW else ""
+        axes.plot(logged["step"], logged[name], color=colour, alpha=0.25, linewidth=1)
+        axes.plot(logged["step"], smooth, color=colour, marker=marker, label=_LABELS[name])
+
+
+def _line(axes: Axes, frame: pd.DataFrame, name: str, colour: str, marker: str = "") -> None:
+    if name in frame:
+        logged = frame[["step", name]].dropna()
+        label = _LABELS.get(name)
+        axes.plot(logged["step"], logged[name], color=colour, marker=marker, ms=4, label=label)
+
+
+def _mark_skipped(axes: Axes, frame: pd.DataFrame) -> None:
+    """Mark where steps were skipped, at the foot."""
+    if "skipped" in frame and (skipped := frame[frame["skipped"] > 0]).size:
+        label = f"steps skipped: {skipped['skipped'].sum():.0f}"
+        foot = axes.get_xaxis_transform()
+        axes.plot(skipped["step"], [0.02] * len(skipped), "k^", transform=foot, label=label)

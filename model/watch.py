@@ -1,0 +1,75 @@
+"""What a person watches a run by: grids, curves, and TensorBoard's events."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.checkpoint import TrainingState
+from model.data import PairDataset
+from model.events import events_name, write_events
+from model.plot import plot_log
+from model.samples import draw_samples, draw_sketches
+from storage.registry import sample_name, sketches_name
+
+METRICS = "metrics.jsonl"
+PLOT = "losses.png"
+
+# Files that each checkpoint writes anew.
+GROWING = (METRICS, PLOT)
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The files of a run that are there to be looked at.
+
+    Attributes
+    ----------
+    title : of the plot.
+    pairs : the first of them are drawn.
+    sketches : drawings by hand, as ``fit_sketch`` returns them; may be none.
+    device : that the networks are on.
+    """
+
+    title: str
+    pairs: PairDataset
+    sketches: Sequence[NDArray[np.uint8]]
+    device: torch.device
+
+    def files(self, state: TrainingState, checkpoint: bool) -> dict[str, Callable[[], bytes]]:
+        """Return what to write at the end of an epoch, by name: each is made when it is called.
+
+        The same state gives the same bytes.
+
+        Parameters
+        ----------
+        state : at the end of an epoch.
+        checkpoint : whether one is kept of it. Else there are only events, and no image in them.
+        """
+        grids: dict[str, Callable[[], bytes]] = {}
+        files: dict[str, Callable[[], bytes]] = {}
+        if checkpoint:
+            files[sample_name(state.epoch)] = grids["samples/pairs"] = cache(
+                lambda: draw_samples(state.drawing, self.pairs, self.device)
+            )
+            if self.sketches:
+                files[sketches_name(state.epoch)] = grids["samples/sketches"] = cache(
+                    lambda: draw_sketches(state.drawing, self.sketches, self.device)
+                )
+            files[METRICS] = lambda: write_log(state)
+            files[PLOT] = lambda: plot_log(state.log, self.title)
+        files[events_name(state.epoch)] = lambda: write_events(
+            [line for line in state.log if line["epoch"] == state.epoch],
+            {tag: make() for tag, make in grids.items()},
+            state.step,
+        )
+        return files
+
+
+def write_log(state: TrainingState) -> bytes:
+    """Return ``metrics.jsonl``."""
+    return "".join(json.dumps(line) + "\n" for line in state.log).encode()
