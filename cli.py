@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from cli_datasets import listing
+from cli_models import export_model
 from cli_store import export, gc
 from console import (
     err,
@@ -274,6 +275,12 @@ def calibrate(
         }.items()
     )
 
+
+app.command(
+    "export-model",
+    epilog="Examples: icanvas export-model demo ~/generator · "
+    "icanvas export-model demo ~/generator --checkpoint 0123456789ab/12",
+)(export_model)
 
 app.command(epilog="Examples: icanvas export demo ~/pairs · icanvas export demo ~/hf --format hf")(
     export

@@ -3,6 +3,8 @@
 import io
 import pickle
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -124,7 +126,7 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         If the bytes are not a checkpoint of a run with this recipe's networks.
     """
     state = start_state(recipe, device)
-    try:
+    with _explained():
         kept = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
         state.generator.load_state_dict(kept["generator"])
         state.discriminator.load_state_dict(kept["discriminator"])
@@ -140,6 +142,35 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
         torch.set_rng_state(kept["random"].cpu())
         if device.type == "cuda" and kept["random_cuda"] is not None:
             torch.cuda.set_rng_state(kept["random_cuda"].cpu())
+    return state
+
+
+def restore_generator(data: bytes, recipe: Recipe) -> tuple[Generator, bool]:
+    """Return a checkpoint's generator that is used, on the CPU, and whether it is the average.
+
+    Raises
+    ------
+    IntegrityError
+        If the bytes are not a checkpoint of a run with this recipe's networks.
+    """
+    with torch.device("meta"):
+        generator = Generator(recipe.generator_width, recipe.generator_blocks)
+    with _explained():
+        kept = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        averaged = kept["average"] is not None
+        weights = kept["average"] if averaged else kept["generator"]
+        if averaged:
+            names = generator.state_dict()
+            weights = {name: weights[f"module.{name}"] for name in names}
+        generator.load_state_dict(weights, assign=True)
+    return generator.eval().requires_grad_(False), averaged
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what a checkpoint that is none raises into one clear error."""
+    try:
+        yield
     except (
         AttributeError,
         EOFError,
@@ -151,4 +182,3 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
     ) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise IntegrityError(f"A checkpoint cannot be loaded: {first}") from error
-    return state

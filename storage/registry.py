@@ -1,12 +1,17 @@
 """The checkpoint registry: training runs and their checkpoints in the store."""
 
 import hashlib
+import re
+from collections import defaultdict
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from errors import DamagedError, NotFoundError
 from storage import keys
 from storage.store import Files, ObjectStore, get_or_none
+
+_RECORD = re.compile(r"/([^/]+)/checkpoints/epoch-(\d+)\.json$")
 
 
 class CheckpointRecord(BaseModel):
@@ -103,6 +108,22 @@ class Run:
         )
         return sorted(filter(None, found), key=lambda record: record.step)
 
+    def find_checkpoint(self, epoch: int) -> CheckpointRecord:
+        """Return the record of the checkpoint at the end of an epoch.
+
+        Raises
+        ------
+        NotFoundError
+            If there is none that is complete.
+        """
+        name = checkpoint_name(epoch)
+        record = read_checkpoint_record(self._store, self.key(record_name(name)))
+        if record is None:
+            raise NotFoundError(
+                f"There is no checkpoint {self.location(name)}. Choose another one."
+            )
+        return record
+
     def get_checkpoint(self, record: CheckpointRecord) -> bytes:
         """Return a checkpoint's bytes, checked.
 
@@ -133,6 +154,22 @@ def read_checkpoint_record(store: Files, key: str) -> CheckpointRecord | None:
         return CheckpointRecord.model_validate_json(store.get(key))
     except (ValidationError, DamagedError, NotFoundError):
         return None
+
+
+def list_checkpoints(store: ObjectStore, dataset: str) -> dict[str, list[int]]:
+    """Return the epochs of a data set's complete checkpoints by run, both rising.
+
+    Runs are in the order in which their last checkpoints were written.
+    """
+    epochs: defaultdict[str, list[int]] = defaultdict(list)
+    written: dict[str, tuple[datetime, str]] = {}
+    for entry in store.entries(keys.runs_folder(dataset)):
+        found = _RECORD.search(entry.key)
+        if found:
+            run, epoch = found[1], int(found[2])
+            epochs[run].append(epoch)
+            written[run] = max(written.get(run, (entry.modified, run)), (entry.modified, run))
+    return {run: sorted(epochs[run]) for run in sorted(epochs, key=written.__getitem__)}
 
 
 def has_checkpoint(store: ObjectStore, dataset: str) -> bool:

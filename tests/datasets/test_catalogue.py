@@ -76,10 +76,12 @@ def test_a_missing_key_and_a_wrong_name_are_told(tmp_path: Path) -> None:
 
 
 def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.toml").write_text(GOOD)
+    head, table = GOOD.split("[source]")
+    (tmp_path / "mine.toml").write_text(f"{head}sketches = 'by hand.zip'\n[source]{table}")
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
     get_settings.cache_clear()
     assert find("mine").source.title == str(tmp_path / "pictures")
+    assert find("mine").sketches == str(tmp_path / "by hand.zip")
     assert find("demo").name == "demo"
     (tmp_path / "demo.toml").write_text(GOOD.replace("mine", "demo"))
     with pytest.raises(InputError, match="already"):

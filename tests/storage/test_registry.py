@@ -1,8 +1,10 @@
+import os
+
 import pytest
 
-from errors import DamagedError
+from errors import DamagedError, NotFoundError
 from storage import LocalStore
-from storage.registry import Run, checkpoint_name
+from storage.registry import Run, checkpoint_name, list_checkpoints
 from tests.storage.contents import meddled
 
 
@@ -66,3 +68,25 @@ def test_of_a_forgotten_one_stays_what_is_written_anew(store: LocalStore) -> Non
     for record in run.all_checkpoints():
         run.forget(record)
     assert list(store.list(run.key("checkpoints"))) == [run.key(checkpoint_name(1))]
+
+
+def test_checkpoints_are_listed_by_run_the_newest_last(store: LocalStore) -> None:
+    for number, run in enumerate(("bbb", "aaa", "ccc")):
+        for epoch in (2, 10, 1):
+            Run(store, "tiny", run).put_checkpoint(epoch, epoch, b"whole", {})
+        for key in store.list(f"models/tiny/{run}"):
+            os.utime(store.location(key), (1000 + number, 1000 + number))
+    Run(store, "tiny", "aaa").put_checkpoint(2, 25, b"interim", {}, batches=5)
+    Run(store, "tiny", "aaa").put("checkpoints/epoch-0003.pt", b"without its record")
+    Run(store, "other", "ddd").put_checkpoint(1, 1, b"another", {})
+    found = list_checkpoints(store, "tiny")
+    assert list(found.items()) == [(run, [1, 2, 10]) for run in ("bbb", "aaa", "ccc")]
+    assert list_checkpoints(store, "nothing") == {}
+
+
+def test_a_checkpoint_is_found_by_its_epoch(store: LocalStore) -> None:
+    run = Run(store, "tiny", "run")
+    run.put_checkpoint(3, 30, b"whole", {"l1": 0.5})
+    assert run.find_checkpoint(3) == run.checkpoints()[0]
+    with pytest.raises(NotFoundError, match=r"no checkpoint .*epoch-0004\.pt"):
+        run.find_checkpoint(4)
