@@ -50,7 +50,7 @@ def export_model(
     card = made.export.card
     out.print(
         f"[bold]{dataset.name}[/]: generator of run {run} after epoch {epoch}, "
-        f"{card.image_size} px; the files differ by at most {made.export.apart:.1g} of 2"
+        f"{card.image_size} px; both files give its pictures, to {made.export.apart:.1g} in [-1, 1]"
     )
     origin = read_origin(opened, keys.newest_origin(dataset.name))
     places = {
