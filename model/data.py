@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from model.augment import augment_strokes
+from model.distributed import ALONE, Crew, Share
 from model.recipe import Recipe
 from model.strokes import TracedStrokes
 from postprocess import PAIR_SIZE, decode_pair, split_pair
@@ -158,7 +159,7 @@ def to_tensors(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Sample
 
 
 class RunSampler(Sampler[list[Draw]]):
-    """All batches of a run, in an order that seed and epoch alone decide.
+    """A process's share of all batches of a run, in an order that seed and epoch alone decide.
 
     Every epoch shows every pair once; its last batch may be small. So a resumed run repeats what
     an undisturbed one is shown, and workers are ahead of it across the end of an epoch.
@@ -168,22 +169,32 @@ class RunSampler(Sampler[list[Draw]]):
     count : how many pairs there are.
     recipe : batch, epochs and seed.
     epoch, done : epochs that are over, and batches of the next.
+    crew : who shares the batches.
     """
 
-    def __init__(self, count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> None:
+    def __init__(
+        self, count: int, recipe: Recipe, epoch: int = 0, done: int = 0, crew: Crew = ALONE
+    ) -> None:
         self._count, self._recipe = count, recipe
         self._epoch, self._done = epoch, done
+        self._crew = crew
         self.batches = -(-count // recipe.batch)
 
     def __len__(self) -> int:
         return (self._recipe.epochs - self._epoch) * self.batches - self._done
 
+    def share(self, batch: int) -> Share:
+        """Return this process's share of an epoch's batch of that number, from 0."""
+        size = self._recipe.batch
+        return self._crew.share(min(size, self._count - batch * size))
+
     def __iter__(self) -> Iterator[list[Draw]]:
         done, batch = self._done, self._recipe.batch
         for epoch in range(self._epoch, self._recipe.epochs):
             order = np.random.default_rng([self._recipe.seed, epoch]).permutation(self._count)
-            for start in range(done * batch, self._count, batch):
-                yield [Draw(epoch, int(index)) for index in order[start : start + batch]]
+            for number in range(done, self.batches):
+                chosen = order[number * batch : (number + 1) * batch]
+                yield [Draw(epoch, int(index)) for index in chosen[self.share(number).places]]
             done = 0
 
 
@@ -218,9 +229,11 @@ def _leave_signals(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def count_workers(device: torch.device) -> int:
-    """Return how many loader processes go with a device.
+def count_workers(device: torch.device, crew: Crew) -> int:
+    """Return how many loader processes go with the device of one process of a crew.
 
     On the CPU none: a step needs every core itself, and takes far longer than reading.
     """
-    return min(8, os.cpu_count() or 1) if device.type == "cuda" else 0
+    if device.type != "cuda":
+        return 0
+    return max(1, min(8, (os.cpu_count() or 1) // crew.size))

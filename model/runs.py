@@ -12,6 +12,7 @@ import torch
 
 from errors import DamagedError, NotFoundError
 from model.checkpoint import TrainingState, restore_state, start_state
+from model.distributed import ALONE, Crew
 from model.recipe import Recipe
 from storage import ObjectStore
 from storage.fingerprint import fingerprint
@@ -80,24 +81,31 @@ def _find_revision() -> str | None:
 
 
 def take_up(
-    run: Run, recipe: Recipe, device: torch.device
+    run: Run, recipe: Recipe, device: torch.device, crew: Crew = ALONE
 ) -> tuple[TrainingState, dict[str, float]]:
     """Return the state of the newest checkpoint that is whole, and its metrics.
 
     What is damaged is passed over, and made anew on the way. Without any checkpoint the state is
-    the beginning.
+    the beginning. Every process of a crew gets the same.
 
     Raises
     ------
     IntegrityError
         If the newest checkpoint is of networks other than the recipe's.
     """
+    data, metrics = crew.lead(lambda: _read_newest(run))
+    if data is None:
+        return start_state(recipe, device), metrics
+    return restore_state(data, recipe, device), metrics
+
+
+def _read_newest(run: Run) -> tuple[bytes | None, dict[str, float]]:
     for record in reversed(run.all_checkpoints()):
         data = _read_twice(run, record)
         if data is not None:
-            return restore_state(data, recipe, device), record.metrics
+            return data, record.metrics
         run.forget(record)
-    return start_state(recipe, device), {}
+    return None, {}
 
 
 def _read_twice(run: Run, record: CheckpointRecord) -> bytes | None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,32 +11,43 @@ from torch.nn.functional import l1_loss
 from torch.nn.utils import clip_grad_norm_
 
 from model.checkpoint import TrainingState
+from model.distributed import ALONE, Crew, Share
 from model.losses import adversarial_loss, discriminator_loss, join_pair
+from model.pool import PicturePool
 from model.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class Networks:
-    """How the networks of a state are called: as they are, or compiled.
+    """How the networks of a state are called: as they are, or compiled, alone or together.
 
     Attributes
     ----------
-    generator, discriminator : share their weights with the state's.
+    generator, discriminator : to learn; they share their weights with the state's.
+    judge : the discriminator, to be learned from.
     """
 
     generator: Callable[[Tensor], Tensor]
     discriminator: Callable[[Tensor], Tensor]
+    judge: Callable[[Tensor], Tensor]
 
 
-def call_networks(state: TrainingState, compiled: bool) -> Networks:
-    """Return how a step calls a state's networks."""
-    if not compiled:
-        return Networks(state.generator, state.discriminator)
-    return Networks(torch.compile(state.generator), torch.compile(state.discriminator))
+def call_networks(state: TrainingState, compiled: bool, crew: Crew = ALONE) -> Networks:
+    """Return how a step calls a state's networks, in each process of a crew."""
+    generator, discriminator = (
+        cast(nn.Module, torch.compile(network)) if compiled else network
+        for network in (state.generator, state.discriminator)
+    )
+    return Networks(crew.wrap(generator), crew.wrap(discriminator), discriminator)
 
 
 def train_step(
-    state: TrainingState, networks: Networks, condition: Tensor, target: Tensor, recipe: Recipe
+    state: TrainingState,
+    networks: Networks,
+    condition: Tensor,
+    target: Tensor,
+    recipe: Recipe,
+    share: Share | None = None,
 ) -> dict[str, float]:
     """Take one discriminator step and then one generator step.
 
@@ -49,45 +61,55 @@ def train_step(
     condition : float32 (N, 1, S, S) in [0, 1].
     target : float32 (N, 3, S, S) in [-1, 1].
     recipe : with a settled precision.
+    share : which part of a batch these pairs are, where several processes take the step together;
+        all of it when left out.
 
     Returns
     -------
     dict
-        ``discriminator``, ``adversarial`` and ``l1``, each unweighted; ``discriminator_gradient``
-        and ``generator_gradient``, norms before clipping; ``skipped``, 1 where a network kept its
-        weights.
+        Of the batch: ``discriminator``, ``adversarial`` and ``l1``, each unweighted;
+        ``discriminator_gradient`` and ``generator_gradient``, norms before clipping; ``skipped``, 1
+        where a network kept its weights.
     """
+    share = share or ALONE.share(len(condition))
     low = torch.autocast(condition.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
     with low:
         fake = networks.generator(condition)
         real_scores = networks.discriminator(join_pair(target, condition))
-        shown = state.pool.exchange(join_pair(fake.detach(), condition))
+        shown = _exchange(state.pool, join_pair(fake.detach(), condition), share)
         fake_scores = networks.discriminator(shown)
     d_loss = discriminator_loss(real_scores.float(), fake_scores.float())
     state.discriminator_optimiser.zero_grad(set_to_none=True)
-    d_loss.backward()  # type: ignore[no-untyped-call]
+    share.scale(d_loss).backward()  # type: ignore[no-untyped-call]
     d_norm = _move(state.discriminator, state.discriminator_optimiser, recipe.clip)
 
     # The generator's loss needs the discriminator's gradient in the picture, not in its weights.
     state.discriminator.requires_grad_(False)
     with low:
-        scores = networks.discriminator(join_pair(fake, condition))
+        scores = networks.judge(join_pair(fake, condition))
     adversarial, l1 = adversarial_loss(scores.float()), l1_loss(fake, target)
     state.generator_optimiser.zero_grad(set_to_none=True)
-    (adversarial + recipe.lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
+    share.scale(adversarial + recipe.lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
     g_norm = _move(state.generator, state.generator_optimiser, recipe.clip)
     state.discriminator.requires_grad_(True)
 
     state.step += 1
     if state.average is not None and math.isfinite(g_norm):
         state.average.update_parameters(state.generator)
-    losses = torch.stack([d_loss.detach(), adversarial.detach(), l1.detach()]).tolist()
+    losses = torch.stack([d_loss.detach(), adversarial.detach(), l1.detach()])
     return {
-        **dict(zip(("discriminator", "adversarial", "l1"), losses, strict=True)),
+        **dict(
+            zip(("discriminator", "adversarial", "l1"), share.mean(losses).tolist(), strict=True)
+        ),
         "discriminator_gradient": d_norm if math.isfinite(d_norm) else 0.0,
         "generator_gradient": g_norm if math.isfinite(g_norm) else 0.0,
         "skipped": float(not (math.isfinite(d_norm) and math.isfinite(g_norm))),
     }
+
+
+def _exchange(pool: PicturePool, pairs: Tensor, share: Share) -> Tensor:
+    """Exchange pairs with a pool that every process has whole, as if one had the whole batch."""
+    return pool.exchange(share.gather(pairs))[share.places] if pool.size else pairs
 
 
 def _move(network: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 
@@ -14,6 +15,7 @@ from errors import InputError
 from model.checkpoint import TrainingState, save_state
 from model.data import PairDataset, RunSampler, count_workers, make_loader
 from model.device import choose_device, settle_precision, should_compile
+from model.distributed import ALONE, Crew
 from model.events import EVENTS
 from model.generator import Generator
 from model.progress import EpochProgress
@@ -85,6 +87,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     on_trouble: Callable[[str], None] = lambda _: None,
     sketches: Iterable[NDArray[np.uint8]] = (),
+    crew: Crew = ALONE,
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
 
@@ -104,11 +107,12 @@ def train(
     on_epoch : called with (epochs done, the epoch's figures).
     workers : processes that read pairs ahead; None for as many as go with the device.
     should_stop : asked after each step and each validation picture; at yes an interim checkpoint
-        is kept.
+        is kept. Where several processes train together, one that says yes stops all.
     on_trouble : called, from another thread, with what keeps files from the store, and with nothing
         when it is over.
     sketches : drawings by hand, as ``postprocess.normalise_sketch`` takes them; a second grid shows
         what the generator makes of them. They change nothing else.
+    crew : the processes that train together; this one alone when left out. Each calls this.
 
     Raises
     ------
@@ -137,30 +141,43 @@ def train(
         raise InputError(
             f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
         )
-    name, run = find_run(store, dataset, pairs, recipe, refresh)
-    # It tells what a run began with, and `icanvas gc` which pairs it needs.
     extent = cache(lambda: typical_extent(training))
-    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
-    check_kept(store, dataset, pairs)
-    if recipe.augment:
-        keep_strokes(training.stored, training.found, on_trace)
+
+    def open_run() -> str:
+        name, run = find_run(store, dataset, pairs, recipe, refresh)
+        # It tells what a run began with, and `icanvas gc` which pairs it needs.
+        keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
+        check_kept(store, dataset, pairs)
+        if recipe.augment:
+            keep_strokes(training.stored, training.found, on_trace)
+        return name
+
+    name = crew.lead(open_run)
+    run = Run(store, dataset, name)
     fitted = [fit_sketch(sketch, extent(), size) for sketch in sketches]
     # A data set too small to be split shows what it learned from.
     shown = validation if len(validation) else training
     watch = Watch(f"{dataset}, run {name}", shown, fitted, device)
     rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
-    with Outbox(store, dataset, name, rules, recipe.grace, on_trouble) as outbox:
+    outbox = Outbox(store, dataset, name, rules, recipe.grace, on_trouble)
+    with ExitStack() as stack:
+
+        def open_outbox() -> None:
+            stack.enter_context(outbox)
+
+        crew.lead(open_outbox)
         state, metrics = _learn(
             Run(outbox, dataset, name),
             training,
             validation,
             recipe,
             device,
-            count_workers(device) if workers is None else workers,
+            count_workers(device, crew) if workers is None else workers,
             watch,
             on_step,
             on_epoch,
             should_stop,
+            crew,
         )
     return TrainedRun(
         dataset=dataset,
@@ -190,37 +207,56 @@ def _learn(
     on_step: OnStep,
     on_epoch: OnEpoch,
     should_stop: Callable[[], bool],
+    crew: Crew,
 ) -> tuple[TrainingState, dict[str, float]]:
-    """Go on with a run to its end; return what it ends with, and its last epoch's figures."""
-    state, metrics = take_up(run, recipe, device)
-    sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches)
+    """Go on with a run to its end; return what it ends with, and its last epoch's figures.
+
+    The run's files are the first process's alone.
+    """
+    state, metrics = take_up(run, recipe, device, crew)
+    sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches, crew)
     batches, total = sampler.batches, recipe.epochs * sampler.batches
-    networks = call_networks(state, should_compile(recipe, device, total))
+    networks = call_networks(state, should_compile(recipe, device, total), crew)
     # A finished run starts no workers.
     loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
     stream = iter(loader)
 
-    def stop_if_asked() -> None:
-        if should_stop():
+    def stop_if(asked: bool) -> None:
+        if asked:
             data = save_state(state, recipe)
             run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
             raise TrainingStopped
 
-    if state.epoch and not state.progress.batches:
+    def check() -> float:
+        return validate(state.drawing, validation, device, lambda: stop_if(should_stop()))
+
+    def mend() -> None:
         # What the store has lost, or another machine's outbox has put back to an earlier state.
         for file, make in watch.files(state, True).items():
             run.put(file, make()) if file in GROWING else keep_file(run, file, make)
+
+    def keep() -> None:
+        checkpoint = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
+        for file, make in watch.files(state, checkpoint).items():
+            run.put(file, make())
+        if checkpoint:
+            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
+
+    if state.epoch and not state.progress.batches:
+        crew.lead(mend)
     on_step(state.step, total)
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
             condition, target = (part.to(device, non_blocking=True) for part in next(stream))
             lr = set_lr(state, recipe, total)
-            figures = train_step(state, networks, condition, target, recipe)
+            share = sampler.share(state.progress.batches)
+            figures = train_step(state, networks, condition, target, recipe, share)
             check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1
             state.progress.add(figures, lr, state.epoch + 1, state.step, last)
             on_step(state.step, total)
-            stop_if_asked()
+            if crew.any(should_stop()):
+                crew.lead(lambda: stop_if(True))
         metrics = state.progress.means()
         if metrics["skipped"] == batches:
             raise InputError(
@@ -228,18 +264,14 @@ def _learn(
                 f"training stopped with the last checkpoint kept. {_CALMER}"
             )
         if len(validation):
-            metrics["val_l1"] = validate(state.drawing, validation, device, stop_if_asked)
+            metrics["val_l1"] = crew.lead(check)
             check_finite(metrics, run.dataset, state.step)
         state.log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
             line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
             state.log.append(line)
-        keep = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
-        for file, make in watch.files(state, keep).items():
-            run.put(file, make())
-        if keep:
-            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
+        crew.lead(keep)
         on_epoch(state.epoch, metrics)
     return state, metrics
 

@@ -1,0 +1,150 @@
+"""Processes that train one run together, each on its share of every batch."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Result = TypeVar("Result")
+
+# The others wait while the first validates and pushes a checkpoint. One that has died is noticed at
+# once: its connections close, and torchrun ends the rest.
+_PATIENCE = timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The processes of a run. All hold the same state; the first one speaks and writes for them.
+
+    Attributes
+    ----------
+    rank, size : which process this is, of how many.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the process that speaks and writes."""
+        return self.rank == 0
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """Return a network whose gradients, after a backward pass, are the mean of all processes'.
+
+        Its norms are over single pictures, so no statistics need to be shared.
+        """
+        if self.size == 1:
+            return network
+        return DistributedDataParallel(network)
+
+    def any(self, flag: bool) -> bool:
+        """Tell every process whether one of them says yes."""
+        if self.size == 1:
+            return flag
+        flags = torch.tensor(float(flag))
+        dist.all_reduce(flags, dist.ReduceOp.MAX)
+        return bool(flags)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum of all processes' values; those given may be overwritten."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def lead(self, work: Callable[[], Result]) -> Result:
+        """Let the first process do some work, and return its result, or raise its error, in all.
+
+        Both have to be such that they can be pickled.
+        """
+        if self.size == 1:
+            return work()
+        found: list[Any] = [None, None]
+        raised: Exception | None = None
+        if self.leads:
+            try:
+                found[0] = work()
+            except Exception as error:
+                found[1] = raised = error
+        dist.broadcast_object_list(found, device=torch.device("cpu"))
+        if found[1] is not None:
+            raise raised or found[1]
+        result: Result = found[0]
+        return result
+
+    def share(self, count: int) -> "Share":
+        """Return this process's share of a batch of so many pairs."""
+        return Share(self, count)
+
+
+ALONE = Crew()
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of a batch: from its rank on, every pair that is ``size`` further.
+
+    Where a small last batch leaves nothing for it, it goes through the step with the batch's first
+    pair, and counts for nothing.
+
+    Attributes
+    ----------
+    crew : who shares.
+    count : pairs of the whole batch.
+    """
+
+    crew: Crew
+    count: int
+
+    @property
+    def weight(self) -> float:
+        """What part of the batch it is, 0 to 1."""
+        return len(range(self.crew.rank, self.count, self.crew.size)) / self.count
+
+    @property
+    def places(self) -> slice:
+        """Where in the batch its pairs are."""
+        return slice(self.crew.rank, None, self.crew.size) if self.weight else slice(1)
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """Weigh the mean loss of this share so that the mean gradient is that of the batch."""
+        return loss * (self.weight * self.crew.size)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the batch's mean of what is the mean of this share."""
+        return self.crew.sum(values * self.weight)
+
+    def gather(self, own: Tensor) -> Tensor:
+        """Return (count, …), the whole batch in its order, from every share's part of it."""
+        if self.crew.size == 1:
+            return own
+        whole = own.new_zeros((self.count, *own.shape[1:]))
+        if self.weight:
+            whole[self.places] = own
+        return self.crew.sum(whole)
+
+
+@contextmanager
+def join_crew() -> Iterator[Crew]:
+    """Join the processes that torchrun started, for the time of the block; alone without it.
+
+    Each has a GPU of its own where there are GPUs. They talk through NCCL about what is on these,
+    and through gloo about the rest.
+    """
+    if "RANK" not in os.environ:
+        yield Crew()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group(timeout=_PATIENCE)
+    try:
+        yield Crew(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
