@@ -32,6 +32,7 @@ from options import (
     Fit,
     Name,
     Paired,
+    Processes,
     ReExtract,
     Store,
     Tables,
@@ -51,8 +52,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PRECISION, _CATALOGUE, "
-    "_ACCEPT_LICENSES, _ALLOW_HTTP; an option of the same name wins.",
+    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PROCESSES, _PRECISION, "
+    "_CATALOGUE, _ACCEPT_LICENSES, _ALLOW_HTTP; an option of the same name wins.",
 )
 
 app.add_typer(listing, name="datasets")
@@ -171,6 +172,7 @@ def train(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Train once more, beside a finished run.")
     ] = False,
+    processes: Processes = None,
     store: Store = None,
     cache: Cache = None,
     engine: Engine = None,
@@ -182,16 +184,25 @@ def train(
 
     --engine, --weights and --workers count only where pairs are prepared.
     """
-    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
+    override_settings(
+        store=store,
+        cache=cache,
+        engine=engine,
+        weights=weights,
+        workers=workers,
+        processes=processes,
+    )
     recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
     from datasets import check_licence, check_own, find_prepared
     from model import make_recipe
+    from model.launch import count_processes
     from storage import keys, open_store
 
     # A user's slip is met before Prefect is started.
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
-    make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
+    complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
+    count_processes(get_settings().processes, complete.batch)
     if current is None:
         check_own(dataset, opened)
         check_licence(dataset, opened, accept=False)

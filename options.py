@@ -25,6 +25,12 @@ WeightsFile = Annotated[
 Workers = Annotated[
     int | None, typer.Option(help="HED networks at once on the CPU; they share the cores.", min=1)
 ]
+Processes = Annotated[
+    str | None,
+    typer.Option(
+        help="Processes that train together, one a GPU; auto takes every GPU.", metavar="N|auto"
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="What to call a folder or archive.", metavar="NAME")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")]
 Paired = Annotated[

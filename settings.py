@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from errors import InputError
 
 # Fields that the command line has an option for.
-_OPTIONS = {"store", "cache", "engine", "weights", "workers", "allow_http"}
+_OPTIONS = {"store", "cache", "engine", "weights", "workers", "allow_http", "processes"}
 
 _PREFECT_DEFAULTS = {
     # Nothing is sent anywhere, and nothing waits for a network that is not there.
@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     catalogue : a folder with more catalogue entries, read beside the built-in ones.
     workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
         the engine thinks best when left out (OpenCV: one a core).
+    processes : that train a run together, each on its share of every batch and on a GPU of its own
+        where there are GPUs; ``auto`` for one on each GPU.
     accept_licenses : names of data sets whose licences are accepted, or ``all``.
     shard_cache_gb : how many GB (10⁹ bytes) in the cache folder shards of an S3 store may take; the
         least recently used go first.
@@ -55,6 +57,7 @@ class Settings(BaseSettings):
     weights: Path | None = None
     catalogue: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=256)
+    processes: str = Field(default="1", pattern=r"^([1-9]\d?|auto)$")
     accept_licenses: str = ""
     shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
     allow_http: bool = False

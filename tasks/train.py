@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
 import numpy as np
@@ -16,7 +17,9 @@ from prefect.logging import get_run_logger
 
 import model
 from model import Recipe, TrainedRun, TrainingStopped
+from model.launch import Order, count_processes, train_together
 from model.watch import PLOT
+from settings import get_settings
 from storage import open_store
 from storage.registry import Run, sample_name, sketches_name
 from tasks.progress import bar, move, note
@@ -34,7 +37,8 @@ def train(
 ) -> TrainedRun:
     """Train on a published pair set; see ``model.train``.
 
-    SIGTERM and Ctrl-C end it after the step, with a checkpoint from which the next run goes on.
+    In this process, or in as many children as ``ICANVAS_PROCESSES`` says. SIGTERM and Ctrl-C end it
+    after the step, with a checkpoint from which the next run goes on.
     """
     logger = get_run_logger()
     store = open_store(store_url)
@@ -53,13 +57,13 @@ def train(
             logger.warning("%s: %s", dataset, what)
         note(steps, what and "the store does not take its files, see the log; it is tried again")
 
+    count = count_processes(get_settings().processes, recipe.batch)
+    learn: Callable[..., TrainedRun] = partial(model.train, store, dataset, pairs, recipe, refresh)
+    if count > 1:
+        order = Order(store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, refresh=refresh)
+        learn = partial(train_together, count, order, on_log=logger.info)
     with bar(steps, unit="steps"), stop_on_signals() as should_stop:
-        run = model.train(
-            store,
-            dataset,
-            pairs,
-            recipe,
-            refresh,
+        run = learn(
             on_step=lambda done, total: move(steps, done, total),
             on_trace=log_traced,
             on_epoch=log_epoch,

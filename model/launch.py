@@ -1,0 +1,237 @@
+"""Start a run that several processes train together, follow what they say, and end it."""
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+import errors
+from errors import IcanvasError, InputError
+from model.recipe import Recipe
+from model.train import OnEpoch, OnStep, TrainedRun, TrainingStopped
+
+# Seconds from SIGTERM to SIGKILL: for the step in progress, and for pushing a checkpoint.
+GRACE = 60
+
+# Seconds from one look at whether to stop to the next, where nothing is printed.
+_LOOK_EVERY = 0.2
+
+
+class Order(BaseModel):
+    """What each process is asked to do; see ``model.train``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    store: str
+    dataset: str
+    pairs: str
+    recipe: Recipe
+    refresh: bool
+
+
+class Message(BaseModel):
+    """A line that a process prints: what happened, one field of these.
+
+    Attributes
+    ----------
+    step : steps done and steps in all.
+    traced : drawings traced and drawings in all.
+    epoch : epochs done and the epoch's figures.
+    done : the finished run.
+    stopped : it was asked to stop, and a checkpoint is kept.
+    error : class and text of an IcanvasError.
+    lost : what else went wrong; where another process has ended, the others meet it as this.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: tuple[int, int] | None = None
+    traced: tuple[int, int] | None = None
+    epoch: tuple[int, dict[str, float]] | None = None
+    done: TrainedRun | None = None
+    stopped: bool = False
+    error: tuple[str, str] | None = None
+    lost: str | None = None
+
+
+def count_processes(wanted: str, batch: int) -> int:
+    """Return how many processes train together.
+
+    Parameters
+    ----------
+    wanted : a number, or ``auto`` for one on each GPU.
+    batch : pairs a step, which they share.
+
+    Raises
+    ------
+    InputError
+        If there are fewer GPUs, or fewer pairs a step.
+    """
+    gpus = torch.cuda.device_count()
+    if wanted == "auto":
+        return max(1, min(gpus, batch))
+    count = int(wanted)
+    if gpus and count > gpus:
+        raise InputError(
+            f"--processes {count}: each trains on a GPU of its own, and there are {gpus} here."
+        )
+    if count > batch:
+        raise InputError(
+            f"--processes {count}: a step has batch={batch} pairs to share. Take fewer processes, "
+            f"or --set batch={count}."
+        )
+    return count
+
+
+def train_together(
+    count: int,
+    order: Order,
+    on_step: OnStep = lambda *_: None,
+    on_trace: OnStep = lambda *_: None,
+    on_epoch: OnEpoch = lambda *_: None,
+    on_log: Callable[[str], None] = lambda _: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainedRun:
+    """Train in so many child processes, which torchrun starts; as ``model.train`` does in this one.
+
+    They end when this process does, however that comes about, and keep a checkpoint first.
+
+    Parameters
+    ----------
+    count : how many.
+    order : what to train.
+    on_step, on_trace, on_epoch : as of ``model.train``.
+    on_log : called with every other line that they print.
+    should_stop : asked all the time; at yes they get SIGTERM, and SIGKILL after ``GRACE`` seconds.
+
+    Raises
+    ------
+    TrainingStopped
+        After ``should_stop`` said yes and all have ended.
+    IcanvasError
+        Whatever ``model.train`` raised in one of them; or, where one ended without a word, that.
+    """
+    child = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *(f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"),
+            *("-m", "model", order.model_dump_json()),
+        ],
+        env=_environment(count),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Ctrl-C is ours to pass on.
+        start_new_session=True,
+    )
+    told: list[Message] = []
+    stopping = killed = False
+    try:
+        for line in _lines(child):
+            if not stopping and should_stop():
+                stopping = True
+                child.terminate()
+            message = _parse(line)
+            if message is None:
+                if line.strip():
+                    on_log(line)
+                # Torchrun's account ends with the process that began it.
+                killed = "SIGKILL" in line if "exitcode" in line else killed
+            elif message.step:
+                on_step(*message.step)
+            elif message.traced:
+                on_trace(*message.traced)
+            elif message.epoch:
+                on_epoch(*message.epoch)
+            else:
+                told.append(message)
+    finally:
+        # Where they have not ended: they take the end of their input for a SIGTERM.
+        _close(child)
+    return _conclude(told, order.dataset, stopping, killed)
+
+
+def _environment(count: int) -> dict[str, str]:
+    """Return what the processes find in their environment: the cores are shared out among them."""
+    root = str(Path(__file__).parents[1])
+    return {
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
+        # A folder "model" in the user's own one is none of ours.
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
+    """Yield what a process and its children print, and now and then an empty line, to the end."""
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def read(pipe: IO[str]) -> None:
+        for line in pipe:
+            lines.put(line.rstrip("\n"))
+        lines.put(None)
+
+    assert child.stdout is not None and child.stderr is not None
+    pipes = [child.stdout, child.stderr]
+    for pipe in pipes:
+        threading.Thread(target=read, args=(pipe,), daemon=True).start()
+    left = len(pipes)
+    while left:
+        try:
+            line = lines.get(timeout=_LOOK_EVERY)
+        except queue.Empty:
+            # torchrun itself may have been killed.
+            if child.poll() is not None:
+                _close(child)
+            line = ""
+        if line is None:
+            left -= 1
+        else:
+            yield line
+    child.wait()
+
+
+def _parse(line: str) -> Message | None:
+    try:
+        return Message.model_validate_json(line)
+    except ValidationError:
+        return None
+
+
+def _close(child: subprocess.Popen[str]) -> None:
+    assert child.stdin is not None
+    with suppress(OSError):
+        child.stdin.close()
+
+
+def _conclude(told: list[Message], dataset: str, stopping: bool, killed: bool) -> TrainedRun:
+    """Return the finished run, or raise what kept it from finishing."""
+    for message in told:
+        if message.done:
+            return message.done
+    for message in told:
+        if message.error:
+            kind, text = message.error
+            raise getattr(errors, kind)(text)
+    if stopping:
+        raise TrainingStopped
+    if any(message.stopped for message in told):
+        why = "was stopped from outside"
+    elif killed:
+        why = "was killed, as happens where memory runs out"
+    else:
+        why = f"ended early ({next((message.lost for message in told if message.lost), 'no word')})"
+    raise IcanvasError(
+        f"{dataset}: a training process {why}. The same command goes on from the last checkpoint; "
+        "with --verbose it shows what the processes say."
+    )
