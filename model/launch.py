@@ -125,7 +125,8 @@ def train_together(
             *(f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"),
             *("-m", "model", order.model_dump_json()),
         ],
-        env=_environment(count),
+        # The cores are shared out among them.
+        env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)), **own_environment()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -160,11 +161,10 @@ def train_together(
     return _conclude(told, order.dataset, stopping, killed)
 
 
-def _environment(count: int) -> dict[str, str]:
-    """Return what the processes find in their environment: the cores are shared out among them."""
+def own_environment() -> dict[str, str]:
+    """Return the environment in which ``python -m model`` is this package, wherever it is run."""
     root = str(Path(__file__).parents[1])
     return {
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
         # A folder "model" in the user's own one is none of ours.

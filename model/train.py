@@ -18,6 +18,7 @@ from model.device import choose_device, settle_precision, should_compile
 from model.distributed import ALONE, Crew
 from model.events import EVENTS
 from model.generator import Generator
+from model.memory import MemoryWatch
 from model.progress import EpochProgress
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file, take_up
@@ -120,7 +121,7 @@ def train(
         After ``should_stop`` said yes and the checkpoint is in the store, or the recipe's grace
         period is over and it is on this machine.
     InputError
-        If the pair set has no training pair, or a loss is no longer finite.
+        If the pair set has no training pair, a loss is no longer finite, or memory runs out.
     NotFoundError
         If the pair set is not published.
     IntegrityError
@@ -220,6 +221,7 @@ def _learn(
     # A finished run starts no workers.
     loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
     stream = iter(loader)
+    memory = MemoryWatch(run.dataset, recipe, device, crew)
 
     def stop_if(asked: bool) -> None:
         if asked:
@@ -250,7 +252,8 @@ def _learn(
             condition, target = (part.to(device, non_blocking=True) for part in next(stream))
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
-            figures = train_step(state, networks, condition, target, recipe, share)
+            with memory:
+                figures = train_step(state, networks, condition, target, recipe, share)
             check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1
             state.progress.add(figures, lr, state.epoch + 1, state.step, last)

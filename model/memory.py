@@ -1,0 +1,155 @@
+"""What fits into a device's memory: an error that says so, and what fitted last time."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from errors import InputError
+from model.distributed import Crew
+from model.recipe import Recipe
+from settings import get_settings
+
+# From the second step on there is all that a step needs: the first makes the optimisers' moments.
+_WHOLE_STEPS = 2
+
+_SIGNS = (
+    "can't allocate memory",  # the CPU's allocator
+    "could not create a memory object",  # oneDNN
+    "could not create a primitive",
+    "bad_alloc",
+    "_STATUS_ALLOC_FAILED",  # cuDNN and cuBLAS
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory has run out, of a GPU or of this machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+
+
+def name_device(device: torch.device) -> str:
+    """Return what a person calls a device, with its memory where it has its own."""
+    if device.type != "cuda":
+        return "the CPU"
+    facts = torch.cuda.get_device_properties(device)
+    return f"{facts.name} ({facts.total_memory / 2**30:.0f} GiB)"
+
+
+@dataclass
+class MemoryWatch:
+    """The block of a step: it remembers a batch that fits, and explains one that does not.
+
+    Attributes
+    ----------
+    dataset, recipe, device, crew : what is trained, where, and by how many.
+    steps : done.
+    """
+
+    dataset: str
+    recipe: Recipe
+    device: torch.device
+    crew: Crew
+    steps: int = 0
+
+    def __enter__(self) -> None:
+        """Begin a step."""
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """End it; InputError where memory ran out."""
+        batch = -(-self.recipe.batch // self.crew.size)
+        if error is None:
+            self.steps += 1
+            if self.steps == _WHOLE_STEPS and self.crew.leads:
+                remember_batch(self.recipe, self.device, batch)
+        elif is_out_of_memory(error):
+            raise InputError(self._explain(batch)) from error
+
+    def _explain(self, batch: int) -> str:
+        found = recall_batch(self.recipe, self.device, below=batch)
+        size, recipe = self.crew.size, self.recipe
+        fits = f"{found.batch * size} fitted last time ({found.day})" if found else ""
+        tried = found.batch * size if found else recipe.batch // 2
+        shared = f" in {size} processes" if size > 1 else ""
+        advice = (
+            f"Try --set batch={tried}, or `icanvas train {self.dataset} --find-batch` to find the "
+            "largest that fits."
+            if tried
+            else "Try --set image_size=128, or a smaller generator_width."
+        )
+        return (
+            f"{self.dataset}: out of memory: a step of batch={recipe.batch} at "
+            f"{recipe.image_size} px does not fit on {name_device(self.device)}{shared}"
+            f"{f'; {fits}' if fits else ''}. {advice}"
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A batch that fitted, of one process, and the day when it last did (ISO)."""
+
+    batch: int
+    day: str
+
+
+def remember_batch(recipe: Recipe, device: torch.device, batch: int) -> None:
+    """Note that a batch fits, unless a larger one is known to."""
+    known = recall_batch(recipe, device)
+    if known is None or known.batch <= batch:
+        _write(recipe, device, Fit(batch, date.today().isoformat()))
+
+
+def recall_batch(recipe: Recipe, device: torch.device, below: int | None = None) -> Fit | None:
+    """Return the largest batch known to fit a device with networks and pictures of these sizes.
+
+    Parameters
+    ----------
+    recipe, device : what is trained, where.
+    below : a batch that has just not fitted: what is known to fit from there on is forgotten.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        fit = Fit(**json.loads(_file().read_text())[_key(recipe, device)])
+        if below is None or fit.batch < below:
+            return fit
+        _write(recipe, device, None)
+    return None
+
+
+def _file() -> Path:
+    return get_settings().cache / "batches.json"
+
+
+def _key(recipe: Recipe, device: torch.device) -> str:
+    """Return what decides how much memory a pair takes."""
+    return (
+        f"{name_device(device)}, {recipe.precision}, {recipe.image_size} px, generator "
+        f"{recipe.generator_width}×{recipe.generator_blocks}, discriminator "
+        f"{recipe.discriminator_width}"
+    )
+
+
+def _write(recipe: Recipe, device: torch.device, fit: Fit | None) -> None:
+    """Keep what fits; without a cache that can be written to nothing is remembered."""
+    file = _file()
+    known: dict[str, object] = {}
+    with suppress(OSError, ValueError):
+        known = dict(json.loads(file.read_text()))
+    known.pop(_key(recipe, device), None)
+    if fit:
+        known[_key(recipe, device)] = vars(fit)
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.write_text(json.dumps(known, indent=2, ensure_ascii=False))
+        new.replace(file)
