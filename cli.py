@@ -159,7 +159,10 @@ def prepare(
         raise SourceError(f"No file of {source} became a pair; the report says why.")
 
 
-@app.command(epilog="Examples: icanvas train demo · icanvas train ~/photos --set epochs=5")
+@app.command(
+    epilog="Examples: icanvas train demo · icanvas train ~/photos --set epochs=5 · "
+    "icanvas train shoes --find-batch"
+)
 def train(
     source: Annotated[str, typer.Argument(help="A data set's name, a folder or an archive.")],
     name: Name = None,
@@ -173,6 +176,9 @@ def train(
         bool, typer.Option("--refresh", help="Train once more, beside a finished run.")
     ] = False,
     processes: Processes = None,
+    find_batch: Annotated[
+        bool, typer.Option("--find-batch", help="Only find the largest batch that fits.")
+    ] = False,
     store: Store = None,
     cache: Cache = None,
     engine: Engine = None,
@@ -202,6 +208,11 @@ def train(
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
+    if find_batch:
+        from cli_batch import print_batches
+
+        print_batches(dataset.name, complete)
+        return
     count_processes(get_settings().processes, complete.batch)
     if current is None:
         check_own(dataset, opened)

@@ -29,7 +29,7 @@ _USED = 0.9
 # Seconds a step from which on larger batches are not tried: on a CPU memory is not what limits.
 _LONG_STEP = 60.0
 # Steps that are timed, fewer where they take this many seconds.
-_TIMED_STEPS, _TIMED_SECONDS = 5, 2.0
+_TIMED_STEPS, _TIMED_SECONDS = 5, 1.0
 
 
 @dataclass(frozen=True)

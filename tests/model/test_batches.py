@@ -1,0 +1,75 @@
+"""The search for the largest batch, and the command that truly runs out of memory."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from errors import InputError
+from model import Recipe
+from model.batches import LARGEST, Trial, _Tries, find_batch
+
+RECIPE = Recipe(precision="f32")
+
+
+@given(st.integers(1, 2 * LARGEST))
+@settings(max_examples=200)
+def test_the_largest_is_found_to_an_eighth(most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= most else None)
+        best, trials = find_batch(RECIPE)
+    assert best <= most
+    assert best + max(1, best // 8) > min(most, LARGEST)
+    tried = [trial.batch for trial in trials]
+    assert tried == sorted(set(tried))
+    assert len(tried) <= 15
+    assert Trial(best, 0.1) in trials
+    assert all(1 <= batch <= LARGEST for batch in tried)
+
+
+def test_nothing_larger_is_tried_where_a_step_takes_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 25.0 * batch)
+    assert find_batch(RECIPE)[0] == 4
+
+
+def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Tries, "measure", lambda *_: None)
+    with pytest.raises(InputError, match=r"Not even batch=1 at 256 px .*image_size=128"):
+        find_batch(RECIPE)
+
+
+def test_the_command_tries_until_memory_runs_out(own_cache: Path) -> None:
+    room = 700 << 20
+    sizes = (
+        *("image_size=256", "generator_width=16", "generator_blocks=1"),
+        *("discriminator_width=4", "precision=f32"),
+    )
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "cli", "train", "demo", "--find-batch"),
+            *(word for size in sizes for word in ("--set", size)),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (room, room)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split() for line in ended.stdout.splitlines() if re.match(r"\d", line)]
+    fit = [int(row[0]) for row in rows if row[1] == "yes"]
+    not_fit = [int(row[0]) for row in rows if row[1] == "no"]
+    assert 1 <= max(fit) < min(not_fit) <= 32
+    assert all(float(row[3]) > 0 for row in rows if row[1] == "yes")
+    assert f"--set batch={max(fit)}" in ended.stdout
+    assert "at 256 px" in ended.stdout
+    assert f'"batch": {max(fit)}' in (own_cache / "batches.json").read_text()
