@@ -1,0 +1,147 @@
+"""What only a GPU can show; ``pytest -m gpu`` runs it where there is one."""
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from errors import InputError
+from model import Recipe, TrainingStopped
+from model.batches import find_batch
+from model.checkpoint import start_state
+from model.device import choose_device, computes_bf16
+from model.launch import Order, train_together
+from model.recipe import Precision, Switch
+from model.step import call_networks, train_step
+from storage import LocalStore
+from storage.registry import Run
+from tests.model.pairs import publish
+from tests.model.test_train import SMALL, run_small
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="no CUDA GPU, or not asked for: pytest -m gpu"
+    ),
+]
+
+GPU = torch.device("cuda")
+# Wide enough for the GPU's quick kernels, with f32 that is f32.
+WIDER = SMALL.model_copy(
+    update={"generator_width": 32, "discriminator_width": 32, "precision": "f32"}
+)
+LOSSES = ("discriminator", "adversarial", "l1")
+
+
+def take_steps(
+    recipe: Recipe, device: torch.device, compiled: bool = False
+) -> list[dict[str, float]]:
+    state = start_state(recipe, device)
+    networks = call_networks(state, compiled)
+    random = torch.Generator().manual_seed(0)
+    condition = torch.rand(2, 1, 64, 64, generator=random).round().to(device)
+    target = (torch.rand(2, 3, 64, 64, generator=random) * 2 - 1).to(device)
+    return [train_step(state, networks, condition, target, recipe) for _ in range(3)]
+
+
+def assert_close(one: list[dict[str, float]], two: list[dict[str, float]], rel: float) -> None:
+    for first, second in zip(one, two, strict=True):
+        assert first["skipped"] == second["skipped"] == 0
+        for name in LOSSES:
+            assert first[name] == pytest.approx(second[name], rel=rel), name
+
+
+def test_f32_agrees_with_the_cpu() -> None:
+    assert choose_device() == GPU
+    assert_close(take_steps(WIDER, GPU), take_steps(WIDER, torch.device("cpu")), 0.01)
+
+
+def test_bf16_agrees_with_f32() -> None:
+    if not computes_bf16(GPU):
+        pytest.skip("this GPU has no bf16")
+    bf16 = WIDER.model_copy(update={"precision": "bf16"})
+    exact, quick = take_steps(WIDER, GPU), take_steps(bf16, GPU)
+    assert_close(exact, quick, 0.05)
+    assert exact != quick, "nothing was computed in bf16"
+
+
+def test_compiled_it_computes_the_same() -> None:
+    if find_spec("triton") is None or shutil.which("cc") is None:
+        pytest.skip("no Triton, or no C compiler for it")
+    assert_close(take_steps(WIDER, GPU, compiled=True), take_steps(WIDER, GPU), 0.01)
+
+
+def read_log(store: LocalStore, run: str) -> list[dict[str, float]]:
+    data = Run(store, "tiny", run).get("metrics.jsonl") or b""
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def assert_same_log(one: LocalStore, other: LocalStore, run: str) -> None:
+    """Compare losses: kernels that add in another order each time leave the last bits open."""
+    for first, second in zip(read_log(one, run), read_log(other, run), strict=True):
+        assert first.keys() == second.keys()
+        for name in ("epoch", "step", *LOSSES, "val_l1"):
+            assert first.get(name) == pytest.approx(second.get(name), rel=0.02), name
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_a_stopped_run_goes_on(store: LocalStore, tmp_path: Path, precision: Precision) -> None:
+    recipe = WIDER.model_copy(update={"precision": precision, "pool": 3})
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "tttttv")
+    whole = run_small(other, recipe=recipe)
+    steps: list[int] = []
+    with pytest.raises(TrainingStopped):
+        run_small(
+            store,
+            recipe=recipe,
+            on_step=lambda done, _: steps.append(done),
+            should_stop=lambda: steps[-1] == 4,
+        )
+    run_small(store, recipe=recipe, on_step=lambda done, _: steps.append(done))
+    assert steps == [*range(5), *range(4, 10)]
+    assert_same_log(store, other, whole.run)
+
+
+def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> None:
+    """With 2 GiB: a pair takes more than half of one, networks and optimisers little."""
+    publish(store, "tttttv")
+    large = WIDER.model_copy(
+        update={"image_size": 256, "generator_width": 64, "discriminator_width": 64, "epochs": 1}
+    )
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(GPU).total_memory
+    torch.cuda.set_per_process_memory_fraction(2**31 / total)
+    try:
+        run_small(store, recipe=large.model_copy(update={"batch": 1}))
+        with pytest.raises(InputError, match=r"batch=5 .*1 fitted last time .*--set batch=1"):
+            run_small(store, recipe=large.model_copy(update={"batch": 5}))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
+def test_the_largest_batch_is_found() -> None:
+    """Large pictures and networks, so that it does not take hundreds."""
+    recipe = Recipe(generator_width=128, discriminator_width=64, precision="auto")
+    best, trials = find_batch(recipe)
+    slow = [trial for trial in trials if trial.batch == best]
+    assert slow[0].seconds
+    assert best == 1024 or any(trial.seconds is None for trial in trials)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+@pytest.mark.parametrize("compile_", ["off", "on"])
+def test_two_train_as_one(store: LocalStore, tmp_path: Path, compile_: Switch) -> None:
+    recipe = WIDER.model_copy(update={"pool": 3, "batch": 4, "compile": compile_})
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "tttttv")
+    order = Order(store=store.url, dataset="tiny", pairs="pairs", recipe=recipe, refresh=False)
+    together = train_together(2, order)
+    alone = run_small(other, recipe=recipe)
+    assert (together.run, together.steps) == (alone.run, alone.steps)
+    assert_same_log(store, other, alone.run)
