@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo demo-s3 s3 test faults lint lock clean
+.PHONY: help install demo demo-s3 s3 test gpu faults lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set and train a small generator on it"
 	@echo "make demo-s3 the same with a real S3 server as the store"
 	@echo "make s3      a shell in which that server runs and is the store"
 	@echo "make test    run the tests"
+	@echo "make gpu     run the tests that need a GPU"
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
@@ -44,6 +45,9 @@ s3: install
 test: install
 	@# A file stays in one process, for its fixtures; more processes than four mostly start servers.
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+gpu: install
+	$(BIN)/python -m pytest -m gpu -rs
 
 MOMENTS ?= 3
 SEED ?= 0

@@ -84,7 +84,7 @@ def assert_same_log(one: LocalStore, other: LocalStore, run: str) -> None:
     for first, second in zip(read_log(one, run), read_log(other, run), strict=True):
         assert first.keys() == second.keys()
         for name in ("epoch", "step", *LOSSES, "val_l1"):
-            assert first.get(name) == pytest.approx(second.get(name), rel=0.02), name
+            assert first.get(name, 0) == pytest.approx(second.get(name, 0), rel=0.02), name
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
