@@ -9,7 +9,7 @@ import time
 
 from errors import IcanvasError
 from model.distributed import join_crew
-from model.launch import GRACE, Message, Order
+from model.launch import Message, Order
 from model.train import TrainingStopped, train
 from storage import open_store
 
@@ -19,11 +19,13 @@ _LONGEST = 3_000
 
 def main(order: Order) -> None:
     """Train, and say so; ends the process with an error's exit code."""
-    asked = listen()
+    asked = listen(order.patience)
 
     def say(message: Message) -> None:
         try:
-            print(message.model_dump_json(exclude_defaults=True), flush=True)
+            # In one write: other threads speak, too.
+            sys.stdout.write(message.model_dump_json(exclude_defaults=True) + "\n")
+            sys.stdout.flush()
         except OSError:
             # Nobody is there any more.
             asked.set()
@@ -41,6 +43,7 @@ def main(order: Order) -> None:
                 on_trace=lambda *traced: speak(Message(traced=traced)),
                 on_epoch=lambda *epoch: speak(Message(epoch=epoch)),
                 should_stop=asked.is_set,
+                on_trouble=lambda what: speak(Message(trouble=what[:_LONGEST])),
                 crew=crew,
             )
             speak(Message(done=run))
@@ -57,8 +60,11 @@ def main(order: Order) -> None:
             os._exit(getattr(error, "exit_code", 1))
 
 
-def listen() -> threading.Event:
-    """Return what is set by SIGTERM, by Ctrl-C, and by the end of the process that started us."""
+def listen(patience: int) -> threading.Event:
+    """Return what is set by SIGTERM, by Ctrl-C, and by the end of the process that started us.
+
+    After that end so many seconds are left.
+    """
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
@@ -67,7 +73,7 @@ def listen() -> threading.Event:
         while os.read(0, 1):
             pass
         asked.set()
-        time.sleep(GRACE)
+        time.sleep(patience)
         os._exit(1)
 
     if stat.S_ISFIFO(os.fstat(0).st_mode):

@@ -18,8 +18,9 @@ from errors import IcanvasError, InputError
 from model.recipe import Recipe
 from model.train import OnEpoch, OnStep, TrainedRun, TrainingStopped
 
-# Seconds from SIGTERM to SIGKILL: for the step in progress, and for pushing a checkpoint.
-GRACE = 60
+# Seconds from SIGTERM to SIGKILL besides the recipe's grace period, which a checkpoint has to get
+# into the store: for the step in progress, and for writing.
+_STEP = 60
 
 # Seconds from one look at whether to stop to the next, where nothing is printed.
 _LOOK_EVERY = 0.2
@@ -36,6 +37,11 @@ class Order(BaseModel):
     recipe: Recipe
     refresh: bool
 
+    @property
+    def patience(self) -> int:
+        """Seconds that the processes have to end in once they are asked to."""
+        return _STEP + round(self.recipe.grace)
+
 
 class Message(BaseModel):
     """A line that a process prints: what happened, one field of these.
@@ -45,6 +51,7 @@ class Message(BaseModel):
     step : steps done and steps in all.
     traced : drawings traced and drawings in all.
     epoch : epochs done and the epoch's figures.
+    trouble : what keeps files from the store; nothing when it is over.
     done : the finished run.
     stopped : it was asked to stop, and a checkpoint is kept.
     error : class and text of an IcanvasError.
@@ -56,6 +63,7 @@ class Message(BaseModel):
     step: tuple[int, int] | None = None
     traced: tuple[int, int] | None = None
     epoch: tuple[int, dict[str, float]] | None = None
+    trouble: str | None = None
     done: TrainedRun | None = None
     stopped: bool = False
     error: tuple[str, str] | None = None
@@ -99,6 +107,7 @@ def train_together(
     on_epoch: OnEpoch = lambda *_: None,
     on_log: Callable[[str], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_trouble: Callable[[str], None] = lambda _: None,
 ) -> TrainedRun:
     """Train in so many child processes, which torchrun starts; as ``model.train`` does in this one.
 
@@ -108,9 +117,10 @@ def train_together(
     ----------
     count : how many.
     order : what to train.
-    on_step, on_trace, on_epoch : as of ``model.train``.
+    on_step, on_trace, on_epoch, on_trouble : as of ``model.train``.
     on_log : called with every other line that they print.
-    should_stop : asked all the time; at yes they get SIGTERM, and SIGKILL after ``GRACE`` seconds.
+    should_stop : asked all the time; at yes they get SIGTERM, and SIGKILL when the order's patience
+        is at its end.
 
     Raises
     ------
@@ -122,7 +132,7 @@ def train_together(
     child = subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc-per-node={count}", f"--shutdown-timeout={GRACE}"),
+            *(f"--nproc-per-node={count}", f"--shutdown-timeout={order.patience}"),
             *("-m", "model", order.model_dump_json()),
         ],
         # The cores are shared out among them.
@@ -151,6 +161,8 @@ def train_together(
                 on_step(*message.step)
             elif message.traced:
                 on_trace(*message.traced)
+            elif message.trouble is not None:
+                on_trouble(message.trouble)
             elif message.epoch:
                 on_epoch(*message.epoch)
             else:

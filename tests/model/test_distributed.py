@@ -12,6 +12,7 @@ import torch
 
 from model import TrainingStopped
 from model.distributed import Crew, Share
+from settings import get_settings
 from storage import LocalStore
 from storage.registry import Run
 from tests.model.pairs import publish
@@ -25,6 +26,15 @@ PLACES = ("whole", "begun alone", "begun together", "alone")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that two processes have left their results in."""
     folder = tmp_path_factory.mktemp("ranks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ICANVAS_CACHE", str(folder / "cache"))
+        get_settings.cache_clear()
+        train_everywhere(folder)
+    get_settings.cache_clear()
+    return folder
+
+
+def train_everywhere(folder: Path) -> None:
     for name in PLACES:
         # Three batches an epoch, the last of one pair.
         publish(LocalStore(folder / name), "tttttvv")
@@ -47,7 +57,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +70,9 @@ def test_together_a_step_is_that_of_one_process_with_the_whole_batch(
     for together, alone in zip(ranks[0]["steps"], take_steps(), strict=True):
         assert together.keys() == alone.keys()
         for name, value in together.items():
+            apart = (value - alone[name]).norm() / alone[name].norm().clamp(min=1e-6)
             # Adam makes a whole step of a gradient that is next to nothing.
-            least = 1e-5 if "gradient" in name else 2 * FIXED.lr
-            assert torch.allclose(value, alone[name], rtol=2e-3, atol=least), name
+            assert apart < (1e-4 if "gradient" in name else 1e-3), name
 
 
 def test_all_processes_have_the_same_weights_pool_and_figures(
