@@ -2,12 +2,14 @@
 
 from model.discriminator import Discriminator
 from model.generator import Generator
+from model.hooks import Hooks, TrainingStopped
 from model.recipe import Recipe, make_recipe
-from model.train import TrainedRun, TrainingStopped, train
+from model.train import TrainedRun, train
 
 __all__ = [
     "Discriminator",
     "Generator",
+    "Hooks",
     "Recipe",
     "TrainedRun",
     "TrainingStopped",

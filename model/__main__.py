@@ -7,10 +7,14 @@ import sys
 import threading
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from errors import IcanvasError
 from model.distributed import join_crew
+from model.hooks import Hooks, TrainingStopped
 from model.launch import Message, Order
-from model.train import TrainingStopped, train
+from model.train import train
 from storage import open_store
 
 # So that a line of several processes stays one: what a pipe takes at once, less the rest of it.
@@ -39,11 +43,14 @@ def main(order: Order) -> None:
                 order.pairs,
                 order.recipe,
                 order.refresh,
-                on_step=lambda *step: speak(Message(step=step)),
-                on_trace=lambda *traced: speak(Message(traced=traced)),
-                on_epoch=lambda *epoch: speak(Message(epoch=epoch)),
-                should_stop=asked.is_set,
-                on_trouble=lambda what: speak(Message(trouble=what[:_LONGEST])),
+                Hooks(
+                    on_trace=lambda *traced: speak(Message(traced=traced)),
+                    on_step=lambda *step: speak(Message(step=step)),
+                    on_epoch=lambda *epoch: speak(Message(epoch=epoch)),
+                    on_trouble=lambda what: speak(Message(trouble=what[:_LONGEST])),
+                    should_stop=asked.is_set,
+                ),
+                sketches=read_sketches(order),
                 crew=crew,
             )
             speak(Message(done=run))
@@ -58,6 +65,14 @@ def main(order: Order) -> None:
             # Not by way of the others, who may wait for this one in the middle of a step.
             sys.stderr.flush()
             os._exit(getattr(error, "exit_code", 1))
+
+
+def read_sketches(order: Order) -> list[NDArray[np.uint8]]:
+    """Return the drawings by hand that an order names, in their order."""
+    if order.sketches is None:
+        return []
+    with np.load(order.sketches) as file:
+        return [file[name] for name in file.files]
 
 
 def listen(patience: int) -> threading.Event:

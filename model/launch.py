@@ -5,18 +5,22 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 import errors
 from errors import IcanvasError, InputError
+from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.recipe import Recipe
-from model.train import OnEpoch, OnStep, TrainedRun, TrainingStopped
+from model.train import TrainedRun
 
 # Seconds from SIGTERM to SIGKILL besides the recipe's grace period, which a checkpoint has to get
 # into the store: for the step in progress, and for writing.
@@ -36,6 +40,8 @@ class Order(BaseModel):
     pairs: str
     recipe: Recipe
     refresh: bool
+    # Of an .npz file with the drawings by hand.
+    sketches: Path | None = None
 
     @property
     def patience(self) -> int:
@@ -102,12 +108,9 @@ def count_processes(wanted: str, batch: int) -> int:
 def train_together(
     count: int,
     order: Order,
-    on_step: OnStep = lambda *_: None,
-    on_trace: OnStep = lambda *_: None,
-    on_epoch: OnEpoch = lambda *_: None,
+    hooks: Hooks = NO_HOOKS,
+    sketches: Sequence[NDArray[np.uint8]] = (),
     on_log: Callable[[str], None] = lambda _: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    on_trouble: Callable[[str], None] = lambda _: None,
 ) -> TrainedRun:
     """Train in so many child processes, which torchrun starts; as ``model.train`` does in this one.
 
@@ -117,19 +120,27 @@ def train_together(
     ----------
     count : how many.
     order : what to train.
-    on_step, on_trace, on_epoch, on_trouble : as of ``model.train``.
+    hooks : as of ``model.train``, but whether to stop is asked all the time: at yes the processes
+        get SIGTERM, and SIGKILL when the order's patience is at its end.
+    sketches : as of ``model.train``.
     on_log : called with every other line that they print.
-    should_stop : asked all the time; at yes they get SIGTERM, and SIGKILL when the order's patience
-        is at its end.
 
     Raises
     ------
     TrainingStopped
-        After ``should_stop`` said yes and all have ended.
+        After ``hooks.should_stop`` said yes and all have ended.
     IcanvasError
         Whatever ``model.train`` raised in one of them; or, where one ended without a word, that.
     """
-    child = subprocess.Popen(
+    with TemporaryDirectory(prefix="icanvas-") as folder:
+        if sketches:
+            order = order.model_copy(update={"sketches": Path(folder) / "sketches.npz"})
+            np.savez(str(order.sketches), *sketches)
+        return _follow(_start(count, order), order, hooks, on_log)
+
+
+def _start(count: int, order: Order) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
             *(f"--nproc-per-node={count}", f"--shutdown-timeout={order.patience}"),
@@ -144,11 +155,16 @@ def train_together(
         # Ctrl-C is ours to pass on.
         start_new_session=True,
     )
+
+
+def _follow(
+    child: subprocess.Popen[str], order: Order, hooks: Hooks, on_log: Callable[[str], None]
+) -> TrainedRun:
     told: list[Message] = []
     stopping = killed = False
     try:
         for line in _lines(child):
-            if not stopping and should_stop():
+            if not stopping and hooks.should_stop():
                 stopping = True
                 child.terminate()
             message = _parse(line)
@@ -158,13 +174,13 @@ def train_together(
                 # Torchrun's account ends with the process that began it.
                 killed = "SIGKILL" in line if "exitcode" in line else killed
             elif message.step:
-                on_step(*message.step)
+                hooks.on_step(*message.step)
             elif message.traced:
-                on_trace(*message.traced)
+                hooks.on_trace(*message.traced)
             elif message.trouble is not None:
-                on_trouble(message.trouble)
+                hooks.on_trouble(message.trouble)
             elif message.epoch:
-                on_epoch(*message.epoch)
+                hooks.on_epoch(*message.epoch)
             else:
                 told.append(message)
     finally:

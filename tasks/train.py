@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 import model
-from model import Recipe, TrainedRun, TrainingStopped
+from model import Hooks, Recipe, TrainedRun, TrainingStopped
 from model.launch import Order, count_processes, train_together
 from model.watch import PLOT
 from settings import get_settings
@@ -63,14 +63,14 @@ def train(
         order = Order(store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, refresh=refresh)
         learn = partial(train_together, count, order, on_log=logger.info)
     with bar(steps, unit="steps"), stop_on_signals() as should_stop:
-        run = learn(
-            on_step=lambda done, total: move(steps, done, total),
+        hooks = Hooks(
             on_trace=log_traced,
+            on_step=lambda done, total: move(steps, done, total),
             on_epoch=log_epoch,
-            should_stop=should_stop,
             on_trouble=tell_trouble,
-            sketches=sketches,
+            should_stop=should_stop,
         )
+        run = learn(hooks=hooks, sketches=sketches)
     create_markdown_artifact(
         key=f"run-{dataset}",
         description=f"Run {run.run} of {dataset}",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from model import TrainingStopped, train
+from model import Hooks, TrainingStopped, train
 from model.checkpoint import start_state
 from model.distributed import ALONE, Crew, join_crew
 from model.step import call_networks, train_step
@@ -61,8 +61,10 @@ def main(folder: Path) -> None:
                     "tiny",
                     "pairs",
                     FIXED,
-                    on_step=lambda done, _: steps.append(done),
-                    should_stop=lambda: steps[-1] == stop and crew.rank == 1,
+                    hooks=Hooks(
+                        on_step=lambda done, _: steps.append(done),
+                        should_stop=lambda: steps[-1] == stop and crew.rank == 1,
+                    ),
                     crew=crew,
                 )
             except TrainingStopped:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from errors import InputError, IntegrityError
-from model import TrainingStopped
+from model import Hooks, TrainingStopped
 from model.data import PairDataset, RunSampler
 from model.distributed import Crew
 from model.launch import Order, count_processes, train_together
@@ -34,8 +34,10 @@ def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) ->
         train_together(
             2,
             order_for(store),
-            on_step=lambda done, _: steps.append(done),
-            should_stop=lambda: len(steps) > 1,
+            Hooks(
+                on_step=lambda done, _: steps.append(done),
+                should_stop=lambda: len(steps) > 1,
+            ),
         )
     (name,) = {key.split("/")[2] for key in store.list("models")}
     stopped = Run(store, "tiny", name).all_checkpoints()[-1].step
@@ -52,7 +54,12 @@ def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) ->
     steps.clear()
     said: list[str] = []
     with pytest.raises(IntegrityError, match="cannot be decoded"):
-        train_together(2, order_for(store), lambda done, _: steps.append(done), on_log=said.append)
+        train_together(
+            2,
+            order_for(store),
+            Hooks(on_step=lambda done, _: steps.append(done)),
+            on_log=said.append,
+        )
     assert steps[0] == stopped
     assert any("exitcode" in line for line in said), "torchrun's own words are passed on"
 

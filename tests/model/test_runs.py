@@ -25,7 +25,7 @@ PAIRS = "ttttttv"  # three steps an epoch
 SCRIPT = """
     import sys
     from pathlib import Path
-    from model import Recipe, train
+    from model import Hooks, Recipe, train
     from storage import LocalStore
 
     class Store(LocalStore):
@@ -39,7 +39,7 @@ SCRIPT = """
 
     recipe = Recipe.model_validate_json(sys.argv[2])
     say = lambda done, total: print(done, flush=True)
-    train(Store(Path(sys.argv[1])), "tiny", "pairs", recipe, on_step=say)
+    train(Store(Path(sys.argv[1])), "tiny", "pairs", recipe, hooks=Hooks(on_step=say))
 """
 
 
@@ -95,7 +95,7 @@ def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, b
             done.set()
 
     hanging = spoiled(store, lambda: waited.append(done.wait(120)))
-    train(hanging, "tiny", "pairs", SMALL, on_step=count)
+    run_small(hanging, on_step=count)
     assert waited
     assert all(waited), "training ended only after the store"
     assert snapshot(store) == undisturbed
@@ -108,11 +108,9 @@ def test_a_stop_waits_for_the_store_as_long_as_it_has_grace(
     steps: list[int] = []
     halted = threading.Event()
     with pytest.raises(TrainingStopped):
-        train(
+        run_small(
             spoiled(store, lambda: halted.wait(120)),
-            "tiny",
-            "pairs",
-            SMALL.model_copy(update={"grace": 0.1}),
+            recipe=SMALL.model_copy(update={"grace": 0.1}),
             on_step=lambda step, _: steps.append(step),
             should_stop=lambda: steps[-1] == 5,
             on_trouble=told.append,
@@ -164,7 +162,7 @@ def test_the_last_and_the_best_checkpoints_stay_and_every_sample(
 ) -> None:
     publish(store, "ttv")
     figures = iter([0.4, 0.1, 0.5, 0.3, 0.2])
-    monkeypatch.setattr(import_module("model.train"), "validate", lambda *_: next(figures))
+    monkeypatch.setattr(import_module("model.loop"), "validate", lambda *_: next(figures))
     recipe = SMALL.model_copy(update={"epochs": 5, "keep_last": 2})
     assert name_run("pairs", recipe) == name_run(
         "pairs", recipe.model_copy(update={"keep_last": 3, "keep_best": 0, "grace": 1})

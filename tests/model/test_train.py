@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 
 from errors import DamagedError, InputError, IntegrityError
-from model import Recipe, TrainedRun, TrainingStopped, train
+from model import Hooks, Recipe, TrainedRun, TrainingStopped, train
 from model.checkpoint import restore_state, save_state, start_state
 from model.device import settle_precision
 from model.step import call_networks, train_step
-from storage import LocalStore
+from storage import LocalStore, ObjectStore
 from storage.registry import Run
 from tests.model.pairs import publish
 from tests.storage.contents import watched
@@ -40,9 +40,10 @@ def plain_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("model.watch"), "plot_log", lambda log, _: repr(log).encode())
 
 
-def run_small(store: LocalStore, **options: Any) -> TrainedRun:
+def run_small(store: ObjectStore, **options: Any) -> TrainedRun:
     recipe = options.pop("recipe", SMALL)
-    return train(store, "tiny", "pairs", recipe, **options)
+    hooks = {name: options.pop(name) for name in vars(Hooks()) if name in options}
+    return train(store, "tiny", "pairs", recipe, hooks=Hooks(**hooks), **options)
 
 
 def last_state(store: LocalStore, run: TrainedRun) -> dict[str, Any]:
@@ -335,7 +336,7 @@ def test_a_metric_that_is_not_finite_stops_the_run(
     """As when the last step of an epoch spoiled the weights: no checkpoint is kept of that."""
     publish(store, "ttttv")
     found = iter([0.5, float("nan")])
-    monkeypatch.setattr(import_module("model.train"), "validate", lambda *_: next(found))
+    monkeypatch.setattr(import_module("model.loop"), "validate", lambda *_: next(found))
     with pytest.raises(InputError, match=r"val_l1 is nan at step 4; .*lower lr"):
         run_small(store)
     assert [record.split("/")[-1] for record in store.list("models") if "checkp" in record] == [

@@ -1,0 +1,43 @@
+"""How whoever starts a run follows it, and stops it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _ignore(*_: object) -> None:
+    """Do nothing."""
+
+
+def _go_on() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What is called during a run; nothing when left out.
+
+    Attributes
+    ----------
+    on_trace : with (drawings done, drawings in all) while these are traced to strokes, which
+        augmentation needs.
+    on_step : with (steps done, steps in all).
+    on_epoch : with (epochs done, the epoch's figures).
+    on_trouble : from another thread, with what keeps files from the store, and with nothing when it
+        is over.
+    should_stop : after each step and each validation picture; at yes an interim checkpoint is kept.
+        Where several processes train together, one that says yes stops all.
+    """
+
+    on_trace: Callable[[int, int], None] = _ignore
+    on_step: Callable[[int, int], None] = _ignore
+    on_epoch: Callable[[int, dict[str, float]], None] = _ignore
+    on_trouble: Callable[[str], None] = _ignore
+    should_stop: Callable[[], bool] = _go_on
+
+
+# Of a run that nobody follows.
+NO_HOOKS = Hooks()
+
+
+class TrainingStopped(Exception):
+    """Training was asked to stop; what it had done is in a checkpoint."""

@@ -1,0 +1,144 @@
+"""The training loop: read it top to bottom."""
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch.nn.functional import l1_loss
+
+from errors import InputError
+from model.checkpoint import TrainingState, save_state
+from model.data import PairDataset, RunSampler, make_loader
+from model.device import should_compile
+from model.distributed import Crew
+from model.generator import Generator
+from model.hooks import Hooks, TrainingStopped
+from model.memory import MemoryWatch
+from model.progress import EpochProgress
+from model.recipe import Recipe
+from model.runs import keep_file, take_up
+from model.step import call_networks, set_lr, train_step
+from model.watch import GROWING, Watch
+from storage.registry import Run
+
+_MOST_VALIDATION_PAIRS = 200
+
+_CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32."
+
+
+def learn(
+    run: Run,
+    training: PairDataset,
+    validation: PairDataset,
+    recipe: Recipe,
+    device: torch.device,
+    workers: int,
+    watch: Watch,
+    hooks: Hooks,
+    crew: Crew,
+) -> tuple[TrainingState, dict[str, float]]:
+    """Go on with a run to its end; return what it ends with, and its last epoch's figures.
+
+    Parameters
+    ----------
+    run : takes the files, of which those of the first process of a crew alone are written.
+    training, validation : pairs to learn from, and to be measured on.
+    recipe : with a settled precision.
+    device, workers : where steps are taken, and how many processes read pairs ahead.
+    watch : makes what a person looks at.
+    hooks, crew : as of ``model.train``, and so are the errors.
+    """
+    state, metrics = take_up(run, recipe, device, crew)
+    sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches, crew)
+    batches, total = sampler.batches, recipe.epochs * sampler.batches
+    networks = call_networks(state, should_compile(recipe, device, total), crew)
+    # A finished run starts no workers.
+    loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
+    stream = iter(loader)
+    memory = MemoryWatch(run.dataset, recipe, device, crew)
+
+    def stop_if(asked: bool) -> None:
+        if asked:
+            data = save_state(state, recipe)
+            run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
+            raise TrainingStopped
+
+    def check() -> float:
+        return validate(state.drawing, validation, device, lambda: stop_if(hooks.should_stop()))
+
+    def mend() -> None:
+        # What the store has lost, or another machine's outbox has put back to an earlier state.
+        for file, make in watch.files(state, True).items():
+            run.put(file, make()) if file in GROWING else keep_file(run, file, make)
+
+    def keep() -> None:
+        checkpoint = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
+        for file, make in watch.files(state, checkpoint).items():
+            run.put(file, make())
+        if checkpoint:
+            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
+
+    if state.epoch and not state.progress.batches:
+        crew.lead(mend)
+    hooks.on_step(state.step, total)
+    while state.epoch < recipe.epochs:
+        while state.progress.batches < batches:
+            condition, target = (part.to(device, non_blocking=True) for part in next(stream))
+            lr = set_lr(state, recipe, total)
+            share = sampler.share(state.progress.batches)
+            with memory:
+                figures = train_step(state, networks, condition, target, recipe, share)
+            check_finite(figures, run.dataset, state.step)
+            last = state.progress.batches == batches - 1
+            state.progress.add(figures, lr, state.epoch + 1, state.step, last)
+            hooks.on_step(state.step, total)
+            if crew.any(hooks.should_stop()):
+                crew.lead(lambda: stop_if(True))
+        metrics = state.progress.means()
+        if metrics["skipped"] == batches:
+            raise InputError(
+                f"{run.dataset}: no step of epoch {state.epoch + 1} had a finite gradient; "
+                f"training stopped with the last checkpoint kept. {_CALMER}"
+            )
+        if len(validation):
+            metrics["val_l1"] = crew.lead(check)
+            check_finite(metrics, run.dataset, state.step)
+        state.log += state.progress.lines
+        state.epoch, state.progress = state.epoch + 1, EpochProgress()
+        if len(validation):
+            line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
+            state.log.append(line)
+        crew.lead(keep)
+        hooks.on_epoch(state.epoch, metrics)
+    return state, metrics
+
+
+def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:
+    """Raise InputError where a loss or a metric is no number any more: nothing is learned then."""
+    for name, value in figures.items():
+        if not math.isfinite(value):
+            raise InputError(
+                f"{dataset}: {name} is {value} at step {step}; training stopped with the last "
+                f"checkpoint kept. {_CALMER}"
+            )
+
+
+@torch.no_grad()
+def validate(
+    generator: Generator,
+    pairs: PairDataset,
+    device: torch.device,
+    on_picture: Callable[[], None] = lambda: None,
+) -> float:
+    """Return the generator's mean L1 over (at most 200 of) the pairs, pictures in [-1, 1].
+
+    ``on_picture`` is called before each; what it raises passes through.
+    """
+    count = min(len(pairs), _MOST_VALIDATION_PAIRS)
+    total = 0.0
+    for index in range(count):
+        on_picture()
+        condition, target = pairs[index]
+        generated = generator(condition.unsqueeze(0).to(device))[0]
+        total += l1_loss(generated.cpu(), target).item()
+    return total / count
