@@ -34,6 +34,7 @@ from options import (
     Paired,
     Processes,
     ReExtract,
+    Runner,
     Store,
     Tables,
     Threshold,
@@ -52,8 +53,9 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _PROCESSES, _PRECISION, "
-    "_CATALOGUE, _ACCEPT_LICENSES, _ALLOW_HTTP; an option of the same name wins.",
+    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _CORES, _PRECISION, "
+    "_RUNNER, _RUNNER_ADDRESS, _RUNNER_PROCESSES, _PROCESSES, _CATALOGUE, _ACCEPT_LICENSES, "
+    "_ALLOW_HTTP; an option of the same name wins.",
 )
 
 app.add_typer(listing, name="datasets")
@@ -94,6 +96,7 @@ def prepare(
     engine: Engine = None,
     weights: WeightsFile = None,
     workers: Workers = None,
+    runner: Runner = None,
     verbose: Verbose = False,
 ) -> None:
     """Make training pairs (line drawing | picture) from a data set, a folder or an archive."""
@@ -103,6 +106,7 @@ def prepare(
         engine=engine,
         weights=weights,
         workers=workers,
+        runner=runner,
         allow_http=allow_http or None,
     )
     from datasets import (
@@ -184,11 +188,12 @@ def train(
     engine: Engine = None,
     weights: WeightsFile = None,
     workers: Workers = None,
+    runner: Runner = None,
     verbose: Verbose = False,
 ) -> None:
     """Train a generator on a data set's pairs, preparing them first where there are none.
 
-    --engine, --weights and --workers count only where pairs are prepared.
+    --engine, --weights, --workers and --runner count only where pairs are prepared.
     """
     override_settings(
         store=store,
@@ -197,6 +202,7 @@ def train(
         weights=weights,
         workers=workers,
         processes=processes,
+        runner=runner,
     )
     recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
     from datasets import check_licence, check_own, find_prepared
@@ -262,10 +268,18 @@ def calibrate(
     engine: Engine = None,
     weights: WeightsFile = None,
     workers: Workers = None,
+    runner: Runner = None,
     verbose: Verbose = False,
 ) -> None:
     """Find the edge threshold that goes with HED's weights, by published drawings."""
-    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
+    override_settings(
+        store=store,
+        cache=cache,
+        engine=engine,
+        weights=weights,
+        workers=workers,
+        runner=runner,
+    )
     from datasets import find_prepared
     from storage import open_store
 
@@ -368,9 +382,12 @@ def main() -> None:
 
 
 def _check_hed(threshold: float | None) -> None:
-    """Meet a wrong engine or weights file before Prefect is started; say what auto takes."""
+    """Meet a wrong runner, engine or weights file before Prefect starts; say what auto takes."""
+    from flows.runners import check_runner
     from hed import choose_engine
     from tasks.detector import load
+
+    check_runner()
 
     settings = get_settings()
     # Kept for the flow, which asks for the same.

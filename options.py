@@ -31,6 +31,13 @@ Processes = Annotated[
         help="Processes that train together, one a GPU; auto takes every GPU.", metavar="N|auto"
     ),
 ]
+Runner = Annotated[
+    str | None,
+    typer.Option(
+        help="What shards are shared out to: threads (default), processes, ray or dask.",
+        metavar="NAME",
+    ),
+]
 Name = Annotated[str | None, typer.Option(help="What to call a folder or archive.", metavar="NAME")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Prefect's log.")]
 Paired = Annotated[

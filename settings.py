@@ -12,13 +12,23 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from errors import InputError
 
 # Fields that the command line has an option for.
-_OPTIONS = {"store", "cache", "engine", "weights", "workers", "allow_http", "processes"}
+_OPTIONS = {
+    "store",
+    "cache",
+    "engine",
+    "weights",
+    "workers",
+    "runner",
+    "allow_http",
+    "processes",
+}
 
 _PREFECT_DEFAULTS = {
     # Nothing is sent anywhere, and nothing waits for a network that is not there.
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "RAY_USAGE_STATS_ENABLED": "0",
     # A busy machine needs more than the default 20 s to start the embedded API.
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
 }
@@ -37,6 +47,13 @@ class Settings(BaseSettings):
     catalogue : a folder with more catalogue entries, read beside the built-in ones.
     workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
         the engine thinks best when left out (OpenCV: one a core).
+    cores : cores that one process may use; what its Ray or Dask cluster gives it when left out, and
+        without a cluster all.
+    runner : what shards are shared out to: threads of the flow's process, processes of this
+        machine, or the workers of a Ray or Dask cluster.
+    runner_address : of a cluster that runs already; with Ray or Dask and without it, one is started
+        on this machine for as long as it is needed.
+    runner_processes : worker processes that are started on this machine; they share its cores.
     processes : that train a run together, each on its share of every batch and on a GPU of its own
         where there are GPUs; ``auto`` for one on each GPU.
     accept_licenses : names of data sets whose licences are accepted, or ``all``.
@@ -57,6 +74,10 @@ class Settings(BaseSettings):
     weights: Path | None = None
     catalogue: Path | None = None
     workers: int | None = Field(default=None, ge=1, le=256)
+    cores: int | None = Field(default=None, ge=1)
+    runner: Literal["threads", "processes", "ray", "dask"] = "threads"
+    runner_address: str | None = None
+    runner_processes: int = Field(default=2, ge=1, le=256)
     processes: str = Field(default="1", pattern=r"^([1-9]\d?|auto)$")
     accept_licenses: str = ""
     shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)

@@ -1,40 +1,37 @@
 """From a source of pictures to a published set of training pairs."""
 
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
-from prefect.task_runners import ThreadPoolTaskRunner
 
 import datasets
 from datasets import Choices, DataSet, RawSet
 from errors import DamagedError, StorageError
 from flows.names import run_name
+from flows.runners import open_runner, runs_here
 from settings import get_settings
 from storage import keys, open_store
 from storage.claims import claim
-from storage.manifest import load_rows
 from storage.pairsets import is_published, newest_revision, read_current
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
 from tasks.extract import extract
 from tasks.plan import PairPlan
-from tasks.progress import bar
+from tasks.progress import advance, bar
 from tasks.publish import PairSet, publish
 from tasks.ready import find_drawings
 from tasks.verify import forget_cut_shards
 
-# Threads, because all that costs time releases the interpreter's lock. Two, because while one
-# shard's last pictures are done and it is stored, the next one's keep the network busy.
-_threads = ThreadPoolTaskRunner[Any](max_workers=2)
+# Shards that the runner knows of at once: enough for every worker there is, while the memory that
+# they take (docs/scale.md) does not grow with the data set.
+_SUBMITTED = 1000
 
 
-@flow(
-    name="prepare",
-    flow_run_name=run_name,
-    task_runner=_threads,  # type: ignore[arg-type]  # Prefect's own classes do not fit its hint
-)
+@flow(name="prepare", flow_run_name=run_name)
 def prepare(
     source: str,
     choices: Choices | None = None,
@@ -105,27 +102,47 @@ def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> 
 
 
 def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
-    """Extract every shard that is not there yet, a few at once; all end before one's error.
+    """Extract every shard that is not there yet; all end before one's error.
 
     Only where the store fails one for good, those that wait are not begun: each would fail anew,
     after minutes of patience.
     """
-    store = open_store(store_url)
+    # One listing, where asking for each shard would be a request each.
+    there = set(open_store(store_url).list(f"{plan.folder}/parts"))
     todo = [
         shard
         for shard in range(raw.shards)
-        if load_rows(store, f"{plan.folder}/{keys.part_name(shard)}") is None
+        if f"{plan.folder}/{keys.part_name(shard)}" not in there
     ]
+    if not todo:
+        return
     # Every shard but the last is full.
     size = plan.dataset.shard_size
-    left = sum(min(size, raw.files - shard * size) for shard in todo)
-    with bar(plan.bar, raw.files, "pictures", done=raw.files - left):
-        futures = [extract.submit(plan, shard, store_url) for shard in todo]
+    files = {shard: min(size, raw.files - shard * size) for shard in todo}
+    failed: list[PrefectFuture[Any]] = []
+    waiting: deque[tuple[int, PrefectFuture[Any]]] = deque()
+
+    def wait_for_first() -> None:
         # In their order, in which they begin, too. Prefect's as_completed was seen to wait for ever
         # on futures that had ended.
-        for future in futures:
-            if isinstance(future.result(raise_on_failure=False), StorageError):
-                # The runner cancels what waits when the flow leaves it with an error.
-                future.result()
-    for future in futures:
-        future.result()
+        shard, future = waiting.popleft()
+        result = future.result(raise_on_failure=False)
+        if isinstance(result, StorageError):
+            # The runner cancels what waits when it is left with an error.
+            future.result()
+        elif isinstance(result, BaseException):
+            failed.append(future)
+        elif not runs_here():
+            advance(plan.bar, files[shard])
+
+    done = raw.files - sum(files.values())
+    with bar(plan.bar, raw.files, "pictures", done=done), open_runner() as runner:
+        for shard in todo:
+            parameters = {"plan": plan, "shard": shard, "store_url": store_url}
+            waiting.append((shard, runner.submit(extract, parameters)))
+            if len(waiting) == _SUBMITTED:
+                wait_for_first()
+        while waiting:
+            wait_for_first()
+    if failed:
+        failed[0].result()

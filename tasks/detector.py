@@ -8,6 +8,7 @@ from errors import InputError
 from hed import EdgeDetector, Weights, load_weights
 from hed.engines import Engine, create_engine
 from settings import get_settings
+from tasks.cores import own_cores
 from tasks.plan import PairPlan
 
 _starting = threading.Lock()
@@ -19,7 +20,10 @@ def detector(border: int) -> EdgeDetector:
     # The first shards ask at the same time, and a cache alone would start an engine for each.
     with _starting:
         weights = load(settings.weights)
-        engine = _start(settings.engine, settings.weights, settings.workers, settings.precision)
+        engine = _start(
+            *(settings.engine, settings.weights, settings.workers),
+            *(settings.precision, own_cores()),
+        )
     return EdgeDetector(engine, weights, border)
 
 
@@ -52,5 +56,7 @@ def load(weights: Path | None) -> Weights:
 
 
 @lru_cache(maxsize=2)
-def _start(engine: str, weights: Path | None, workers: int | None, precision: str) -> Engine:
-    return create_engine(engine, load(weights), workers, precision)
+def _start(
+    engine: str, weights: Path | None, workers: int | None, precision: str, cores: int
+) -> Engine:
+    return create_engine(engine, load(weights), workers, precision, cores)

@@ -11,12 +11,12 @@ from prefect.logging import get_run_logger
 
 from datasets import forget_if_damaged
 from errors import DamagedError, IntegrityError, NotFoundError, StorageError
-from hed.engines import count_cores
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
 from storage.scratch import scratch_file
 from storage.shards import ShardWriter
 from tasks.ahead import map_ahead
+from tasks.cores import own_cores
 from tasks.detector import detector_for
 from tasks.interrupt import stop_if_interrupted
 from tasks.pairs import draft_pair, finish_pair, take_pair
@@ -25,8 +25,6 @@ from tasks.progress import advance
 
 # A row of the raw index, and its file's bytes where there are any.
 _Content = tuple[Row, bytes | None]
-
-_CORES = count_cores()
 
 
 @task(
@@ -98,9 +96,9 @@ def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
 def _take_pairs(
     plan: PairPlan, _shard: int, contents: Iterator[_Content], _store: ObjectStore
 ) -> list[Row]:
-    made = []
-    with ThreadPoolExecutor(_CORES, thread_name_prefix="pairs") as pool:
-        for row in map_ahead(pool, lambda item: take_pair(plan, *item), contents, 2 * _CORES):
+    made, cores = [], own_cores()
+    with ThreadPoolExecutor(cores, thread_name_prefix="pairs") as pool:
+        for row in map_ahead(pool, lambda item: take_pair(plan, *item), contents, 2 * cores):
             made.append(row)
             advance(plan.bar)
     return made
@@ -132,10 +130,10 @@ def _make_pairs(plan: PairPlan, contents: Iterable[_Content]) -> Iterator[tuple[
     Threads decode what the network sees next and clean what it has seen, so that it never waits;
     every step holds a few pictures, however many there are.
     """
-    hed = detector_for(plan)
+    hed, cores = detector_for(plan), own_cores()
     # A whole batch must be ready when the network takes one.
-    ahead = 2 * _CORES + hed.engine.batch
-    with ThreadPoolExecutor(_CORES, thread_name_prefix="pairs") as pool:
+    ahead = 2 * cores + hed.engine.batch
+    with ThreadPoolExecutor(cores, thread_name_prefix="pairs") as pool:
         drafts = map_ahead(pool, lambda item: draft_pair(plan, *item), contents, ahead)
         drafts, seen = tee(drafts)
         edges = hed.stream(draft.source for draft in seen)

@@ -1,6 +1,7 @@
 """Finished shards to a published pair set: manifest, sheet, report, pointer."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from datasets import RawSet
+from errors import DamagedError
 from postprocess import (
     PAIR_SIZE,
     decode_pair,
@@ -28,6 +30,7 @@ from storage.pairsets import (
     swap_current,
 )
 from storage.rawsets import read_acceptance, read_origin
+from tasks.ahead import map_ahead
 from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.report import inline_jpeg, render_report
@@ -36,6 +39,9 @@ from tasks.verify import check_shards
 
 _SHEET_PAIRS = 24
 _SHEET_COLUMNS = 3
+
+# Parts are small: what each costs is the way to the store and back.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -117,11 +123,7 @@ def publish_pairs(
     # A manifest that is damaged is made anew of its parts.
     rows = load_rows(store, keys.manifest(name, plan.fingerprint))
     if rows is None:
-        rows = [
-            row
-            for shard in range(raw.shards)
-            for row in read_rows(store.get(f"{plan.folder}/{keys.part_name(shard)}"))
-        ]
+        rows = _read_parts(plan, raw, store)
         check_manifest(rows, raw.files)
         check_shards(plan, rows, store)
         pairs = [row for row in rows if row.status == "pair"]
@@ -153,6 +155,22 @@ def publish_pairs(
         swap_current(store, name, current, before)
         check_kept(store, name, plan.fingerprint)
     return _summarise(plan, raw, rows, store)
+
+
+def _read_parts(plan: PairPlan, raw: RawSet, store: ObjectStore) -> list[Row]:
+    """Return the rows of all shards; a part that is damaged counts as not done any more."""
+
+    def read(shard: int) -> list[Row]:
+        key = f"{plan.folder}/{keys.part_name(shard)}"
+        try:
+            return read_rows(store.get(key))
+        except DamagedError:
+            store.delete(key)
+            raise
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        parts = map_ahead(pool, read, range(raw.shards), 2 * _AT_ONCE)
+        return [row for rows in parts for row in rows]
 
 
 def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:

@@ -2,12 +2,17 @@
 
 import os
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 
 from errors import DamagedError, NotFoundError
 from storage import ObjectStore, keys
 from storage.manifest import Row, load_rows
 from storage.pairsets import locate_pairs
+from tasks.ahead import map_ahead
 from tasks.plan import PairPlan
+
+# Shards that are read back at once: one connection does not fill the line to S3.
+_AT_ONCE = 4
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -36,7 +41,9 @@ def check_shards(plan: PairPlan, rows: list[Row], store: ObjectStore) -> None:
     for row in rows:
         if row.status == "pair":
             shards[stored.key(row)].append(row)
-    damaged = [key for key, pairs in shards.items() if not _is_whole(store, key, pairs)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        whole = map_ahead(pool, lambda item: _is_whole(store, *item), shards.items(), _AT_ONCE)
+        damaged = [key for key, found in zip(shards, whole, strict=True) if not found]
     for key in damaged:
         store.delete(f"{plan.folder}/{keys.part_name(shards[key][0].shard)}")
     if damaged:

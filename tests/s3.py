@@ -42,7 +42,7 @@ class SeaweedFS:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        ports = _free_ports(2 * len(_SERVERS))
+        ports = free_ports(2 * len(_SERVERS))
         self._ports = dict(zip(_SERVERS, zip(ports[::2], ports[1::2], strict=True), strict=True))
         self.endpoint = f"http://127.0.0.1:{self._ports['s3'][0]}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -179,7 +179,8 @@ def spoiled_line(server: SeaweedFS, spoil: Callable[[bytes, int], bytes | None])
         door.shutdown(socket.SHUT_RDWR)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return numbers of ports that nobody listens on now."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [one.getsockname()[1] for one in sockets]
     for one in sockets:

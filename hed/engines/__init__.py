@@ -56,7 +56,11 @@ def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
 
 
 def create_engine(
-    name: str, weights: Weights, workers: int | None = None, precision: str = "auto"
+    name: str,
+    weights: Weights,
+    workers: int | None = None,
+    precision: str = "auto",
+    cores: int | None = None,
 ) -> Engine:
     """Return a running engine with these weights.
 
@@ -68,6 +72,7 @@ def create_engine(
         many as there are cores when None, and OpenVINO decides for itself.
     precision : ``f32``, or ``auto`` for the quickest that the device does well: 16 bits on a GPU
         and, in OpenVINO, on a CPU with bfloat16.
+    cores : how many it may use; all that this process may when None.
 
     Raises
     ------
@@ -81,7 +86,7 @@ def create_engine(
     cv2.setNumThreads(1)
     if precision not in get_args(Precision):
         raise InputError(f"No precision {precision!r}. Choose auto or f32.")
-    return _maker(name)(weights, Options(count_cores(), workers, precision == "auto"))
+    return _maker(name)(weights, Options(cores or count_cores(), workers, precision == "auto"))
 
 
 def count_cores() -> int:

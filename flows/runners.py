@@ -1,0 +1,170 @@
+"""What shards are shared out to: threads, processes, or the workers of a Ray or Dask cluster."""
+
+import importlib.util
+import logging
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from prefect.settings import PREFECT_API_URL
+from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
+
+from errors import InputError, IntegrityError
+from hed.engines import count_cores
+from settings import Settings, get_settings
+from tasks.cores import give_cores
+
+Runner = TaskRunner[Any]
+
+# Two shards at once of one engine: while one shard's last pictures are done and it is stored, the
+# next one's keep the networks busy.
+_AT_ONCE = 2
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+# Ray's word for the cluster that this machine is part of.
+_OWN = "auto"
+
+
+def check_runner() -> None:
+    """Meet a runner that cannot work before anything is started.
+
+    Raises
+    ------
+    InputError
+        If what it needs is not installed, or its settings do not fit together.
+    """
+    settings = get_settings()
+    name, address = settings.runner, settings.runner_address
+    if name in ("threads", "processes"):
+        if address is not None:
+            raise InputError(
+                f"ICANVAS_RUNNER_ADDRESS={address} is of a cluster, and {name} need none. Unset "
+                "it, or choose --runner ray or dask."
+            )
+        return
+    if importlib.util.find_spec(f"prefect_{name}") is None:
+        raise InputError(
+            f"The runner {name} is not installed. Run `pip install -c constraints.txt -e "
+            f"'.[{name}]'` in the checkout's environment, there and on every worker, or use "
+            "--runner threads."
+        )
+
+
+def runs_here() -> bool:
+    """Tell whether tasks run in this process, and so count on its progress bars."""
+    return get_settings().runner == "threads"
+
+
+@contextmanager
+def open_runner() -> Iterator[Runner]:
+    """Give the task runner of the settings; call in a flow.
+
+    What waits is cancelled when the block is left.
+
+    Raises
+    ------
+    InputError
+        As ``check_runner``, or if the cluster cannot be reached, or could not reach Prefect.
+    IntegrityError
+        If workers died, and that more often than the runner makes up for.
+    """
+    check_runner()
+    settings = get_settings()
+    _check_way_back(settings)
+    with ExitStack() as stack:
+        try:
+            runner = stack.enter_context(_make(settings))
+            if settings.runner == "dask":
+                # It would connect with the first task.
+                _ = runner.client  # type: ignore[attr-defined]
+        except (OSError, RuntimeError, ValueError) as error:
+            where = settings.runner_address or "this machine"
+            raise InputError(
+                f"There is no {settings.runner} on {where} ({type(error).__name__}: "
+                f"{_first_line(error)}). Check that it runs, and ICANVAS_RUNNER_ADDRESS."
+            ) from error
+        try:
+            yield runner
+        except Exception as error:
+            if not _is_loss(error):
+                raise
+            raise IntegrityError(
+                f"Workers of the runner {settings.runner} died ({type(error).__name__}): out of "
+                "memory, perhaps, as each loads HED. Run again: what is done is kept. Fewer "
+                "ICANVAS_RUNNER_PROCESSES or more ICANVAS_CORES each take less memory."
+            ) from error
+
+
+def _make(settings: Settings) -> Runner:
+    address, processes = settings.runner_address, settings.runner_processes
+    share = max(1, (settings.cores or count_cores()) // processes)
+    if settings.runner == "threads":
+        return ThreadPoolTaskRunner(max_workers=_AT_ONCE)
+    if settings.runner == "processes":
+        return ProcessPoolTaskRunner(
+            max_workers=processes, initializer=give_cores, initargs=(share,)
+        )
+    if settings.runner == "dask":
+        return _make_dask(address, processes, share)
+    return _make_ray(address, processes, share)
+
+
+def _make_dask(address: str | None, processes: int, share: int) -> Runner:
+    from prefect_dask import DaskTaskRunner
+
+    if address is not None:
+        return DaskTaskRunner(address=address)
+    return DaskTaskRunner(
+        cluster_kwargs={
+            "n_workers": processes,
+            "threads_per_worker": _AT_ONCE,
+            "env": {"ICANVAS_CORES": str(share)},
+            # Nobody but this machine, and no port that another may have.
+            "host": "127.0.0.1",
+            "dashboard_address": None,
+        }
+    )
+
+
+def _make_ray(address: str | None, processes: int, share: int) -> Runner:
+    from prefect_ray import RayTaskRunner
+
+    # The log goes to Prefect; Ray's copy of it would run through the progress bars.
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
+        return RayTaskRunner(address=address, init_kwargs=quiet)
+    return RayTaskRunner(
+        init_kwargs={
+            **quiet,
+            # Each shard counts as one CPU to Ray.
+            "num_cpus": processes,
+            "runtime_env": {"env_vars": {"ICANVAS_CORES": str(share)}},
+            "include_dashboard": False,
+        }
+    )
+
+
+def _check_way_back(settings: Settings) -> None:
+    """Refuse workers elsewhere that would look for Prefect's API on their own machine."""
+    if settings.runner_address is None:
+        return
+    api = urlsplit(PREFECT_API_URL.value() or "").hostname
+    # Ray's addresses may have no scheme.
+    there = urlsplit(f"//{settings.runner_address.rpartition('//')[2]}").hostname
+    if there not in (*_LOOPBACK, _OWN) and api in (*_LOOPBACK, None):
+        raise InputError(
+            f"The workers of {settings.runner_address} report to Prefect's API, which is on this "
+            "machine only. Set PREFECT_API_URL to a server that they reach (docs/scale.md)."
+        )
+
+
+def _is_loss(error: Exception) -> bool:
+    """Tell a dead worker: by module, as what is not installed cannot be imported."""
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, BrokenExecutor) or library in ("distributed", "ray")
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "no reason given")

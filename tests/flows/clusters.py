@@ -1,0 +1,110 @@
+"""Real clusters on this machine, whose workers have each an environment and a folder."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.faults.world import wait_until
+from tests.s3 import free_ports
+
+Environment = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where it is, and what ends its first worker's process with SIGKILL."""
+
+    address: str
+    kill_first: Callable[[], None]
+
+
+@contextmanager
+def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[Cluster]:
+    """Give a Dask cluster with one worker for each environment; one that dies stays dead."""
+    import distributed
+
+    dask = (sys.executable, "-m", "dask")
+    (port,) = free_ports(1)
+    address = f"tcp://127.0.0.1:{port}"
+    own = ("--host", "127.0.0.1", "--no-dashboard")
+    with ExitStack() as stack:
+        stack.enter_context(
+            _process(folder / "scheduler", {}, *dask, "scheduler", *own, "--port", str(port))
+        )
+        workers = [
+            stack.enter_context(
+                _process(
+                    *(folder / f"worker-{number}", environment, *dask, "worker", address, *own),
+                    *("--no-nanny", "--nthreads", "1"),
+                )
+            )
+            for number, environment in enumerate(environments)
+        ]
+        client: Any = stack.enter_context(distributed.Client(address, timeout=120))  # type: ignore[no-untyped-call]
+        client.wait_for_workers(len(workers), timeout=240)
+        yield Cluster(address, workers[0].kill)
+
+
+@contextmanager
+def ray_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[Cluster]:
+    """Give a Ray cluster with one node for each environment; the last one is its head."""
+    ray = (str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "1")
+    own = ("--node-ip-address", "127.0.0.1", "--disable-usage-stats")
+    (port,) = free_ports(1)
+    address = f"127.0.0.1:{port}"
+    *others, head = environments
+    with ExitStack() as stack:
+        # Its sockets want a short path.
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-"))
+        stack.enter_context(
+            _process(
+                *(folder / "head", head, *ray, *own, "--head", "--port", str(port)),
+                *("--include-dashboard", "false", "--temp-dir", temporary),
+            )
+        )
+        wait_until(lambda: "Ray runtime started" in (folder / "head/log").read_text(), 240)
+        nodes = [
+            stack.enter_context(
+                _process(folder / f"node-{number}", environment, *ray, *own, "--address", address)
+            )
+            for number, environment in enumerate(others)
+        ]
+        for number in range(len(nodes)):
+            log = folder / f"node-{number}/log"
+            wait_until(lambda log=log: "Ray runtime started" in log.read_text(), 240)  # type: ignore[misc]
+
+        def kill_first() -> None:
+            for process in psutil.Process(nodes[0].pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::extract"):
+                        process.kill()
+
+        yield Cluster(address, kill_first)
+
+
+@contextmanager
+def _process(
+    folder: Path, environment: Environment, *words: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    folder.mkdir()
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            words, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.kill()
+        process.wait()

@@ -1,0 +1,94 @@
+"""Workers that have nothing but the store, of which one is killed in the middle."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from prefect import flow
+
+from datasets import acquire, find
+from flows.prepare import extract_shards, plan_pairs, prepare
+from hed import fetch_default_weights
+from settings import get_settings
+from storage import LocalStore
+from storage.claims import claim
+from storage.s3 import S3Store
+from tasks.publish import publish
+from tests.faults.line import Fault, line_to
+from tests.faults.world import at_moment
+from tests.flows.clusters import Cluster, dask_cluster, ray_cluster
+from tests.flows.test_prepare import ENTRY
+from tests.s3 import SeaweedFS
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
+
+Start = Callable[..., AbstractContextManager[Cluster]]
+
+
+@pytest.mark.parametrize(("name", "start"), [("dask", dask_cluster), ("ray", ray_cluster)])
+def test_a_killed_worker_changes_nothing(
+    name: str,
+    start: Start,
+    tmp_path: Path,
+    make_folder: Callable[[int], Path],
+    store: LocalStore,
+    s3_store: S3Store,
+    s3_server: SeaweedFS,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = make_folder(9)
+    (tmp_path / "tiny.toml").write_text(ENTRY)
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    get_settings.cache_clear()
+    dataset = find("tiny")
+    # By threads, in a store of their own.
+    wanted = prepare("tiny")
+    raw = acquire(dataset, s3_store)
+    plan = plan_pairs(dataset, raw, s3_store.url, refresh=False)
+    shutil.rmtree(pictures)
+    caches = [tmp_path / f"cache-{number}" for number in range(2)]
+    with line_to(s3_server) as line:
+        environments = [
+            {
+                "ICANVAS_CACHE": str(cache),
+                # Its one file that is not in the store, here as everywhere.
+                "ICANVAS_WEIGHTS": str(fetch_default_weights()),
+                # To be told that the flow's own is not what reaches the workers.
+                "ICANVAS_STORE": "/nowhere",
+                "AWS_ENDPOINT_URL_S3": endpoint,
+            }
+            for cache, endpoint in zip(caches, (line.endpoint, s3_server.endpoint), strict=True)
+        ]
+        with start(tmp_path, environments) as cluster:
+            # Half of its first shard of pairs has gone up.
+            killed = []
+
+            def kill() -> None:
+                cluster.kill_first()
+                killed.append(True)
+
+            line.fault = at_moment(
+                lambda asked: asked.method == "PUT" and asked.key.endswith(".tar"),
+                *(0, Fault("half", kill)),
+            )
+            monkeypatch.setenv("ICANVAS_RUNNER", name)
+            monkeypatch.setenv("ICANVAS_RUNNER_ADDRESS", cluster.address)
+            get_settings.cache_clear()
+
+            @flow
+            def onwards() -> None:
+                claim(s3_store, "tiny", plan.fingerprint, plan.settings)
+                extract_shards(plan, raw, s3_store.url)
+
+            onwards()
+        assert killed, "the first worker took no shard"
+    publish.fn(plan, raw, s3_store.url, None)
+    assert all(list(cache.glob("shards/*")) for cache in caches), "a worker used another's cache"
+    made = {key: s3_store.get(key) for key in s3_store.list("datasets")}
+    by_threads = {key: store.get(key) for key in store.list("datasets")}
+    assert made.keys() == by_threads.keys()
+    assert not [key for key in made if made[key] != by_threads[key]]
+    assert plan.fingerprint == wanted.fingerprint
