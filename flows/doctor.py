@@ -47,6 +47,7 @@ def check_all() -> Iterator[Check]:
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("weights", _check_weights),
         ("engine", _check_engine),
+        ("runner", _check_runner),
         ("store", _check_store),
         ("disk", _check_disk),
         ("GPU", _check_gpu),
@@ -86,6 +87,16 @@ def _check_engine() -> Check:
             "engine", "good", found, "pip install -e '.[openvino]' brings a quicker one (optional)"
         )
     return Check("engine", "good", found)
+
+
+def _check_runner() -> Check:
+    # Prefect takes seconds to import, and is not needed for the checks above.
+    from flows.runners import check_runner
+
+    check_runner()
+    settings = get_settings()
+    where = f" at {settings.runner_address}" if settings.runner_address else ", on this machine"
+    return Check("runner", "good", f"{settings.runner}{where}")
 
 
 def _check_store() -> Check:

@@ -2,9 +2,9 @@
 
 import io
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -100,10 +100,7 @@ _FIELDS = [field.name for field in fields(Row)]
 
 def write_rows(rows: Iterable[Row]) -> bytes:
     """Return rows as Parquet bytes, the same for the same rows."""
-    # By column: a copy of every row costs ten times as much.
-    rows = list(rows)
-    columns = {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
-    table = pa.Table.from_pydict(columns, schema=_SCHEMA)
+    table = pa.Table.from_pydict(_by_column(rows), schema=_SCHEMA)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
@@ -144,7 +141,13 @@ def load_rows(store: ObjectStore, key: str) -> list[Row] | None:
 
 def as_frame(rows: Iterable[Row]) -> pd.DataFrame:
     """Return rows as a data frame with the manifest's columns."""
-    return pd.DataFrame([asdict(row) for row in rows], columns=_SCHEMA.names)
+    return pd.DataFrame(_by_column(rows))
+
+
+def _by_column(rows: Iterable[Row]) -> dict[str, list[Any]]:
+    # A copy of every row costs ten times as much.
+    rows = list(rows)
+    return {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
 
 
 def split_of(pixel_hash: str, val_share: float) -> str:

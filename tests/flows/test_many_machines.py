@@ -15,7 +15,7 @@ from settings import get_settings
 from storage import LocalStore
 from storage.claims import claim
 from storage.s3 import S3Store
-from tasks.publish import publish
+from tasks.publish import publish_pairs
 from tests.faults.line import Fault, line_to
 from tests.faults.world import at_moment
 from tests.flows.clusters import Cluster, dask_cluster, ray_cluster
@@ -56,7 +56,7 @@ def test_a_killed_worker_changes_nothing(
                 "ICANVAS_CACHE": str(cache),
                 # Its one file that is not in the store, here as everywhere.
                 "ICANVAS_WEIGHTS": str(fetch_default_weights()),
-                # To be told that the flow's own is not what reaches the workers.
+                # The store's address goes along with each shard.
                 "ICANVAS_STORE": "/nowhere",
                 "AWS_ENDPOINT_URL_S3": endpoint,
             }
@@ -85,7 +85,7 @@ def test_a_killed_worker_changes_nothing(
 
             onwards()
         assert killed, "the first worker took no shard"
-    publish.fn(plan, raw, s3_store.url, None)
+    publish_pairs(plan, raw, s3_store)
     assert all(list(cache.glob("shards/*")) for cache in caches), "a worker used another's cache"
     made = {key: s3_store.get(key) for key in s3_store.list("datasets")}
     by_threads = {key: store.get(key) for key in store.list("datasets")}

@@ -1,0 +1,189 @@
+"""Reckon and simulate extraction at scale: print the tables of docs/scale.md.
+
+    python -m benchmarks.scale
+
+What a shard costs was measured (`benchmarks.scale_measure`, `benchmarks.extract`); here it is
+multiplied, and workers that pull shards are simulated event by event, with the flow that submits
+them and the Prefect server that they report to, one after the other.
+"""
+
+import heapq
+import math
+import random
+from dataclasses import dataclass, replace
+
+SHARD = 256
+# Shards that the flow lets wait at once (flows/prepare.py).
+SUBMITTED = 1000
+
+# Measured, docs/performance.md: pictures a second and core, bytes of a source and of a pair.
+RATES = {"OpenCV": 1.97 / 2, "OpenVINO, f32": 4.20 / 2, "OpenVINO, bf16": 7.96 / 2}
+RAW_BYTES, PAIR_BYTES = 167e3, 156e3
+ROW_BYTES = 70
+
+# Objects of a shard: raw tar and table; train and val tar, and table.
+RAW_OBJECTS, PAIR_OBJECTS = 2, 3
+VAL_SHARE = 0.05
+# Measured by benchmarks.scale_measure, a shard: GET and HEAD of all kinds, calls of Prefect's API
+# and events that go there by a websocket.
+GETS = 10
+CALLS, EVENTS = 1.25, 3
+# From 16 MiB on an object goes up in parts (storage/multipart.py).
+WHOLE, PART = 16 << 20, 8 << 20
+
+# List prices of a large provider, in dollars; put yours in.
+PUT_PRICE, GET_PRICE = 5e-6, 4e-7
+GB_MONTH, CORE_HOUR = 0.023, 0.04
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """Workers, and what they report to.
+
+    Attributes
+    ----------
+    workers : processes that take a shard each.
+    cores : of each.
+    rate : pictures a second and core.
+    overhead : seconds of a task in which no picture is done: Prefect's share in the worker.
+    submit : seconds that a task costs the flow, which submits one after the other.
+    server : seconds that it costs the Prefect server.
+
+    The defaults are CPU seconds measured with Dask on two busy cores, so upper bounds.
+    """
+
+    workers: int
+    cores: int
+    rate: float
+    overhead: float = 0.325
+    submit: float = 0.113
+    server: float = 0.131
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a simulated run.
+
+    Attributes
+    ----------
+    seconds : until the last shard was done.
+    useful : share of the workers' time that went into pictures.
+    tasks_a_second : on average.
+    server : the Prefect server's work as a share of that time; over 1 it cannot follow.
+    behind : seconds by which it lags at most.
+    """
+
+    seconds: float
+    useful: float
+    tasks_a_second: float
+    server: float
+    behind: float
+
+
+def simulate(pictures: int, fleet: Fleet, shard: int = SHARD, seed: int = 0) -> Outcome:
+    """Return what comes of a run, event by event."""
+    chance = random.Random(seed)
+    shards = math.ceil(pictures / shard)
+    mean = shard / (fleet.rate * fleet.cores)
+    spread = 0.15
+    finished = bytearray(shards)
+    first = taken = 0
+    server_free = behind = server_used = useful = now = submitted = 0.0
+    idle: list[int] = []
+    # Time, order, worker, the shard that it ends with or None.
+    queue = [(0.0, number, number, -1) for number in range(min(fleet.workers, shards))]
+    order = len(queue)
+
+    def report(at: float) -> None:
+        """Send half of a task's events and log; nobody waits for the server."""
+        nonlocal server_free, behind, server_used
+        server_free = max(server_free, at) + fleet.server / 2
+        server_used += fleet.server / 2
+        behind = max(behind, server_free - at)
+
+    while queue:
+        now, _, worker, ended = heapq.heappop(queue)
+        ready = [worker]
+        if ended >= 0:
+            report(now)
+            finished[ended] = 1
+            while first < shards and finished[first]:
+                first += 1
+            ready += idle
+            idle = []
+        for free in ready:
+            if taken == shards:
+                continue
+            if taken >= first + SUBMITTED:
+                idle.append(free)
+                continue
+            # A shard that had to wait for its place is submitted now.
+            submitted = max(submitted + fleet.submit, now if free != worker else 0)
+            begin = max(now, submitted) + fleet.overhead
+            report(begin)
+            work = mean * chance.lognormvariate(-(spread**2) / 2, spread)
+            useful += work
+            order += 1
+            heapq.heappush(queue, (begin + work, order, free, taken))
+            taken += 1
+    return Outcome(
+        now,
+        useful / (now * min(fleet.workers, shards)),
+        shards / now,
+        server_used / now,
+        behind,
+    )
+
+
+def count_puts() -> int:
+    """Return the requests that write a full shard's objects, those of uploads in parts included."""
+    pairs = SHARD * PAIR_BYTES
+    tars = [SHARD * RAW_BYTES, pairs * (1 - VAL_SHARE), pairs * VAL_SHARE]
+    # Beginning and ending an upload are requests, too. The tables are small.
+    return 2 + sum(1 if size < WHOLE else 2 + math.ceil(size / PART) for size in tars)
+
+
+def main() -> None:
+    for pictures in (1_450_000, 100_000_000):
+        shards = math.ceil(pictures / SHARD)
+        print(f"\n{pictures:,} pictures: {shards:,} shards and tasks")
+        objects = (RAW_OBJECTS + PAIR_OBJECTS) * shards
+        stored = pictures * (RAW_BYTES + PAIR_BYTES)
+        puts, gets = count_puts() * shards, GETS * shards
+        manifest = pictures * ROW_BYTES
+        print(f"  {objects:,} objects, {stored / 1e12:.2f} TB, manifest {manifest / 1e9:.1f} GB")
+        price = puts * PUT_PRICE + gets * GET_PRICE
+        print(f"  {puts:,} writing and {gets:,} reading requests: ${price:,.2f}")
+        print(f"  storage ${stored / 1e9 * GB_MONTH:,.0f} a month")
+        print(f"  Prefect: {CALLS * shards:,.0f} calls, {EVENTS * shards:,} events")
+        for name, rate in RATES.items():
+            hours = pictures / rate / 3600
+            print(f"  {name}: {hours:,.0f} core hours, ${hours * CORE_HOUR:,.0f}")
+    print("\nworkers × cores, engine: hours, useful, tasks/s, server used, behind")
+    for pictures, workers, cores, engine in (
+        (1_450_000, 1, 16, "OpenCV"),
+        (1_450_000, 10, 16, "OpenVINO, bf16"),
+        (1_450_000, 100, 16, "OpenVINO, bf16"),
+        (100_000_000, 10, 16, "OpenVINO, bf16"),
+        (100_000_000, 100, 16, "OpenVINO, bf16"),
+        (100_000_000, 400, 16, "OpenVINO, bf16"),
+    ):
+        fleet = Fleet(workers, cores, RATES[engine])
+        told = _tell(simulate(pictures, fleet))
+        print(f"  {pictures:>11,} {workers:>4} × {cores}, {engine}: {told}")
+    print("\nWhat a task costs flow and server, with 100 × 16 cores, OpenVINO, bf16, 100 million")
+    fleet = Fleet(100, 16, RATES["OpenVINO, bf16"])
+    for seconds in (0.01, 0.03, 0.1, 0.3):
+        told = _tell(simulate(100_000_000, replace(fleet, submit=seconds, server=seconds)))
+        print(f"  {1000 * seconds:>4.0f} ms: {told}")
+
+
+def _tell(outcome: Outcome) -> str:
+    return (
+        f"{outcome.seconds / 3600:7.2f} h, {outcome.useful:6.1%}, {outcome.tasks_a_second:6.2f}/s, "
+        f"{outcome.server:6.1%}, {outcome.behind:8.1f} s"
+    )
+
+
+if __name__ == "__main__":
+    main()
