@@ -112,7 +112,7 @@ def _make(settings: Settings) -> Runner:
 
 
 def _make_dask(address: str | None, processes: int, share: int) -> Runner:
-    from prefect_dask import DaskTaskRunner
+    from prefect_dask.task_runners import DaskTaskRunner
 
     if address is not None:
         return DaskTaskRunner(address=address)
@@ -129,21 +129,19 @@ def _make_dask(address: str | None, processes: int, share: int) -> Runner:
 
 
 def _make_ray(address: str | None, processes: int, share: int) -> Runner:
-    from prefect_ray import RayTaskRunner
+    from prefect_ray.task_runners import RayTaskRunner
 
     # The log goes to Prefect; Ray's copy of it would run through the progress bars.
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address is not None:
-        return RayTaskRunner(address=address, init_kwargs=quiet)
-    return RayTaskRunner(
-        init_kwargs={
-            **quiet,
-            # Each shard counts as one CPU to Ray.
-            "num_cpus": processes,
-            "runtime_env": {"env_vars": {"ICANVAS_CORES": str(share)}},
-            "include_dashboard": False,
-        }
-    )
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    own: dict[str, Any] = {
+        # Each shard counts as one CPU to Ray.
+        "num_cpus": processes,
+        "runtime_env": {"env_vars": {"ICANVAS_CORES": str(share)}},
+        "include_dashboard": False,
+    }
+    kwargs = quiet if address is not None else quiet | own
+    runner: Runner = RayTaskRunner(address=address, init_kwargs=kwargs)
+    return runner
 
 
 def _check_way_back(settings: Settings) -> None:

@@ -48,7 +48,7 @@ def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[
             )
             for number, environment in enumerate(environments)
         ]
-        client: Any = stack.enter_context(distributed.Client(address, timeout=120))  # type: ignore[no-untyped-call]
+        client: Any = stack.enter_context(distributed.Client(address, timeout=120))
         client.wait_for_workers(len(workers), timeout=240)
         yield Cluster(address, workers[0].kill)
 
