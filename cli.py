@@ -10,7 +10,8 @@ from rich.markup import escape
 
 from cli_datasets import listing
 from cli_models import export_model
-from cli_store import export, gc
+from cli_store import export, gc, use
+from cli_up import deploy, up
 from console import (
     err,
     fetch_weights,
@@ -30,7 +31,9 @@ from options import (
     Engine,
     Everything,
     Fit,
+    Limit,
     Name,
+    Newest,
     Paired,
     Processes,
     ReExtract,
@@ -88,6 +91,8 @@ def prepare(
     accept_license: AcceptLicense = False,
     allow_partial: AllowPartial = False,
     allow_http: AllowHttp = False,
+    limit: Limit = None,
+    newest: Newest = False,
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Extract everything again, beside the old.")
     ] = False,
@@ -131,6 +136,7 @@ def prepare(
         archive=archive,
         tables=tables,
         everything=everything,
+        limit=limit,
         where=_parse_where(where or []),
     )
     dataset = find(source, choices)
@@ -145,7 +151,7 @@ def prepare(
             fetch_weights()
         from flows.prepare import prepare as flow
 
-        made = flow(_absolute(source), choices, refresh, accept_license, allow_partial)
+        made = flow(_absolute(source), choices, refresh, accept_license, allow_partial, newest)
     rejected = sum(made.rejected.values())
     reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
     out.print(
@@ -153,6 +159,8 @@ def prepare(
         f"{rejected:,} rejected{f' ({reasons})' if reasons else ''}"
     )
     places = {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
+    if made.comparison is not None:
+        places["against the old"] = made.comparison
     if not isinstance(dataset.source, LocalSource):
         origin = read_origin(opened, keys.newest_origin(dataset.name))
         places["licence"] = state_licence(dataset, origin)
@@ -339,6 +347,13 @@ def weights(cache: Cache = None) -> None:
 app.command(
     epilog="Examples: icanvas gc · icanvas gc --yes · icanvas gc --older-than 1d --keep-pairs 0"
 )(gc)
+
+
+app.command(epilog="Examples: icanvas use demo · icanvas use demo 0123456789ab")(use)
+
+app.command(epilog="Examples: icanvas up · icanvas up --port 4300")(up)
+
+app.command(epilog="Example: PREFECT_API_URL=http://prefect:4200/api icanvas deploy")(deploy)
 
 
 @app.command(epilog="Example: icanvas doctor")

@@ -1,4 +1,4 @@
-"""``icanvas export`` and ``icanvas gc``: what the store holds for others, and what it need not."""
+"""``icanvas export``, ``use`` and ``gc``: what the store holds, which of it counts, what may go."""
 
 import re
 from datetime import timedelta
@@ -75,6 +75,38 @@ def export(
     print_places(places.items())
 
 
+def use(
+    dataset: Annotated[str, typer.Argument(help="A data set's name.", metavar="DATASET")],
+    fingerprint: Annotated[
+        str | None,
+        typer.Argument(help="The pair set to use; all are listed without.", metavar="FINGERPRINT"),
+    ] = None,
+    store: Store = None,
+) -> None:
+    """List a data set's pair sets, or put another one into use; nothing is made or removed."""
+    override_settings(store=store)
+    from storage import open_store
+    from storage.choosing import list_published, use_pairs
+
+    opened = open_store(get_settings().store)
+    _check_there(opened, dataset)
+    if fingerprint is not None:
+        chosen = use_pairs(opened, dataset, fingerprint)
+        out.print(
+            f"[bold]{dataset}[/]: pair set {chosen.fingerprint} is in use, {chosen.train:,} "
+            f"training and {chosen.val:,} validation pairs"
+        )
+        return
+    table = make_table("", "what", "threshold", "pixels", "border", "raw", "made")
+    for pairs in list_published(opened, dataset):
+        edges = pairs.settings.get("edges", {})
+        figures = (str(edges.get(name, "–")) for name in ("threshold", "min_pixels", "border"))
+        mark, made = "[green]✓[/]" if pairs.in_use else "", f"{pairs.modified:%Y-%m-%d %H:%M}"
+        table.add_row(mark, pairs.fingerprint, *figures, str(pairs.settings.get("raw")), made)
+    out.print(table)
+    out.print(f"\nTo use another: icanvas use {dataset} FINGERPRINT")
+
+
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
     keep_pairs: Annotated[
@@ -146,7 +178,7 @@ def _check_there(store: "ObjectStore", dataset: str) -> None:
         True for folder in folders for _ in store.list(folder)
     ):
         raise SourceError(
-            f"--dataset {dataset}: {store.url} holds nothing of that name. `icanvas datasets` "
+            f"{dataset}: {store.url} holds nothing of that name. `icanvas datasets` "
             "lists what there is."
         )
 

@@ -75,3 +75,11 @@ AllowPartial = Annotated[
     typer.Option("--allow-partial", help="Go on where fewer pictures are found than expected."),
 ]
 AllowHttp = Annotated[bool, typer.Option("--allow-http", help="Fetch from a server without https.")]
+Limit = Annotated[
+    int | None,
+    typer.Option(help="Take at most so many pictures, always the same ones.", min=1),
+]
+Newest = Annotated[
+    bool,
+    typer.Option("--newest", help="Acquire what the source holds now, though it was before."),
+]

@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     accept_licenses : names of data sets whose licences are accepted, or ``all``.
     shard_cache_gb : how many GB (10⁹ bytes) in the cache folder shards of an S3 store may take; the
         least recently used go first.
+    when_busy : what a second run for the same data set does where workers run them: ``wait`` until
+        the first has ended, or ``refuse``.
     allow_http : fetch from servers that have no https, although anyone on the way could change
         the bytes.
     """
@@ -81,6 +83,7 @@ class Settings(BaseSettings):
     processes: str = Field(default="1", pattern=r"^([1-9]\d?|auto)$")
     accept_licenses: str = ""
     shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
+    when_busy: Literal["wait", "refuse"] = "wait"
     allow_http: bool = False
 
     @field_validator("cache", "catalogue", "weights")

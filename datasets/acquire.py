@@ -14,7 +14,7 @@ from datasets.sources.download import OnBytes, OnWait
 from datasets.sources.kaggle import credentials_place
 from datasets.sources.remote import Copy, forget, get_copy, reading
 from datasets.tables import find_names
-from errors import SourceError
+from errors import NotFoundError, SourceError
 from storage import ObjectStore, keys
 from storage.fingerprint import fingerprint
 from storage.manifest import Row, load_rows, mark_duplicates, write_rows
@@ -50,6 +50,7 @@ def acquire(
     dataset: DataSet,
     store: ObjectStore,
     allow_partial: bool = False,
+    anew: bool = False,
     on_fetch: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
     on_bytes: Advance = lambda _: None,
@@ -66,6 +67,8 @@ def acquire(
     dataset : which files.
     store : where they go.
     allow_partial : go on where fewer pictures are found than expected.
+    anew : take what the host has now, also where it was acquired before. What is the same after
+        all is not written again.
     on_fetch : called with the bytes fetched so far, and in all.
     on_wait : called with what the transfer waits for, and with nothing once that has ended.
     on_bytes, on_files : called with the bytes hashed, and with the files done, since the last call.
@@ -82,11 +85,11 @@ def acquire(
     StorageError
         If the store or the cache cannot be written.
     """
-    known = _find_known(dataset, store)
+    known = None if anew else _find_known(dataset, store)
     if known is not None and (allow_partial or not known.short):
         return known
     names, tables = _choose_by_tables(dataset, on_fetch, on_wait, on_bytes)
-    copy = _get_files(dataset, store, on_fetch, on_wait)
+    copy = _get_files(dataset, store, anew, on_fetch, on_wait)
     with reading(copy):
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
@@ -149,6 +152,24 @@ def _fill(
     return rows, wanted.candidates
 
 
+def read_raw(dataset: DataSet, raw: str, store: ObjectStore) -> RawSet:
+    """Return a raw set that is in the store; its source is not asked.
+
+    Raises
+    ------
+    NotFoundError
+        If it is not there, or not complete.
+    """
+    rows = load_rows(store, keys.raw_index(dataset.name, raw))
+    if rows is None:
+        raise NotFoundError(
+            f"The pictures of {dataset.name} (raw set {raw}) are not in {store.url} any more. Run "
+            f"`icanvas prepare {dataset.name}` to acquire them."
+        )
+    origin = read_origin(store, keys.raw_origin(dataset.name, raw))
+    return _summarise(dataset, raw, rows, origin)
+
+
 def check_own(dataset: DataSet, store: ObjectStore) -> None:
     """Look at what the user has of a data set, to meet a slip early; nothing is fetched or read.
 
@@ -181,6 +202,8 @@ def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:
     }
     if dataset.choice is not None:
         facts["choice"] = dataset.choice.model_dump()
+    if dataset.limit is not None:
+        facts["limit"] = dataset.limit
     if dataset.where:
         facts |= {
             "where": {key: sorted(dataset.where[key]) for key in dataset.where},
@@ -219,11 +242,13 @@ def _remember(dataset: DataSet, store: ObjectStore, origin: Origin) -> None:
         write(store, keys.newest_origin(dataset.name), kept)
 
 
-def _get_files(dataset: DataSet, store: ObjectStore, on_fetch: OnBytes, on_wait: OnWait) -> Copy:
+def _get_files(
+    dataset: DataSet, store: ObjectStore, anew: bool, on_fetch: OnBytes, on_wait: OnWait
+) -> Copy:
     """Return the source's files; where its host refuses, name the copy that was given before."""
     to_give = f"run icanvas prepare {dataset.name} --archive PATH"
     try:
-        return get_copy(dataset, dataset.source, dataset.archive, to_give, on_fetch, on_wait)
+        return get_copy(dataset, dataset.source, dataset.archive, to_give, on_fetch, on_wait, anew)
     except SourceError as error:
         given = read_origin(store, keys.newest_origin(dataset.name))
         if dataset.archive or given is None or not Path(given.read_from).exists():

@@ -4,59 +4,16 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from datasets.choices import Choices, explain
 from datasets.entry import AnySource, DataSet, LocalSource
 from datasets.tables import check_columns
 from errors import InputError, SourceError
 from settings import get_settings
 
 CATALOGUE = Path(__file__).parent / "catalogue"
-
-
-class Choices(BaseModel):
-    """What a user wants other than the catalogue, or the defaults, say.
-
-    Attributes
-    ----------
-    name : what to call a folder or archive; made from its file name when left out.
-    paired : a folder or archive holds pairs already (drawing and picture side by side).
-    re_extract : of pairs take the picture alone, and extract its edges.
-    fit : how pictures get onto the square, in place of the data set's own way.
-    threshold : edge probability from which on a pixel can be a line, in place of its own.
-    archive : a folder or archive of yours that holds what the data set's source does.
-    tables : the same for its tables.
-    everything : take all that the source holds, not the usual choice of it.
-    where : take only pictures whose row in the tables has one of these values in a column.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str | None = None
-    paired: bool = False
-    re_extract: bool = False
-    fit: Literal["cover", "contain", "stretch"] | None = None
-    threshold: float | None = Field(default=None, gt=0, lt=1)
-    archive: str | None = None
-    tables: str | None = None
-    everything: bool = False
-    where: dict[str, tuple[str, ...]] = {}
-
-
-def make_choices(**values: object) -> Choices:
-    """Return checked choices.
-
-    Raises
-    ------
-    InputError
-        If a value does not fit; the message names it.
-    """
-    try:
-        return Choices.model_validate(values)
-    except ValidationError as error:
-        raise InputError(explain(error)) from None
 
 
 def load_catalogue(*folders: Path) -> dict[str, DataSet]:
@@ -110,12 +67,17 @@ def find(name_or_path: str, choices: Choices | None = None) -> DataSet:
         dataset = _find_path(name_or_path, choices, catalogue)
     if choices.re_extract and not dataset.paired:
         raise InputError(f"{name_or_path} is no set of pairs: its edges are extracted anyway.")
-    geometry, edges = dataset.geometry, dataset.edges
+    return change(dataset, choices)
+
+
+def change(dataset: DataSet, choices: Choices) -> DataSet:
+    """Return a data set with the choices that concern how its pictures are used."""
+    geometry = dataset.geometry
     if choices.fit is not None:
         geometry = geometry.model_copy(update={"mode": choices.fit})
-    if choices.threshold is not None:
-        edges = edges.model_copy(update={"threshold": choices.threshold})
-    changes = {"geometry": geometry, "edges": edges, "re_extract": choices.re_extract}
+    edges = dataset.edges.model_copy(update=choices.edges)
+    changes: dict[str, object] = {"geometry": geometry, "edges": edges}
+    changes |= {"re_extract": choices.re_extract, "limit": choices.limit}
     return dataset.model_copy(update=changes)
 
 
@@ -234,17 +196,3 @@ def _placed(source: AnySource, folder: Path) -> AnySource:
 def _place(path: str, folder: Path) -> str:
     """Let a relative path start at the entry's folder."""
     return os.path.normpath(folder.absolute() / Path(path).expanduser())
-
-
-def explain(error: ValidationError) -> str:
-    """Return pydantic's findings as one line that names each key."""
-    faults = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"{key}: unknown key")
-        elif fault["type"] == "missing":
-            faults.append(f"{key}: missing")
-        else:
-            faults.append(f"{key}: {fault['msg']}, got {fault['input']!r}")
-    return "; ".join(faults)

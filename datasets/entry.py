@@ -240,6 +240,7 @@ class DataSet(_Strict):
     source : where its files come from.
     selection : patterns as in a .gitignore file; a source file that they match is taken.
     choice : how many of these are taken, and which; all when left out.
+    limit : of what is taken at most so many, always the same ones; for trials.
     tables : the archive of DVM-CAR's tables, which pictures can be chosen by; see
         ``datasets.tables``.
     where : a column of the tables to the values that are wanted in it.
@@ -267,6 +268,7 @@ class DataSet(_Strict):
     source: AnySource
     selection: tuple[str, ...] = Field(default=("**",), min_length=1)
     choice: Choice | None = None
+    limit: int | None = Field(default=None, ge=1)
     tables: AnySource | None = None
     where: dict[str, tuple[str, ...]] = {}
     expected: int | None = Field(default=None, ge=1)
@@ -302,9 +304,10 @@ class DataSet(_Strict):
     @property
     def pictures(self) -> int | None:
         """How many files are to be taken, where known."""
+        whole = self.expected or sum(self.expected_in.values()) or None
         if self.choice is not None:
-            return self.choice.count
-        return self.expected or sum(self.expected_in.values()) or None
+            whole = self.choice.count
+        return min(whole, self.limit) if whole and self.limit else whole
 
     @property
     def origin(self) -> str:

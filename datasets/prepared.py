@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-from datasets.catalogue import Choices, describe_path, find, load_catalogue
+from datasets.catalogue import describe_path, find, load_catalogue
+from datasets.choices import Choices
 from datasets.entry import NAME, DataSet
 from errors import InputError, SourceError
 from storage import ObjectStore

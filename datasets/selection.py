@@ -48,10 +48,15 @@ def find_wanted(dataset: DataSet, source: Source, names: frozenset[str] | None =
     def fits(path: str) -> bool:
         return patterns.match_file(path) and (names is None or plain_name(path) in names)
 
-    if dataset.choice is None:
+    if dataset.choice is None and dataset.limit is None:
         return Wanted(fits)
     candidates = [path for path in source.names() if fits(path)]
-    return Wanted(choose(candidates, dataset.choice).__contains__, len(candidates))
+    chosen: Iterable[str] = candidates
+    if dataset.choice is not None:
+        chosen = choose(chosen, dataset.choice)
+    if dataset.limit is not None:
+        chosen = choose(chosen, Choice(count=dataset.limit, seed=0))
+    return Wanted(frozenset(chosen).__contains__, len(candidates))
 
 
 def describe_selection(dataset: DataSet) -> str:
@@ -63,6 +68,8 @@ def describe_selection(dataset: DataSet) -> str:
     if dataset.choice is not None:
         whole = "" if dataset.expected is None else f" of {dataset.expected:,}"
         taken += f", {dataset.choice.count:,}{whole} chosen with seed {dataset.choice.seed}"
+    if dataset.limit is not None:
+        taken += f", at most {dataset.limit:,}"
     return taken
 
 
@@ -108,7 +115,7 @@ def compare_counts(
 
     Parameters
     ----------
-    dataset : what is expected; nothing where tables choose.
+    dataset : what is expected; nothing where tables choose, or a limit was set.
     rows : what was found.
     candidates : files that a choice was made from; None where none was made, or nobody counted.
 
@@ -117,7 +124,7 @@ def compare_counts(
     (short, over)
         A phrase for each count that is lower than expected, and for each that is higher.
     """
-    if dataset.where:
+    if dataset.where or dataset.limit is not None:
         return [], []
     if dataset.choice is not None:
         found = [compare_candidates(dataset, candidates), _compare(rows, dataset.choice.count)]

@@ -3,16 +3,24 @@
 from prefect import flow
 
 import datasets
+from flows.forms import DataSetName, Engine, Pictures, Why
 from flows.names import run_name
 from flows.prepare import prepare
-from settings import get_settings
+from settings import get_settings, override_settings
 from storage import open_store
 from tasks.calibrate import Calibration, drawn_by_hed
 from tasks.calibrate import calibrate as calibrate_on
+from tasks.interrupt import heed_termination
 
 
 @flow(name="calibrate", flow_run_name=run_name)
-def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Calibration:
+def calibrate(
+    source: DataSetName,
+    name: str | None = None,
+    pictures: Pictures = 200,
+    engine: Engine = None,
+    reason: Why = "",
+) -> Calibration:
     """Compare HED's lines with published drawings at many thresholds.
 
     Parameters
@@ -21,12 +29,15 @@ def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Cali
         of pairs (drawing | picture), or its name if prepared.
     name : what to call a folder or archive, or what it was called.
     pictures : how many to compare, taken evenly from all.
+    engine : what runs HED, in place of the setting.
+    reason : for the run's name; nothing else.
 
     Raises
     ------
     InputError
         If the data set's drawings are made by HED, or it holds no pairs.
     """
+    override_settings(engine=engine)
     store_url = get_settings().store
     dataset, current = datasets.find_prepared(open_store(store_url), source, name)
     if current is None:
@@ -37,4 +48,5 @@ def calibrate(source: str, name: str | None = None, pictures: int = 200) -> Cali
         pairs = prepare(source, choices).fingerprint
     else:
         pairs = current.fingerprint
-    return calibrate_on(dataset, pairs, store_url, pictures)
+    with heed_termination():
+        return calibrate_on(dataset, pairs, store_url, pictures)

@@ -1,6 +1,7 @@
 """From a source of pictures to a published set of training pairs."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +12,18 @@ from prefect.logging import get_run_logger
 import datasets
 from datasets import Choices, DataSet, RawSet
 from errors import DamagedError, StorageError
+from flows.forms import Accept, DataSetName, Engine, Newest, Partial, Refresh, Why
 from flows.names import run_name
 from flows.runners import open_runner, runs_here
-from settings import get_settings
+from flows.slots import one_at_a_time
+from settings import get_settings, override_settings
 from storage import keys, open_store
 from storage.claims import claim
 from storage.pairsets import is_published, newest_revision, read_current
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
 from tasks.extract import extract
+from tasks.interrupt import heed_termination
 from tasks.plan import PairPlan
 from tasks.progress import advance, bar
 from tasks.publish import PairSet, publish
@@ -30,14 +34,19 @@ from tasks.verify import forget_cut_shards
 # they take (docs/scale.md) does not grow with the data set.
 _SUBMITTED = 1000
 
+AS_LISTED = Choices()
+
 
 @flow(name="prepare", flow_run_name=run_name)
 def prepare(
-    source: str,
-    choices: Choices | None = None,
-    refresh: bool = False,
-    accept_license: bool = False,
-    allow_partial: bool = False,
+    source: DataSetName,
+    choices: Choices = AS_LISTED,
+    refresh: Refresh = False,
+    accept_license: Accept = False,
+    allow_partial: Partial = False,
+    newest: Newest = False,
+    engine: Engine = None,
+    reason: Why = "",
 ) -> PairSet:
     """Acquire pictures, extract their edges, and publish the pairs.
 
@@ -50,23 +59,51 @@ def prepare(
     refresh : extract everything again, as a new pair set beside the old.
     accept_license : accept the data set's licence, where it asks for that; once is enough.
     allow_partial : go on where the source holds fewer pictures than expected.
+    newest : acquire what the source holds now, though it was acquired before.
+    engine : what runs HED, in place of the setting.
+    reason : for the run's name; nothing else.
     """
+    override_settings(engine=engine)
     dataset = datasets.find(source, choices)
     store_url = get_settings().store
     store = open_store(store_url)
     datasets.check_licence(dataset, store, accept_license)
     # Refuses another folder of the same name.
     datasets.read_current_of(store, dataset)
+    with heed_termination(), one_at_a_time("pairs", dataset.name):
+
+        def get_raw() -> RawSet:
+            return acquire(dataset, store_url, allow_partial, newest)
+
+        return twice(lambda: make_pairs(dataset, store_url, refresh, get_raw))
+
+
+def twice(make: Callable[[], PairSet]) -> PairSet:
+    """Make pairs, and once again where something in the store turned out to be damaged."""
     try:
-        return make_pairs(dataset, store_url, refresh, allow_partial)
+        return make()
     except DamagedError as error:
         # What was damaged counts as not done now, and is all that is done again.
         get_run_logger().warning("%s Making it anew.", error)
-        return make_pairs(dataset, store_url, refresh, allow_partial)
+        return make()
 
 
-def make_pairs(dataset: DataSet, store_url: str, refresh: bool, allow_partial: bool) -> PairSet:
-    """Acquire, extract and publish; see ``prepare``.
+def make_pairs(
+    dataset: DataSet,
+    store_url: str,
+    refresh: bool,
+    get_raw: Callable[[], RawSet],
+    use: bool = True,
+) -> PairSet:
+    """Extract and publish.
+
+    Parameters
+    ----------
+    dataset : which one, and how.
+    store_url : where it is.
+    refresh : make a new revision of what is there already.
+    get_raw : gives the pictures, acquired.
+    use : put the pair set into use.
 
     Raises
     ------
@@ -76,12 +113,12 @@ def make_pairs(dataset: DataSet, store_url: str, refresh: bool, allow_partial: b
     store = open_store(store_url)
     # What is in use now: whoever chooses something else meanwhile must not be overruled unasked.
     before = read_current(store, dataset.name)
-    raw = acquire(dataset, store_url, allow_partial)
+    raw = get_raw()
     plan = plan_pairs(dataset, raw, store_url, refresh)
     claim(store, dataset.name, plan.fingerprint, plan.settings)
     if not is_published(store, dataset.name, plan.fingerprint) or forget_cut_shards(plan, store):
         extract_shards(plan, raw, store_url)
-    return publish(plan, raw, store_url, before)
+    return publish(plan, raw, store_url, before, use)
 
 
 def plan_pairs(dataset: DataSet, raw: RawSet, store_url: str, refresh: bool) -> PairPlan:

@@ -3,8 +3,10 @@
 from prefect import flow
 
 import datasets
+from flows.forms import DataSetName, Recipe, Refresh, Why
 from flows.names import run_name
 from flows.prepare import prepare
+from flows.slots import one_at_a_time
 from model import TrainedRun, make_recipe
 from settings import get_settings
 from storage import open_store
@@ -13,10 +15,11 @@ from tasks.train import train as train_on
 
 @flow(name="train", flow_run_name=run_name)
 def train(
-    source: str,
-    recipe: dict[str, bool | int | float | str] | None = None,
+    source: DataSetName,
+    recipe: Recipe = None,
     name: str | None = None,
-    refresh: bool = False,
+    refresh: Refresh = False,
+    reason: Why = "",
 ) -> TrainedRun:
     """Train a generator on a data set's current pairs, preparing them first where there are none.
 
@@ -28,10 +31,12 @@ def train(
     recipe : changes to the data set's recipe, by field.
     name : what a folder or archive was called when it was prepared.
     refresh : train once more, as a new run beside a finished one.
+    reason : for the run's name; nothing else.
     """
     store_url = get_settings().store
     dataset, current = datasets.find_prepared(open_store(store_url), source, name)
     sketches = list(datasets.read_sketches(dataset).values())
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
-    pairs = (current or prepare(source, datasets.Choices(name=name))).fingerprint
-    return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)
+    with one_at_a_time("train", dataset.name):
+        pairs = (current or prepare(source, datasets.Choices(name=name))).fingerprint
+        return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)

@@ -3,15 +3,25 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from prefect.tasks import exponential_backoff
 
 import datasets
 from datasets import DataSet, RawSet
 from storage import open_store
 from tasks.progress import advance, bar, move, note, settle
+from tasks.retries import is_outage
 
 
-@task(task_run_name="acquire {dataset.name}", cache_policy=NO_CACHE)
-def acquire(dataset: DataSet, store_url: str, allow_partial: bool = False) -> RawSet:
+@task(
+    task_run_name="acquire {dataset.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=exponential_backoff(60),
+    retry_condition_fn=is_outage,
+)
+def acquire(
+    dataset: DataSet, store_url: str, allow_partial: bool = False, anew: bool = False
+) -> RawSet:
     """Acquire a data set; see ``datasets.acquire``."""
     fetching, reading = f"{dataset.name}: fetch", f"{dataset.name}: check source"
     files = f"{dataset.name}: acquire"
@@ -24,6 +34,7 @@ def acquire(dataset: DataSet, store_url: str, allow_partial: bool = False) -> Ra
             dataset,
             open_store(store_url),
             allow_partial,
+            anew,
             on_fetch=lambda done, total: move(fetching, done, total),
             on_wait=lambda reason: note(fetching, reason),
             on_bytes=lambda count: advance(reading, count),

@@ -8,9 +8,10 @@ from typing import BinaryIO
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from prefect.tasks import exponential_backoff
 
 from datasets import forget_if_damaged
-from errors import DamagedError, IntegrityError, NotFoundError, StorageError
+from errors import DamagedError, IntegrityError, NotFoundError
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
 from storage.scratch import scratch_file
@@ -22,6 +23,7 @@ from tasks.interrupt import stop_if_interrupted
 from tasks.pairs import draft_pair, finish_pair, take_pair
 from tasks.plan import PairPlan
 from tasks.progress import advance
+from tasks.retries import is_storage_fault
 
 # A row of the raw index, and its file's bytes where there are any.
 _Content = tuple[Row, bytes | None]
@@ -32,22 +34,17 @@ _Content = tuple[Row, bytes | None]
     # The store tells what is done, not what Prefect remembers.
     cache_policy=NO_CACHE,
     retries=2,
-    retry_delay_seconds=5,
-    # A store may come back; bad settings and damaged bytes do not mend themselves.
-    retry_condition_fn=lambda _task, _run, state: _is_storage_fault(state),
+    retry_delay_seconds=exponential_backoff(5),
+    retry_condition_fn=is_storage_fault,
 )
 def extract(plan: PairPlan, shard: int, store_url: str) -> None:
     """Make the pairs of one shard, unless they are there; see ``extract_shard``."""
-    if plan.dataset.needs_edges:
-        get_run_logger().info("HED runs in %s", detector_for(plan).engine.title)
     made = extract_shard(plan, shard, open_store(store_url))
     pairs = sum(row.status == "pair" for row in made)
+    by = f", HED in {detector_for(plan).engine.title}" if plan.dataset.needs_edges else ""
     get_run_logger().info(
-        "%s %05d: %d pairs, %d rejected",
-        plan.dataset.name,
-        shard,
-        pairs,
-        len(made) - pairs,
+        "%s %05d: %d pairs, %d rejected%s",
+        *(plan.dataset.name, shard, pairs, len(made) - pairs, by),
     )
 
 
@@ -153,8 +150,3 @@ def _read(row: Row, file: BinaryIO) -> bytes | None:
         return None
     file.seek(row.offset)
     return file.read(row.size)
-
-
-def _is_storage_fault(state: object) -> bool:
-    data = getattr(state, "data", None)
-    return isinstance(getattr(data, "exception", data), StorageError)

@@ -1,7 +1,9 @@
-"""Ctrl-C for every thread: Python raises it in the main one only, and shards are done in others."""
+"""Ctrl-C and SIGTERM for every thread: Python tells the main one only, and others do shards."""
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 _interrupted = threading.Event()
@@ -17,7 +19,34 @@ def catch_interrupts() -> None:
     signal.signal(signal.SIGINT, interrupt)
 
 
+@contextmanager
+def heed_termination() -> Iterator[None]:
+    """For the time of the block, let SIGTERM end shards in progress, too.
+
+    That is how a worker cancels a run: Prefect's handler ends the main thread, and then waits for
+    the others.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _interrupted.set()
+        if callable(before):
+            before(number, frame)
+        else:
+            signal.signal(number, before)
+            signal.raise_signal(number)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def stop_if_interrupted() -> None:
-    """Raise KeyboardInterrupt in this thread after a Ctrl-C. Call between pictures."""
+    """Raise KeyboardInterrupt in this thread after either. Call between pictures."""
     if _interrupted.is_set():
         raise KeyboardInterrupt

@@ -1,7 +1,7 @@
 """Progress bars by name: flows and tasks count, the command line shows.
 
-Tasks run in threads of the flow's process, so they share the display. Where there is none (a
-worker on another machine) counting does nothing.
+Tasks run in threads of the flow's process, so they share the display. A run that a worker started
+has none, but a bar in the Prefect UI (``tasks.gauges``).
 """
 
 import threading
@@ -23,6 +23,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from tasks import gauges
 
 # Without a terminal a line is printed this often, in seconds.
 _LINE_EVERY = 10.0
@@ -88,9 +90,11 @@ def bar(
             _bars[name] = _display.add_task(
                 name, start=not later, visible=not later, total=total, completed=done, unit=unit
             )
+    gauges.open_gauge(name, total, unit, done)
     try:
         yield
     finally:
+        gauges.close_gauge(name)
         with _lock:
             if (shown := _bars.pop(name, None)) is not None and _display is not None:
                 _finish(_display, shown)
@@ -98,6 +102,7 @@ def bar(
 
 def advance(name: str, count: int = 1) -> None:
     """Count on a bar; nothing happens where it is not shown."""
+    gauges.add(name, count)
     with _lock:
         if _display is not None and name in _bars:
             _begin(_display, _bars[name])
@@ -107,6 +112,7 @@ def advance(name: str, count: int = 1) -> None:
 
 def move(name: str, done: int, total: int | None) -> None:
     """Set a bar to ``done`` of ``total``, if it is shown; None where the end is not known."""
+    gauges.set_to(name, done, total)
     with _lock:
         if _display is not None and name in _bars:
             _begin(_display, _bars[name])

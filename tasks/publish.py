@@ -2,14 +2,14 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from prefect.tasks import exponential_backoff
 
 from datasets import RawSet
 from errors import DamagedError
@@ -27,13 +27,17 @@ from storage.manifest import Row, check_manifest, load_rows, read_rows, write_ro
 from storage.pairsets import (
     CurrentPairs,
     locate_pairs,
+    read_current,
     swap_current,
 )
 from storage.rawsets import read_acceptance, read_origin
+from tasks.against import Comparison, compare_sets, render_comparison
 from tasks.ahead import map_ahead
 from tasks.plan import PairPlan
 from tasks.progress import bar
-from tasks.report import inline_jpeg, render_report
+from tasks.report import render_report
+from tasks.retries import is_outage
+from tasks.showing import show_pairs
 from tasks.thumbnails import draw_thumbnails
 from tasks.verify import check_shards
 
@@ -55,6 +59,7 @@ class PairSet:
     rejected : how many files for each reason.
     hints : what looks wrong, and what to try.
     folder, sheet, report : where a person finds them; sheet is None where there is no pair.
+    comparison : the page that compares it with the set that was in use; None where there was none.
     """
 
     dataset: str
@@ -66,38 +71,51 @@ class PairSet:
     folder: str
     sheet: str | None
     report: str
+    comparison: str | None = field(default=None, compare=False)
 
 
-@task(task_run_name="publish {plan.dataset.name}", cache_policy=NO_CACHE)
-def publish(plan: PairPlan, raw: RawSet, store_url: str, before: CurrentPairs | None) -> PairSet:
+@task(
+    task_run_name="publish {plan.dataset.name}",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=exponential_backoff(30),
+    retry_condition_fn=is_outage,
+)
+def publish(
+    plan: PairPlan,
+    raw: RawSet,
+    store_url: str,
+    before: CurrentPairs | None,
+    use: bool = True,
+) -> PairSet:
     """Publish a pair set, unless it is, and point at it; see ``publish_pairs``."""
     store = open_store(store_url)
     with bar(f"{plan.dataset.name}: publish"):
-        made = publish_pairs(plan, raw, store, before)
+        made = publish_pairs(plan, raw, store, before, use)
     get_run_logger().info(
         "%s: %d train and %d val pairs, %d rejected, pair set %s",
         *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
     )
     for hint in made.hints:
         get_run_logger().warning("%s: %s", made.dataset, hint)
-    table = "\n".join(f"| {name} | {count} |" for name, count in made.rejected.items())
-    picture = ""
-    if made.sheet is not None:
-        sheet = store.get(f"{plan.folder}/contact-sheet.jpg")
-        picture = f"![contact sheet]({inline_jpeg(sheet, width=900)})"
-    create_markdown_artifact(
-        key=f"pairs-{plan.dataset.name}",
-        description=f"Pair set {made.fingerprint} of {plan.dataset.title}",
-        markdown=(
-            f"| | pictures |\n|---|---|\n| train | {made.train} |\n| val | {made.val} |\n{table}"
-            f"\n\n{picture}\n\nFull report: `{made.report}`"
-        ),
-    )
+    comparison = None
+    if before is not None and before.fingerprint != plan.fingerprint:
+        comparison = compare_sets(store, made.dataset, before.fingerprint, made.fingerprint)
+    if comparison is not None:
+        made = replace(made, comparison=_store_comparison(plan, comparison, store))
+    counts = {"train": made.train, "validate": made.val}
+    current = read_current(store, made.dataset)
+    in_use = current is not None and current.fingerprint == made.fingerprint
+    show_pairs(plan, counts, made.rejected, in_use, made.report, store, comparison)
     return made
 
 
 def publish_pairs(
-    plan: PairPlan, raw: RawSet, store: ObjectStore, before: CurrentPairs | None = None
+    plan: PairPlan,
+    raw: RawSet,
+    store: ObjectStore,
+    before: CurrentPairs | None = None,
+    use: bool = True,
 ) -> PairSet:
     """Join the parts of a pair set into its manifest, draw sheet and report, swap the pointer.
 
@@ -108,6 +126,7 @@ def publish_pairs(
     ----------
     plan, raw, store : what to publish, of which files, and where.
     before : the pair set in use when this one was begun; the pointer moves from that only.
+    use : whether the pointer is to move.
 
     Raises
     ------
@@ -145,7 +164,7 @@ def publish_pairs(
         store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
     splits = Counter(row.split for row in rows if row.status == "pair")
     # To point at nothing would hide what was there.
-    if splits:
+    if splits and use:
         current = CurrentPairs(
             fingerprint=plan.fingerprint,
             source=plan.dataset.origin,
@@ -171,6 +190,13 @@ def _read_parts(plan: PairPlan, raw: RawSet, store: ObjectStore) -> list[Row]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         parts = map_ahead(pool, read, range(raw.shards), 2 * _AT_ONCE)
         return [row for rows in parts for row in rows]
+
+
+def _store_comparison(plan: PairPlan, comparison: Comparison, store: ObjectStore) -> str:
+    key = f"{plan.folder}/{comparison.key}"
+    if not store.exists(key):
+        store.put(key, render_comparison(plan.dataset.title, comparison).encode())
+    return store.location(key)
 
 
 def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:

@@ -1,6 +1,7 @@
 """The page that tells what became of every picture; it needs no server and no network."""
 
 import base64
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -53,13 +54,14 @@ def render_report(
     pairs = frame[frame["status"] == "pair"]
     rejected = frame[frame["status"] == "rejected"]
     densities = pairs["edge_density"].to_numpy(float)
-    return _templates.get_template("report.html.j2").render(
+    return render(
+        "report.html.j2",
         dataset=dataset,
         origin=origin,
         acceptance=acceptance,
         hints=hints,
         fingerprint=fingerprint,
-        settings=dict(_flatten(settings)),
+        settings=dict(flatten(settings)),
         total=len(rows),
         pairs=len(pairs),
         splits={split: int((pairs["split"] == split).sum()) for split in ("train", "val")},
@@ -87,11 +89,17 @@ def inline_jpeg(data: bytes, width: int | None = None) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def _flatten(facts: dict[str, object], prefix: str = "") -> list[tuple[str, object]]:
+def render(template: str, **values: object) -> str:
+    """Return one of this room's pages."""
+    return _templates.get_template(template).render(**values)
+
+
+def flatten(facts: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Return nested facts as names joined by dots, and values."""
     flat: list[tuple[str, object]] = []
     for name, value in facts.items():
         if isinstance(value, dict):
-            flat += _flatten(value, f"{prefix}{name}.")
+            flat += flatten(value, f"{prefix}{name}.")
         else:
             flat.append((prefix + name, value))
     return flat

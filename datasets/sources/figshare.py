@@ -89,3 +89,21 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
         "size": file.size,
     }
     return remote, {name: value for name, value in stated.items() if value is not None}
+
+
+def newest_version(source: FigshareSource) -> int:
+    """Return the newest version of a source's article.
+
+    Raises
+    ------
+    SourceError
+        If figshare cannot be reached, or does not tell.
+    """
+    answer = ask("GET", f"{_API}/articles/{source.article}", "The next check asks again.")
+    try:
+        found = _Article.model_validate(read_object(answer)).version
+    except ValidationError:
+        found = None
+    if answer.status_code != 200 or found is None:
+        raise SourceError(f"figshare tells no version of article {source.article}.")
+    return found

@@ -50,6 +50,7 @@ def get_copy(
     to_give: str,
     on_bytes: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
+    anew: bool = False,
 ) -> Copy:
     """Return a source's files, fetching them into the cache where they are not.
 
@@ -61,6 +62,7 @@ def get_copy(
     to_give : how the user gives such a copy: ends the advice where a host refuses.
     on_bytes : called with the bytes so far and in all.
     on_wait : called with what is waited for, and with nothing once that has ended.
+    anew : fetch it again, unless a hash was known beforehand.
 
     Raises
     ------
@@ -80,15 +82,22 @@ def get_copy(
     if isinstance(source, HttpSource) and dataset.homepage:
         page = f"{page} (its home page is {dataset.homepage})"
     advice = f"Or fetch {source.file_name} in a browser from {page} and {to_give}."
-    remote, stated = _find(source, advice)
+    remote, stated = find_remote(source, advice)
+    certain = remote.sha256 is not None or remote.md5 is not None
+    folder = settings.cache / "downloads" / dataset.name
+    # Kaggle's files are named by their version.
+    if anew and isinstance(source, HttpSource) and not certain:
+        (folder / remote.file).unlink(missing_ok=True)
     path, receipt = download(
         remote,
-        settings.cache / "downloads" / dataset.name,
+        folder,
         allow_http=settings.allow_http,
         on_bytes=on_bytes,
         on_wait=on_wait,
     )
-    certain = remote.sha256 is not None or remote.md5 is not None
+    if isinstance(source, HttpSource):
+        known = {"ETag": receipt.etag, "Last-Modified": receipt.last_modified}
+        stated |= {name: value for name, value in known.items() if value is not None}
     return Copy(path, receipt.url, receipt.sha256, receipt.size, certain, stated)
 
 
@@ -123,7 +132,14 @@ def forget(copy: Copy) -> str:
     return "It may be that the host sent too little: run again to fetch it anew."
 
 
-def _find(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+def find_remote(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+    """Return a source's archive, and what its host states of it; Kaggle and figshare are asked.
+
+    Raises
+    ------
+    SourceError
+        If the host refuses or cannot be reached; ends with the advice.
+    """
     if isinstance(source, HttpSource):
         mirrors = tuple(partial(Address, url) for url in source.urls)
         # The same name at another address is another file.

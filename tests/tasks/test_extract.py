@@ -8,7 +8,7 @@ import pytest
 
 from datasets import DataSet, RawSet, acquire, find
 from datasets.entry import EdgeSettings, Geometry
-from errors import InputError, IntegrityError, StorageError
+from errors import InputError, IntegrityError
 from hed import EdgeDetector
 from hed.engines import create_engine
 from postprocess import Side, decode_pair, edge_density, split_pair
@@ -17,7 +17,7 @@ from storage.claims import claim
 from storage.manifest import Row
 from storage.pairsets import locate_pairs
 from tasks.detector import detector, weights_name
-from tasks.extract import _is_storage_fault, extract_shard
+from tasks.extract import extract_shard
 from tasks.plan import PairPlan
 from tasks.ready import find_drawings
 from tests.conftest import draw_scene, encode
@@ -233,10 +233,3 @@ def test_a_damaged_raw_shard_is_told(store: LocalStore, make_folder: Callable[[i
     store.put(key, bytes(damaged))
     with pytest.raises(IntegrityError, match=r"damaged at 000\.png"):
         extract_shard(plan, 0, store)
-
-
-def test_only_a_fault_of_the_store_is_tried_again() -> None:
-    from prefect.states import Failed
-
-    assert _is_storage_fault(Failed(data=StorageError("gone")))
-    assert not _is_storage_fault(Failed(data=ValueError("bad setting")))

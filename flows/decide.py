@@ -1,0 +1,51 @@
+"""A person's decision in the middle of a run: the run pauses with a form in the Prefect UI."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from prefect import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field, create_model
+
+NONE = "none"
+
+
+def ask_choice(
+    question: str,
+    options: Sequence[str],
+    about: str = "",
+    patience: timedelta = timedelta(days=7),
+    poll_seconds: int = 5,
+) -> str | None:
+    """Pause the run until a person has chosen; call in a flow.
+
+    The form is a drop-down of the options and of ``none``, shown by the run's *Resume* button; a
+    value that is not offered is refused.
+
+    Parameters
+    ----------
+    question : above the drop-down.
+    options : what there is to choose from; at least one, none of them called ``none``.
+    about : Markdown above the form, such as a table of figures.
+    patience : the run fails when nobody has chosen by then.
+    poll_seconds : how often the run looks.
+
+    Returns
+    -------
+    str or None
+        The option; None where the person wants none of them.
+    """
+    assert options and NONE not in options, "there is something to choose, and a way not to"
+    offered: Any = Literal[(*options, NONE)]
+    form = create_model(
+        "Decision", __base__=RunInput, choice=(offered, Field(title=question, default=NONE))
+    )
+    wanted = form.with_initial_data(description=about or question)
+    answer = pause_flow_run(
+        wait_for_input=wanted,
+        timeout=int(patience.total_seconds()),
+        poll_interval=poll_seconds,
+    )
+    chosen = str(answer.choice)  # type: ignore[attr-defined]
+    return None if chosen == NONE else chosen

@@ -1,0 +1,66 @@
+"""Another pair set from pictures that are in the store: other edges, nothing fetched."""
+
+from prefect import flow
+
+import datasets
+from datasets import Choices, EdgeChoices, RawSet
+from errors import SourceError
+from flows.forms import DataSetName, Edges, Engine, Fit, Refresh, Use, Why
+from flows.names import run_name
+from flows.prepare import make_pairs, twice
+from flows.slots import one_at_a_time
+from settings import get_settings, override_settings
+from storage import open_store
+from storage.pairsets import read_settings
+from tasks.interrupt import heed_termination
+from tasks.publish import PairSet
+
+_AS_LISTED = EdgeChoices()
+
+
+@flow(name="extract", flow_run_name=run_name)
+def extract(
+    source: DataSetName,
+    edges: Edges = _AS_LISTED,
+    fit: Fit = None,
+    use: Use = True,
+    refresh: Refresh = False,
+    engine: Engine = None,
+    reason: Why = "",
+) -> PairSet:
+    """Extract the edges of a prepared data set again, with other settings.
+
+    Its pictures are those of the pair set in use; no source is asked. The new pair set appears
+    beside the old one, and is compared with it.
+
+    Parameters
+    ----------
+    source : a data set of the catalogue, or the name of a folder or archive that was prepared.
+    edges, fit : what is to be other than the catalogue says.
+    use : put the new pair set into use when it is complete.
+    refresh : extract everything again though there is a pair set with these settings.
+    engine : what runs HED, in place of the setting.
+    reason : for the run's name; nothing else.
+
+    Raises
+    ------
+    SourceError
+        If the data set is not prepared yet.
+    """
+    override_settings(engine=engine)
+    store_url = get_settings().store
+    store = open_store(store_url)
+    dataset, current = datasets.find_prepared(store, source)
+    if current is None:
+        raise SourceError(f"{source} has no pictures in the store. Prepare it first.")
+    name, settings = dataset.name, read_settings(store, dataset.name, current.fingerprint)
+    # Published drawings are what `prepare` takes; here they are drawn anew.
+    paired = bool(settings.get("paired"))
+    dataset = dataset.model_copy(update={"paired": paired})
+    dataset = datasets.change(dataset, Choices(**edges.edges, fit=fit, re_extract=paired))
+    with heed_termination(), one_at_a_time("pairs", name):
+
+        def get_raw() -> RawSet:
+            return datasets.read_raw(dataset, settings["raw"], store)
+
+        return twice(lambda: make_pairs(dataset, store_url, refresh, get_raw, use))

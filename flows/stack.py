@@ -1,0 +1,189 @@
+"""Everything on one machine: server, deployments, workers, each a process with a log of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from errors import IcanvasError, InputError
+from flows.setup import CHECKOUT, POOLS, set_up_server
+
+# Seconds. A busy machine needs a minute for a new database.
+_START = 300
+
+# Seconds that a worker and its run get to end by themselves.
+_STOP = 30
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of the stack.
+
+    Attributes
+    ----------
+    name : also of its log.
+    command : what starts it.
+    """
+
+    name: str
+    command: list[str]
+
+
+class Stack:
+    """Start and stop all; a context manager, whose end stops what runs.
+
+    Parameters
+    ----------
+    host, port : where Prefect's server listens.
+    logs : folder for the logs.
+    """
+
+    def __init__(self, host: str, port: int, logs: Path) -> None:
+        self._host, self._port, self._logs = host, port, logs
+        # Who listens everywhere is asked here.
+        self._url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def addresses(self) -> list[tuple[str, str]]:
+        """What to open in a browser: (what, where)."""
+        return [("Prefect", self._url)]
+
+    def start(self) -> None:
+        """Start the server, set it up, start the workers.
+
+        Raises
+        ------
+        InputError
+            If another server is configured, or the port is taken.
+        IcanvasError
+            If something does not start; the message names its log.
+        """
+        from prefect.context import refresh_global_settings_context
+        from prefect.settings import PREFECT_API_URL
+
+        if configured := PREFECT_API_URL.value():
+            raise InputError(
+                f"PREFECT_API_URL names the server on {httpx.URL(configured).host}, and this would "
+                "start another. Unset it, or run `icanvas deploy` and workers for that one."
+            )
+        self._check_port()
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._launch(self._server())
+        self._wait_for_server()
+        os.environ["PREFECT_API_URL"] = f"{self._url}/api"
+        refresh_global_settings_context()
+        set_up_server()
+        for service in self._services():
+            self._launch(service)
+
+    def wait(self) -> str:
+        """Return the name of the first process that ends by itself."""
+        while True:
+            for service, process in self._running:
+                if process.poll() is not None:
+                    return service.name
+            time.sleep(0.5)
+
+    def stop(self) -> None:
+        """Stop the workers with what they run, then the server, which hears their last words."""
+        while self._running:
+            _, process = self._running.pop()
+            _end_group(process)
+
+    def _server(self) -> Service:
+        words = ["server", "start", "--host", self._host, "--port", str(self._port)]
+        return Service("server", [sys.executable, "-m", "prefect", *words])
+
+    def _services(self) -> list[Service]:
+        """Return what runs beside the server. What serves a promoted checkpoint comes here, too."""
+        worker = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
+        return [
+            Service(f"worker-{pool}", [*worker, "--pool", pool, "--name", f"up-{pool}"])
+            for pool in POOLS
+        ]
+
+    def _launch(self, service: Service) -> None:
+        # The UI asks the address that the browser has; leases outlive a restart in files.
+        leases = "prefect.server.concurrency.lease_storage.filesystem"
+        settings = {
+            "PREFECT_UI_API_URL": f"{self._url}/api",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": leases,
+            # Runs start at once, as a person who looks expects.
+            "PREFECT_WORKER_QUERY_SECONDS": "2",
+        }
+        with (self._logs / f"{service.name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                service.command,
+                cwd=CHECKOUT,
+                env={**settings, **os.environ},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C reaches us alone, and we stop them in order, with all that they started.
+                start_new_session=True,
+            )
+        self._running.append((service, process))
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((self._host, self._port))
+            except OSError as error:
+                raise InputError(
+                    f"{self._host}:{self._port} cannot be used ({error.strerror}). Take another "
+                    "with --port."
+                ) from None
+
+    def _wait_for_server(self) -> None:
+        process, until = self._running[0][1], time.monotonic() + _START
+        while process.poll() is None and time.monotonic() < until:
+            try:
+                httpx.get(f"{self._url}/api/health", timeout=5).raise_for_status()
+                return
+            except httpx.HTTPError:
+                time.sleep(0.3)
+        raise IcanvasError(f"Prefect's server did not start. Its log is {self._logs}/server.log.")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started, gently, and then not."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            break
+        until = time.monotonic() + _STOP
+        while _has_group(process) and time.monotonic() < until:
+            time.sleep(0.1)
+    process.wait()
+
+
+def _has_group(process: subprocess.Popen[bytes]) -> bool:
+    # Reaps the leader, so that what is left are its children.
+    process.poll()
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
