@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo demo-s3 s3 test gpu faults lint lock clean
+.PHONY: help install demo demo-s3 s3 test gpu faults operations lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set and train a small generator on it"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    run the tests"
 	@echo "make gpu     run the tests that need a GPU"
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
+	@echo "make operations  start a Prefect server and workers, and do what operators do"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
 	@echo "make clean   remove .venv (results and weights stay where they are)"
@@ -62,6 +63,10 @@ faults: install
 	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
 		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"; code=$$?; \
 	$(BIN)/python -m tests.faults.table .faults.jsonl $(PAGE); exit $$code
+
+# In one process, for one server; with chromium the UI is tried, too.
+operations: install
+	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0
 
 lint: install
 	$(BIN)/ruff format --check .

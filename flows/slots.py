@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.logging import get_run_logger
@@ -15,9 +17,6 @@ from tasks.deployed import is_deployed
 
 # Seconds after which the slot of a run that was killed is free again; a run renews it earlier.
 _LEASE = 90
-
-# Seconds: a slot that is free is there in one.
-_AT_ONCE = 5
 
 _held: set[str] = set()
 
@@ -48,8 +47,10 @@ def one_at_a_time(what: str, dataset: str) -> Iterator[None]:
     _make(name)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_slot(name, timeout_seconds=_AT_ONCE))
-        except TimeoutError:
+            stack.enter_context(_slot(name, max_retries=0))
+        except ConcurrencySlotAcquisitionError as error:
+            if not _is_taken(error):
+                raise
             busy = f"Another run is at work on {dataset} (concurrency limit {name!r})"
             if get_settings().when_busy == "refuse":
                 raise ConflictError(f"{busy}. Start this one again when it has ended.") from None
@@ -73,10 +74,15 @@ def _make(name: str) -> None:
                 )
 
 
-def _slot(name: str, timeout_seconds: float | None = None) -> AbstractContextManager[None]:
+def _is_taken(error: ConcurrencySlotAcquisitionError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == 423
+
+
+def _slot(name: str, max_retries: int | None = None) -> AbstractContextManager[None]:
     return concurrency(
         name,
-        timeout_seconds=timeout_seconds,
+        max_retries=max_retries,
         lease_duration=_LEASE,
         strict=True,
         # Work of hours does not end because the server was away for a minute.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import tee
 from typing import BinaryIO
 
@@ -39,13 +40,20 @@ _Content = tuple[Row, bytes | None]
 )
 def extract(plan: PairPlan, shard: int, store_url: str) -> None:
     """Make the pairs of one shard, unless they are there; see ``extract_shard``."""
+    if plan.dataset.needs_edges:
+        _tell(detector_for(plan).engine.title)
     made = extract_shard(plan, shard, open_store(store_url))
     pairs = sum(row.status == "pair" for row in made)
-    by = f", HED in {detector_for(plan).engine.title}" if plan.dataset.needs_edges else ""
     get_run_logger().info(
-        "%s %05d: %d pairs, %d rejected%s",
-        *(plan.dataset.name, shard, pairs, len(made) - pairs, by),
+        "%s %05d: %d pairs, %d rejected",
+        *(plan.dataset.name, shard, pairs, len(made) - pairs),
     )
+
+
+@lru_cache(maxsize=1)
+def _tell(engine: str) -> None:
+    """Say once what runs HED, not at every shard."""
+    get_run_logger().info("HED runs in %s", engine)
 
 
 def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:

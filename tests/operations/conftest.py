@@ -1,0 +1,200 @@
+"""`icanvas up` with a catalogue of the tests' own, and what an operator does through the API."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    LogFilter,
+    LogFilterFlowRunId,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun
+
+from storage import LocalStore
+from tests.conftest import draw_scene, encode
+
+ROOT = Path(__file__).parents[2]
+
+# Seconds; ten times what a quiet machine needs.
+PATIENCE = 600
+
+ENTRY = """
+name = "{name}"
+title = "A few scenes"
+shard_size = {shard}
+val_share = 0.5
+[source]
+kind = "local"
+path = "{name}"
+[edges]
+border = 2
+"""
+
+
+@dataclass
+class Stack:
+    """The running stack, seen from outside.
+
+    Attributes
+    ----------
+    process : `icanvas up`.
+    url : of the UI.
+    folder : catalogue, pictures and store.
+    environment : what another worker for it needs.
+    client : of its API.
+    """
+
+    process: subprocess.Popen[str]
+    url: str
+    folder: Path
+    environment: dict[str, str]
+    client: SyncPrefectClient = field(init=False)
+
+    @property
+    def store(self) -> LocalStore:
+        return LocalStore(self.folder / "store")
+
+    def start(self, deployment: str, **parameters: Any) -> UUID:
+        """Start a run as the UI's form does."""
+        found = self.client.read_deployment_by_name(deployment)
+        run = self.client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        return run.id
+
+    def until(
+        self, run: UUID, wanted: Callable[[FlowRun], bool], patience: float = PATIENCE
+    ) -> FlowRun:
+        """Wait until a run is as wanted; a run that ended otherwise fails the test."""
+        until = time.monotonic() + patience
+        while time.monotonic() < until:
+            found = self.client.read_flow_run(run)
+            if wanted(found):
+                return found
+            if found.state is not None and found.state.is_final():
+                break
+            time.sleep(0.3)
+        pytest.fail(f"{found.name} is {found.state!r}; log: {self.log(run)[-10:]}")
+
+    def done(self, run: UUID) -> FlowRun:
+        return self.until(run, lambda found: found.state_name == "Completed")
+
+    def log(self, run: UUID) -> list[str]:
+        these = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        return [line.message for line in self.client.read_logs(these)]
+
+    def artifacts(self, run: UUID) -> dict[str, Any]:
+        these = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+        found = self.client.read_artifacts(artifact_filter=these)
+        return {str(artifact.key): artifact.data for artifact in found}
+
+    def tasks(self, run: UUID) -> list[str]:
+        these = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run]))
+        return sorted(task.name for task in self.client.read_task_runs(task_run_filter=these))
+
+    def logged(self, run: UUID, text: str) -> Callable[[FlowRun], bool]:
+        return lambda _: any(text in line for line in self.log(run))
+
+    def parts(self, dataset: str) -> int:
+        """Return how many shards of pairs are done."""
+        return sum("/parts/" in key for key in self.store.list(f"datasets/{dataset}/pairs"))
+
+    def worker(self, pool: str) -> subprocess.Popen[bytes]:
+        """Start another worker, in a process group of its own."""
+        return subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "prefect",
+                "worker",
+                "start",
+                "--type",
+                "process",
+                "--pool",
+                pool,
+            ],
+            env={
+                **self.environment,
+                "PREFECT_API_URL": f"{self.url}/api",
+                "PREFECT_WORKER_QUERY_SECONDS": "1",
+            },
+            cwd=ROOT,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def processes(self) -> set[int]:
+        """Return all that `icanvas up` started, by what it finds in their environment."""
+        mark = f"PREFECT_HOME={self.environment['PREFECT_HOME']}".encode()
+        found = set()
+        for place in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in place.read_bytes().split(b"\0"):
+                    found.add(int(place.parent.name))
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture(scope="package")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    folder = tmp_path_factory.mktemp("operations")
+    for name, pictures, shard in (("tiny", 6, 2), ("many", 40, 2), ("doomed", 40, 2)):
+        (folder / name).mkdir()
+        for number in range(pictures):
+            scene = draw_scene(number, 256, 256)
+            (folder / name / f"{number:03d}.png").write_bytes(encode(scene))
+        (folder / f"{name}.toml").write_text(ENTRY.format(name=name, shard=shard))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "ICANVAS_STORE": str(folder / "store"),
+        "ICANVAS_CATALOGUE": str(folder),
+    }
+    # The session's own server, if there is one.
+    environment.pop("PREFECT_API_URL", None)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "up", "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    found = Stack(process, f"http://127.0.0.1:{port}", folder, environment)
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("Try:"):
+                break
+        assert process.poll() is None, "".join(said)
+        with SyncPrefectClient(f"{found.url}/api") as found.client:
+            yield found
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="package")
+def seen() -> dict[str, Any]:
+    """What one test leaves for a later one, so that waiting is done while others run."""
+    return {}
