@@ -117,6 +117,9 @@ def acquire(
     refused = bool(made.short) and not allow_partial
     # What was fetched is remembered though it is short: it may yet be allowed, and then serves.
     if origin is not None and (copy.fetched or not refused):
+        if copy.stated:
+            # The same files can come under another version or ETag.
+            origin = origin.model_copy(update={"stated": copy.stated})
         _remember(dataset, store, origin)
     if refused:
         raise incomplete(dataset, list(made.short), to_ask_again=forget(copy))
