@@ -64,9 +64,13 @@ faults: install
 		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"; code=$$?; \
 	$(BIN)/python -m tests.faults.table .faults.jsonl $(PAGE); exit $$code
 
+# Where the screenshots of the UI go: SHOTS=docs/img renews those of docs/operations.md.
+SHOTS ?=
+
 # In one process, for one server; with chromium the UI is tried, too.
 operations: install
-	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0
+	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 \
+		$(if $(SHOTS),--shots $(SHOTS))
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -2,21 +2,39 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from errors import InputError
 
+# Docstrings and descriptions here are read in Prefect's forms, by operators.
+
+
+def _or_empty(schema: dict[str, Any]) -> None:
+    """Let a form show one plain field that may stay empty, not a choice of types."""
+    given = next(kind for kind in schema.pop("anyOf") if kind.get("type") != "null")
+    schema.pop("default", None)
+    schema.update(given)
+
 
 class EdgeChoices(BaseModel):
-    """How edges become lines, in place of the data set's own way; see ``entry.EdgeSettings``.
-
-    The descriptions are read in Prefect's forms.
-    """
+    """How edges become lines; what is empty stays as the catalogue says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_serializer(mode="wrap")
+    def _leave_empty_out(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if value is not None}
+
     threshold: float | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         gt=0,
         lt=1,
         description="Edge probability from which on a pixel can be a line, between 0 and 1. Lower "
@@ -24,18 +42,21 @@ class EdgeChoices(BaseModel):
     )
     min_pixels: int | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         ge=0,
         le=10_000,
         description="Parts of lines with fewer pixels are removed. Empty: the data set's own (5).",
     )
     border: int | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         ge=0,
         le=256,
         description="Reflected pixels around the picture. Smaller is quicker. Empty: 98.",
     )
     scale: int | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         ge=1,
         le=4,
         description="Find edges of large pictures at up to this many times the size; costs up to "
@@ -43,6 +64,7 @@ class EdgeChoices(BaseModel):
     )
     min_density: float | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         ge=0,
         lt=1,
         description="A drawing with a smaller share of line pixels is rejected. Empty: 0.002.",
@@ -51,17 +73,20 @@ class EdgeChoices(BaseModel):
     @property
     def edges(self) -> dict[str, Any]:
         """Those that are chosen."""
-        return self.model_dump(include=set(EdgeChoices.model_fields), exclude_none=True)
+        return self.model_dump(include=set(EdgeChoices.model_fields))
 
 
 class Choices(EdgeChoices):
-    """What is to be other than the catalogue, or the defaults, say."""
+    """What is to be other than the catalogue says; what is empty stays as it is there."""
 
     fit: Literal["cover", "contain", "stretch"] | None = Field(
-        default=None, description="How pictures get onto the square. Empty: the data set's own way."
+        default=None,
+        json_schema_extra=_or_empty,
+        description="How pictures get onto the square. Empty: the data set's own way.",
     )
     limit: int | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         ge=1,
         description="Take at most so many pictures, always the same ones: for a trial.",
     )
@@ -78,12 +103,17 @@ class Choices(EdgeChoices):
     )
     archive: str | None = Field(
         default=None,
+        json_schema_extra=_or_empty,
         description="Your own copy of what the source holds: a folder or archive that the worker "
         "can read.",
     )
-    tables: str | None = Field(default=None, description="Your own copy of the tables.")
+    tables: str | None = Field(
+        default=None, json_schema_extra=_or_empty, description="Your own copy of the tables."
+    )
     name: str | None = Field(
-        default=None, description="What to call a folder or archive that is not in the catalogue."
+        default=None,
+        json_schema_extra=_or_empty,
+        description="What to call a folder or archive that is not in the catalogue.",
     )
     paired: bool = Field(
         default=False, description="A folder or archive of yours holds pairs: drawing | picture."

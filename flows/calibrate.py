@@ -3,7 +3,7 @@
 from prefect import flow
 
 import datasets
-from flows.forms import DataSetName, Engine, Pictures, Why
+from flows.forms import DataSetName, Engine, OwnName, Pictures, Why
 from flows.names import run_name
 from flows.prepare import prepare
 from settings import get_settings, override_settings
@@ -16,7 +16,7 @@ from tasks.interrupt import heed_termination
 @flow(name="calibrate", flow_run_name=run_name)
 def calibrate(
     source: DataSetName,
-    name: str | None = None,
+    name: OwnName = None,
     pictures: Pictures = 200,
     engine: Engine = None,
     reason: Why = "",

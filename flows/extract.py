@@ -5,7 +5,7 @@ from prefect import flow
 import datasets
 from datasets import Choices, EdgeChoices, RawSet
 from errors import SourceError
-from flows.forms import DataSetName, Edges, Engine, Fit, Refresh, Use, Why
+from flows.forms import DataSetName, Engine, Fit, Refresh, Use, Why
 from flows.names import run_name
 from flows.prepare import make_pairs, twice
 from flows.slots import one_at_a_time
@@ -21,7 +21,7 @@ _AS_LISTED = EdgeChoices()
 @flow(name="extract", flow_run_name=run_name)
 def extract(
     source: DataSetName,
-    edges: Edges = _AS_LISTED,
+    edges: EdgeChoices = _AS_LISTED,
     fit: Fit = None,
     use: Use = True,
     refresh: Refresh = False,
@@ -57,7 +57,7 @@ def extract(
     # Published drawings are what `prepare` takes; here they are drawn anew.
     paired = bool(settings.get("paired"))
     dataset = dataset.model_copy(update={"paired": paired})
-    dataset = datasets.change(dataset, Choices(**edges.edges, fit=fit, re_extract=paired))
+    dataset = datasets.change(dataset, Choices(**edges.model_dump(), fit=fit, re_extract=paired))
     with heed_termination(), one_at_a_time("pairs", name):
 
         def get_raw() -> RawSet:

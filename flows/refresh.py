@@ -1,19 +1,17 @@
 """Every prepared data set whose source has changed, anew; on a schedule, mostly nothing."""
 
 from datetime import UTC, datetime
-from typing import Annotated
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
-from pydantic import Field
 
 import datasets
 from datasets import Choices, Finding
 from datasets.overview import State
 from errors import SourceError
-from flows.forms import Why
+from flows.forms import Start, Why
 from flows.names import run_name
 from flows.prepare import prepare
 from settings import get_settings
@@ -21,10 +19,6 @@ from storage import ObjectStore, open_store
 from storage.pairsets import read_settings
 from tasks.deployed import is_deployed
 from tasks.newest import check
-
-Start = Annotated[
-    bool, Field(description="Prepare what has changed; off: only look, and say what has.")
-]
 
 
 @flow(name="refresh-all", flow_run_name=run_name)

@@ -3,7 +3,7 @@
 from prefect import flow
 
 import datasets
-from flows.forms import DataSetName, Recipe, Refresh, Why
+from flows.forms import DataSetName, OwnName, Recipe, Refresh, Why
 from flows.names import run_name
 from flows.prepare import prepare
 from flows.slots import one_at_a_time
@@ -17,7 +17,7 @@ from tasks.train import train as train_on
 def train(
     source: DataSetName,
     recipe: Recipe = None,
-    name: str | None = None,
+    name: OwnName = None,
     refresh: Refresh = False,
     reason: Why = "",
 ) -> TrainedRun:

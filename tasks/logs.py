@@ -20,6 +20,9 @@ def _tidy(record: logging.LogRecord) -> bool:
         return False
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, IcanvasError):
+        if str(record.msg).startswith("Engine execution exited"):
+            # Said already.
+            return False
         # Where it was raised tells an operator nothing; the message says what to do.
         record.msg, record.args, record.exc_info = f"{type(error).__name__}: {error}", (), None
     return True

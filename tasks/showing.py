@@ -72,7 +72,7 @@ def _show_comparison(plan: PairPlan, comparison: Comparison, store: ObjectStore)
         ]
     page = store.location(f"{plan.folder}/{comparison.key}")
     back = f"`icanvas use {plan.dataset.name} {old.fingerprint}`, or a run of `use` with it"
-    parts.append(f"The same as a page: `{page}`. Back to the old one: {back}.")
+    parts += [f"Back to the old one: {back}.", f"The same as a page: `{page}`"]
     create_markdown_artifact(
         key=f"against-{plan.dataset.name}",
         description=f"{new.fingerprint} against {old.fingerprint}, which was in use",

@@ -136,9 +136,11 @@ class Stack:
             stderr=subprocess.DEVNULL,
         )
 
-    def processes(self) -> set[int]:
-        """Return all that `icanvas up` started, by what it finds in their environment."""
+    def processes(self, run: UUID | None = None) -> set[int]:
+        """Return all processes of the stack, or of a run, by what is in their environment."""
         mark = f"PREFECT_HOME={self.environment['PREFECT_HOME']}".encode()
+        if run is not None:
+            mark = f"PREFECT__FLOW_RUN_ID={run}".encode()
         found = set()
         for place in Path("/proc").glob("[0-9]*/environ"):
             try:

@@ -38,7 +38,7 @@ def test_everything_is_deployed_with_a_form(stack: Stack) -> None:
         assert it.global_concurrency_limit is not None
     form: Any = found["extract"].parameter_openapi_schema
     assert {"demo", "tiny", "panda"} <= set(form["properties"]["source"]["enum"])
-    threshold = form["definitions"]["EdgeChoices"]["properties"]["threshold"]["anyOf"][0]
+    threshold = form["definitions"]["EdgeChoices"]["properties"]["threshold"]
     assert (threshold["exclusiveMinimum"], threshold["exclusiveMaximum"]) == (0, 1)
     weekly = found["refresh-all"].schedules[0].schedule
     assert (weekly.cron, weekly.timezone) == ("0 4 * * 1", "Europe/Berlin")  # type: ignore[union-attr]
@@ -64,8 +64,11 @@ def test_a_worker_that_dies(stack: Stack, seen: dict[str, Any]) -> None:
     try:
         run = stack.start("prepare/doomed", source="doomed")
         stack.until(run, lambda _: stack.parts("doomed") > 1)
+        # With all at once, as when the power fails: nobody is left to tell the server.
+        for process in (worker.pid, *stack.processes(run)):
+            os.kill(process, signal.SIGKILL)
     finally:
-        os.killpg(worker.pid, signal.SIGKILL)
+        worker.kill()
         worker.wait()
     seen["crashed"] = run
 

@@ -1,0 +1,76 @@
+"""The UI in a browser: the form of `extract`, and what its run shows."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from storage.pairsets import read_current, read_settings
+from tests.operations.conftest import PATIENCE, Stack
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium; on Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(120_000)
+        expect.set_options(timeout=120_000)
+        yield page
+        browser.close()
+
+
+def test_extract_is_started_from_its_form(
+    stack: Stack, page: Page, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    shots = Path(pytestconfig.getoption("--shots") or tmp_path)
+    quick = {"border": 2, "limit": 16}
+    stack.done(stack.start("prepare/prepare", source="demo", choices=quick))
+
+    page.goto(f"{stack.url}/deployments")
+    page.get_by_role("link", name="extract", exact=True).first.click()
+    page.get_by_role("button", name="Run", exact=True).first.click()
+    page.get_by_text("Custom run").click()
+    expect(page.get_by_text("Edge probability from which on")).to_be_visible()
+    selects, numbers = page.locator(".p-select-button__control"), page.locator("[type=number]")
+    selects.nth(0).click()
+    page.get_by_role("option", name="demo", exact=True).or_(
+        page.locator(".p-select-option", has_text=re.compile("^demo$"))
+    ).first.click()
+    numbers.nth(0).fill("0.3")
+    numbers.nth(2).fill("2")
+    page.screenshot(path=shots / "extract-form.png")
+    page.get_by_role("button", name="Submit").click()
+
+    # Its name is the one that the flow gives, once it runs.
+    named = page.get_by_text("extract demo: threshold 0.3, border 2").first
+    page.goto(f"{stack.url}/runs")
+    for _ in range(PATIENCE // 5):
+        if named.is_visible():
+            break
+        page.wait_for_timeout(5000)
+        page.reload()
+    named.click()
+    expect(page.get_by_text("Completed").first).to_be_visible(timeout=1000 * PATIENCE)
+    page.screenshot(path=shots / "extract-runs.png")
+
+    for artifact, shot in (("pairs-demo", "extract-run"), ("against-demo", "extract-against")):
+        page.goto(f"{stack.url}/artifacts/key/{artifact}")
+        page.locator("a[href*='/artifacts/artifact/']").first.click()
+        picture = page.locator("img[src^='data:image/jpeg']").first
+        expect(picture).to_be_visible()
+        assert picture.evaluate("it => it.complete && it.naturalWidth") >= 500
+        expect(page.get_by_role("cell", name="pairs", exact=True).first).to_be_visible()
+        page.screenshot(path=shots / f"{shot}.png", full_page=True)
+
+    current = read_current(stack.store, "demo")
+    assert current is not None
+    assert read_settings(stack.store, "demo", current.fingerprint)["edges"]["threshold"] == 0.3
