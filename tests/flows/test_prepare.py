@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from prefect import flow
 
-from datasets import Choices
-from errors import IcanvasError, InputError, StorageError
+from datasets import Choices, EdgeChoices
+from errors import ConflictError, IcanvasError, InputError, SourceError, StorageError
+from flows import slots
+from flows.extract import extract
 from flows.prepare import prepare
+from flows.slots import one_at_a_time
 from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import read_current, read_manifest, read_settings
 from storage.removal import sweep, take_inventory
 from storage.retention import Rules, plan_removal
+from tasks.publish import PairSet
 from tests.conftest import draw_scene, encode
 from tests.datasets.test_pictures import huge_png
 from tests.hed.weights.files import make_own
@@ -47,6 +52,10 @@ def tiny(
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
     get_settings.cache_clear()
     return folder
+
+
+def splits_of(made: PairSet) -> tuple[int, int]:
+    return made.train, made.val
 
 
 def snapshot(store: LocalStore) -> dict[str, bytes]:
@@ -299,3 +308,67 @@ def test_a_network_of_ones_own_makes_pairs(
     assert settings["edges"]["threshold"] == 0.2
     assert digest in Path(made.report).read_text()
     assert made.train + made.val + sum(made.rejected.values()) == 5
+
+
+def test_a_limit_takes_the_same_few_and_is_no_shortage(tiny: Path, store: LocalStore) -> None:
+    made = prepare("tiny", Choices(limit=2))
+    rows = read_manifest(store, "tiny", made.fingerprint)
+    assert len(rows) == 2
+    more = prepare("tiny", Choices(limit=3))
+    paths = {row.source_path for row in read_manifest(store, "tiny", more.fingerprint)}
+    assert {row.source_path for row in rows} < paths
+    assert sum(splits_of(prepare("tiny", Choices(limit=99)))) == 5
+
+
+def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: LocalStore) -> None:
+    with pytest.raises(SourceError, match="Prepare it first"):
+        extract("tiny")
+    first = prepare("tiny")
+    tiny.rename(tiny.with_name("away"))
+    looked = extract("tiny", EdgeChoices(threshold=0.2), use=False)
+    current = read_current(store, "tiny")
+    assert current is not None
+    assert current.fingerprint == first.fingerprint
+    # The same set: it is only put into use.
+    taken = extract("tiny", EdgeChoices(threshold=0.2))
+    assert taken == looked
+    current = read_current(store, "tiny")
+    assert current is not None
+    assert current.fingerprint == taken.fingerprint
+    assert taken.comparison is not None
+    page = Path(taken.comparison).read_text()
+    assert first.fingerprint in page and taken.fingerprint in page
+    assert "data:image/jpeg;base64," in page
+    assert "<code>edges.threshold</code></td><td>0.5</td><td>0.2</td>" in page
+    old, new = (
+        [row.edge_density or 0 for row in read_manifest(store, "tiny", made.fingerprint)]
+        for made in (first, taken)
+    )
+    assert sum(new) > sum(old), "a lower threshold draws more"
+
+
+def test_a_second_run_is_refused_where_that_is_set(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As workers run it; that it waits else is seen in tests/operations."""
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "a worker's")
+    monkeypatch.setenv("ICANVAS_WHEN_BUSY", "refuse")
+    get_settings.cache_clear()
+
+    @flow
+    def second() -> None:
+        with one_at_a_time("pairs", "tiny"):
+            pass
+
+    @flow
+    def first() -> None:
+        with one_at_a_time("pairs", "tiny"):
+            with one_at_a_time("pairs", "tiny"):
+                pass
+            slots._held.clear()
+            second()
+
+    with pytest.raises(ConflictError, match=r"Another run is at work on tiny.*pairs-tiny"):
+        first()
+    # The slot was given back.
+    second()

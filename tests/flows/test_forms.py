@@ -1,0 +1,35 @@
+"""What the Prefect UI makes its forms of, without a server."""
+
+from typing import Any
+
+import pytest
+from prefect import Flow
+
+from datasets import Choices, EdgeChoices
+from flows.calibrate import calibrate
+from flows.extract import extract
+from flows.prepare import prepare
+from flows.refresh import refresh_all
+from flows.train import train
+from flows.use import use
+
+
+@pytest.mark.parametrize("flow", [prepare, extract, train, calibrate, use, refresh_all])
+def test_every_field_says_what_it_is(flow: Flow[Any, Any]) -> None:
+    form = flow.parameters.model_dump()
+    fields = dict(form["properties"])
+    for model in form.get("definitions", {}).values():
+        assert model["description"]
+        fields |= model["properties"]
+    for name, field in fields.items():
+        assert "$ref" in field or field.get("description"), f"{name} says nothing"
+        # A choice of types is a riddle to an operator.
+        assert "anyOf" not in field, name
+    if flow is not refresh_all:
+        assert "demo" in form["properties"]["source"]["enum"]
+
+
+def test_what_is_empty_is_not_sent() -> None:
+    assert EdgeChoices(threshold=0.3).model_dump() == {"threshold": 0.3}
+    assert Choices(min_pixels=0).edges == {"min_pixels": 0}
+    assert EdgeChoices.model_validate({"threshold": None}).edges == {}
