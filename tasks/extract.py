@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import tee
 from typing import BinaryIO
 
@@ -29,6 +28,9 @@ from tasks.retries import is_storage_fault
 # A row of the raw index, and its file's bytes where there are any.
 _Content = tuple[Row, bytes | None]
 
+# What runs HED in this process, once it was told.
+_told: set[str] = set()
+
 
 @task(
     task_run_name="extract {plan.dataset.name} {shard:05d}",
@@ -50,10 +52,11 @@ def extract(plan: PairPlan, shard: int, store_url: str) -> None:
     )
 
 
-@lru_cache(maxsize=1)
 def _tell(engine: str) -> None:
     """Say once what runs HED, not at every shard."""
-    get_run_logger().info("HED runs in %s", engine)
+    if engine not in _told:
+        _told.add(engine)
+        get_run_logger().info("HED runs in %s", engine)
 
 
 def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:

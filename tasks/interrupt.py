@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from prefect.exceptions import TerminationSignal
+
 _interrupted = threading.Event()
 
 
@@ -23,27 +25,14 @@ def catch_interrupts() -> None:
 def heed_termination() -> Iterator[None]:
     """For the time of the block, let SIGTERM end shards in progress, too.
 
-    That is how a worker cancels a run: Prefect's handler ends the main thread, and then waits for
-    the others.
+    That is how a worker cancels a run: Prefect's handler raises in the main thread, and then waits
+    for the others. A handler of ours in its place would make a cancelled run a crashed one.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        _interrupted.set()
-        if callable(before):
-            before(number, frame)
-        else:
-            signal.signal(number, before)
-            signal.raise_signal(number)
-
-    signal.signal(signal.SIGTERM, stop)
     try:
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except TerminationSignal:
+        _interrupted.set()
+        raise
 
 
 def stop_if_interrupted() -> None:

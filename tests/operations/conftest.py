@@ -89,7 +89,16 @@ class Stack:
         pytest.fail(f"{found.name} is {found.state!r}; log: {self.log(run)[-10:]}")
 
     def done(self, run: UUID) -> FlowRun:
-        return self.until(run, lambda found: found.state_name == "Completed")
+        return self.ended(run, "Completed")
+
+    def ended(self, run: UUID, state: str) -> FlowRun:
+        """Wait until a run has ended so, and its log is there: that comes later."""
+        found = self.until(run, lambda found: found.state_name == state)
+        until = time.monotonic() + PATIENCE
+        while not any(line.startswith("Finished in state") for line in self.log(run)):
+            assert time.monotonic() < until, f"{found.name} has no end in its log"
+            time.sleep(0.3)
+        return found
 
     def log(self, run: UUID) -> list[str]:
         these = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
