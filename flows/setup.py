@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
@@ -38,7 +39,7 @@ def set_up_server() -> None:
     Raises
     ------
     InputError
-        If no server is configured.
+        If no server is configured, or it does not answer or wants a login.
     IcanvasError
         If the deployments cannot be created; the message holds Prefect's last line.
     """
@@ -47,10 +48,24 @@ def set_up_server() -> None:
         raise InputError(
             "No Prefect server is configured. Set PREFECT_API_URL, or run `icanvas up` for one."
         )
-    with get_client(sync_client=True) as client:
-        for pool in POOLS:
-            _create_pool(client, pool)
-        _watch_heartbeats(client)
+    host = httpx.URL(url).host
+    try:
+        with get_client(sync_client=True) as client:
+            for pool in POOLS:
+                _create_pool(client, pool)
+            _watch_heartbeats(client)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in (401, 403):
+            raise
+        raise InputError(
+            f"The Prefect server on {host} wants a login. Set PREFECT_API_AUTH_STRING to "
+            "USER:PASSWORD (docs/operations.md)."
+        ) from error
+    except httpx.TransportError as error:
+        raise InputError(
+            f"The Prefect server on {host} does not answer ({type(error).__name__}). Start it, or "
+            "run `icanvas up` for one."
+        ) from error
     _deploy(url)
 
 
