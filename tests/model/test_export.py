@@ -17,8 +17,8 @@ from model.generator_file import TOLERANCE, check_same, load_generator, read_car
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from storage.registry import Run
+from tests.cli.test_app import icanvas
 from tests.model.pairs import publish
-from tests.test_cli import icanvas
 
 SMALL = Recipe(
     batch=2, epochs=2, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4

@@ -10,9 +10,9 @@ import typer
 from rich.filesize import decimal
 from rich.markup import escape
 
-from console import err, make_table, out, print_places, show_progress_bars
+from cli.console import err, make_table, out, print_places, show_progress_bars
+from cli.options import Cache, Name, Store
 from errors import InputError, SourceError
-from options import Cache, Name, Store
 from settings import get_settings, override_settings
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import os
 
 from storage import LocalStore, keys
 from storage.registry import Run
+from tests.cli.test_app import icanvas
 from tests.storage.contents import begin_run, make_old, put_set, use_set
-from tests.test_cli import icanvas
 
 
 def fill(store: LocalStore) -> Run:

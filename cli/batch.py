@@ -2,7 +2,7 @@
 
 import torch
 
-from console import make_table, out, show_progress_bars
+from cli.console import make_table, out, show_progress_bars
 from model.batches import Trial, find_batch
 from model.device import choose_device
 from model.memory import name_device

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from console import out, print_places, show_progress_bars
+from cli.console import out, print_places, show_progress_bars
+from cli.options import Name, Store
 from errors import InputError, SourceError
-from options import Name, Store
 from settings import get_settings, override_settings
 
 

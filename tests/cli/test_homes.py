@@ -9,9 +9,9 @@ from hed import EdgeDetector
 from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import read_current, read_manifest
+from tests.cli.test_app import icanvas
 from tests.datasets.homes import PANDA, TOKEN, host_kaggle, pack_tar, shoe_files
 from tests.hosts import Hosts, Resource
-from tests.test_cli import icanvas
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from cli_models import choose_checkpoint, show_ranges
+from cli.models import choose_checkpoint, show_ranges
 from errors import InputError, SourceError
 
 THERE = {"0123456789ab": [1, 2, 4], "ab0123456789": [3, 10]}

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from console import err, out, print_places
+from cli.console import err, out, print_places
+from cli.options import Cache, Engine, Store
 from errors import IcanvasError
-from options import Cache, Engine, Store
 from settings import get_settings, override_settings
 
 

@@ -12,7 +12,7 @@ import pytest
 from storage import LocalStore
 from storage.pairsets import read_current, read_manifest
 from storage.registry import Run
-from tests.test_cli import ICANVAS, icanvas
+from tests.cli.test_app import ICANVAS, icanvas
 
 pytestmark = pytest.mark.usefixtures("hed_weights")
 

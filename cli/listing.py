@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from console import make_table, out, print_places
-from options import Store
+from cli.console import make_table, out, print_places
+from cli.options import Store
 from settings import get_settings, override_settings
 
 listing = typer.Typer(rich_markup_mode="rich")

@@ -1,0 +1,134 @@
+"""The ``icanvas`` command. Each subcommand is a few lines that call a flow or a package."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cli.calibrate import calibrate
+from cli.console import err, fetch_weights, make_table, out, print_places, show_progress_bars
+from cli.listing import listing
+from cli.models import export_model
+from cli.options import Cache, Store
+from cli.prepare import prepare
+from cli.store import export, gc, use
+from cli.train import train
+from cli.up import deploy, up
+from errors import IcanvasError
+from settings import override_settings
+
+# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+
+app = typer.Typer(
+    name="icanvas",
+    help="From picture data sets to a trained sketch-to-picture generator.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _CORES, _PRECISION, "
+    "_RUNNER, _RUNNER_ADDRESS, _RUNNER_PROCESSES, _PROCESSES, _CATALOGUE, _ACCEPT_LICENSES, "
+    "_ALLOW_HTTP, _WHEN_BUSY; an option of the same name wins.",
+)
+
+app.add_typer(listing, name="datasets")
+
+
+@app.callback()
+def main_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """From picture data sets to a trained sketch-to-picture generator."""
+    # Read in main(), where errors arrive.
+
+
+app.command(
+    epilog="Examples: icanvas prepare demo · icanvas prepare ~/photos · "
+    "icanvas prepare pets.zip --name pets --fit contain · "
+    "icanvas prepare car --archive ~/Downloads/resized_DVM_v2.zip --where body_type=Saloon"
+)(prepare)
+
+app.command(
+    epilog="Examples: icanvas train demo · icanvas train ~/photos --set epochs=5 · "
+    "icanvas train shoes --find-batch"
+)(train)
+
+app.command(epilog="Examples: icanvas calibrate ~/pairs · icanvas calibrate pairs --pictures 500")(
+    calibrate
+)
+
+app.command(
+    "export-model",
+    epilog="Examples: icanvas export-model demo ~/generator · "
+    "icanvas export-model demo ~/generator --checkpoint 0123456789ab/12",
+)(export_model)
+
+app.command(epilog="Examples: icanvas export demo ~/pairs · icanvas export demo ~/hf --format hf")(
+    export
+)
+
+
+@app.command(epilog="Example: icanvas weights")
+def weights(cache: Cache = None) -> None:
+    """Fetch and verify HED's weights ahead of time; afterwards no network is needed."""
+    override_settings(cache=cache)
+    from hed import fetch_default_weights, load_weights
+
+    with show_progress_bars():
+        fetch_weights()
+    table = load_weights()
+    out.print(f"HED weights are in place, SHA-256 {table.digest}")
+    print_places({"file": str(fetch_default_weights())}.items())
+
+
+app.command(
+    epilog="Examples: icanvas gc · icanvas gc --yes · icanvas gc --older-than 1d --keep-pairs 0"
+)(gc)
+
+
+app.command(epilog="Examples: icanvas use demo · icanvas use demo 0123456789ab")(use)
+
+app.command(epilog="Examples: icanvas up · icanvas up --port 4300")(up)
+
+app.command(epilog="Example: PREFECT_API_URL=http://prefect:4200/api icanvas deploy")(deploy)
+
+
+@app.command(epilog="Example: icanvas doctor")
+def doctor(store: Store = None, cache: Cache = None) -> None:
+    """Check weights, store, disk, GPU and Prefect, and say what to do about each."""
+    override_settings(store=store, cache=cache)
+    from flows.doctor import check_all
+
+    table = make_table("", "what", "found", "what to do")
+    worst = 0
+    for check in check_all():
+        mark = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}[check.state]
+        table.add_row(mark, check.name, escape(check.found), escape(check.advice))
+        worst = max(worst, check.exit_code)
+    out.print(table)
+    raise typer.Exit(worst)
+
+
+def main() -> None:
+    """Run the command line; every error that a user can meet becomes one line and an exit code."""
+    # Before PyTorch is imported: threads that spin while they wait slow a shared machine down.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Anywhere on the line, for it is added to a line that failed.
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(words) < len(sys.argv) - 1
+    try:
+        app(words, standalone_mode=True)
+    except IcanvasError as error:
+        if debug:
+            raise
+        err.print(f"[bold red]icanvas:[/] {escape(str(error))}")
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        err.print(
+            f"[bold red]icanvas:[/] unexpected {type(error).__name__}: {escape(str(error))} "
+            "The same command with --debug shows where."
+        )
+        sys.exit(1)
