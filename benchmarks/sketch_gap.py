@@ -90,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--more", type=Path, help="folder with color/ and line/, never trained on")
+    parser.add_argument("--most", type=int, default=1000, help="drawings taken of that folder")
     parser.add_argument("--strengths", type=float, nargs="+", default=[0, 0.5, 1])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
@@ -121,7 +122,7 @@ def main() -> None:
         for seed in range(options.seeds)
         for strength in options.strengths
     }
-    drawn = read_drawn(current.fingerprint, options.more)
+    drawn = read_drawn(current.fingerprint, options.more, options.most)
     # One thread each: small steps are no quicker with more.
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         given = current.fingerprint, drawn
@@ -151,18 +152,18 @@ def load_one(pairs: str, recipe: Recipe) -> Generator:
     return restore_state(data, recipe, torch.device("cpu")).drawing
 
 
-def read_drawn(pairs: str, more: Path | None) -> list[Drawn]:
+def read_drawn(pairs: str, more: Path | None, most: int) -> list[Drawn]:
     """Return the designers' drawings: of pictures trained on, of the others, and of more."""
     store = open_store(get_settings().store)
     trained = {row.source_path for row in PairDataset(store, "demo", pairs, "train", 256).rows}
     drawn = []
-    for folder in filter(None, (DEMO, more)):
-        for path in sorted((folder / "line").glob("*.png")):
-            if folder != DEMO and (DEMO / "line" / path.name).exists():
-                continue
-            group = "trained on" if folder == DEMO and path.name in trained else NEVER
-            ink = read_white(path).mean(2) < 128
-            drawn.append(Drawn(group, as_lines(ink), read_white(folder / "color" / path.name)))
+    own = sorted((DEMO / "line").glob("*.png"))
+    others = sorted((more / "line").glob("*.png")) if more else []
+    others = [path for path in others if not (DEMO / "line" / path.name).exists()]
+    for path in own + others[:: -(-len(others) // most) or 1]:
+        group = "trained on" if path in own and path.name in trained else NEVER
+        picture = read_white(path.parents[1] / "color" / path.name)
+        drawn.append(Drawn(group, as_lines(read_white(path).mean(2) < 128), picture))
     return drawn
 
 

@@ -1,4 +1,4 @@
-"""The command killed and interrupted, with a folder as its store; `tests/faults` has the rest."""
+"""The command interrupted, with a folder as its store; `tests/faults` kills it."""
 
 import os
 import signal
@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage import LocalStore
-from storage.pairsets import read_current, read_manifest
-from storage.registry import Run
-from tests.cli.test_app import ICANVAS, icanvas
+from tests.cli.test_app import ICANVAS
 
 pytestmark = pytest.mark.usefixtures("hed_weights")
 
@@ -44,10 +42,10 @@ def tiny(tmp_path: Path, make_folder: Callable[[int], Path]) -> dict[str, str]:
     return {"ICANVAS_CATALOGUE": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
 
 
-def signal_when(
-    done: Callable[[], bool], which: signal.Signals, words: list[str], environment: dict[str, str]
+def interrupt_when(
+    done: Callable[[], bool], words: list[str], environment: dict[str, str]
 ) -> tuple[int, str]:
-    """Start a command, send it (and nothing else) a signal as soon as something is done.
+    """Start a command, send it (and nothing else) Ctrl-C as soon as something is done.
 
     Returns its exit code and what it printed, when it and all that it started have ended.
     """
@@ -61,11 +59,11 @@ def signal_when(
     deadline = time.monotonic() + 120
     started: set[int] = set()
     while not done():
-        assert process.poll() is None, "the command ended before it got the signal"
+        assert process.poll() is None, "the command ended before it was interrupted"
         assert time.monotonic() < deadline
         started |= descendants(process.pid)
         time.sleep(0.02)
-    process.send_signal(which)
+    process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=30)
     assert len(started) >= 2, "there was no embedded Prefect server"
     while any(Path(f"/proc/{child}").exists() for child in started):
@@ -85,48 +83,8 @@ def descendants(parent: int) -> set[int]:
     return found
 
 
-def all_keys(store: LocalStore) -> list[str]:
-    return [*store.list("datasets"), *store.list("models")]
-
-
 def keys_with(store: LocalStore, part: str) -> list[str]:
-    return [key for key in all_keys(store) if part in key]
-
-
-def test_killed_it_goes_on_and_loses_nothing(
-    tmp_path: Path, store: LocalStore, tiny: dict[str, str]
-) -> None:
-    """kill -9 in extraction; the next command makes what an undisturbed one makes, and trains."""
-    undisturbed = LocalStore(tmp_path / "undisturbed")
-    ended = icanvas("prepare", "tiny", "--store", undisturbed.url, **tiny)
-    assert ended.returncode == 0, ended.stderr
-
-    def shards() -> list[str]:
-        return [key for key in keys_with(store, "/pairs/") if "/parts/" in key]
-
-    signal_when(lambda: len(shards()) >= 2, signal.SIGKILL, ["prepare", "tiny"], tiny)
-    assert read_current(store, "tiny") is None
-    assert 2 <= len(shards()) < 6
-    ended = icanvas("train", "tiny", **tiny)
-    assert ended.returncode == 0, ended.stderr
-    assert "ERROR" not in ended.stderr
-    assert "Error" not in ended.stderr
-
-    current = read_current(store, "tiny")
-    assert current is not None
-    rows = read_manifest(store, "tiny", current.fingerprint)
-    assert len(rows) == 12
-    assert len({row.source_path for row in rows}) == 12
-    # Records hold the day, or the store's place.
-    data = [key for key in undisturbed.list("datasets") if not key.endswith(".json")]
-    assert data == [key for key in store.list("datasets") if not key.endswith(".json")]
-    for key in data:
-        assert store.get(key) == undisturbed.get(key), key
-    run = keys_with(store, "/recipe.json")[0].split("/")[2]
-    assert [record.epoch for record in Run(store, "tiny", run).checkpoints()] == [1, 2]
-    for place in ("pairs", "contact sheet", "sample grid", "checkpoint"):
-        line = next(line for line in ended.stdout.splitlines() if line.strip().startswith(place))
-        assert Path(line.strip().removeprefix(place).strip()).exists()
+    return [key for key in store.list("datasets") if part in key]
 
 
 def test_ctrl_c_ends_soon_and_says_how_to_go_on(
@@ -135,8 +93,8 @@ def test_ctrl_c_ends_soon_and_says_how_to_go_on(
     # One large shard: the rest of it must not be waited for.
     entry = (tmp_path / "tiny.toml").read_text()
     (tmp_path / "tiny.toml").write_text(entry.replace("shard_size = 2", "").replace("16", "128"))
-    code, printed = signal_when(
-        lambda: bool(keys_with(store, "index.parquet")), signal.SIGINT, ["prepare", "tiny"], tiny
+    code, printed = interrupt_when(
+        lambda: bool(keys_with(store, "index.parquet")), ["prepare", "tiny"], tiny
     )
     assert code == 130
     assert "interrupted; the same command goes on from here" in printed
