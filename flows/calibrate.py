@@ -3,7 +3,7 @@
 from prefect import flow
 
 import datasets
-from flows.forms import DataSetName, Engine, OwnName, Pictures, Why
+from flows.forms import DEFAULT, DataSetName, Engine, OwnName, Pictures, Why
 from flows.names import run_name
 from flows.prepare import prepare
 from settings import get_settings, override_settings
@@ -16,9 +16,9 @@ from tasks.interrupt import heed_termination
 @flow(name="calibrate", flow_run_name=run_name)
 def calibrate(
     source: DataSetName,
-    name: OwnName = None,
+    name: OwnName = "",
     pictures: Pictures = 200,
-    engine: Engine = None,
+    engine: Engine = DEFAULT,
     reason: Why = "",
 ) -> Calibration:
     """Compare HED's lines with published drawings at many thresholds.
@@ -37,14 +37,14 @@ def calibrate(
     InputError
         If the data set's drawings are made by HED, or it holds no pairs.
     """
-    override_settings(engine=engine)
+    override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
-    dataset, current = datasets.find_prepared(open_store(store_url), source, name)
+    dataset, current = datasets.find_prepared(open_store(store_url), source, name or None)
     if current is None:
         is_path = dataset.name not in datasets.load_catalogue()
         if not is_path and not dataset.paired:
             raise drawn_by_hed(dataset.name)
-        choices = datasets.Choices(name=name, paired=is_path)
+        choices = datasets.Choices(name=name or None, paired=is_path)
         pairs = prepare(source, choices).fingerprint
     else:
         pairs = current.fingerprint

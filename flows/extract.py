@@ -5,7 +5,7 @@ from prefect import flow
 import datasets
 from datasets import Choices, EdgeChoices, RawSet
 from errors import SourceError
-from flows.forms import DataSetName, Engine, Fit, Refresh, Use, Why
+from flows.forms import DEFAULT, DataSetName, Engine, Fit, Refresh, Use, Why
 from flows.names import run_name
 from flows.prepare import make_pairs, twice
 from flows.slots import one_at_a_time
@@ -22,10 +22,10 @@ _AS_LISTED = EdgeChoices()
 def extract(
     source: DataSetName,
     edges: EdgeChoices = _AS_LISTED,
-    fit: Fit = None,
+    fit: Fit = DEFAULT,
     use: Use = True,
     refresh: Refresh = False,
-    engine: Engine = None,
+    engine: Engine = DEFAULT,
     reason: Why = "",
 ) -> PairSet:
     """Extract the edges of a prepared data set again, with other settings.
@@ -47,7 +47,7 @@ def extract(
     SourceError
         If the data set is not prepared yet.
     """
-    override_settings(engine=engine)
+    override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
     dataset, current = datasets.find_prepared(store, source)
@@ -57,7 +57,10 @@ def extract(
     # Published drawings are what `prepare` takes; here they are drawn anew.
     paired = bool(settings.get("paired"))
     dataset = dataset.model_copy(update={"paired": paired})
-    dataset = datasets.change(dataset, Choices(**edges.model_dump(), fit=fit, re_extract=paired))
+    dataset = datasets.change(
+        dataset,
+        Choices(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
+    )
     with heed_termination(), one_at_a_time("pairs", name):
 
         def get_raw() -> RawSet:

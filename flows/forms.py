@@ -15,28 +15,24 @@ def _says(description: str, **more: Any) -> Any:
     return Field(json_schema_extra={"description": description, **more})
 
 
-def _one_of(description: str, *options: str) -> WithJsonSchema:
-    """Return a drop-down that may stay empty."""
-    return WithJsonSchema({"type": "string", "enum": list(options), "description": description})
-
-
 # The server takes no other name. A flow that is called from Python, as the command line does, also
 # takes the path of a folder or archive.
 DataSetName = Annotated[
     str, _says("A data set of the catalogue.", title="Data set", enum=sorted(load_catalogue()))
 ]
 
+# What a drop-down holds that is left alone: the form would send null for None, and the server would
+# refuse it.
+DEFAULT: Literal["default"] = "default"
+
 Engine = Annotated[
-    Literal["auto", "opencv", "openvino", "torch"] | None,
-    _one_of("What runs HED. Empty: as the worker is set.", "auto", "opencv", "openvino", "torch"),
+    Literal["default", "auto", "opencv", "openvino", "torch"],
+    _says("What runs HED. default: as the worker is set."),
 ]
 
 Fit = Annotated[
-    Literal["cover", "contain", "stretch"] | None,
-    _one_of(
-        "How pictures get onto the square. Empty: the data set's own way.",
-        *("cover", "contain", "stretch"),
-    ),
+    Literal["default", "cover", "contain", "stretch"],
+    _says("How pictures get onto the square. default: the data set's own way."),
 ]
 
 Why = Annotated[str, Field(max_length=80), _says("Why, for the list of runs.")]

@@ -6,6 +6,8 @@ from typing import Any
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
+from flows.forms import DEFAULT
+
 # Which data set, and why: the name says those in its own way.
 _SAID = {"source", "reason", "name", "accept_license", "allow_partial"}
 
@@ -33,7 +35,7 @@ def _asked(parameters: dict[str, Any]) -> list[str]:
     for name, value in parameters.items():
         if name in _USUAL and value is False:
             words.append(f"{name} no")
-        if name in _SAID or value in (None, False, "", {}):
+        if name in _SAID or value in (None, False, "", {}, DEFAULT):
             continue
         if isinstance(value, dict | BaseModel):
             words += _asked(_as_dict(value))

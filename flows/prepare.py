@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 import datasets
 from datasets import Choices, DataSet, RawSet
 from errors import DamagedError, StorageError
-from flows.forms import Accept, DataSetName, Engine, Newest, Partial, Refresh, Why
+from flows.forms import DEFAULT, Accept, DataSetName, Engine, Newest, Partial, Refresh, Why
 from flows.names import run_name
 from flows.runners import open_runner, runs_here
 from flows.slots import one_at_a_time
@@ -45,7 +45,7 @@ def prepare(
     accept_license: Accept = False,
     allow_partial: Partial = False,
     newest: Newest = False,
-    engine: Engine = None,
+    engine: Engine = DEFAULT,
     reason: Why = "",
 ) -> PairSet:
     """Acquire pictures, extract their edges, and publish the pairs.
@@ -63,7 +63,7 @@ def prepare(
     engine : what runs HED, in place of the setting.
     reason : for the run's name; nothing else.
     """
-    override_settings(engine=engine)
+    override_settings(engine=None if engine == DEFAULT else engine)
     dataset = datasets.find(source, choices)
     store_url = get_settings().store
     store = open_store(store_url)

@@ -12,12 +12,14 @@ from settings import get_settings
 from storage import open_store
 from tasks.train import train as train_on
 
+_AS_LISTED: dict[str, bool | int | float | str] = {}
+
 
 @flow(name="train", flow_run_name=run_name)
 def train(
     source: DataSetName,
-    recipe: Recipe = None,
-    name: OwnName = None,
+    recipe: Recipe = _AS_LISTED,
+    name: OwnName = "",
     refresh: Refresh = False,
     reason: Why = "",
 ) -> TrainedRun:
@@ -34,9 +36,9 @@ def train(
     reason : for the run's name; nothing else.
     """
     store_url = get_settings().store
-    dataset, current = datasets.find_prepared(open_store(store_url), source, name)
+    dataset, current = datasets.find_prepared(open_store(store_url), source, name or None)
     sketches = list(datasets.read_sketches(dataset).values())
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
     with one_at_a_time("train", dataset.name):
-        pairs = (current or prepare(source, datasets.Choices(name=name))).fingerprint
+        pairs = (current or prepare(source, datasets.Choices(name=name or None))).fingerprint
         return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)

@@ -25,6 +25,8 @@ def test_every_field_says_what_it_is(flow: Flow[Any, Any]) -> None:
         assert "$ref" in field or field.get("description"), f"{name} says nothing"
         # A choice of types is a riddle to an operator.
         assert "anyOf" not in field, name
+        # The form would send it, and the server refuse it.
+        assert field.get("default", "") is not None, name
     if flow is not refresh_all:
         assert "demo" in form["properties"]["source"]["enum"]
 

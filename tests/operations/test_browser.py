@@ -47,8 +47,12 @@ def test_extract_is_started_from_its_form(
     numbers.nth(0).fill("0.3")
     numbers.nth(2).fill("2")
     page.screenshot(path=shots / "extract-form.png")
-    with page.expect_response(re.compile("create_flow_run")) as answer:
-        page.get_by_role("button", name="Submit").click()
+    for _ in range(20):
+        with page.expect_response(re.compile("create_flow_run")) as answer:
+            page.get_by_role("button", name="Submit").click()
+        # SQLite under load; a person clicks again.
+        if answer.value.status != 503:
+            break
     assert answer.value.ok, answer.value.text()
 
     # Its name is the one that the flow gives, once it runs.
