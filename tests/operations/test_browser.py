@@ -21,7 +21,7 @@ def page() -> Iterator[Page]:
         pytest.skip("there is no chromium; on Debian: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page = browser.new_page(viewport={"width": 1280, "height": 970})
         page.set_default_timeout(120_000)
         expect.set_options(timeout=120_000)
         yield page
@@ -65,7 +65,6 @@ def test_extract_is_started_from_its_form(
         page.reload()
     named.click()
     expect(page.get_by_text("Completed").first).to_be_visible(timeout=1000 * PATIENCE)
-    page.screenshot(path=shots / "extract-runs.png")
 
     for artifact, shot in (("pairs-demo", "extract-run"), ("against-demo", "extract-against")):
         page.goto(f"{stack.url}/artifacts/key/{artifact}")
@@ -74,7 +73,7 @@ def test_extract_is_started_from_its_form(
         expect(picture).to_be_visible()
         assert picture.evaluate("it => it.complete && it.naturalWidth") >= 500
         expect(page.get_by_role("cell", name="pairs", exact=True).first).to_be_visible()
-        page.screenshot(path=shots / f"{shot}.png", full_page=True)
+        page.screenshot(path=shots / f"{shot}.png")
 
     current = read_current(stack.store, "demo")
     assert current is not None
