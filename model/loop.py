@@ -83,10 +83,10 @@ def learn(
     hooks.on_step(state.step, total)
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
-            condition, target = (part.to(device, non_blocking=True) for part in next(stream))
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
             with memory:
+                condition, target = (part.to(device, non_blocking=True) for part in next(stream))
                 figures = train_step(state, networks, condition, target, recipe, share)
             check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1
