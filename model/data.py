@@ -115,7 +115,8 @@ class TrainingPairs(Dataset[Sample]):
 
     def __init__(self, pairs: PairDataset, recipe: Recipe) -> None:
         self._pairs = pairs
-        self._strokes = TracedStrokes(pairs.stored, pairs.found)
+        # Their index is large, and each loader's process has one.
+        self._strokes = TracedStrokes(pairs.stored, pairs.found if recipe.augment else ())
         self._augment, self._share = recipe.augment, recipe.augment_share
         self._size = recipe.image_size
         self._enlarged = self._size + round(recipe.jitter * self._size / PAIR_SIZE)

@@ -251,7 +251,7 @@ def _conclude(told: list[Message], dataset: str, stopping: bool, killed: bool) -
         if message.error:
             kind, text = message.error
             raise getattr(errors, kind)(text)
-    if stopping:
+    if stopping and any(message.stopped for message in told):
         raise TrainingStopped
     if any(message.stopped for message in told):
         why = "was stopped from outside"

@@ -1,14 +1,14 @@
 """The training loop: read it top to bottom."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch.nn.functional import l1_loss
 
-from errors import InputError
+from errors import IcanvasError, InputError
 from model.checkpoint import TrainingState, save_state
-from model.data import PairDataset, RunSampler, make_loader
+from model.data import PairDataset, RunSampler, Sample, make_loader
 from model.device import should_compile
 from model.distributed import Crew
 from model.generator import Generator
@@ -86,7 +86,9 @@ def learn(
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
             with memory:
-                condition, target = (part.to(device, non_blocking=True) for part in next(stream))
+                condition, target = (
+                    part.to(device, non_blocking=True) for part in read_batch(stream)
+                )
                 figures = train_step(state, networks, condition, target, recipe, share)
             check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1
@@ -111,6 +113,18 @@ def learn(
         crew.lead(keep)
         hooks.on_epoch(state.epoch, metrics)
     return state, metrics
+
+
+def read_batch(stream: Iterator[Sample]) -> Sample:
+    """Return the next batch; an error of a loader's process is one line again.
+
+    PyTorch puts the traceback of that process before the error's own words.
+    """
+    try:
+        return next(stream)
+    except IcanvasError as error:
+        kind = type(error)
+        raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].strip()) from error
 
 
 def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:

@@ -35,7 +35,8 @@ class Networks:
 def call_networks(state: TrainingState, compiled: bool, crew: Crew = ALONE) -> Networks:
     """Return how a step calls a state's networks, in each process of a crew."""
     generator, discriminator = (
-        cast(nn.Module, torch.compile(network)) if compiled else network
+        # Not one graph for all batch sizes: which came first would decide what is computed.
+        cast(nn.Module, torch.compile(network, dynamic=False)) if compiled else network
         for network in (state.generator, state.discriminator)
     )
     return Networks(crew.wrap(generator), crew.wrap(discriminator), discriminator)

@@ -76,7 +76,7 @@ def keep_strokes(
     pairs : the pair set.
     rows : of all pairs of one split.
     on_drawing : called with (drawings done, drawings in all) after each shard; never where all
-        are kept.
+        are kept. What it raises ends the tracing; the shards until then are kept.
 
     Raises
     ------
@@ -87,15 +87,20 @@ def keep_strokes(
     for row in rows:
         key = keys.strokes(pairs.dataset, pairs.fingerprint, row.split or "", row.shard)
         shards[key].append(row)
-    for key in pairs.store.list(f"{keys.pairs_folder(pairs.dataset, pairs.fingerprint)}/strokes"):
+    for key in pairs.store.list(keys.strokes_folder(pairs.dataset, pairs.fingerprint)):
         shards.pop(key, None)
     done, total = 0, sum(map(len, shards.values()))
     with ThreadPoolExecutor() as pool:
         traced = pool.map(lambda rows: _trace_shard(pairs, rows), shards.values())
-        for (key, of_one), data in zip(shards.items(), traced, strict=True):
-            pairs.store.put(key, data)
-            done += len(of_one)
-            on_drawing(done, total)
+        try:
+            for (key, of_one), data in zip(shards.items(), traced, strict=True):
+                pairs.store.put(key, data)
+                done += len(of_one)
+                on_drawing(done, total)
+        except BaseException:
+            # What waits would be traced to the end of the block.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _trace_shard(pairs: StoredPairs, rows: Sequence[Row]) -> bytes:

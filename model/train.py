@@ -13,7 +13,7 @@ from model.data import PairDataset, count_workers
 from model.device import choose_device, settle_precision
 from model.distributed import ALONE, Crew
 from model.events import EVENTS
-from model.hooks import NO_HOOKS, Hooks
+from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.loop import learn
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file
@@ -116,13 +116,18 @@ def train(
         )
     extent = cache(lambda: typical_extent(training))
 
+    def on_trace(done: int, total: int) -> None:
+        hooks.on_trace(done, total)
+        if hooks.should_stop():
+            raise TrainingStopped
+
     def open_run() -> str:
         name, run = find_run(store, dataset, pairs, recipe, refresh)
         # It tells what a run began with, and `icanvas gc` which pairs it needs.
         keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
         check_kept(store, dataset, pairs)
         if recipe.augment:
-            keep_strokes(training.stored, training.found, hooks.on_trace)
+            keep_strokes(training.stored, training.found, on_trace)
         return name
 
     name = crew.lead(open_run)

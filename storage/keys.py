@@ -68,9 +68,14 @@ def manifest(dataset: str, fingerprint: str) -> str:
     return f"{pairs_folder(dataset, fingerprint)}/manifest.parquet"
 
 
+def strokes_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of what a pair set's drawings were traced to; another way of tracing is another."""
+    return f"{pairs_folder(dataset, fingerprint)}/strokes-1"
+
+
 def strokes(dataset: str, fingerprint: str, split: str, shard: int) -> str:
     """Key of the strokes that one shard's drawings were traced to."""
-    return f"{pairs_folder(dataset, fingerprint)}/strokes/{split}-{shard:05d}.bin"
+    return f"{strokes_folder(dataset, fingerprint)}/{split}-{shard:05d}.bin"
 
 
 def pair_settings(dataset: str, fingerprint: str) -> str:

@@ -128,7 +128,7 @@ class World:
                 body = client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
                 key = entry["Key"].removeprefix(f"{self.prefix}/")
                 # Traced strokes are only there where someone trained, and never needed.
-                if "/strokes/" not in key:
+                if "/strokes-" not in key:
                     found[key] = hashlib.sha256(body).hexdigest()
         return found
 

@@ -14,7 +14,7 @@ from postprocess import pack_strokes, trace_strokes, unpack_strokes
 from storage import LocalStore
 from tests.model.pairs import publish
 
-KEY = "datasets/tiny/pairs/pairs/strokes/train-00000.bin"
+KEY = "datasets/tiny/pairs/pairs/strokes-1/train-00000.bin"
 
 
 @pytest.fixture
