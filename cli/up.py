@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -25,6 +26,13 @@ def up(
 ) -> None:
     """Start Prefect's server, deployments and workers here, for a first look; Ctrl-C stops all."""
     override_settings(store=store, cache=cache, engine=engine)
+    settings = get_settings()
+    # The workers run elsewhere: a relative path would be another folder there.
+    place = settings.store if "://" in settings.store else Path(settings.store).expanduser()
+    override_settings(
+        store=place.absolute() if isinstance(place, Path) else None,
+        cache=settings.cache.expanduser().absolute(),
+    )
     from flows.stack import Stack
 
     logs = get_settings().cache / "up"
@@ -47,21 +55,25 @@ def deploy() -> None:
     out.print("  prefect worker start --pool extract --type process     (or gpu)")
 
 
+# Ctrl-C, a service manager, a terminal that is closed.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class _Stopped(BaseException):
-    """Ctrl-C, or SIGTERM from a service manager."""
+    """One of them came."""
 
 
 @contextmanager
 def _stop_signals() -> Iterator[None]:
-    """End the block quietly on either signal; a second one does not cut the stopping short."""
+    """End the block quietly on a signal; a second one does not cut the stopping short."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         err.print("\nstopping …")
         raise _Stopped
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         signal.signal(number, stop)
     try:
         yield

@@ -12,7 +12,6 @@ from flows.slots import one_at_a_time
 from settings import get_settings, override_settings
 from storage import open_store
 from storage.pairsets import read_settings
-from tasks.interrupt import heed_termination
 from tasks.publish import PairSet
 
 _AS_LISTED = EdgeChoices()
@@ -50,18 +49,18 @@ def extract(
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, current = datasets.find_prepared(store, source)
-    if current is None:
-        raise SourceError(f"{source} has no pictures in the store. Prepare it first.")
-    name, settings = dataset.name, read_settings(store, dataset.name, current.fingerprint)
-    # Published drawings are what `prepare` takes; here they are drawn anew.
-    paired = bool(settings.get("paired"))
-    dataset = dataset.model_copy(update={"paired": paired})
-    dataset = datasets.change(
-        dataset,
-        Choices(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
-    )
-    with heed_termination(), one_at_a_time("pairs", name):
+    with one_at_a_time("pairs", datasets.find_prepared(store, source)[0].name):
+        # Only now: a run that was waited for may have put other pictures into use.
+        listed, current = datasets.find_prepared(store, source)
+        if current is None:
+            raise SourceError(f"{source} has no pictures in the store. Prepare it first.")
+        settings = read_settings(store, listed.name, current.fingerprint)
+        # Published drawings are what `prepare` takes; here they are drawn anew.
+        paired = bool(settings.get("paired"))
+        dataset = datasets.change(
+            listed.model_copy(update={"paired": paired}),
+            Choices(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
+        )
 
         def get_raw() -> RawSet:
             return datasets.read_raw(dataset, settings["raw"], store)

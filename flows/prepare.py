@@ -70,7 +70,7 @@ def prepare(
     datasets.check_licence(dataset, store, accept_license)
     # Refuses another folder of the same name.
     datasets.read_current_of(store, dataset)
-    with heed_termination(), one_at_a_time("pairs", dataset.name):
+    with one_at_a_time("pairs", dataset.name):
 
         def get_raw() -> RawSet:
             return acquire(dataset, store_url, allow_partial, newest)
@@ -173,7 +173,12 @@ def extract_shards(plan: PairPlan, raw: RawSet, store_url: str) -> None:
             advance(plan.bar, files[shard])
 
     done = raw.files - sum(files.values())
-    with bar(plan.bar, raw.files, "pictures", done=done), open_runner() as runner:
+    with (
+        bar(plan.bar, raw.files, "pictures", done=done),
+        open_runner() as runner,
+        # Within the runner, whose end waits for the shards in progress.
+        heed_termination(),
+    ):
         for shard in todo:
             parameters = {"plan": plan, "shard": shard, "store_url": store_url}
             waiting.append((shard, runner.submit(extract, parameters)))

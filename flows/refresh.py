@@ -1,16 +1,15 @@
 """Every prepared data set whose source has changed, anew; on a schedule, mostly nothing."""
 
-from datetime import UTC, datetime
-
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments import run_deployment
+from prefect.runtime import flow_run
 
 import datasets
 from datasets import Choices, Finding
 from datasets.overview import State
-from errors import SourceError
+from errors import IcanvasError
 from flows.forms import Start, Why
 from flows.names import run_name
 from flows.prepare import prepare
@@ -48,11 +47,14 @@ def refresh_all(start: Start = True, reason: Why = "") -> dict[str, Finding]:
             finding = _check(state, store_url)
             if finding is not None:
                 found[state.dataset.name] = finding
-    started = {
-        name: _prepare(name, finding, store)
-        for name, finding in found.items()
-        if start and finding.state == "new"
-    }
+    started = {}
+    for name, finding in found.items():
+        if start and finding.state == "new":
+            try:
+                started[name] = _prepare(name, finding, store)
+            except IcanvasError as error:
+                # The others' turn comes all the same.
+                started[name] = f"not started: {error}"
     create_table_artifact(
         key="refresh-all",
         description="What the sources of the prepared data sets say",
@@ -67,7 +69,7 @@ def refresh_all(start: Start = True, reason: Why = "") -> dict[str, Finding]:
 def _check(state: State, store_url: str) -> Finding | None:
     try:
         finding = check(state.dataset, store_url)
-    except SourceError as error:
+    except IcanvasError as error:
         return Finding("unknown", str(error))
     if finding is not None and finding.state == "new" and state.chosen_otherwise:
         return Finding("ask", f"{finding.what}; of the old one a part was chosen by hand")
@@ -75,7 +77,7 @@ def _check(state: State, store_url: str) -> Finding | None:
 
 
 def _prepare(name: str, finding: Finding, store: ObjectStore) -> str:
-    """Start a run that makes pairs of what is new; return its name."""
+    """Start a run that makes pairs of what is new; return what it is found by."""
     choices, why = _choices_in_use(store, name), finding.what[:80]
     if not is_deployed():
         prepare(name, choices, newest=True, reason=why)
@@ -91,10 +93,10 @@ def _prepare(name: str, finding: Finding, store: ObjectStore) -> str:
         timeout=0,
         as_subflow=False,
         # A retry of this run starts nothing twice.
-        idempotency_key=f"{name} {finding.what} {datetime.now(UTC):%Y-%m-%d}",
+        idempotency_key=f"{name} for {flow_run.id}",
     )
     assert isinstance(run, FlowRun), "it is no coroutine outside of one"
-    return run.name
+    return f"prepare {name}: {why} ({run.id})"
 
 
 def _choices_in_use(store: ObjectStore, name: str) -> Choices:

@@ -56,7 +56,10 @@ def set_up_server() -> None:
             _watch_heartbeats(client)
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in (401, 403):
-            raise
+            raise IcanvasError(
+                f"The Prefect server on {host} answered {error.response.status_code} "
+                f"{error.response.reason_phrase}. Look at its log, and run this again."
+            ) from error
         raise InputError(
             f"The Prefect server on {host} wants a login. Set PREFECT_API_AUTH_STRING to "
             "USER:PASSWORD (docs/operations.md)."

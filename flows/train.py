@@ -36,9 +36,12 @@ def train(
     reason : for the run's name; nothing else.
     """
     store_url = get_settings().store
-    dataset, current = datasets.find_prepared(open_store(store_url), source, name or None)
+    store = open_store(store_url)
+    dataset, _ = datasets.find_prepared(store, source, name or None)
     sketches = list(datasets.read_sketches(dataset).values())
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
     with one_at_a_time("train", dataset.name):
+        # Only now: while a run was waited for other pairs may have come into use.
+        _, current = datasets.find_prepared(store, source, name or None)
         pairs = (current or prepare(source, datasets.Choices(name=name or None))).fingerprint
         return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)

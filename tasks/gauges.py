@@ -16,6 +16,8 @@ _EVERY = 5.0
 
 _lock = threading.Lock()
 _gauges: dict[str, "_Gauge"] = {}
+# Of the bars that are open, whether they are shown yet or not.
+_units: dict[str, str] = {}
 
 
 @dataclass
@@ -27,12 +29,23 @@ class _Gauge:
 
 
 def open_gauge(name: str, total: float | None, unit: str, done: float) -> None:
-    """Show a bar in the run's artifacts, if a worker runs it and the end is known."""
-    if not is_deployed() or not total:
+    """Show a bar in the run's artifacts, if a worker runs it, once its end is known."""
+    if not is_deployed():
         return
-    text = f"{name}, {total:,.0f} {unit}".rstrip()
+    with _lock:
+        _units[name] = unit
+    if total:
+        _show(name, total, done)
+
+
+def _show(name: str, total: float, done: float) -> None:
+    text = f"{name}, {total:,.0f} {_units[name]}".rstrip()
     key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    artifact = create_progress_artifact(100 * done / total, key=key, description=text)
+    try:
+        artifact = create_progress_artifact(min(100.0, 100 * done / total), key, text)
+    except Exception as error:
+        _tell(name, error)
+        return
     assert isinstance(artifact, UUID), "it is no coroutine outside of one"
     with _lock:
         _gauges[name] = _Gauge(artifact, total, done)
@@ -53,11 +66,14 @@ def add(name: str, count: float) -> None:
 
 
 def set_to(name: str, done: float, total: float | None) -> None:
-    """Set a bar; nothing happens where there is none."""
+    """Set a bar, and show it where its end is only known now; nothing happens without one."""
     with _lock:
-        gauge = _gauges.get(name)
-        if gauge is None:
-            return
+        gauge, opened = _gauges.get(name), name in _units
+    if gauge is None:
+        if opened and total:
+            _show(name, total, done)
+        return
+    with _lock:
         step = done - gauge.done
         gauge.total = total or gauge.total
     add(name, step)
@@ -66,6 +82,7 @@ def set_to(name: str, done: float, total: float | None) -> None:
 def close_gauge(name: str) -> None:
     """Write how far a bar came."""
     with _lock:
+        _units.pop(name, None)
         gauge = _gauges.pop(name, None)
     if gauge is not None:
         _write(name, gauge)
@@ -75,5 +92,9 @@ def _write(name: str, gauge: _Gauge) -> None:
     try:
         update_progress_artifact(gauge.artifact, min(100.0, 100 * gauge.done / gauge.total))
     except Exception as error:
-        # No run ends because its bar does not move.
-        get_logger("icanvas").debug("%s: the bar was not moved: %s", name, error)
+        _tell(name, error)
+
+
+def _tell(name: str, error: Exception) -> None:
+    # No run ends because its bar does not move.
+    get_logger("icanvas").debug("%s: the bar was not moved: %s", name, error)

@@ -36,7 +36,7 @@ from tasks.ahead import map_ahead
 from tasks.plan import PairPlan
 from tasks.progress import bar
 from tasks.report import render_report
-from tasks.retries import is_outage
+from tasks.retries import is_store_outage
 from tasks.showing import show_pairs
 from tasks.thumbnails import draw_thumbnails
 from tasks.verify import check_shards
@@ -79,7 +79,7 @@ class PairSet:
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=exponential_backoff(30),
-    retry_condition_fn=is_outage,
+    retry_condition_fn=is_store_outage,
 )
 def publish(
     plan: PairPlan,

@@ -16,11 +16,16 @@ def is_storage_fault(_task: object, _run: object, state: Any) -> bool:
     return isinstance(error, StorageError) and not isinstance(error, ConflictError | NotFoundError)
 
 
-def is_outage(_task: object, _run: object, state: Any) -> bool:
-    """Tell whether a run by a worker failed for a network or a store, which may come back.
+def is_store_outage(_task: object, _run: object, state: Any) -> bool:
+    """Tell whether a run by a worker failed for its store, which may come back.
 
     A person at a command sees the error at once, and decides.
     """
+    return is_deployed() and is_storage_fault(None, None, state)
+
+
+def is_outage(_task: object, _run: object, state: Any) -> bool:
+    """Tell whether a run by a worker failed for a network or for its store."""
     error = _error_of(state)
     broken = isinstance(error, IntegrityError) and not isinstance(error, DamagedError)
     passing = broken or isinstance(error, Unavailable) or is_storage_fault(None, None, state)
