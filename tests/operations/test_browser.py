@@ -4,12 +4,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from storage.pairsets import read_current, read_settings
-from tests.operations.conftest import PATIENCE, Stack
+from tests.operations.conftest import Stack
 
 pytestmark = pytest.mark.slow
 
@@ -55,16 +56,11 @@ def test_extract_is_started_from_its_form(
             break
     assert answer.value.ok, answer.value.text()
 
-    # Its name is the one that the flow gives, once it runs.
-    named = page.get_by_text("extract demo: threshold 0.3, border 2").first
-    page.goto(f"{stack.url}/runs")
-    for _ in range(PATIENCE // 5):
-        if named.is_visible():
-            break
-        page.wait_for_timeout(5000)
-        page.reload()
-    named.click()
-    expect(page.get_by_text("Completed").first).to_be_visible(timeout=1000 * PATIENCE)
+    run = answer.value.json()["id"]
+    stack.done(UUID(run))
+    page.goto(f"{stack.url}/runs/flow-run/{run}")
+    # The name that the flow gives itself.
+    expect(page.get_by_text("extract demo: threshold 0.3, border 2").first).to_be_visible()
 
     for artifact, shot in (("pairs-demo", "extract-run"), ("against-demo", "extract-against")):
         page.goto(f"{stack.url}/artifacts/key/{artifact}")
