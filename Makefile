@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo demo-s3 s3 test gpu faults operations lint lock clean
+.PHONY: help install demo demo-s3 s3 test gpu faults operations clusters lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set and train a small generator on it"
@@ -14,6 +14,7 @@ help:
 	@echo "make gpu     run the tests that need a GPU"
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make operations  start a Prefect server and workers, and do what operators do"
+	@echo "make clusters    extract on a Ray and on a Dask cluster, and kill a worker"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
 	@echo "make clean   remove .venv (results and weights stay where they are)"
@@ -71,6 +72,9 @@ SHOTS ?=
 operations: install
 	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 \
 		$(if $(SHOTS),--shots $(SHOTS))
+
+clusters: install
+	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0
 
 lint: install
 	$(BIN)/ruff format --check .
