@@ -169,8 +169,9 @@ def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> I
     # What cannot be read may be of a newer version of this program.
     yield from (found.place for found in whole if found.record is None)
     records = [(found.record, found.place) for found in whole if found.record is not None]
-    highest = max((record.step for record, _ in records), default=0)
-    yield from (place for record, place in records if record.step == highest)
+    # At the end of an epoch an interim one of the same step has nothing more to tell.
+    highest = max(((record.step, not record.batches) for record, _ in records), default=None)
+    yield from (place for record, place in records if (record.step, not record.batches) == highest)
     epochs = sorted((record.epoch, place) for record, place in records if not record.batches)
     yield from (place for _, place in epochs[-rules.keep_checkpoints :])
     measured = [(record.metrics.get("val_l1", math.nan), place) for record, place in records]
