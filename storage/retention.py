@@ -107,7 +107,8 @@ def plan_removal(inventory: Inventory, rules: Rules) -> list[Removable]:
     """Return what may go, by data set.
 
     Never what is needed, what was written within ``rules.older_than`` (or after now: that clock is
-    wrong), or a run's checkpoint of the highest step, which the run goes on from.
+    wrong), or a run's checkpoint of the highest step, which the run goes on from (of two the one at
+    the end of an epoch).
     """
     found = [
         *_spare_sets(inventory.sets, inventory.needed, rules),

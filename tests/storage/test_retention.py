@@ -100,6 +100,10 @@ def is_kept_set(inventory: Inventory, one: StoredSet, rules: Rules) -> bool:
     return one.published and len(newer) < rules.keep_pairs
 
 
+def how_far(record: CheckpointRecord) -> tuple[int, bool]:
+    return record.step, not record.batches
+
+
 def is_kept_checkpoint(inventory: Inventory, one: StoredCheckpoint, rules: Rules) -> bool:
     if len(one.entries) < 2:
         return False
@@ -115,7 +119,7 @@ def is_kept_checkpoint(inventory: Inventory, one: StoredCheckpoint, rules: Rules
     figures = sorted(r.metrics["val_l1"] for r in run if r.metrics.get("val_l1", math.nan) >= 0)
     later = [record for record in run if not record.batches and record.epoch > one.record.epoch]
     return (
-        one.record.step == max(record.step for record in run)
+        how_far(one.record) == max(map(how_far, run))
         or one.record.metrics.get("val_l1", math.nan) in figures[: rules.keep_best]
         or (not one.record.batches and len(later) < rules.keep_checkpoints)
     )
@@ -146,6 +150,19 @@ def test_what_is_needed_kept_or_young_never_goes_and_the_rest_does(
     for upload in inventory.uploads:
         old = NOW - upload.begun >= max(rules.older_than, timedelta(days=1))
         assert (upload.id in places) == old
+
+
+def test_an_interim_one_goes_when_its_epoch_ends_at_that_step() -> None:
+    def stored(step: int, batches: int) -> StoredCheckpoint:
+        record = CheckpointRecord(epoch=1, step=step, batches=batches, sha256="", metrics={})
+        place = f"models/a/r/{record.name}"
+        pair = tuple(entry(f"{place[:-2]}{ending}", 0) for ending in ("json", "pt"))
+        return StoredCheckpoint("a", "r", place, record, pair)
+
+    end, same, later = stored(12, 0), stored(12, 4), stored(13, 1)
+    assert set(kept_checkpoints([end, same], Rules())) == {end.place}
+    assert set(kept_checkpoints([same], Rules())) == {same.place}
+    assert set(kept_checkpoints([end, same, later], Rules())) == {end.place, later.place}
 
 
 @given(inventories(), rules, st.data())
