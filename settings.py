@@ -86,6 +86,11 @@ class Settings(BaseSettings):
     when_busy: Literal["wait", "refuse"] = "wait"
     allow_http: bool = False
 
+    @field_validator("store")
+    @classmethod
+    def _hold_anywhere_too(cls, store: str) -> str:
+        return store if "://" in store else str(Path(store).expanduser().absolute())
+
     @field_validator("cache", "catalogue", "weights")
     @classmethod
     def _hold_anywhere(cls, path: Path | None) -> Path | None:
@@ -122,6 +127,20 @@ def override_settings(**values: object) -> None:
         if value is not None:
             os.environ[f"ICANVAS_{name.upper()}"] = str(value)
     get_settings.cache_clear()
+
+
+def settle_places() -> None:
+    """Put the places that are set into the environment such that they hold in any folder.
+
+    For child processes that run in another one.
+    """
+    settings = get_settings()
+    override_settings(
+        store=settings.store,
+        cache=settings.cache,
+        weights=settings.weights,
+        catalogue=settings.catalogue,
+    )
 
 
 def apply_prefect_defaults() -> None:

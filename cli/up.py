@@ -3,7 +3,6 @@
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
@@ -12,7 +11,7 @@ import typer
 from cli.console import err, out, print_places
 from cli.options import Cache, Engine, Store
 from errors import IcanvasError
-from settings import get_settings, override_settings
+from settings import get_settings, override_settings, settle_places
 
 
 def up(
@@ -26,13 +25,8 @@ def up(
 ) -> None:
     """Start Prefect's server, deployments and workers here, for a first look; Ctrl-C stops all."""
     override_settings(store=store, cache=cache, engine=engine)
-    settings = get_settings()
-    # The workers run elsewhere: a relative path would be another folder there.
-    place = settings.store if "://" in settings.store else Path(settings.store).expanduser()
-    override_settings(
-        store=place.absolute() if isinstance(place, Path) else None,
-        cache=settings.cache.expanduser().absolute(),
-    )
+    # The workers run in the checkout.
+    settle_places()
     from flows.stack import Stack
 
     logs = get_settings().cache / "up"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from errors import InputError
-from settings import get_settings, override_settings
+from settings import get_settings, override_settings, settle_places
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,6 +16,24 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     assert get_settings().workers == 3
     override_settings(workers=None, store="/from/option")
     assert (get_settings().workers, get_settings().store) == (3, "/from/option")
+
+
+def test_settled_places_hold_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("STORE", "CACHE", "WEIGHTS", "CATALOGUE"):
+        monkeypatch.setenv(f"ICANVAS_{name}", name.lower())
+    get_settings.cache_clear()
+    settle_places()
+    before = get_settings()
+    assert before.store == str(tmp_path / "store")
+    assert before.weights == tmp_path / "weights"
+    monkeypatch.chdir("/")
+    get_settings.cache_clear()
+    assert get_settings() == before
+    override_settings(store="s3://bucket/prefix")
+    assert get_settings().store == "s3://bucket/prefix"
 
 
 def test_defaults_follow_the_users_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
