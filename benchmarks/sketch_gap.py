@@ -26,14 +26,14 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 from skimage.metrics import structural_similarity
 
+from datasets import decode_picture
 from hed import EdgeDetector
 from model import Generator, Recipe, train
 from model.augment import augment_strokes
-from model.checkpoint import restore_state
-from model.data import PairDataset, scale_drawing, scale_picture
+from model.checkpoint import restore_generator
+from model.data import PairDataset, scale_drawing, scale_picture, to_condition
 from model.runs import find_run
 from postprocess import (
     Agreement,
@@ -149,7 +149,7 @@ def work(recipe: Recipe, pairs: str, drawn: Sequence[Drawn]) -> Judged:
 def load_one(pairs: str, recipe: Recipe) -> Generator:
     _, run = find_run(open_store(get_settings().store), "demo", pairs, recipe, refresh=False)
     data = run.get_checkpoint(run.checkpoints()[-1])
-    return restore_state(data, recipe, torch.device("cpu")).drawing
+    return restore_generator(data, recipe)[0]
 
 
 def read_drawn(pairs: str, more: Path | None, most: int) -> list[Drawn]:
@@ -169,10 +169,8 @@ def read_drawn(pairs: str, more: Path | None, most: int) -> list[Drawn]:
 
 def read_white(path: Path) -> Image8:
     """Return a PNG on white: uint8 256×256×3 RGB."""
-    image = Image.open(path).convert("RGBA")
-    white = Image.new("RGBA", image.size, "white")
-    over = np.asarray(Image.alpha_composite(white, image).convert("RGB"))
-    return fit_picture(over, SIDE, "stretch")
+    picture = decode_picture(path.read_bytes(), path.name, (255, 255, 255), max_pixels=10**8)
+    return fit_picture(picture, SIDE, "stretch")
 
 
 def as_lines(ink: NDArray[np.bool_]) -> Image8:
@@ -223,7 +221,7 @@ DISTORTIONS: dict[str, Distort] = {
 @torch.no_grad()
 def generate(generator: Generator, drawing: Image8, size: int) -> Image8:
     """Return uint8 size×size×3."""
-    condition = torch.from_numpy(scale_drawing(drawing, size)[None, None] / np.float32(255))
+    condition = to_condition(scale_drawing(drawing, size)).unsqueeze(0)
     picture = (generator(condition)[0].permute(1, 2, 0).numpy() + 1) * 127.5
     return picture.round().clip(0, 255).astype(np.uint8)
 

@@ -2,13 +2,13 @@
 
 import re
 from itertools import groupby
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.console import out, print_places, show_progress_bars
 from cli.options import Name, Store
+from cli.sources import local_folder
 from errors import InputError, SourceError
 from settings import get_settings, override_settings
 
@@ -29,8 +29,7 @@ def export_model(
 ) -> None:
     """Write a trained generator as safetensors and as ONNX, and check that they agree."""
     override_settings(store=store)
-    if "://" in folder:
-        raise InputError(f"{folder}: an export goes into a folder of this machine. Name one.")
+    place = local_folder(folder).expanduser().resolve()
     from datasets import find_prepared, state_licence
     from model.export import export_generator
     from storage import keys, open_store
@@ -45,7 +44,6 @@ def export_model(
         raise SourceError(f"{dataset.name} has no checkpoint. Run `icanvas train {source}`.")
     run, epoch = choose_checkpoint(checkpoint, there)
     with show_progress_bars(), bar(f"{dataset.name}: export"):
-        place = Path(folder).expanduser().resolve()
         made = export_generator(opened, dataset.name, run, epoch, place)
     card = made.export.card
     out.print(

@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from cli.console import err
+from errors import InputError
 from settings import get_settings
+
+
+def local_folder(folder: str) -> Path:
+    """Return where an export goes; InputError for what is no folder of this machine."""
+    if "://" in folder:
+        raise InputError(f"{folder}: an export goes into a folder of this machine. Name one.")
+    return Path(folder)
 
 
 def absolute(source: str) -> str:

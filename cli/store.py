@@ -3,7 +3,6 @@
 import re
 from datetime import timedelta
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from cli.console import err, make_table, out, print_places, show_progress_bars
 from cli.options import Cache, Name, Store
+from cli.sources import local_folder
 from errors import InputError, SourceError
 from settings import get_settings, override_settings
 
@@ -52,8 +52,7 @@ def export(
     from storage.rawsets import read_origin
     from tasks.export import export_pairs
 
-    if "://" in folder:
-        raise InputError(f"{folder}: an export goes into a folder of this machine. Name one.")
+    place = local_folder(folder)
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
     if pairs is None:
@@ -62,7 +61,7 @@ def export(
         pairs = current.fingerprint
     try:
         with show_progress_bars():
-            made = export_pairs(opened, dataset, pairs, Path(folder), form)
+            made = export_pairs(opened, dataset, pairs, place, form)
     except KeyboardInterrupt:
         err.print("[bold red]icanvas:[/] interrupted; nothing of the export was left.")
         raise

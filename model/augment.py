@@ -14,9 +14,7 @@ from numpy.random import Generator as Random
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline
 
-from postprocess import draw_strokes
-
-Points = NDArray[np.float32]
+from postprocess import Points, draw_strokes
 
 # At full strength, in pixels of a drawing of 256: for other sizes in proportion.
 _SIDE = 256

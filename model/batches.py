@@ -189,8 +189,8 @@ def leave_headroom(device: torch.device) -> None:
         torch.cuda.set_per_process_memory_fraction(_USED * free / total)
         return
     # What a process writes to, as the kernel counts it for the limit.
-    used = _read_kib("/proc/self/status", "VmData")
-    room = _read_kib("/proc/meminfo", "MemAvailable")
+    used = read_kib("/proc/self/status", "VmData")
+    room = read_kib("/proc/meminfo", "MemAvailable")
     with suppress(OSError, ValueError):
         group = Path("/sys/fs/cgroup")
         most = int((group / "memory.max").read_text())
@@ -201,7 +201,7 @@ def leave_headroom(device: torch.device) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (used + int(_USED * room), hard))
 
 
-def _read_kib(file: str, name: str) -> int:
+def read_kib(file: str, name: str) -> int:
     """Return a figure that the kernel gives in KiB, in bytes."""
     lines = Path(file).read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))

@@ -154,9 +154,13 @@ def scale_picture(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def to_tensors(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Sample:
     """Return condition float32 (1, S, S) in [0, 1] and picture float32 (3, S, S) in [-1, 1]."""
-    condition = drawing[np.newaxis].astype(np.float32) / 255
     target = picture.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
-    return torch.from_numpy(condition), torch.from_numpy(target)
+    return to_condition(drawing), torch.from_numpy(target)
+
+
+def to_condition(drawing: NDArray[np.uint8]) -> Tensor:
+    """Return a drawing (uint8 S×S) as float32 (1, S, S) in [0, 1]."""
+    return torch.from_numpy(drawing[np.newaxis].astype(np.float32) / 255)
 
 
 class RunSampler(Sampler[list[Draw]]):

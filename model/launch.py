@@ -251,9 +251,10 @@ def _conclude(told: list[Message], dataset: str, stopping: bool, killed: bool) -
         if message.error:
             kind, text = message.error
             raise getattr(errors, kind)(text)
-    if stopping and any(message.stopped for message in told):
+    stopped = any(message.stopped for message in told)
+    if stopped and stopping:
         raise TrainingStopped
-    if any(message.stopped for message in told):
+    if stopped:
         why = "was stopped from outside"
     elif killed:
         why = "was killed, as happens where memory runs out"

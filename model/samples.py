@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.data import PairDataset, scale_drawing
+from model.data import PairDataset, scale_drawing, to_condition
 from model.generator import Generator
 from postprocess import drawing_extent, encode_jpeg, make_sheet, normalise_sketch
 
@@ -39,8 +39,7 @@ def draw_sketches(
     """
     shown: list[NDArray[np.uint8]] = []
     for sketch in sketches:
-        condition = torch.from_numpy(sketch[np.newaxis].astype(np.float32) / 255)
-        shown += _draw(generator, condition, device)
+        shown += _draw(generator, to_condition(sketch), device)
     return encode_jpeg(make_sheet(shown, 2 * _SKETCHES_BESIDE), quality=92)
 
 

@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import DamagedError, NotFoundError
-from postprocess import decode_pair, pack_strokes, split_pair, trace_strokes, unpack_strokes
+from postprocess import (
+    Points,
+    decode_pair,
+    pack_strokes,
+    split_pair,
+    trace_strokes,
+    unpack_strokes,
+)
 from storage import keys
 from storage.manifest import Row
 from storage.pairsets import StoredPairs
 from storage.shards import read_member
-
-Points = NDArray[np.float32]
 
 _CHECK = 4
 
@@ -47,7 +52,7 @@ class TracedStrokes:
         """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each."""
         with suppress(NotFoundError, DamagedError, ValueError):
             start, end = self._head(row)[self._numbers[row.id] :][:2].tolist()
-            data = read_member(self._pairs.store, self._key(row), start, end - start)
+            data = read_member(self._pairs.store, _key(self._pairs, row), start, end - start)
             if int.from_bytes(data[:_CHECK], "little") == zlib.crc32(data[_CHECK:]):
                 return unpack_strokes(data[_CHECK:])
         return unpack_strokes(pack_strokes(trace_strokes(drawing)))
@@ -55,13 +60,9 @@ class TracedStrokes:
     def _head(self, row: Row) -> NDArray[np.uint32]:
         if row.shard not in self._heads:
             size = 4 * (self._counts[row.shard] + 1)
-            head = read_member(self._pairs.store, self._key(row), 0, size)
+            head = read_member(self._pairs.store, _key(self._pairs, row), 0, size)
             self._heads[row.shard] = np.frombuffer(head, "<u4")
         return self._heads[row.shard]
-
-    def _key(self, row: Row) -> str:
-        pairs = self._pairs
-        return keys.strokes(pairs.dataset, pairs.fingerprint, row.split or "", row.shard)
 
 
 def keep_strokes(
@@ -85,8 +86,7 @@ def keep_strokes(
     """
     shards: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        key = keys.strokes(pairs.dataset, pairs.fingerprint, row.split or "", row.shard)
-        shards[key].append(row)
+        shards[_key(pairs, row)].append(row)
     for key in pairs.store.list(keys.strokes_folder(pairs.dataset, pairs.fingerprint)):
         shards.pop(key, None)
     done, total = 0, sum(map(len, shards.values()))
@@ -101,6 +101,10 @@ def keep_strokes(
             # What waits would be traced to the end of the block.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _key(pairs: StoredPairs, row: Row) -> str:
+    return keys.strokes(pairs.dataset, pairs.fingerprint, row.split or "", row.shard)
 
 
 def _trace_shard(pairs: StoredPairs, rows: Sequence[Row]) -> bytes:

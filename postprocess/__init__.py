@@ -16,11 +16,12 @@ from postprocess.pair import (
 )
 from postprocess.sheet import encode_jpeg, make_sheet
 from postprocess.sketch import drawing_extent, normalise_sketch
-from postprocess.strokes import draw_strokes, pack_strokes, trace_strokes, unpack_strokes
+from postprocess.strokes import Points, draw_strokes, pack_strokes, trace_strokes, unpack_strokes
 
 __all__ = [
     "PAIR_SIZE",
     "Agreement",
+    "Points",
     "Side",
     "centre",
     "clean_edges",

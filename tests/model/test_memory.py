@@ -10,6 +10,7 @@ import torch
 
 from errors import InputError
 from model import Recipe
+from model.batches import read_kib
 from model.device import settle_precision
 from model.memory import is_out_of_memory, recall_batch, remember_batch
 from storage import LocalStore
@@ -31,8 +32,7 @@ def starve(folder: Path, more: int) -> str:
     """Train with so many more bytes of memory; return what is told."""
     # What is loaded for the first time takes memory, too.
     run_small(LocalStore(folder))
-    status = Path("/proc/self/status").read_text().splitlines()
-    used = next(int(line.split()[1]) << 10 for line in status if line.startswith("VmData"))
+    used = read_kib("/proc/self/status", "VmData")
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (used + more, before[1]))
     try:
