@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -16,39 +16,29 @@ _EVERY = 5.0
 
 _lock = threading.Lock()
 _gauges: dict[str, "_Gauge"] = {}
-# Of the bars that are open, whether they are shown yet or not.
-_units: dict[str, str] = {}
 
 
 @dataclass
 class _Gauge:
-    artifact: UUID
-    total: float
+    """A bar that is open; it has an artifact once its end is known."""
+
+    unit: str
     done: float
-    written: float = field(default_factory=time.monotonic)
+    total: float = 0
+    artifact: UUID | None = None
+    written: float = 0
 
 
 def open_gauge(name: str, total: float | None, unit: str, done: float) -> None:
     """Show a bar in the run's artifacts, if a worker runs it, once its end is known."""
     if not is_deployed():
         return
+    gauge = _Gauge(unit, done)
     with _lock:
-        _units[name] = unit
+        _gauges[name] = gauge
     if total:
-        _show(name, total, done)
-
-
-def _show(name: str, total: float, done: float) -> None:
-    text = f"{name}, {total:,.0f} {_units[name]}".rstrip()
-    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    try:
-        artifact = create_progress_artifact(min(100.0, 100 * done / total), key, text)
-    except Exception as error:
-        _tell(name, error)
-        return
-    assert isinstance(artifact, UUID), "it is no coroutine outside of one"
-    with _lock:
-        _gauges[name] = _Gauge(artifact, total, done)
+        gauge.total = total
+        _show(name, gauge)
 
 
 def add(name: str, count: float) -> None:
@@ -58,7 +48,7 @@ def add(name: str, count: float) -> None:
         if gauge is None:
             return
         gauge.done += count
-        due = time.monotonic() - gauge.written >= _EVERY
+        due = gauge.artifact is not None and time.monotonic() - gauge.written >= _EVERY
         if due:
             gauge.written = time.monotonic()
     if due:
@@ -68,31 +58,57 @@ def add(name: str, count: float) -> None:
 def set_to(name: str, done: float, total: float | None) -> None:
     """Set a bar, and show it where its end is only known now; nothing happens without one."""
     with _lock:
-        gauge, opened = _gauges.get(name), name in _units
-    if gauge is None:
-        if opened and total:
-            _show(name, total, done)
-        return
+        gauge = _gauges.get(name)
+        if gauge is None:
+            return
+        step, gauge.total = done - gauge.done, total or gauge.total
+        appears = gauge.artifact is None and gauge.total > 0
+        if appears:
+            gauge.done = done
+    if appears:
+        _show(name, gauge)
+    else:
+        add(name, step)
+
+
+def settle(name: str) -> None:
+    """Let a bar end where it is: fewer than expected may be all there is."""
     with _lock:
-        step = done - gauge.done
-        gauge.total = total or gauge.total
-    add(name, step)
+        gauge = _gauges.get(name)
+        if gauge is not None:
+            gauge.total = gauge.done
 
 
 def close_gauge(name: str) -> None:
     """Write how far a bar came."""
     with _lock:
-        _units.pop(name, None)
         gauge = _gauges.pop(name, None)
-    if gauge is not None:
+    if gauge is not None and gauge.artifact is not None:
         _write(name, gauge)
 
 
-def _write(name: str, gauge: _Gauge) -> None:
+def _show(name: str, gauge: _Gauge) -> None:
+    text = f"{name}, {gauge.total:,.0f} {gauge.unit}".rstrip()
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     try:
-        update_progress_artifact(gauge.artifact, min(100.0, 100 * gauge.done / gauge.total))
+        artifact = create_progress_artifact(_percent(gauge), key, text)
     except Exception as error:
         _tell(name, error)
+        return
+    assert isinstance(artifact, UUID), "it is no coroutine outside of one"
+    gauge.artifact, gauge.written = artifact, time.monotonic()
+
+
+def _write(name: str, gauge: _Gauge) -> None:
+    assert gauge.artifact is not None
+    try:
+        update_progress_artifact(gauge.artifact, _percent(gauge))
+    except Exception as error:
+        _tell(name, error)
+
+
+def _percent(gauge: _Gauge) -> float:
+    return min(100.0, 100 * gauge.done / gauge.total) if gauge.total else 100.0
 
 
 def _tell(name: str, error: Exception) -> None:

@@ -131,6 +131,7 @@ def note(name: str, text: str) -> None:
 
 def settle(name: str) -> None:
     """Let a bar end where it is: fewer than expected may be all there is."""
+    gauges.settle(name)
     with _lock:
         if _display is not None and name in _bars:
             task = next(task for task in _display.tasks if task.id == _bars[name])
