@@ -61,6 +61,8 @@ class Settings(BaseSettings):
         least recently used go first.
     when_busy : what a second run for the same data set does where workers run them: ``wait`` until
         the first has ended, or ``refuse``.
+    links : the store's address on the web (``https://…``), where its objects can be opened in a
+        browser; what the Prefect UI names is a link then.
     allow_http : fetch from servers that have no https, although anyone on the way could change
         the bytes.
     """
@@ -84,6 +86,7 @@ class Settings(BaseSettings):
     accept_licenses: str = ""
     shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
     when_busy: Literal["wait", "refuse"] = "wait"
+    links: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     allow_http: bool = False
 
     @field_validator("store")

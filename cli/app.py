@@ -30,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _CORES, _PRECISION, "
     "_RUNNER, _RUNNER_ADDRESS, _RUNNER_PROCESSES, _PROCESSES, _CATALOGUE, _ACCEPT_LICENSES, "
-    "_ALLOW_HTTP, _WHEN_BUSY; an option of the same name wins.",
+    "_ALLOW_HTTP, _WHEN_BUSY, _LINKS; an option of the same name wins.",
 )
 
 app.add_typer(listing, name="datasets")

@@ -4,10 +4,12 @@ Prefect writes its own title and description over a ``Field``'s, but not over wh
 besides.
 """
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+import model
 from datasets import load_catalogue
 
 
@@ -74,15 +76,24 @@ Who = Annotated[str, Field(max_length=80), _says("Who chooses; kept with the pro
 
 Pictures = Annotated[int, Field(ge=1), _says("How many to compare, taken evenly from all.")]
 
-Recipe = Annotated[
-    dict[str, bool | int | float | str] | None,
-    WithJsonSchema(
-        {
-            "type": "object",
-            "description": 'Changes to the recipe by field, as in {"epochs": 5}; docs/training.md.',
-        }
-    ),
-]
+
+def _describe_recipe() -> dict[str, Any]:
+    """Return the schema of changes to a recipe: its fields, each of which may stay empty."""
+    fields: dict[str, dict[str, Any]] = model.Recipe.model_json_schema()["properties"]
+    for name, field in fields.items():
+        # As the command line and the documents call it.
+        field["title"] = name
+        usual = json.dumps(field.pop("default"))
+        field["description"] += f" Empty: as the data set's recipe has it, else {usual}."
+    return {
+        "type": "object",
+        "description": "What is to be other than the data set's recipe says (docs/training.md).",
+        "properties": fields,
+        "additionalProperties": False,
+    }
+
+
+Recipe = Annotated[dict[str, bool | int | float | str] | None, WithJsonSchema(_describe_recipe())]
 
 # What a folder or archive was called that is not in the catalogue; a drop-down has no such name.
 OwnName = Annotated[

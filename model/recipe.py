@@ -17,65 +17,117 @@ _KEEPING = {"checkpoint_every", "keep_last", "keep_best", "grace", "compile"}
 class Recipe(BaseModel):
     """Every choice that shapes a trained model.
 
-    Attributes
-    ----------
-    batch : pairs a step.
-    epochs : times through the training pairs.
-    lr, beta1 : of both Adam optimisers.
-    decay : share of the steps, the last ones, over which the learning rate falls to 0 in a line.
-    lambda_l1 : weight of the L1 term against the adversarial one.
-    clip : gradients are scaled down to this norm, for each network; 0 leaves them.
-    pool : generated pictures that are kept to be shown to the discriminator again
-        (Shrivastava et al., 2017); 0 shows it only new ones, as pix2pix does.
-    ema : how much of the averaged generator stays at each step; it draws the samples, is
-        validated and used. 0 uses the generator as it is.
-    image_size : side in pixels that pairs are scaled to; divides by 4.
-    jitter : pixels that a pair is enlarged by, at a side of 256, before a square of the side is cut
-        from it at random; in proportion at other sides.
-    mirror : show every pair mirrored half of the time.
-    augment : how much drawings differ from those that edges made, 0 (not at all) to 1: strokes are
-        left out, opened, smoothed, shifted and bent, as a hand would; pictures stay as they are.
-    augment_share : share of the drawings that this is done to.
-    min_density : pairs whose drawing has a smaller share of line pixels are left out.
-    generator_width, generator_blocks, discriminator_width : sizes of the networks.
-    seed : of initialisation, shuffling and jitter.
-    precision : of the convolutions; norms, losses and weights are f32. ``auto`` takes bf16 where
-        the device computes it natively.
-    compile : whether PyTorch compiles the networks first; ``auto`` for long runs.
-    checkpoint_every : epochs from one checkpoint to the next; the last epoch has one anyway.
-    keep_last, keep_best : how many checkpoints stay in the store, the last ones and those of the
-        lowest ``val_l1``. What is promoted stays anyway.
-    grace : seconds that a run which is stopped waits for its last checkpoint to be in the store;
-        what is not there by then stays on this machine.
+    The fields' descriptions are read in Prefect's forms, by operators.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    batch: int = Field(default=4, ge=1, le=1024)
-    epochs: int = Field(default=20, ge=1)
-    lr: float = Field(default=2e-4, gt=0, le=1)
-    beta1: float = Field(default=0.5, ge=0, lt=1)
-    decay: float = Field(default=0.5, ge=0, le=1)
-    lambda_l1: float = Field(default=10.0, ge=0)
-    clip: float = Field(default=100.0, ge=0)
-    pool: int = Field(default=0, ge=0, le=1000)
-    ema: float = Field(default=0.999, ge=0, lt=1)
-    image_size: int = Field(default=256, ge=64, le=256, multiple_of=4)
-    jitter: int = Field(default=30, ge=0, le=128)
-    mirror: bool = True
-    augment: float = Field(default=0.0, ge=0, le=1)
-    augment_share: float = Field(default=0.8, ge=0, le=1)
-    min_density: float = Field(default=0.002, ge=0, lt=1)
-    generator_width: int = Field(default=64, ge=4)
-    generator_blocks: int = Field(default=9, ge=1)
-    discriminator_width: int = Field(default=64, ge=4)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    precision: Precision = "auto"
-    compile: Switch = "auto"
-    checkpoint_every: int = Field(default=1, ge=1)
-    keep_last: int = Field(default=3, ge=1)
-    keep_best: int = Field(default=1, ge=0)
-    grace: float = Field(default=20.0, ge=0, le=3600)
+    batch: int = Field(default=4, ge=1, le=1024, description="Pairs a step.")
+    epochs: int = Field(default=20, ge=1, description="Times through the training pairs.")
+    lr: float = Field(
+        default=2e-4, gt=0, le=1, description="Learning rate of both Adam optimisers."
+    )
+    beta1: float = Field(default=0.5, ge=0, lt=1, description="Of both Adam optimisers.")
+    decay: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Share of the steps, the last ones, over which the learning rate falls to 0 in "
+        "a line.",
+    )
+    lambda_l1: float = Field(
+        default=10.0, ge=0, description="Weight of the L1 term against the adversarial one."
+    )
+    clip: float = Field(
+        default=100.0,
+        ge=0,
+        description="Gradients are scaled down to this norm, for each network; 0 leaves them.",
+    )
+    pool: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Generated pictures that are kept to be shown to the discriminator again "
+        "(Shrivastava et al., 2017); 0 shows it only new ones, as pix2pix does.",
+    )
+    ema: float = Field(
+        default=0.999,
+        ge=0,
+        lt=1,
+        description="How much of the averaged generator stays at each step; it draws the samples, "
+        "is validated and used. 0 uses the generator as it is.",
+    )
+    image_size: int = Field(
+        default=256,
+        ge=64,
+        le=256,
+        multiple_of=4,
+        description="Side in pixels that pairs are scaled to; divides by 4.",
+    )
+    jitter: int = Field(
+        default=30,
+        ge=0,
+        le=128,
+        description="Pixels that a pair is enlarged by, at a side of 256, before a square of the "
+        "side is cut from it at random; in proportion at other sides.",
+    )
+    mirror: bool = Field(default=True, description="Show every pair mirrored half of the time.")
+    augment: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="How much drawings differ from those that edges made, 0 (not at all) to 1: "
+        "strokes are left out, opened, smoothed, shifted and bent, as a hand would; pictures stay "
+        "as they are.",
+    )
+    augment_share: float = Field(
+        default=0.8, ge=0, le=1, description="Share of the drawings that this is done to."
+    )
+    min_density: float = Field(
+        default=0.002,
+        ge=0,
+        lt=1,
+        description="Pairs whose drawing has a smaller share of line pixels are left out.",
+    )
+    generator_width: int = Field(
+        default=64, ge=4, description="Channels of the generator's first layer."
+    )
+    generator_blocks: int = Field(default=9, ge=1, description="Residual blocks of the generator.")
+    discriminator_width: int = Field(
+        default=64, ge=4, description="Channels of the discriminator's first layer."
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="Of initialisation, shuffling and jitter."
+    )
+    precision: Precision = Field(
+        default="auto",
+        description="Of the convolutions; norms, losses and weights are f32. auto takes bf16 where "
+        "the device computes it natively.",
+    )
+    compile: Switch = Field(
+        default="auto",
+        description="Whether PyTorch compiles the networks first; auto for long runs.",
+    )
+    checkpoint_every: int = Field(
+        default=1,
+        ge=1,
+        description="Epochs from one checkpoint to the next; the last epoch has one anyway.",
+    )
+    keep_last: int = Field(
+        default=3, ge=1, description="How many checkpoints stay in the store, the last ones."
+    )
+    keep_best: int = Field(
+        default=1,
+        ge=0,
+        description="And how many of the lowest val_l1. What is promoted stays anyway.",
+    )
+    grace: float = Field(
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds that a run which is stopped waits for its last checkpoint to be in "
+        "the store; what is not there by then stays on this machine.",
+    )
 
     def shaping(self) -> dict[str, object]:
         """Return the fields that decide what is learned: they name a run."""

@@ -12,7 +12,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from datasets import DataSet
@@ -23,6 +22,7 @@ from storage import keys, open_store
 from storage.fingerprint import fingerprint
 from storage.manifest import Row
 from storage.pairsets import StoredPairs, locate_pairs, read_manifest, read_settings
+from tasks.artifacts import show
 from tasks.detector import detector, weights_name
 from tasks.interrupt import stop_if_interrupted
 from tasks.progress import advance, bar
@@ -128,7 +128,7 @@ def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Ca
     store.put(f"{found.folder}/settings.json", json.dumps(facts, indent=2).encode())
     store.put(f"{found.folder}/table.csv", found.as_frame().to_csv(index=False).encode())
     store.put(f"{found.folder}/plot.png", plot)
-    create_markdown_artifact(
+    show(
         key=f"calibration-{dataset.name}",
         description=f"Edge threshold for {facts['weights']} by {found.pictures} drawings",
         markdown=(

@@ -5,7 +5,6 @@ from typing import Literal
 
 from PIL import Image
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
@@ -16,6 +15,7 @@ from storage.checkpoint_names import choose_checkpoint
 from storage.exports import read_example
 from storage.promotion import Promoted
 from storage.registry import list_checkpoints
+from tasks.artifacts import link, show
 from tasks.report import inline_jpeg
 
 # A picture in an artifact is part of the database: small.
@@ -41,7 +41,7 @@ def promote(
     chosen = promotion.promote(
         store, dataset, run, epoch, title=title, note=note, by=by, votes=votes
     )
-    _show(store, dataset, chosen)
+    _tell(store, dataset, chosen)
     return chosen
 
 
@@ -50,11 +50,11 @@ def roll_back(dataset: str, store_url: str, note: str = "", by: str = "") -> Pro
     """Put back into service what was before; see ``model.promotion.roll_back``."""
     store = open_store(store_url)
     chosen = promotion.roll_back(store, dataset, note=note, by=by)
-    _show(store, dataset, chosen)
+    _tell(store, dataset, chosen)
     return chosen
 
 
-def _show(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
+def _tell(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
     """Log what is served, and create its artifact."""
     get_run_logger().info("%s: %s is in service", dataset, promoted.checkpoint)
     heads = ("", "checkpoint", "since", "by", "note")
@@ -77,9 +77,14 @@ def _show(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
             for part in parts
         ]
         lines += ["", f"![a drawing]({pair[0]}) ![what is made of it]({pair[1]})"]
-    place = store.location(keys.export_folder(dataset, promoted.export))
-    lines += ["", f"Files: `{place}`", "", f"Back: `icanvas rollback {dataset}`, or a run of it."]
-    create_markdown_artifact(
+    place = link(store, keys.export_card(dataset, promoted.export))
+    lines += [
+        "",
+        f"What is known of it: {place}",
+        "",
+        f"Back: `icanvas rollback {dataset}`, or a run of it.",
+    ]
+    show(
         key=f"promoted-{dataset}",
         description=f"What is served of {promoted.title}",
         markdown="\n".join(lines),

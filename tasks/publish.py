@@ -106,7 +106,7 @@ def publish(
     counts = {"train": made.train, "validate": made.val}
     current = read_current(store, made.dataset)
     in_use = current is not None and current.fingerprint == made.fingerprint
-    show_pairs(plan, counts, made.rejected, in_use, made.report, store, comparison)
+    show_pairs(plan, counts, made.rejected, in_use, store, comparison)
     return made
 
 

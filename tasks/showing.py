@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from prefect.artifacts import create_markdown_artifact
-
 from storage import ObjectStore
 from tasks.against import Comparison, Side
+from tasks.artifacts import link, show
 from tasks.plan import PairPlan
 from tasks.report import flatten, inline_jpeg
 
@@ -18,7 +17,6 @@ def show_pairs(
     counts: dict[str, int],
     rejected: dict[str, int],
     in_use: bool,
-    report: str,
     store: ObjectStore,
     comparison: Comparison | None,
 ) -> None:
@@ -30,7 +28,6 @@ def show_pairs(
     counts : pairs by split.
     rejected : files by reason.
     in_use : whether the pointer moved to it.
-    report : where its report is.
     store : holds its sheet.
     comparison : with the set that was in use before.
     """
@@ -40,14 +37,14 @@ def show_pairs(
     figures += [(f"rejected: {reason}", count) for reason, count in rejected.items()]
     facts = [
         ("pair set", f"`{plan.fingerprint}`, {'in use' if in_use else 'not in use'}"),
-        ("report", f"`{report}`"),
+        ("report", link(store, f"{plan.folder}/report.html")),
         *((f"`{key}`", f"`{value}`") for key, value in flatten(plan.settings)),
     ]
     parts = [_table(("", "pictures"), [(what, f"{count:,}") for what, count in figures])]
     if pairs:
         parts.append(_picture("contact sheet", store.get(f"{plan.folder}/contact-sheet.jpg")))
     parts.append(_table(("", ""), facts))
-    create_markdown_artifact(
+    show(
         key=f"pairs-{name}",
         description=f"Pair set {plan.fingerprint} of {plan.dataset.title}",
         markdown="\n\n".join(parts),
@@ -70,10 +67,10 @@ def _show_comparison(plan: PairPlan, comparison: Comparison, store: ObjectStore)
             "Old drawing, new drawing, picture:",
             _picture("old drawing, new drawing, picture", comparison.sheet),
         ]
-    page = store.location(f"{plan.folder}/{comparison.key}")
+    page = link(store, f"{plan.folder}/{comparison.key}")
     back = f"`icanvas use {plan.dataset.name} {old.fingerprint}`, or a run of `use` with it"
-    parts += [f"Back to the old one: {back}.", f"The same as a page: `{page}`"]
-    create_markdown_artifact(
+    parts += [f"Back to the old one: {back}.", f"The same as a page: {page}"]
+    show(
         key=f"against-{plan.dataset.name}",
         description=f"{new.fingerprint} against {old.fingerprint}, which was in use",
         markdown="\n\n".join(parts),
