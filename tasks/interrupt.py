@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM for every thread: Python tells the main one only, and others do shards."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ def heed_termination() -> Iterator[None]:
         yield
     except TerminationSignal:
         _interrupted.set()
+        # Processes of a pool hear nothing of it; what they leave undone the next run does.
+        for child in multiprocessing.active_children():
+            child.terminate()
         raise
 
 

@@ -68,10 +68,17 @@ class Stack:
     def store(self) -> LocalStore:
         return LocalStore(self.folder / "store")
 
-    def start(self, deployment: str, **parameters: Any) -> UUID:
-        """Start a run as the UI's form does."""
+    def start(
+        self, deployment: str, environment: dict[str, str] | None = None, **parameters: Any
+    ) -> UUID:
+        """Start a run as the UI's form does, with settings of its own where there are some."""
         found = self.client.read_deployment_by_name(deployment)
-        run = self.client.create_flow_run_from_deployment(found.id, parameters=parameters)
+        given = found.job_variables["env"]
+        run = self.client.create_flow_run_from_deployment(
+            found.id,
+            parameters=parameters,
+            job_variables={"env": {**given, **environment}} if environment else None,
+        )
         return run.id
 
     def until(
@@ -163,7 +170,13 @@ class Stack:
 @pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("operations")
-    for name, pictures, shard in (("tiny", 6, 2), ("many", 40, 2), ("doomed", 40, 2)):
+    for name, pictures, shard in (
+        ("tiny", 6, 2),
+        ("many", 40, 2),
+        ("doomed", 40, 2),
+        # One shard, of minutes.
+        ("long", 240, 256),
+    ):
         (folder / name).mkdir()
         for number in range(pictures):
             scene = draw_scene(number, 256, 256)

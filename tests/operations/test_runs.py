@@ -21,6 +21,7 @@ from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling
 
 from storage.pairsets import is_published, read_current
+from storage.promotion import read_promoted
 from tests.operations.conftest import PATIENCE, Stack
 
 pytestmark = pytest.mark.slow
@@ -142,6 +143,10 @@ def test_a_second_run_waits_and_cancelling_is_quick(stack: Stack) -> None:
     stack.until(one, lambda _: stack.parts("many") > 0)
     two = stack.start("prepare/prepare", source="many", reason="second")
     stack.until(two, stack.logged(two, "this one waits for it"))
+    busy = {"ICANVAS_WHEN_BUSY": "refuse"}
+    refused = stack.ended(stack.start("prepare/prepare", busy, source="many"), "Failed")
+    assert refused.state is not None
+    assert "Another run is at work on many" in str(refused.state.message)
     stack.client.set_flow_run_state(one, Cancelling())
     asked = time.monotonic()
     stack.until(one, lambda found: found.state_name == "Cancelled")
@@ -154,6 +159,50 @@ def test_a_second_run_waits_and_cancelling_is_quick(stack: Stack) -> None:
     print(f"cancelled after {took:.1f} s, the next at work after {waited:.1f} s")
     assert 0 < done < 20
     assert 0 < _shards_made(stack, two) < 20
+
+
+@pytest.mark.parametrize("runner", ["threads", "processes"])
+def test_a_shard_of_minutes_is_cancelled_before_prefect_kills_it(stack: Stack, runner: str) -> None:
+    settings = {"ICANVAS_RUNNER": runner, "ICANVAS_WORKERS": "1"}
+    run = stack.start("prepare/prepare", settings, source="long")
+    shard = "extract long 00000"
+    stack.until(run, lambda _: shard in stack.tasks(run))
+    # By then pictures are on their way.
+    time.sleep(5)
+    assert len(stack.processes(run)) >= (2 if runner == "processes" else 1)
+    stack.client.set_flow_run_state(run, Cancelling())
+    asked = time.monotonic()
+    stack.until(run, lambda found: found.state_name == "Cancelled")
+    took = time.monotonic() - asked
+    print(f"cancelled after {took:.1f} s with {runner}")
+    # Prefect kills what has not ended by then.
+    assert took < 30
+    assert not stack.processes(run)
+    assert stack.parts("long") == 0, "it was over before it was cancelled"
+
+
+def test_a_generator_is_trained_and_put_into_service(stack: Stack) -> None:
+    small = {"epochs": 2, "image_size": 64, "generator_width": 4, "generator_blocks": 1}
+    run = stack.start("train/train", source="tiny", recipe={**small, "discriminator_width": 4})
+    stack.done(run)
+    name = re.search(r"models/tiny/(\w{12})/", stack.artifacts(run)["run-tiny"])
+    assert name
+    for epoch in (1, 2):
+        chosen = stack.start(
+            "promote/promote", source="tiny", checkpoint=f"{name[1]}/{epoch}", note="a test"
+        )
+        assert stack.done(chosen).name == f"promote tiny: checkpoint {name[1]}/{epoch}"
+    page = stack.artifacts(chosen)["promoted-tiny"]
+    assert f"| in service | `{name[1]}/2` |" in page
+    assert f"|  | `{name[1]}/1` |" in page
+    assert page.count("data:image/jpeg") >= 2
+    back = stack.start("rollback/rollback", source="tiny", note="worse")
+    stack.done(back)
+    served = read_promoted(stack.store, "tiny")
+    assert served is not None
+    assert (served.epoch, served.note) == (1, "worse")
+    with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
+        stack.start("promote/promote", source="tiny", checkpoint="../tiny/1")
 
 
 def test_a_schedule_fires(stack: Stack) -> None:
