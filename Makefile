@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: help install demo demo-s3 s3 test gpu faults operations clusters lint lock clean
 
 help:
-	@echo "make demo    prepare the built-in data set and train a small generator on it"
+	@echo "make demo    prepare the built-in data set, train a small generator on it, promote it"
 	@echo "make demo-s3 the same with a real S3 server as the store"
 	@echo "make s3      a shell in which that server runs and is the store"
 	@echo "make test    run the tests"
@@ -35,10 +35,11 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	@$(BIN)/icanvas prepare demo
 	@$(BIN)/icanvas train demo
+	@$(BIN)/icanvas promote demo last
 
 # The server's data stay in .s3, so that a second time is as quick as with make demo.
 demo-s3: install
-	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo'
+	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo && $(BIN)/icanvas promote demo last'
 	@echo "The server has stopped; make s3 opens a shell with it."
 
 s3: install
