@@ -217,10 +217,11 @@ class Outbox:
         if self._untidy:
             # Where it fails there is another time: after the next checkpoint.
             self._untidy = False
-            prune(self._store, *self._name, self._rules)
+            prune(self._store, *self._name, self._rules, set(self._local.list(self._folder)))
             return
         with self._changed:
-            prune(self._local, *self._name, self._rules)
+            waiting = list(self._local.list(self._folder))
+            prune(self._local, *self._name, self._rules, set(waiting))
             waiting = list(self._local.list(self._folder))
             if not waiting:
                 return
