@@ -127,7 +127,7 @@ def train(
         keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
         check_kept(store, dataset, pairs)
         if recipe.augment:
-            keep_strokes(training.stored, training.found, on_trace)
+            keep_strokes(training.stored, training.split, training.found, on_trace)
         return name
 
     name = crew.lead(open_run)
