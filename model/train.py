@@ -15,6 +15,7 @@ from model.distributed import ALONE, Crew
 from model.events import EVENTS
 from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.loop import learn
+from model.memory import MemoryWatch
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file
 from model.samples import fit_sketch, typical_extent
@@ -144,6 +145,7 @@ def train(
             stack.enter_context(outbox)
 
         crew.lead(open_outbox)
+        memory = stack.enter_context(MemoryWatch(dataset, recipe, device, crew))
         state, metrics = learn(
             Run(outbox, dataset, name),
             training,
@@ -154,6 +156,7 @@ def train(
             watch,
             hooks,
             crew,
+            memory,
         )
     return TrainedRun(
         dataset=dataset,
