@@ -116,6 +116,9 @@ def train(
             f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
         )
     extent = cache(lambda: typical_extent(training))
+    by_hand = list(sketches)
+    # In the process that writes, and only where there is something to be drawn.
+    fitted = cache(lambda: [fit_sketch(sketch, extent(), size) for sketch in by_hand])
 
     def on_trace(done: int, total: int) -> None:
         hooks.on_trace(done, total)
@@ -133,10 +136,9 @@ def train(
 
     name = crew.lead(open_run)
     run = Run(store, dataset, name)
-    fitted = [fit_sketch(sketch, extent(), size) for sketch in sketches]
     # A data set too small to be split shows what it learned from.
     shown = validation if len(validation) else training
-    watch = Watch(f"{dataset}, run {name}", shown, fitted, device)
+    watch = Watch(f"{dataset}, run {name}", shown, fitted if by_hand else None, device)
     rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
     outbox = Outbox(store, dataset, name, rules, recipe.grace, hooks.on_trouble)
     with ExitStack() as stack:
@@ -171,5 +173,5 @@ def train(
         metrics_file=run.location(METRICS),
         plot=run.location(PLOT),
         events=run.location(EVENTS),
-        sketches=run.location(sketches_name(state.epoch)) if fitted else None,
+        sketches=run.location(sketches_name(state.epoch)) if by_hand else None,
     )
