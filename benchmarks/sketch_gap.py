@@ -46,7 +46,7 @@ from postprocess import (
 from postprocess.thin import thin
 from settings import get_settings
 from storage import open_store
-from storage.pairsets import read_current
+from storage.pairsets import read_current, read_manifest
 
 Image8 = NDArray[np.uint8]
 
@@ -155,7 +155,8 @@ def load_one(pairs: str, recipe: Recipe) -> Generator:
 def read_drawn(pairs: str, more: Path | None, most: int) -> list[Drawn]:
     """Return the designers' drawings: of pictures trained on, of the others, and of more."""
     store = open_store(get_settings().store)
-    trained = {row.source_path for row in PairDataset(store, "demo", pairs, "train", 256).rows}
+    rows = read_manifest(store, "demo", pairs)
+    trained = {row.source_path for row in rows if row.status == "pair" and row.split == "train"}
     drawn = []
     own = sorted((DEMO / "line").glob("*.png"))
     others = sorted((more / "line").glob("*.png")) if more else []

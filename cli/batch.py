@@ -3,7 +3,7 @@
 import torch
 
 from cli.console import make_table, out, show_progress_bars
-from model.batches import Trial, find_batch
+from model.batches import LARGEST, Trial, compiles_tries, find_batch
 from model.device import choose_device
 from model.memory import name_device
 from model.recipe import Recipe
@@ -19,7 +19,7 @@ def print_batches(dataset: str, recipe: Recipe) -> None:
     InputError
         If not even one pair fits.
     """
-    title = f"{dataset}: try batches"
+    title, device = f"{dataset}: try batches", choose_device()
 
     def tell(trial: Trial) -> None:
         fits = "does not fit" if trial.seconds is None else "fits"
@@ -41,7 +41,12 @@ def print_batches(dataset: str, recipe: Recipe) -> None:
     wanted, gpus = get_settings().processes, torch.cuda.device_count()
     count = max(1, gpus if wanted == "auto" else min(int(wanted), gpus))
     shared = f" on each of {count}" if count > 1 else ""
+    batch = min(best * count, LARGEST)
+    advice = f"[bold]--set batch={batch}[/]"
+    if wanted != "auto" and int(wanted) > batch:
+        advice += f" in at most {batch} processes"
+    plain = "" if compiles_tries(recipe, device) else ", not compiled,"
     out.print(
-        f"\nOn {name_device(choose_device())}, at {recipe.image_size} px, a batch of {best} fits"
-        f"{shared} with a tenth of the memory to spare: [bold]--set batch={best * count}[/]"
+        f"\nOn {name_device(device)}, at {recipe.image_size} px{plain} a batch of {best} fits"
+        f"{shared} with a tenth of the memory to spare: {advice}"
     )

@@ -18,7 +18,7 @@ from errors import IcanvasError, InputError
 from model.checkpoint import start_state
 from model.device import choose_device, settle_precision, should_compile
 from model.launch import own_environment
-from model.memory import is_out_of_memory, name_device, remember_batch
+from model.memory import is_out_of_memory, name_device, name_smaller, remember_batch
 from model.recipe import Recipe
 from model.step import call_networks, train_step
 
@@ -62,6 +62,7 @@ def find_batch(
     """
     device = choose_device()
     recipe = settle_precision(recipe, device)
+    compiled = compiles_tries(recipe, device)
     trials: list[Trial] = []
 
     good, bad = 0, LARGEST + 1
@@ -80,11 +81,19 @@ def find_batch(
                     break
     if not good:
         raise InputError(
-            f"Not even batch=1 at {recipe.image_size} px fits on {name_device(device)}. Try --set "
-            "image_size=128, or a smaller generator_width."
+            f"Not even batch=1 at {recipe.image_size} px fits on {name_device(device)}. Try "
+            f"{name_smaller(recipe)}."
         )
-    remember_batch(recipe, device, good)
+    remember_batch(recipe, device, good, compiled)
     return good, sorted(trials, key=lambda trial: trial.batch)
+
+
+def compiles_tries(recipe: Recipe, device: torch.device) -> bool:
+    """Tell whether the steps that are tried are compiled: only where it is asked for.
+
+    For each batch it takes minutes. What is not compiled takes more memory rather than less.
+    """
+    return recipe.compile == "on" and should_compile(recipe, device, 0)
 
 
 class _Tries:
@@ -151,7 +160,7 @@ def serve_tries(recipe: Recipe) -> None:
     """
     device = choose_device()
     state = start_state(recipe, device)
-    networks = call_networks(state, recipe.compile == "on" and should_compile(recipe, device, 0))
+    networks = call_networks(state, compiles_tries(recipe, device))
     leave_headroom(device)
     side = recipe.image_size
     for line in sys.stdin:

@@ -18,14 +18,14 @@ from model.recipe import Recipe
 from model.strokes import TracedStrokes
 from postprocess import PAIR_SIZE, decode_pair, split_pair
 from storage import ObjectStore
-from storage.manifest import Row
-from storage.pairsets import locate_pairs, read_manifest
+from storage.opened import OpenShards
+from storage.pairsets import locate_pairs, locate_split
 
 Sample = tuple[Tensor, Tensor]
 
 
 class PairDataset(Dataset[Sample]):
-    """The pairs of one split, read from the store by offset and size.
+    """The pairs of one split, read by offset and size from shards that stay open.
 
     Parameters
     ----------
@@ -37,10 +37,12 @@ class PairDataset(Dataset[Sample]):
 
     Attributes
     ----------
-    found : rows of all pairs of the split.
-    rows : of the pairs that are there.
+    split : as given.
+    found : places of all pairs of the split.
+    places : of the pairs that are there.
     blank : how many were left out.
     stored : where the pairs are.
+    shards : theirs, and what else there is a file a shard of.
 
     Raises
     ------
@@ -58,14 +60,16 @@ class PairDataset(Dataset[Sample]):
         min_density: float = 0,
     ) -> None:
         self._size = image_size
-        rows = read_manifest(store, dataset, fingerprint)
+        self.split = split
+        # Arrays, not rows: each loader's process has a copy.
+        self.found = locate_split(store, dataset, fingerprint, split)
+        self.places = self.found.choose(~(self.found.densities < min_density))
+        self.blank = len(self.found) - len(self.places)
         self.stored = locate_pairs(store, dataset, fingerprint)
-        self.found: list[Row] = [row for row in rows if row.status == "pair" and row.split == split]
-        self.rows = [row for row in self.found if _density(row) >= min_density]
-        self.blank = len(self.found) - len(self.rows)
+        self.shards = OpenShards(store, self.found.total)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.places)
 
     def __getitem__(self, index: int) -> Sample:
         """Return condition float32 (1, S, S) in [0, 1] and picture float32 (3, S, S) in [-1, 1].
@@ -86,12 +90,10 @@ class PairDataset(Dataset[Sample]):
         IntegrityError
             If the stored bytes are cut short or damaged.
         """
-        pair = decode_pair(self.stored.read(self.rows[index]))
-        return split_pair(pair, self.stored.drawing)
-
-
-def _density(row: Row) -> float:
-    return 1.0 if row.edge_density is None else row.edge_density
+        places = self.places
+        key = self.stored.shard_key(int(places.shards[index]), self.split)
+        data = self.shards.read(key, int(places.offsets[index]), int(places.sizes[index]))
+        return split_pair(decode_pair(data), self.stored.drawing)
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,7 @@ class TrainingPairs(Dataset[Sample]):
 
     def __init__(self, pairs: PairDataset, recipe: Recipe) -> None:
         self._pairs = pairs
-        # Their index is large, and each loader's process has one.
-        self._strokes = TracedStrokes(pairs.stored, pairs.found if recipe.augment else ())
+        self._strokes = TracedStrokes(pairs.stored, pairs.shards, pairs.split, pairs.found)
         self._augment, self._share = recipe.augment, recipe.augment_share
         self._size = recipe.image_size
         self._enlarged = self._size + round(recipe.jitter * self._size / PAIR_SIZE)
@@ -131,7 +132,9 @@ class TrainingPairs(Dataset[Sample]):
         cut = np.s_[y : y + self._size, x : x + self._size]
         mirrored = self._mirror and random.random() < 0.5
         if self._augment and random.random() < self._share:
-            strokes = self._strokes.read(self._pairs.rows[draw.index], drawing)
+            places = self._pairs.places
+            shard, number = int(places.shards[draw.index]), int(places.numbers[draw.index])
+            strokes = self._strokes.read(shard, number, drawing)
             drawing = augment_strokes(strokes, drawing.shape[0], random, self._augment)
         drawing = scale_drawing(drawing, self._enlarged)[cut]
         picture = scale_picture(picture, self._enlarged)[cut]

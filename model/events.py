@@ -33,6 +33,15 @@ def events_name(epoch: int) -> str:
     return f"{EVENTS}/events.out.tfevents.epoch-{epoch:04d}"
 
 
+def is_whole(data: bytes) -> bool:
+    """Tell whether bytes are an event file that ends with a record, as every one does."""
+    # A record: its length (uint64), that one's checksum, the event, its checksum.
+    at = 0
+    while at + 12 <= len(data):
+        at += 16 + int.from_bytes(data[at : at + 8], "little")
+    return 0 < at == len(data)
+
+
 def write_events(
     lines: Iterable[Mapping[str, float]], images: Mapping[str, bytes], step: int
 ) -> bytes:

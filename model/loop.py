@@ -36,6 +36,7 @@ def learn(
     watch: Watch,
     hooks: Hooks,
     crew: Crew,
+    memory: MemoryWatch,
 ) -> tuple[TrainingState, dict[str, float]]:
     """Go on with a run to its end; return what it ends with, and its last epoch's figures.
 
@@ -47,15 +48,16 @@ def learn(
     device, workers : where steps are taken, and how many processes read pairs ahead.
     watch : makes what a person looks at.
     hooks, crew : as of ``model.train``, and so are the errors.
+    memory : is told of the steps.
     """
     state, metrics = take_up(run, recipe, device, crew)
     sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches, crew)
     batches, total = sampler.batches, recipe.epochs * sampler.batches
-    networks = call_networks(state, should_compile(recipe, device, total), crew)
+    memory.compiled = should_compile(recipe, device, total)
+    networks = call_networks(state, memory.compiled, crew)
     # A finished run starts no workers.
     loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
     stream = iter(loader)
-    memory = MemoryWatch(run.dataset, recipe, device, crew)
 
     def stop_if(asked: bool) -> None:
         if asked:
@@ -85,7 +87,7 @@ def learn(
         while state.progress.batches < batches:
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
-            with memory:
+            with memory.step():
                 condition, target = (
                     part.to(device, non_blocking=True) for part in read_batch(stream)
                 )

@@ -2,7 +2,8 @@
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -44,11 +45,12 @@ def name_device(device: torch.device) -> str:
 
 @dataclass
 class MemoryWatch:
-    """The block of a step: it remembers a batch that fits, and explains one that does not.
+    """The block of a run: it remembers a batch that fits, and explains what does not.
 
     Attributes
     ----------
     dataset, recipe, device, crew : what is trained, where, and by how many.
+    compiled : whether its networks are.
     steps : done.
     """
 
@@ -56,10 +58,28 @@ class MemoryWatch:
     recipe: Recipe
     device: torch.device
     crew: Crew
+    compiled: bool = False
     steps: int = 0
+    _stepping: bool = False
 
-    def __enter__(self) -> None:
-        """Begin a step."""
+    def __enter__(self) -> "MemoryWatch":
+        """Begin a run."""
+        return self
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Take a step in the block; left by an error it stays begun."""
+        self._stepping = True
+        yield
+        self._stepping = False
+        self.steps += 1
+        if self.steps == _WHOLE_STEPS and self.crew.leads:
+            remember_batch(self.recipe, self.device, self._share, self.compiled)
+
+    @property
+    def _share(self) -> int:
+        """How many pairs of a batch a process takes at most."""
+        return -(-self.recipe.batch // self.crew.size)
 
     def __exit__(
         self,
@@ -68,31 +88,42 @@ class MemoryWatch:
         _trace: TracebackType | None,
     ) -> None:
         """End it; InputError where memory ran out."""
-        batch = -(-self.recipe.batch // self.crew.size)
-        if error is None:
-            self.steps += 1
-            if self.steps == _WHOLE_STEPS and self.crew.leads:
-                remember_batch(self.recipe, self.device, batch)
-        elif is_out_of_memory(error):
-            raise InputError(self._explain(batch)) from error
+        if error is not None and is_out_of_memory(error):
+            raise InputError(self._explain()) from error
 
-    def _explain(self, batch: int) -> str:
-        found = recall_batch(self.recipe, self.device, below=batch)
+    def _explain(self) -> str:
         size, recipe = self.crew.size, self.recipe
-        fits = f"{found.batch * size} fitted last time ({found.day})" if found else ""
-        tried = found.batch * size if found else recipe.batch // 2
+        if self._stepping:
+            what = f"a step of batch={recipe.batch}"
+        elif self.steps:
+            what = f"a checkpoint or validation beside steps of batch={recipe.batch}"
+        else:
+            what = "its state without any step"
+        tried, fits = 0, ""
+        if self._stepping or self.steps:
+            found = recall_batch(self.recipe, self.device, self.compiled, below=self._share)
+            fits = f"; {found.batch * size} fitted last time ({found.day})" if found else ""
+            tried = found.batch * size if found else recipe.batch // 2
         shared = f" in {size} processes" if size > 1 else ""
-        advice = (
-            f"Try --set batch={tried}, or `icanvas train {self.dataset} --find-batch` to find the "
-            "largest that fits."
-            if tried
-            else "Try --set image_size=128, or a smaller generator_width."
-        )
+        advice = f"Try {name_smaller(recipe)}."
+        # Each process takes one pair at least.
+        if tried >= size:
+            advice = (
+                f"Try --set batch={tried}, or `icanvas train {self.dataset} --find-batch` to find "
+                "the largest that fits."
+            )
+        elif tried:
+            advice = f"Try fewer processes, {name_smaller(recipe)}."
         return (
-            f"{self.dataset}: out of memory: a step of batch={recipe.batch} at "
-            f"{recipe.image_size} px does not fit on {name_device(self.device)}{shared}"
-            f"{f'; {fits}' if fits else ''}. {advice}"
+            f"{self.dataset}: out of memory: {what} at {recipe.image_size} px does not fit on "
+            f"{name_device(self.device)}{shared}{fits}. {advice}"
         )
+
+
+def name_smaller(recipe: Recipe) -> str:
+    """Return what a person may set where the batch cannot be smaller."""
+    side = next((side for side in (128, 64) if side < recipe.image_size), None)
+    return f"{f'--set image_size={side}, or ' if side else ''}a smaller generator_width"
 
 
 @dataclass(frozen=True)
@@ -103,26 +134,31 @@ class Fit:
     day: str
 
 
-def remember_batch(recipe: Recipe, device: torch.device, batch: int) -> None:
+def remember_batch(
+    recipe: Recipe, device: torch.device, batch: int, compiled: bool = False
+) -> None:
     """Note that a batch fits, unless a larger one is known to."""
-    known = recall_batch(recipe, device)
+    known = recall_batch(recipe, device, compiled)
     if known is None or known.batch <= batch:
-        _write(recipe, device, Fit(batch, date.today().isoformat()))
+        _write(_key(recipe, device, compiled), Fit(batch, date.today().isoformat()))
 
 
-def recall_batch(recipe: Recipe, device: torch.device, below: int | None = None) -> Fit | None:
+def recall_batch(
+    recipe: Recipe, device: torch.device, compiled: bool = False, below: int | None = None
+) -> Fit | None:
     """Return the largest batch known to fit a device with networks and pictures of these sizes.
 
     Parameters
     ----------
-    recipe, device : what is trained, where.
+    recipe, device, compiled : what is trained, where, and how.
     below : a batch that has just not fitted: what is known to fit from there on is forgotten.
     """
     with suppress(OSError, ValueError, TypeError, KeyError):
-        fit = Fit(**json.loads(_file().read_text())[_key(recipe, device)])
+        key = _key(recipe, device, compiled)
+        fit = Fit(**json.loads(_file().read_text())[key])
         if below is None or fit.batch < below:
             return fit
-        _write(recipe, device, None)
+        _write(key, None)
     return None
 
 
@@ -130,24 +166,24 @@ def _file() -> Path:
     return get_settings().cache / "batches.json"
 
 
-def _key(recipe: Recipe, device: torch.device) -> str:
+def _key(recipe: Recipe, device: torch.device, compiled: bool) -> str:
     """Return what decides how much memory a pair takes."""
     return (
         f"{name_device(device)}, {recipe.precision}, {recipe.image_size} px, generator "
         f"{recipe.generator_width}×{recipe.generator_blocks}, discriminator "
-        f"{recipe.discriminator_width}"
+        f"{recipe.discriminator_width}{', compiled' if compiled else ''}"
     )
 
 
-def _write(recipe: Recipe, device: torch.device, fit: Fit | None) -> None:
+def _write(key: str, fit: Fit | None) -> None:
     """Keep what fits; without a cache that can be written to nothing is remembered."""
     file = _file()
     known: dict[str, object] = {}
     with suppress(OSError, ValueError):
         known = dict(json.loads(file.read_text()))
-    known.pop(_key(recipe, device), None)
+    known.pop(key, None)
     if fit:
-        known[_key(recipe, device)] = vars(fit)
+        known[key] = vars(fit)
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_suffix(f".{os.getpid()}")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from errors import DamagedError, NotFoundError
+from model import events
 from model.checkpoint import TrainingState, restore_state, start_state
 from model.distributed import ALONE, Crew
 from model.recipe import Recipe
@@ -117,10 +118,20 @@ def _read_twice(run: Run, record: CheckpointRecord) -> bytes | None:
 
 
 def keep_file(run: Run, name: str, make: Callable[[], bytes]) -> None:
-    """Write a file of a run where it is missing or damaged."""
-    try:
-        there = run.get(name) is not None
-    except DamagedError:
-        there = False
-    if not there:
+    """Write a file of a run where it is missing, damaged or cut short."""
+    data = None
+    with suppress(DamagedError):
+        data = run.get(name)
+    if data is None or not _is_whole(name, data):
         run.put(name, make())
+
+
+def _is_whole(name: str, data: bytes) -> bool:
+    """Tell whether a file is not cut short, as a folder, which has no checksums, may hold it."""
+    if name.endswith(".json"):
+        with suppress(ValueError):
+            return isinstance(json.loads(data), dict)
+        return False
+    if name.endswith(".jpg"):
+        return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
+    return events.is_whole(data) if name.startswith(events.EVENTS) else True

@@ -19,9 +19,9 @@ from postprocess import (
     unpack_strokes,
 )
 from storage import keys
-from storage.manifest import Row
-from storage.pairsets import StoredPairs
-from storage.shards import read_member
+from storage.manifest import Places, Row
+from storage.opened import OpenShards
+from storage.pairsets import StoredPairs, read_manifest
 
 _CHECK = 4
 
@@ -36,38 +36,42 @@ class TracedStrokes:
     Parameters
     ----------
     pairs : the pair set.
-    rows : of all pairs of one split.
+    shards : reads the objects.
+    split, places : of all its pairs.
     """
 
-    def __init__(self, pairs: StoredPairs, rows: Sequence[Row]) -> None:
-        self._pairs = pairs
-        self._numbers: dict[str, int] = {}
-        self._counts: defaultdict[int, int] = defaultdict(int)
-        for row in rows:
-            self._numbers[row.id] = self._counts[row.shard]
-            self._counts[row.shard] += 1
+    def __init__(self, pairs: StoredPairs, shards: OpenShards, split: str, places: Places) -> None:
+        self._pairs, self._shards, self._split = pairs, shards, split
+        self._counts = np.bincount(places.shards)
         self._heads: dict[int, NDArray[np.uint32]] = {}
 
-    def read(self, row: Row, drawing: NDArray[np.uint8]) -> list[Points]:
-        """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each."""
+    def read(self, shard: int, number: int, drawing: NDArray[np.uint8]) -> list[Points]:
+        """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each.
+
+        Parameters
+        ----------
+        shard, number : which pair, as ``Places`` has it.
+        drawing : of that pair.
+        """
+        key = _key(self._pairs, self._split, shard)
         with suppress(NotFoundError, DamagedError, ValueError):
-            start, end = self._head(row)[self._numbers[row.id] :][:2].tolist()
-            data = read_member(self._pairs.store, _key(self._pairs, row), start, end - start)
+            start, end = self._head(key, shard)[number:][:2].tolist()
+            data = self._shards.read(key, start, end - start)
             if int.from_bytes(data[:_CHECK], "little") == zlib.crc32(data[_CHECK:]):
                 return unpack_strokes(data[_CHECK:])
         return unpack_strokes(pack_strokes(trace_strokes(drawing)))
 
-    def _head(self, row: Row) -> NDArray[np.uint32]:
-        if row.shard not in self._heads:
-            size = 4 * (self._counts[row.shard] + 1)
-            head = read_member(self._pairs.store, _key(self._pairs, row), 0, size)
-            self._heads[row.shard] = np.frombuffer(head, "<u4")
-        return self._heads[row.shard]
+    def _head(self, key: str, shard: int) -> NDArray[np.uint32]:
+        if shard not in self._heads:
+            head = self._shards.read(key, 0, 4 * (int(self._counts[shard]) + 1))
+            self._heads[shard] = np.frombuffer(head, "<u4")
+        return self._heads[shard]
 
 
 def keep_strokes(
     pairs: StoredPairs,
-    rows: Sequence[Row],
+    split: str,
+    places: Places,
     on_drawing: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Trace the drawings of the shards whose strokes are not kept yet, on all cores.
@@ -75,7 +79,7 @@ def keep_strokes(
     Parameters
     ----------
     pairs : the pair set.
-    rows : of all pairs of one split.
+    split, places : of all its pairs.
     on_drawing : called with (drawings done, drawings in all) after each shard; never where all
         are kept. What it raises ends the tracing; the shards until then are kept.
 
@@ -84,11 +88,16 @@ def keep_strokes(
     NotFoundError, IntegrityError, StorageError
         If a pair cannot be read.
     """
+    missing = {_key(pairs, split, shard) for shard in np.unique(places.shards).tolist()}
+    missing -= set(pairs.store.list(keys.strokes_folder(pairs.dataset, pairs.fingerprint)))
+    if not missing:
+        return
     shards: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        shards[_key(pairs, row)].append(row)
-    for key in pairs.store.list(keys.strokes_folder(pairs.dataset, pairs.fingerprint)):
-        shards.pop(key, None)
+    for row in read_manifest(pairs.store, pairs.dataset, pairs.fingerprint):
+        if row.status == "pair" and row.split == split:
+            key = _key(pairs, split, row.shard)
+            if key in missing:
+                shards[key].append(row)
     done, total = 0, sum(map(len, shards.values()))
     with ThreadPoolExecutor() as pool:
         traced = pool.map(lambda rows: _trace_shard(pairs, rows), shards.values())
@@ -103,8 +112,8 @@ def keep_strokes(
             raise
 
 
-def _key(pairs: StoredPairs, row: Row) -> str:
-    return keys.strokes(pairs.dataset, pairs.fingerprint, row.split or "", row.shard)
+def _key(pairs: StoredPairs, split: str, shard: int) -> str:
+    return keys.strokes(pairs.dataset, pairs.fingerprint, split, shard)
 
 
 def _trace_shard(pairs: StoredPairs, rows: Sequence[Row]) -> bytes:

@@ -15,6 +15,7 @@ from model.distributed import ALONE, Crew
 from model.events import EVENTS
 from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.loop import learn
+from model.memory import MemoryWatch
 from model.recipe import Recipe
 from model.runs import describe_run, find_run, keep_file
 from model.samples import fit_sketch, typical_extent
@@ -115,6 +116,9 @@ def train(
             f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
         )
     extent = cache(lambda: typical_extent(training))
+    by_hand = list(sketches)
+    # In the process that writes, and only where there is something to be drawn.
+    fitted = cache(lambda: [fit_sketch(sketch, extent(), size) for sketch in by_hand])
 
     def on_trace(done: int, total: int) -> None:
         hooks.on_trace(done, total)
@@ -127,15 +131,14 @@ def train(
         keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
         check_kept(store, dataset, pairs)
         if recipe.augment:
-            keep_strokes(training.stored, training.found, on_trace)
+            keep_strokes(training.stored, training.split, training.found, on_trace)
         return name
 
     name = crew.lead(open_run)
     run = Run(store, dataset, name)
-    fitted = [fit_sketch(sketch, extent(), size) for sketch in sketches]
     # A data set too small to be split shows what it learned from.
     shown = validation if len(validation) else training
-    watch = Watch(f"{dataset}, run {name}", shown, fitted, device)
+    watch = Watch(f"{dataset}, run {name}", shown, fitted if by_hand else None, device)
     rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
     outbox = Outbox(store, dataset, name, rules, recipe.grace, hooks.on_trouble)
     with ExitStack() as stack:
@@ -144,6 +147,7 @@ def train(
             stack.enter_context(outbox)
 
         crew.lead(open_outbox)
+        memory = stack.enter_context(MemoryWatch(dataset, recipe, device, crew))
         state, metrics = learn(
             Run(outbox, dataset, name),
             training,
@@ -154,6 +158,7 @@ def train(
             watch,
             hooks,
             crew,
+            memory,
         )
     return TrainedRun(
         dataset=dataset,
@@ -168,5 +173,5 @@ def train(
         metrics_file=run.location(METRICS),
         plot=run.location(PLOT),
         events=run.location(EVENTS),
-        sketches=run.location(sketches_name(state.epoch)) if fitted else None,
+        sketches=run.location(sketches_name(state.epoch)) if by_hand else None,
     )

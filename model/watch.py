@@ -31,13 +31,14 @@ class Watch:
     ----------
     title : of the plot.
     pairs : the first of them are drawn.
-    sketches : drawings by hand, as ``fit_sketch`` returns them; may be none.
+    sketches : gives drawings by hand, as ``fit_sketch`` returns them, when they are first drawn
+        from; None where there are none.
     device : that the networks are on.
     """
 
     title: str
     pairs: PairDataset
-    sketches: Sequence[NDArray[np.uint8]]
+    sketches: Callable[[], Sequence[NDArray[np.uint8]]] | None
     device: torch.device
 
     def files(self, state: TrainingState, checkpoint: bool) -> dict[str, Callable[[], bytes]]:
@@ -56,9 +57,10 @@ class Watch:
             files[sample_name(state.epoch)] = grids["samples/pairs"] = cache(
                 lambda: draw_samples(state.drawing, self.pairs, self.device)
             )
-            if self.sketches:
+            sketches = self.sketches
+            if sketches is not None:
                 files[sketches_name(state.epoch)] = grids["samples/sketches"] = cache(
-                    lambda: draw_sketches(state.drawing, self.sketches, self.device)
+                    lambda: draw_sketches(state.drawing, sketches(), self.device)
                 )
             files[METRICS] = lambda: write_log(state)
             files[PLOT] = lambda: plot_log(state.log, self.title)

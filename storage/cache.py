@@ -64,6 +64,16 @@ class ShardCache:
                     path = self._take(name, size, fetch, held)
             yield path or _scratch(size, fetch, held)
 
+    def has_room(self, size: int) -> bool:
+        """Tell whether files of so many bytes in all can be here at once."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            taken = sum(found for _, found, _ in self._files())
+            free = shutil.disk_usage(self._folder).free
+        except OSError:
+            return False
+        return os.access(self._folder, os.W_OK) and size <= min(self._limit, taken + free)
+
     def _take(self, name: str, size: int, fetch: Fetch, held: ExitStack) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         # What several want at once is fetched by one of them.
@@ -120,6 +130,17 @@ class ShardCache:
             return path
 
     def _make_room(self, size: int) -> None:
+        files = self._files()
+        taken = sum(size for _, size, _ in files)
+        limit = min(self._limit, taken + shutil.disk_usage(self._folder).free)
+        for _, freed, path in sorted(files):
+            if taken + size <= limit:
+                break
+            if _evict(path):
+                taken -= freed
+
+    def _files(self) -> list[tuple[float, int, Path]]:
+        """Return time, size and path of what is kept; what a killed process left is removed."""
         files = []
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
@@ -130,13 +151,7 @@ class ShardCache:
                     path.name.startswith(".part-") and time.time() - state.st_mtime > _STALE_SECONDS
                 ):
                     path.unlink()
-        taken = sum(size for _, size, _ in files)
-        limit = min(self._limit, taken + shutil.disk_usage(self._folder).free)
-        for _, freed, path in sorted(files):
-            if taken + size <= limit:
-                break
-            if _evict(path):
-                taken -= freed
+        return files
 
 
 def _evict(path: Path) -> bool:

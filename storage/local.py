@@ -84,6 +84,10 @@ class LocalStore:
             raise _missing(key)
         yield path
 
+    def keeps(self, _size: int) -> bool:
+        """Tell whether objects can be local files: they are."""
+        return True
+
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of that key."""
         return self._path(key).is_file()

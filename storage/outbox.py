@@ -47,7 +47,8 @@ class Outbox:
     rules : which checkpoints stay.
     grace : seconds that the end of the block waits where an exception ends it; none for one, as
         KeyboardInterrupt, that is no error.
-    on_trouble : called from the thread with what went wrong, and with nothing when it is over.
+    on_trouble : called from the thread with what went wrong, and with nothing when it is over;
+        what it raises is ignored.
 
     Raises
     ------
@@ -84,8 +85,10 @@ class Outbox:
         self._ended = False
         self._pushed = 0
         self._trouble = ""
-        # Only the thread's: whether the store may hold checkpoints that the rules do not keep.
+        # Only the thread's: whether the store may hold checkpoints that the rules do not keep, and
+        # how often in a row something has failed.
         self._untidy = True
+        self._failures = 0
 
     def __enter__(self) -> "Outbox":
         with self._explained():
@@ -118,7 +121,7 @@ class Outbox:
                 try:
                     self._wait(self._grace, in_all=True)
                 except StorageError as left:
-                    self._tell(str(left))
+                    self._say(str(left))
         finally:
             with self._changed:
                 self._ended = True
@@ -186,41 +189,55 @@ class Outbox:
             )
 
     def _work(self) -> None:
-        failures = 0
         try:
-            while self._await_work():
+            while not self._ended:
                 try:
-                    self._do_next()
+                    if self._untidy or any(self._local.list(self._folder)):
+                        self._do_next()
+                        self._calm_down()
+                    else:
+                        # What failed last may have been tidying up.
+                        self._calm_down()
+                        self._rest()
                 except Exception as error:
                     # Whatever it is, the files stay here.
-                    failures += 1
+                    self._failures += 1
                     self._trouble = str(error)
-                    self._tell(f"{error} What is not in the store stays in {self._root}.")
-                    self._pause(min(_FIRST_PAUSE * 2 ** (failures - 1), _LONGEST_PAUSE))
-                else:
-                    if failures:
-                        self._tell("")
-                    failures, self._trouble = 0, ""
+                    self._say(f"{error} What is not in the store stays in {self._root}.")
+                    # Bounded: in a day of failures the power would leave the floats.
+                    pause = _FIRST_PAUSE * 2 ** min(self._failures - 1, 10)
+                    self._pause(min(pause, _LONGEST_PAUSE))
         finally:
             self._leave()
 
-    def _await_work(self) -> bool:
-        """Wait until there is something to do; tell whether it is to be done."""
+    def _calm_down(self) -> None:
+        """Say that trouble is over where there was some."""
+        if self._failures:
+            self._failures, self._trouble = 0, ""
+            self._say("")
+
+    def _say(self, what: str) -> None:
+        # Whoever is told may fail; the files are to arrive all the same.
+        with suppress(Exception):
+            self._tell(what)
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
         with self._changed:
-            if not self._untidy and not any(self._local.list(self._folder)):
+            if not any(self._local.list(self._folder)):
                 self._idle = True
                 self._changed.notify_all()
                 self._changed.wait_for(lambda: self._ended or not self._idle)
-            return not self._ended
 
     def _do_next(self) -> None:
         if self._untidy:
             # Where it fails there is another time: after the next checkpoint.
             self._untidy = False
-            prune(self._store, *self._name, self._rules)
+            prune(self._store, *self._name, self._rules, set(self._local.list(self._folder)))
             return
         with self._changed:
-            prune(self._local, *self._name, self._rules)
+            waiting = list(self._local.list(self._folder))
+            prune(self._local, *self._name, self._rules, set(waiting))
             waiting = list(self._local.list(self._folder))
             if not waiting:
                 return

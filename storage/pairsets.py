@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, BinaryIO, Literal
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
 from storage import keys
-from storage.manifest import Row, read_rows
+from storage.manifest import Places, Row, read_places, read_rows
 from storage.records import read_record
 from storage.shards import read_member
 from storage.store import ObjectStore, get_or_none
@@ -58,13 +58,17 @@ class StoredPairs:
 
     def key(self, row: Row) -> str:
         """Return the key of the shard that holds a row's pair."""
+        return self.shard_key(row.shard, row.split)
+
+    def shard_key(self, shard: int, split: str | None) -> str:
+        """Return the key of the shard of that number that holds a split's pairs."""
         if self.raw is not None:
-            return f"{keys.raw_folder(self.dataset, self.raw)}/{keys.shard_name(row.shard)}"
+            return f"{keys.raw_folder(self.dataset, self.raw)}/{keys.shard_name(shard)}"
         folder = keys.pairs_folder(self.dataset, self.fingerprint)
-        return f"{folder}/{keys.shard_name(row.shard, row.split)}"
+        return f"{folder}/{keys.shard_name(shard, split)}"
 
     def read(self, row: Row) -> bytes:
-        """Return a pair's bytes.
+        """Return a pair's bytes, which the store is asked for alone: for a few rows.
 
         Raises
         ------
@@ -181,8 +185,21 @@ def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[Ro
     DamagedError
         If its manifest is damaged.
     """
+    with _manifest(store, dataset, fingerprint) as content:
+        return read_rows(content)
+
+
+def locate_split(store: ObjectStore, dataset: str, fingerprint: str, split: str) -> Places:
+    """Return where the pairs of a published pair set's split lie; errors as ``read_manifest``."""
+    with _manifest(store, dataset, fingerprint) as content:
+        return read_places(content, split)
+
+
+@contextmanager
+def _manifest(store: ObjectStore, dataset: str, fingerprint: str) -> Iterator[bytes]:
+    """Give a manifest's bytes to a block that reads them, and explain what goes wrong with it."""
     try:
-        return read_rows(store.get(keys.manifest(dataset, fingerprint)))
+        yield store.get(keys.manifest(dataset, fingerprint))
     except NotFoundError:
         raise NotFoundError(
             f"There is no pair set {fingerprint} of {dataset} in {store.url}. "

@@ -42,6 +42,12 @@ class CheckpointRecord(BaseModel):
             f"checkpoints/step-{self.step:08d}.pt" if self.batches else checkpoint_name(self.epoch)
         )
 
+    def follows(self, place: str) -> bool:
+        """Tell whether this one was made after the checkpoint that has a key, by its name."""
+        kind, _, number = place.rpartition("/")[2].removesuffix(".pt").partition("-")
+        done = {"epoch": self.epoch, "step": self.step}.get(kind)
+        return done is not None and number.isdecimal() and int(number) <= done
+
 
 class Run:
     """One training run's folder in the store.

@@ -1,7 +1,7 @@
 """What a store holds that may go, and its removal."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
@@ -132,12 +132,24 @@ def sweep(
     return removed
 
 
-def prune(store: ObjectStore, dataset: str, run: str, rules: Rules) -> None:
-    """Remove the complete checkpoints of a run in training that the rules do not keep.
+def prune(
+    store: ObjectStore, dataset: str, run: str, rules: Rules, coming: Collection[str] = ()
+) -> None:
+    """Remove the checkpoints of a run in training that the rules do not keep.
 
     Unlike ``sweep`` it announces nothing: a record goes first, then the pointer is read again, and
     where it names that checkpoint by now the record comes back. Whoever promotes looks for the
     record after moving the pointer, so that one of the two sees the other.
+
+    Half a checkpoint, as one that was killed here leaves, goes where it is older than one that is
+    whole: a run writes only newer ones.
+
+    Parameters
+    ----------
+    store : the store, or what waits for it.
+    dataset, run : which run.
+    rules : what stays.
+    coming : keys that are on their way: a record, while its checkpoint's bytes are there already.
 
     Raises
     ------
@@ -150,8 +162,17 @@ def prune(store: ObjectStore, dataset: str, run: str, rules: Rules) -> None:
         entries[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
     found = [_read_checkpoint(store, (dataset, run, name), entries[name]) for name in entries]
     kept = {*_find_promoted(store, [dataset]), *kept_checkpoints(found, rules)}
+    whole = [one.record for one in found if one.whole and one.record is not None]
+    newest = max(whole, key=lambda record: record.step, default=None)
     for one in found:
-        if one.whole and one.record is not None and one.place not in kept:
+        if one.place in kept:
+            continue
+        if not one.whole:
+            left = newest is not None and newest.follows(one.place)
+            if left and record_name(one.place) not in coming:
+                for entry in one.entries:
+                    store.delete(entry.key)
+        elif one.record is not None:
             store.delete(record_name(one.place))
             if one.place in _find_promoted(store, [dataset]):
                 store.put(record_name(one.place), one.record.model_dump_json().encode())

@@ -113,17 +113,20 @@ class S3Store:
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
         """Give the object as a file of the shard cache, fetched and checked: read only."""
-        head, settings = self._head(key), get_settings()
+        head = self._head(key)
         tag = head["ETag"]
         identity = "\n".join([self._endpoint, self.location(key), tag])
         name = hashlib.sha256(identity.encode()).hexdigest()
-        cache = ShardCache(settings.cache / "shards", int(settings.shard_cache_gb * 1e9))
 
         def fetch(file: IO[bytes]) -> str:
             return self._copy(key, file, tag)
 
-        with cache.hold(name, head["ContentLength"], fetch) as path:
+        with _shard_cache().hold(name, head["ContentLength"], fetch) as path:
             yield path
+
+    def keeps(self, size: int) -> bool:
+        """Tell whether the shard cache can hold so many bytes."""
+        return _shard_cache().has_room(size)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of that key."""
@@ -299,3 +302,8 @@ class S3Store:
         return ConflictError(
             f"{self.location(key)} was changed by someone else meanwhile. Run again."
         )
+
+
+def _shard_cache() -> ShardCache:
+    settings = get_settings()
+    return ShardCache(settings.cache / "shards", int(settings.shard_cache_gb * 1e9))

@@ -86,6 +86,13 @@ class ObjectStore(Files, Protocol):
         """
         ...
 
+    def keeps(self, size: int) -> bool:
+        """Tell whether so many bytes of objects can all be local files at once.
+
+        Where not, ``open_local`` may fetch an object anew each time.
+        """
+        ...
+
     def entries(self, prefix: str) -> Iterator[Entry]:
         """Yield what is below a folder with sizes and times, in the order of ``list``."""
         ...

@@ -1,12 +1,11 @@
 """The task that trains a generator, and ends such that the run can go on."""
 
 import base64
-import signal
+import contextvars
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
-from types import FrameType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +23,8 @@ from storage import open_store
 from storage.registry import Run, sample_name, sketches_name
 from tasks.progress import bar, move, note
 from tasks.report import inline_jpeg
+
+Result = TypeVar("Result")
 
 
 @task(task_run_name="train {dataset} on {pairs}", cache_policy=NO_CACHE)
@@ -62,7 +63,8 @@ def train(
     if count > 1:
         order = Order(store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, refresh=refresh)
         learn = partial(train_together, count, order, on_log=logger.info)
-    with bar(steps, unit="steps"), stop_on_signals() as should_stop:
+
+    def learn_until(should_stop: Callable[[], bool]) -> TrainedRun:
         hooks = Hooks(
             on_trace=log_traced,
             on_step=lambda done, total: move(steps, done, total),
@@ -70,7 +72,14 @@ def train(
             on_trouble=tell_trouble,
             should_stop=should_stop,
         )
-        run = learn(hooks=hooks, sketches=sketches)
+        try:
+            return learn(hooks=hooks, sketches=sketches)
+        except TrainingStopped:
+            logger.warning("stopped; a checkpoint is kept, and the same run goes on from it")
+            raise
+
+    with bar(steps, unit="steps"):
+        run = stop_on_signals(learn_until)
     create_markdown_artifact(
         key=f"run-{dataset}",
         description=f"Run {run.run} of {dataset}",
@@ -97,39 +106,47 @@ def describe(trained: TrainedRun, run: Run) -> str:
     return "\n".join(lines)
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Let SIGTERM and Ctrl-C wait, for the time of the block, until training has stopped.
+def stop_on_signals(learn: Callable[[Callable[[], bool]], Result]) -> Result:
+    """Train in a thread beside the main one, which SIGTERM and Ctrl-C interrupt.
 
-    The block gets what tells whether one came. It is then delivered as if it came now: Prefect
-    sees a cancelled or crashed run, a person the usual end. A second one is not held back.
-    Outside the main thread, where Python allows no handlers, signals are left alone.
+    They take their course when training has stopped. No handler of ours is needed for that, and
+    with one in the place of Prefect's a cancelled run would be marked crashed first: it takes a
+    worker's word that it is cancelled only while SIGTERM is its own. A second signal is not held
+    back. Outside the main thread, where signals do not arrive, there is no thread beside it.
+
+    Parameters
+    ----------
+    learn : gets what tells whether a signal came. After one it raises TrainingStopped, or another
+        error, which then goes before the signal.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came: list[int] = []
-    before = {
-        number: handler
-        for number in (signal.SIGTERM, signal.SIGINT)
-        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
-    }
+        return learn(lambda: False)
+    asked, ended = threading.Event(), threading.Event()
+    results: list[Result] = []
+    errors: list[BaseException] = []
+    # With the run that Prefect knows by its context.
+    context = contextvars.copy_context()
 
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    def work() -> None:
+        try:
+            results.append(context.run(learn, asked.is_set))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.set()
 
-    def hold(number: int, _frame: FrameType | None) -> None:
-        came.append(number)
-        restore()
-
-    for number in before:
-        signal.signal(number, hold)
+    beside = threading.Thread(target=work, name="train", daemon=True)
     try:
-        yield lambda: bool(came)
-    except TrainingStopped:
-        get_run_logger().warning("stopped; a checkpoint is kept, and the same run goes on from it")
-    finally:
-        restore()
-    if came:
-        signal.raise_signal(came[0])
+        beside.start()
+        # Not by joining it: a join that is interrupted takes the thread for ended.
+        ended.wait()
+    except BaseException:
+        asked.set()
+        if beside.ident is not None:
+            ended.wait()
+        if errors and not isinstance(errors[0], TrainingStopped):
+            raise errors[0] from None
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -140,7 +140,11 @@ def running_s3(folder: Path) -> Iterator[SeaweedFS]:
 
 
 @contextmanager
-def spoiled_line(server: SeaweedFS, spoil: Callable[[bytes, int], bytes | None]) -> Iterator[str]:
+def spoiled_line(
+    server: SeaweedFS,
+    spoil: Callable[[bytes, int], bytes | None],
+    hear: Callable[[bytes], object] = lambda _: None,
+) -> Iterator[str]:
     """Give an address from which a server is reached by a line that spoils what it answers.
 
     Parameters
@@ -148,12 +152,15 @@ def spoiled_line(server: SeaweedFS, spoil: Callable[[bytes, int], bytes | None])
     server : what is reached.
     spoil : gets the answers piece by piece with the number of the connection, from 0, and returns
         what arrives of them; None hangs up.
+    hear : gets what is asked, piece by piece.
     """
     host, port = server.endpoint.removeprefix("http://").split(":")
 
     def carry(source: socket.socket, sink: socket.socket, number: int | None) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
+                if number is None:
+                    hear(data)
                 arrived = data if number is None else spoil(data, number)
                 if arrived is None:
                     break

@@ -18,7 +18,7 @@ import pytest
 from settings import get_settings
 from tests.conftest import draw_scene, encode
 from tests.faults.line import line_to
-from tests.faults.world import NAMES, Calm, Outcome, World, wait_until
+from tests.faults.world import EACH_PAIR, NAMES, Calm, Outcome, World, wait_until
 from tests.s3 import SeaweedFS, running_s3
 
 ENTRY = """
@@ -139,9 +139,9 @@ def make_world(prefect_url: str, catalogue: Path, server: SeaweedFS) -> Iterator
 def calm(make_world: Make) -> Calm:
     """What nothing disturbed."""
     world, requests = make_world(), {}
-    for command in ("prepare", "train"):
+    for command, environment in (("prepare", {}), ("train", EACH_PAIR)):
         before = len(world.line.requests)
-        assert world.run_until_done(command, "tiny") == 1, world.log
+        assert world.run_until_done(command, "tiny", **environment) == 1, world.log
         requests[command] = tuple(world.line.requests[before:])
     return Calm(world, world.hashes(), requests)
 

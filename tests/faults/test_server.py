@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.conftest import Make, Table
 from tests.faults.line import Fault, Kind, Request
-from tests.faults.world import LONGEST, Calm, World, at_moment, compare
+from tests.faults.world import EACH_PAIR, LONGEST, Calm, World, at_moment, compare
 from tests.s3 import running_s3
 
 # The client is patient for about a quarter of a minute: some outages are longer.
@@ -130,7 +130,7 @@ def test_a_silent_server_is_given_up(
     world.line.fault = silent_from
     began = time.monotonic()
     # One attempt a request: with five it takes five times as long, no more.
-    code = world.end(world.start(command, "tiny", AWS_MAX_ATTEMPTS="1"), 2 * LONGEST)
+    code = world.end(world.start(command, "tiny", AWS_MAX_ATTEMPTS="1", **EACH_PAIR), 2 * LONGEST)
     took = time.monotonic() - began
     world.check_error(code)
     assert "does not answer" in world.log[-1]

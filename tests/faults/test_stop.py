@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.conftest import Make, Table
 from tests.faults.line import Fault
-from tests.faults.world import Calm, at_moment, compare
+from tests.faults.world import EACH_PAIR, Calm, at_moment, compare
 
 # What supervisors give, Prefect's worker and Kubernetes among them.
 GRACE = 30
@@ -44,7 +44,7 @@ def test_training_is_stopped(
     later = threading.Timer(seconds, send)
     world.line.fault = at_moment(world.matcher(pattern), strikes, Fault("none", later.start))
     words = ("train", "tiny", "--processes", str(processes))
-    started.append(world.start(*words))
+    started.append(world.start(*words, **EACH_PAIR))
     code = world.end(started[0])
     took = time.monotonic() - sent[0]
     assert code == (-number if number == signal.SIGTERM else 130), world.log

@@ -6,7 +6,7 @@ import time
 from storage.pairsets import read_current
 from tests.faults.conftest import Make, Table
 from tests.faults.line import Fault
-from tests.faults.world import LONGEST, Calm, at_moment, compare, wait_until
+from tests.faults.world import EACH_PAIR, LONGEST, Calm, at_moment, compare, wait_until
 
 
 def test_two_runs_prepare_the_same_set(
@@ -39,7 +39,7 @@ def test_a_refresh_leaves_training_alone(
         refreshed.append(world.end(world.start("prepare", "tiny", "--refresh")))
 
     world.line.fault = at_moment(world.matcher(pattern), number, Fault("none", refresh))
-    assert world.end(world.start("train", "tiny")) == 0, world.log
+    assert world.end(world.start("train", "tiny", **EACH_PAIR)) == 0, world.log
     # Where it took longer than training waits for an answer, training asked again.
     wait_until(lambda: bool(refreshed), LONGEST)
     assert refreshed == [0], world.log

@@ -21,6 +21,9 @@ from tests.s3 import BUCKET, SeaweedFS
 ICANVAS = str(Path(sys.executable).with_name("icanvas"))
 LONGEST = 300
 
+# Where training keeps no shard here, each pair that it reads is a request, and so a moment.
+EACH_PAIR = {"ICANVAS_SHARD_CACHE_GB": "0"}
+
 # What a run may end with when the store or the cache did it wrong: run again.
 _AGAIN = (IntegrityError.exit_code, StorageError.exit_code)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from postprocess import edge_density, encode_png, join_pair
-from storage import LocalStore, keys
+from storage import ObjectStore, keys
 from storage.manifest import Row, write_rows
 from storage.shards import ShardWriter
 from tests.conftest import draw_scene
@@ -20,7 +20,7 @@ def draw_halves(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return np.where(lines, np.uint8(0), np.uint8(255)), picture
 
 
-def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "pairs") -> None:
+def publish(store: ObjectStore, splits: str, dataset: str = "tiny", name: str = "pairs") -> None:
     """Publish one pair for every letter of ``splits``: t for train, v for val, r for rejected."""
     folder = keys.pairs_folder(dataset, name)
     rows = []

@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cli.batch import print_batches
 from errors import InputError
 from model import Recipe
 from model.batches import LARGEST, Trial, _Tries, find_batch
+from settings import get_settings
 
 RECIPE = Recipe(precision="f32")
 
@@ -44,6 +47,35 @@ def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_Tries, "measure", lambda *_: None)
     with pytest.raises(InputError, match=r"Not even batch=1 at 256 px .*image_size=128"):
         find_batch(RECIPE)
+    smallest = RECIPE.model_copy(update={"image_size": 64})
+    with pytest.raises(InputError, match=r"Try a smaller generator_width\."):
+        find_batch(smallest)
+
+
+@pytest.mark.parametrize(
+    ("processes", "fits", "advised"),
+    [
+        ("2", 1, "--set batch=1 in at most 1 processes"),
+        ("auto", LARGEST, f"--set batch={LARGEST}"),
+    ],
+)
+def test_the_batch_that_is_named_can_be_set(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    processes: str,
+    fits: int,
+    advised: str,
+) -> None:
+    """Of two GPUs, or of none for two processes."""
+    gpus = 0 if processes == "2" else 2
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("ICANVAS_PROCESSES", processes)
+    get_settings.cache_clear()
+    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= fits else None)
+    print_batches("demo", RECIPE)
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.endswith(advised)
+    assert "not compiled, a batch of" in told
 
 
 def test_the_command_tries_until_memory_runs_out(own_cache: Path) -> None:

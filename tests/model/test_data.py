@@ -1,27 +1,33 @@
 import json
 import pickle
+import re
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
 from model import Recipe
 from model.data import Draw, PairDataset, RunSampler, TrainingPairs, make_loader
+from model.strokes import keep_strokes
 from postprocess import Side, split_pair
-from storage import LocalStore, keys
+from settings import get_settings
+from storage import LocalStore, keys, open_store
 from storage.manifest import Row, read_rows, write_rows
+from storage.s3 import S3Store
 from tests.conftest import draw_scene, encode
 from tests.model.pairs import publish
 from tests.published import draw_published
+from tests.s3 import SeaweedFS, spoiled_line
 
 
 def test_a_sample_is_the_stored_pair(store: LocalStore) -> None:
     publish(store, "tvrt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
-    assert [row.id for row in pairs.rows] == ["00000000", "00000003"]
+    assert len(pairs) == 2
     condition, picture = pairs[1]
     assert condition.shape == (1, 256, 256)
     assert set(np.unique(condition)) == {0, 1}
@@ -67,6 +73,7 @@ def order_of(count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> list[
     return batches
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 9), st.integers(0, 2**31), st.data())
 def test_every_epoch_shows_every_pair_once_and_a_resumed_run_shows_the_rest(
     count: int, batch: int, seed: int, data: st.DataObject
@@ -113,6 +120,36 @@ def test_workers_change_nothing(store: LocalStore) -> None:
             assert all(torch.equal(*both) for both in zip(mine, theirs, strict=True))
 
 
+@pytest.mark.parametrize(("room", "fetched"), [("20", {1}), ("0", {20})])
+def test_workers_fetch_a_shard_of_s3_once_where_there_is_room(
+    s3_server: SeaweedFS,
+    s3_store: S3Store,
+    monkeypatch: pytest.MonkeyPatch,
+    room: str,
+    fetched: set[int],
+) -> None:
+    """Two epochs of ten pairs by two processes, who also read strokes."""
+    publish(s3_store, "tttttttttt")
+    pairs = PairDataset(s3_store, "tiny", "pairs", "train", 64)
+    keep_strokes(pairs.stored, pairs.split, pairs.found)
+    asked: Counter[str] = Counter()
+
+    def hear(sent: bytes) -> None:
+        asked.update(re.findall(r"GET \S+/(\S+\.tar) ", sent.decode("latin-1")))
+
+    monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", room)
+    # What tracing has fetched is not what is counted.
+    monkeypatch.setenv("ICANVAS_CACHE", f"{get_settings().cache}-{room}")
+    get_settings.cache_clear()
+    recipe = SMALL.model_copy(update={"augment": 1.0, "augment_share": 1.0})
+    with spoiled_line(s3_server, lambda data, _: data, hear) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        # A store of its own connects by that line.
+        pairs = PairDataset(open_store(s3_store.url), "tiny", "pairs", "train", 64)
+        assert len(batches_of(pairs, recipe, workers=2)) == 10
+    assert set(asked.values()) == fetched
+
+
 @pytest.mark.parametrize("size", [64, 256])
 def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) -> None:
     publish(store, "t")
@@ -156,8 +193,10 @@ def test_next_to_blank_drawings_are_left_out_and_counted(store: LocalStore) -> N
     rows = read_rows(store.get(key))
     rows[1].edge_density, rows[2].edge_density = 0.0019, None
     store.put(key, write_rows(rows))
+    whole = PairDataset(store, "tiny", "pairs", "train", 64)
     pairs = PairDataset(store, "tiny", "pairs", "train", 64, min_density=0.002)
-    assert ([row.id for row in pairs.rows], pairs.blank) == (["00000000", "00000002"], 1)
+    assert (len(whole), len(pairs), pairs.blank) == (3, 2, 1)
+    assert all(torch.equal(*both) for both in zip(pairs[1], whole[2], strict=True))
 
 
 def test_missing_and_damaged_pairs_are_told(store: LocalStore) -> None:

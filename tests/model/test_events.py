@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model.events import events_name, write_events
+from model.events import events_name, is_whole, write_events
 from postprocess import encode_jpeg
 
 
@@ -50,6 +50,13 @@ def test_no_clock_and_no_host_is_in_them(tmp_path: Path) -> None:
     assert times == [event.step for event in read.Scalars("lr")] == [1, 2, 3, 4]
     assert [image.wall_time for image in read.Images("samples/pairs")] == [4]
     assert name.read_bytes() == write_events(lines(1), {"samples/pairs": grid(3)}, 4)
+
+
+def test_one_that_is_cut_short_is_known() -> None:
+    whole = write_events(lines(1, steps=1), {}, 1)
+    found = [end for end in range(len(whole) + 1) if is_whole(whole[:end])]
+    assert found[-1] == len(whole)
+    assert len(found) == 3, "at the end of a record, of which there are three"
 
 
 def test_an_epoch_without_a_line_is_a_file_all_the_same(tmp_path: Path) -> None:

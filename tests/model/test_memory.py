@@ -1,18 +1,23 @@
 """Memory that truly runs out, and what is remembered of when it did not."""
 
+import re
 import resource
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from errors import InputError
 from model import Recipe
 from model.batches import read_kib
 from model.device import settle_precision
-from model.memory import is_out_of_memory, recall_batch, remember_batch
+from model.distributed import Crew
+from model.memory import MemoryWatch, is_out_of_memory, recall_batch, remember_batch
 from storage import LocalStore
 from tests.model.pairs import publish
 from tests.model.test_train import CPU, SMALL, run_small
@@ -60,6 +65,72 @@ def test_what_does_not_fit_is_told_with_what_did(
     assert "--set batch=1, or" in told
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("take_up", r"its state without any step at 64 px .* Try a smaller generator_width\."),
+        ("train_step", r"a step of batch=2 at 64 px .* Try --set batch=1, or `icanvas train tiny"),
+        ("save_state", r"a checkpoint or validation beside steps of batch=2 .* Try --set batch=1"),
+        ("validate", r"a checkpoint or validation beside steps of batch=2 .* Try --set batch=1"),
+    ],
+)
+def test_memory_that_runs_out_anywhere_is_explained(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    publish(store, "ttttv")
+
+    def run_out(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(import_module("model.loop"), name, run_out)
+    with pytest.raises(InputError, match=f"tiny: out of memory: {told}"):
+        run_small(store)
+
+
+@given(
+    batch=st.integers(1, 1024),
+    processes=st.integers(1, 8),
+    side=st.sampled_from([64, 96, 128, 200, 256]),
+    fitted=st.none() | st.integers(1, 1024),
+    stepping=st.booleans(),
+)
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_what_is_advised_can_be_done(
+    own_cache: Path, batch: int, processes: int, side: int, fitted: int | None, stepping: bool
+) -> None:
+    batch = max(batch, processes)
+    recipe = LARGE.model_copy(update={"batch": batch, "image_size": side})
+    (own_cache / "batches.json").unlink(missing_ok=True)
+    if fitted:
+        remember_batch(recipe, CPU, fitted)
+
+    def fail() -> None:
+        with MemoryWatch("tiny", recipe, CPU, Crew(0, processes)) as watch:
+            if stepping:
+                with watch.step():
+                    raise MemoryError
+            raise MemoryError
+
+    with pytest.raises(InputError) as error:
+        fail()
+    advice = str(error.value).partition("Try ")[2]
+    assert advice.rstrip(".")
+    for found in re.findall(r"--set batch=(\d+)", advice):
+        assert processes <= int(found) < batch
+    for found in re.findall(r"image_size=(\d+)", advice):
+        assert 64 <= int(found) < side
+
+
+def test_what_fits_compiled_is_remembered_apart() -> None:
+    remember_batch(LARGE, CPU, 8, compiled=True)
+    assert recall_batch(LARGE, CPU) is None
+    remember_batch(LARGE, CPU, 2)
+    found = [recall_batch(LARGE, CPU, compiled) for compiled in (False, True)]
+    assert [one.batch for one in found if one] == [2, 8]
+
+
 def test_a_run_remembers_what_fitted(store: LocalStore, own_cache: Path) -> None:
     publish(store, "tttt")
     run_small(store)
@@ -77,7 +148,7 @@ def test_the_largest_is_remembered_until_it_does_not_fit() -> None:
     remember_batch(other, CPU, 3)
 
     def known(below: int | None = None) -> int | None:
-        found = recall_batch(LARGE, CPU, below)
+        found = recall_batch(LARGE, CPU, below=below)
         return found.batch if found else None
 
     assert known() == known(below=9) == 8

@@ -1,5 +1,6 @@
 """Strokes are traced once a pair set, and what is kept of them is never trusted blindly."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,41 +25,48 @@ def pairs(store: LocalStore) -> PairDataset:
 
 
 def read_all(pairs: PairDataset, traced: TracedStrokes) -> list[bytes]:
+    places = pairs.places
     return [
-        pack_strokes(traced.read(row, pairs.halves(index)[0]))
-        for index, row in enumerate(pairs.rows)
+        pack_strokes(traced.read(shard, number, pairs.halves(index)[0]))
+        for index, (shard, number) in enumerate(zip(places.shards, places.numbers, strict=True))
     ]
+
+
+def keep(pairs: PairDataset, *more: Callable[[int, int], None]) -> None:
+    keep_strokes(pairs.stored, pairs.split, pairs.found, *more)
+
+
+def strokes_of(pairs: PairDataset) -> TracedStrokes:
+    return TracedStrokes(pairs.stored, pairs.shards, pairs.split, pairs.found)
 
 
 def test_they_are_traced_once(pairs: PairDataset, store: LocalStore) -> None:
     told: list[tuple[int, int]] = []
-    keep_strokes(pairs.stored, pairs.found, lambda *counts: told.append(counts))
+    keep(pairs, lambda *counts: told.append(counts))
     assert told == [(3, 3)]
     kept = store.get(KEY)
-    keep_strokes(pairs.stored, pairs.found, lambda *counts: told.append(counts))
+    keep(pairs, lambda *counts: told.append(counts))
     assert told == [(3, 3)]
     assert store.get(KEY) == kept
 
 
 def test_what_is_kept_is_what_is_read(pairs: PairDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = [
-        pack_strokes(trace_strokes(pairs.halves(index)[0])) for index in range(len(pairs.rows))
-    ]
-    keep_strokes(pairs.stored, pairs.found)
+    wanted = [pack_strokes(trace_strokes(pairs.halves(index)[0])) for index in range(len(pairs))]
+    keep(pairs)
 
     def trace_again(*_: object) -> None:
         raise AssertionError("a drawing was traced again")
 
     monkeypatch.setattr("model.strokes.trace_strokes", trace_again)
-    assert read_all(pairs, TracedStrokes(pairs.stored, pairs.found)) == wanted
+    assert read_all(pairs, strokes_of(pairs)) == wanted
 
 
 @pytest.mark.parametrize("damage", ["missing", "short", "flipped", "empty"])
 def test_what_is_damaged_changes_nothing(
     pairs: PairDataset, store: LocalStore, own_store: Path, damage: str
 ) -> None:
-    keep_strokes(pairs.stored, pairs.found)
-    wanted = read_all(pairs, TracedStrokes(pairs.stored, pairs.found))
+    keep(pairs)
+    wanted = read_all(pairs, strokes_of(pairs))
     file = own_store / KEY
     data = bytearray(file.read_bytes())
     if damage == "missing":
@@ -70,23 +78,23 @@ def test_what_is_damaged_changes_nothing(
         file.write_bytes(data)
     else:
         file.write_bytes(b"")
-    assert read_all(pairs, TracedStrokes(pairs.stored, pairs.found)) == wanted
+    assert read_all(pairs, strokes_of(pairs)) == wanted
 
 
 def test_pairs_left_out_shift_nothing(store: LocalStore) -> None:
     publish(store, "tttttt")
     whole = PairDataset(store, "tiny", "pairs", "train", 64)
-    densities = [row.edge_density or 0 for row in whole.rows]
+    densities = whole.places.densities.tolist()
     some = PairDataset(store, "tiny", "pairs", "train", 64, min_density=sorted(densities)[1])
     assert len(some) == 5
     assert densities.index(min(densities)) < 5, "others come behind it"
-    keep_strokes(some.stored, some.found)
-    traced = TracedStrokes(some.stored, some.found)
-    for index, row in enumerate(some.rows):
+    keep(some)
+    traced = strokes_of(some)
+    for index, number in enumerate(some.places.numbers):
         drawing, _ = some.halves(index)
         plain = pack_strokes(trace_strokes(drawing))
         # From what is kept: the drawing given here is another.
-        assert pack_strokes(traced.read(row, 255 - drawing)) == plain
+        assert pack_strokes(traced.read(0, number, 255 - drawing)) == plain
         assert len(unpack_strokes(plain)) > 0
 
 

@@ -17,6 +17,7 @@ from model.step import call_networks, train_step
 from storage import LocalStore, ObjectStore
 from storage.registry import Run
 from tests.model.pairs import publish
+from tests.model.test_samples import scrawl
 from tests.storage.contents import watched
 
 CPU = torch.device("cpu")
@@ -220,21 +221,26 @@ def test_a_checkpoint_that_only_arrived_damaged_is_kept(
     assert steps == [made.steps]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
+@pytest.mark.parametrize("damage", ["gone", "cut short", "empty"])
+def test_other_files_of_a_run_are_made_anew(store: LocalStore, damage: str) -> None:
+    publish(store, "ttttv")
+    made = run_small(store, sketches=[scrawl()])
+    before = snapshot(store)
+    for name in (
+        "recipe.json",
         "metrics.jsonl",
         "losses.png",
         "samples/epoch-0003.jpg",
+        "samples/sketches-0003.jpg",
         "events/events.out.tfevents.epoch-0003",
-    ],
-)
-def test_other_files_of_a_run_are_made_anew(store: LocalStore, name: str) -> None:
-    publish(store, "ttttv")
-    made = run_small(store)
-    before = snapshot(store)
-    store.delete(f"models/tiny/{made.run}/{name}")
-    assert run_small(store) == made
+    ):
+        key = f"models/tiny/{made.run}/{name}"
+        if damage == "gone":
+            store.delete(key)
+        else:
+            # As a disk leaves it that was full, or lost power.
+            store.put(key, before[key][:-9] if damage == "cut short" else b"")
+    assert run_small(store, sketches=[scrawl()]) == made
     assert snapshot(store) == before
 
 

@@ -51,6 +51,26 @@ def test_a_run_can_be_watched(store: LocalStore) -> None:
         assert images[1].encoded_image_string == run.get(f"samples/{name}-0003.jpg")
 
 
+def test_a_finished_run_fits_no_sketch(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "ttv")
+    module = import_module("model.train")
+    real, fitted = module.fit_sketch, []
+
+    def count(*arguments: object) -> object:
+        fitted.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "fit_sketch", count)
+    drawn = [scrawl(), scrawl()[:, ::-1]]
+    made = train(store, "tiny", "pairs", RARE, sketches=drawn)
+    assert len(fitted) == 2, "once a run"
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
+    assert len(fitted) == 2
+    store.delete(Run(store, "tiny", made.run).key("samples/sketches-0003.jpg"))
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
+    assert len(fitted) == 4, "what is missing is made anew"
+
+
 def test_sketches_change_nothing_else(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

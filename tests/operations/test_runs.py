@@ -205,6 +205,22 @@ def test_a_generator_is_trained_and_put_into_service(stack: Stack) -> None:
         stack.start("promote/promote", source="tiny", checkpoint="../tiny/1")
 
 
+def test_a_cancelled_training_run_keeps_a_checkpoint(stack: Stack) -> None:
+    """And is cancelled from the start, never crashed: Prefect's handler has the signal."""
+    sizes = {"generator_width": 4, "generator_blocks": 1, "discriminator_width": 4}
+    recipe = {**sizes, "image_size": 64, "batch": 1, "epochs": 100_000, "checkpoint_every": 100_000}
+    run = stack.start("train/train", source="tiny", recipe=recipe)
+    # Its bar counts steps.
+    stack.until(run, lambda _: (stack.artifacts(run).get("tiny-train") or 0) > 0)
+    stack.client.set_flow_run_state(run, Cancelling())
+    stack.until(run, lambda found: found.state_name == "Cancelled")
+    states = [state.name for state in stack.client.read_flow_run_states(run)]
+    assert states[-1] == "Cancelled"
+    assert "Crashed" not in states
+    kept = [key for key in stack.store.list("models/tiny") if "/checkpoints/step-" in key]
+    assert len(kept) == 2
+
+
 def test_a_schedule_fires(stack: Stack) -> None:
     given = stack.client.read_deployment_by_name("refresh-all/refresh-all")
     soon = datetime.now(UTC) + timedelta(seconds=15)

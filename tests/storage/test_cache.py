@@ -48,6 +48,17 @@ def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
     assert source.fetched == 1
 
 
+def test_room_is_what_may_be_taken(tmp_path: Path) -> None:
+    shards = ShardCache(tmp_path / "shards", 2_500)
+    for name in "ab":
+        Source(name).read(shards)
+    assert shards.has_room(2_500), "what is there can go"
+    assert not shards.has_room(2_501)
+    assert not ShardCache(tmp_path, 2**62).has_room(2**61), "the disk is smaller"
+    (tmp_path / "file").write_bytes(b"")
+    assert not ShardCache(tmp_path / "file" / "shards", 10_000).has_room(1)
+
+
 def test_what_many_want_is_fetched_once(tmp_path: Path) -> None:
     shards, source = ShardCache(tmp_path, 10_000), Source("a")
     got: list[bytes] = []

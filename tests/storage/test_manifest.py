@@ -1,7 +1,9 @@
+from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import IntegrityError
@@ -11,6 +13,7 @@ from storage.manifest import (
     as_frame,
     check_manifest,
     mark_duplicates,
+    read_places,
     read_rows,
     split_of,
     write_rows,
@@ -44,14 +47,55 @@ def pair(number: int) -> Row:
 
 
 @given(rows)
+@settings(deadline=None)
 def test_rows_come_back(some: list[Row]) -> None:
     assert read_rows(write_rows(some)) == some
     assert list(as_frame(some)["source_path"]) == [row.source_path for row in some]
 
 
+@given(
+    st.lists(
+        st.builds(
+            Row,
+            id=st.just("0"),
+            source_path=st.just("a.png"),
+            shard=st.integers(0, 3) | st.just(2**31 - 1),
+            status=st.sampled_from(["pair", "rejected"]),
+            split=st.sampled_from(["train", "val"]),
+            offset=st.integers(0, 2**40),
+            size=st.integers(0, 2**31),
+            edge_density=st.none() | st.floats(0, 1),
+        ),
+        max_size=30,
+    )
+)
+@settings(deadline=None)
+def test_places_are_those_of_the_rows(some: list[Row]) -> None:
+    pairs = [row for row in some if row.status == "pair" and row.split == "train"]
+    places = read_places(write_rows(some), "train")
+    assert places.shards.tolist() == [row.shard for row in pairs]
+    assert places.offsets.tolist() == [row.offset for row in pairs]
+    assert places.sizes.tolist() == [row.size for row in pairs]
+    densities = [None if np.isnan(found) else found for found in places.densities]
+    assert densities == [row.edge_density for row in pairs]
+    before: Counter[int] = Counter()
+    for row, number in zip(pairs, places.numbers, strict=True):
+        assert number == before[row.shard]
+        before[row.shard] += 1
+    ends = [
+        max((row.offset or 0) + (row.size or 0) for row in pairs if row.shard == shard)
+        for shard in before
+    ]
+    assert places.total == sum(ends)
+    later = places.choose(places.numbers > 0)
+    assert len(later) == len(pairs) - len(before)
+    assert later.numbers.tolist() == [number for number in places.numbers if number > 0]
+
+
 def test_other_bytes_are_told() -> None:
-    with pytest.raises(IntegrityError, match="to make it anew"):
-        read_rows(b"PAR1 and nothing else")
+    for read in (read_rows, lambda data: read_places(data, "train")):
+        with pytest.raises(IntegrityError, match="to make it anew"):
+            read(b"PAR1 and nothing else")
 
 
 def test_the_first_of_equal_pictures_stays() -> None:

@@ -6,7 +6,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -209,6 +209,69 @@ def test_an_error_waits_for_the_grace_period_only(
     with box(store):
         assert store.get("models/demo/run/a") == b"1"
     assert kept_here(own_cache) == []
+
+
+def test_the_grace_period_is_for_all_files_together(store: LocalStore, own_cache: Path) -> None:
+    told: list[str] = []
+    slow = watched(store, lambda call: time.sleep(0.2) if call == "put_file" else None)
+
+    def fail() -> None:
+        with box(slow, told.append, grace=0.5) as out:
+            for number in range(30):
+                out.put(f"models/demo/run/{number}", b"")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert "Nothing is lost" in told[-1]
+    with box(store):
+        pass
+    assert len(list(store.list("models/demo/run"))) == 30
+
+
+def test_whoever_is_told_may_fail(store: LocalStore) -> None:
+    refusals = iter([True, True])
+
+    def fail(what: str) -> None:
+        raise RuntimeError(what)
+
+    with box(refusing(store, lambda: next(refusals, False)), fail) as out:
+        Run(out, "demo", "run").put("metrics.jsonl", b"1")
+    assert Run(store, "demo", "run").get("metrics.jsonl") == b"1"
+
+
+def test_a_cache_that_cannot_be_looked_into_for_a_while_is_told(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with box(store, told.append) as out:
+        real, failures = out._local.list, iter([True, True])
+
+        def fail_twice(prefix: str) -> Iterator[str]:
+            if threading.current_thread().name == "outbox" and next(failures, False):
+                raise StorageError("the disk is away.")
+            return real(prefix)
+
+        monkeypatch.setattr(out._local, "list", fail_twice)
+        Run(out, "demo", "run").put("metrics.jsonl", b"1")
+    assert Run(store, "demo", "run").get("metrics.jsonl") == b"1"
+    assert ["the disk is away." in what for what in told] == [True, True, False]
+    assert told[-1] == ""
+
+
+def test_trouble_with_tidying_up_ends_although_nothing_else_is_to_do(store: LocalStore) -> None:
+    store.put("models/demo/promoted.json", b"?")
+    told: list[str] = []
+    over = threading.Event()
+
+    def tell(what: str) -> None:
+        told.append(what)
+        if not what:
+            over.set()
+
+    with box(store, tell):
+        assert over.wait(60)
+    assert len(told) == 2
 
 
 def test_one_run_has_one_outbox(

@@ -121,7 +121,8 @@ def test_interim_checkpoints_go_when_training_went_on(store: LocalStore) -> None
     store.put(run.key("checkpoints/epoch-0000.json"), b"?")
     # As in an outbox from which its bytes have gone already.
     store.delete(run.key("checkpoints/epoch-0001.pt"))
-    prune(store, "demo", "abc", Rules(keep_checkpoints=1))
+    coming = [run.key("checkpoints/epoch-0001.json")]
+    prune(store, "demo", "abc", Rules(keep_checkpoints=1), coming)
     names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
     assert names == [
         *("epoch-0000.json", "epoch-0000.pt", "epoch-0001.json"),

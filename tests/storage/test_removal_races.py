@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -157,10 +157,22 @@ def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
     assert 0 < len(told_at) < moments
 
 
-def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path, no_sync: None) -> None:
-    class KilledError(BaseException):
-        """No call is done any more: what a killed process would clean up stays."""
+class KilledError(BaseException):
+    """No call is done any more: what a killed process would clean up stays."""
 
+
+def killed(store: ObjectStore, moment: int) -> ObjectStore:
+    """Return the store, of which no call is done from one on, counted from 0."""
+    calls = count()
+
+    def die(_: str) -> None:
+        if next(calls) >= moment:
+            raise KilledError
+
+    return watched(store, die)
+
+
+def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path, no_sync: None) -> None:
     store = LocalStore(tmp_path / "counted")
     planned = fill(store)
     moments = count_calls(store, lambda store: sweep(store, HOUR, planned, patience=NOW))
@@ -168,19 +180,47 @@ def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path, no_sync: None)
     for moment in range(moments):
         store = LocalStore(tmp_path / str(moment))
         planned = fill(store)
-        calls = count()
-
-        def die(_: str, calls: Iterator[int] = calls, moment: int = moment) -> None:
-            if next(calls) >= moment:
-                raise KilledError
-
         with pytest.raises(KilledError):
-            sweep(watched(store, die), HOUR, planned, patience=NOW)
+            sweep(killed(store, moment), HOUR, planned, patience=NOW)
         for name in ("published", "unfinished"):
             assert_marks_hold(store, name)
         sweep(store, HOUR, plan(store, HOUR), patience=NOW)
         assert all_keys(store) == done
         assert plan(store, HOUR) == []
+
+
+def test_what_a_run_was_killed_at_pruning_goes_the_next_time(tmp_path: Path, no_sync: None) -> None:
+    """Whatever it was about to do; a checkpoint that is on its way stays."""
+
+    def fill_run(store: LocalStore) -> Run:
+        run = Run(store, "demo", "run")
+        for epoch in range(1, 5):
+            run.put_checkpoint(epoch, 10 * epoch, b"state", {})
+            run.put_checkpoint(epoch, 10 * epoch + 3, b"interim", {}, batches=3)
+        run.put("checkpoints/epoch-0005.pt", b"its record follows")
+        return run
+
+    def thin(store: ObjectStore) -> None:
+        prune(store, "demo", "run", Rules(keep_checkpoints=2))
+
+    store = LocalStore(tmp_path / "counted")
+    fill_run(store)
+    moments = count_calls(store, thin)
+    done = all_keys(store)
+    assert {key.rpartition("/")[2] for key in done if key.endswith(".pt")} == {
+        *("epoch-0003.pt", "epoch-0004.pt", "epoch-0005.pt", "step-00000043.pt")
+    }
+    halves = 0
+    for moment in range(moments):
+        store = LocalStore(tmp_path / str(moment))
+        run = fill_run(store)
+        with pytest.raises(KilledError):
+            thin(killed(store, moment))
+        places = [key for key in all_keys(store) if key.endswith(".pt")]
+        halves += len(places) - len(run.all_checkpoints()) - 1
+        thin(store)
+        assert all_keys(store) == done
+    assert halves >= 5, "it was never killed between a record and its bytes"
 
 
 def test_a_really_killed_one_is_too(any_store: ObjectStore) -> None:

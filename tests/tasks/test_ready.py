@@ -13,6 +13,7 @@ from model.data import PairDataset
 from postprocess import Side, edge_density, split_pair
 from storage import LocalStore
 from storage.manifest import Row
+from storage.pairsets import read_manifest
 from storage.shards import read_member
 from tasks.extract import extract_shard
 from tasks.plan import PairPlan
@@ -29,6 +30,11 @@ def publish(store: LocalStore, folder: Path, **changes: object) -> tuple[PairPla
     dataset = quick(folder, **{"paired": True, **changes})
     plan, _ = extract_all(store, dataset)
     return plan, publish_pairs(plan, acquire(dataset, store), store)
+
+
+def rows_of(plan: PairPlan, store: LocalStore, split: str) -> list[Row]:
+    rows = read_manifest(store, plan.dataset.name, plan.fingerprint)
+    return [row for row in rows if row.status == "pair" and row.split == split]
 
 
 def stored_bytes(store: LocalStore, folder: str) -> int:
@@ -57,7 +63,7 @@ def test_training_sees_what_was_prepared(store: LocalStore, tmp_path: Path) -> N
     seen = 0
     for split in ("train", "val"):
         pairs = PairDataset(store, "published", plan.fingerprint, split, 256)
-        for index, row in enumerate(pairs.rows):
+        for index, row in enumerate(rows_of(plan, store, split)):
             assert row.source_path.startswith(split)
             condition, picture = pairs[index]
             file = (folder / row.source_path).read_bytes()
@@ -93,8 +99,9 @@ def test_a_swapped_set_is_turned_and_said_so(store: LocalStore, tmp_path: Path) 
     ours, theirs = (
         PairDataset(store, plan.dataset.name, plan.fingerprint, "train", 256) for plan in plans
     )
-    by_path = {row.source_path: index for index, row in enumerate(theirs.rows)}
-    for index, row in enumerate(ours.rows):
+    our_rows, their_rows = (rows_of(plan, store, "train") for plan in plans)
+    by_path = {row.source_path: index for index, row in enumerate(their_rows)}
+    for index, row in enumerate(our_rows):
         if row.source_path in by_path:
             for half, other in zip(ours[index], theirs[by_path[row.source_path]], strict=True):
                 assert (half == other).all()

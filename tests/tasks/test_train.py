@@ -1,13 +1,27 @@
 import base64
+import io
+import logging
+import os
 import re
+import signal
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import NoReturn
 
 import numpy as np
+import pytest
+from prefect.exceptions import TerminationSignal
+from prefect.utilities.engine import capture_sigterm, is_prefect_sigterm_handler_installed
+from rich.console import Console
 
-from model import TrainedRun
+from errors import InputError
+from model import Hooks, Recipe, TrainedRun, TrainingStopped
 from postprocess import encode_jpeg
 from storage import LocalStore
 from storage.registry import Run
-from tasks.train import describe
+from tasks.progress import show_progress
+from tasks.train import describe, stop_on_signals, train
 
 
 def grid(level: int) -> bytes:
@@ -32,3 +46,114 @@ def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
         images = re.findall(r"!\[[^]]*\]\(data:image/\w+;base64,([^)]*)\)", text)
         expected = [files[name] for name in (*shown, "losses.png")]
         assert [base64.b64decode(image) for image in images] == expected
+
+
+def send_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
+    """As a run does that notices the signal after some steps."""
+    assert not should_stop()
+    os.kill(os.getpid(), number)
+    seen = threading.Event()
+    while not should_stop():
+        seen.wait(0.01)
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"),
+    [(signal.SIGTERM, TerminationSignal), (signal.SIGINT, KeyboardInterrupt)],
+)
+def test_a_signal_waits_for_the_checkpoint_and_finds_prefects_handler(
+    number: int, raised: type[BaseException]
+) -> None:
+    told: list[str] = []
+    outside: list[int] = []
+
+    def learn(should_stop: Callable[[], bool]) -> NoReturn:
+        send_and_wait(number, should_stop)
+        told.append("a checkpoint is kept")
+        raise TrainingStopped
+
+    def run() -> None:
+        with capture_sigterm():
+            try:
+                stop_on_signals(learn)
+            finally:
+                told.append("the signal took its course")
+                # Else a worker's word that the run is cancelled is not taken.
+                assert is_prefect_sigterm_handler_installed()
+
+    # Prefect passes SIGTERM on to whoever had it before.
+    before = signal.signal(signal.SIGTERM, lambda got, _: outside.append(got))
+    try:
+        with pytest.raises(raised):
+            run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == ["a checkpoint is kept", "the signal took its course"]
+    assert outside == [number] * (number == signal.SIGTERM)
+
+
+def test_prefects_handler_stays_while_training() -> None:
+    found: list[object] = []
+
+    def learn(_: Callable[[], bool]) -> int:
+        found.append(signal.getsignal(signal.SIGTERM))
+        return 7
+
+    with capture_sigterm():
+        before = signal.getsignal(signal.SIGTERM)
+        assert stop_on_signals(learn) == 7
+        assert found == [before]
+
+
+def test_an_error_goes_before_the_signal() -> None:
+    def learn(should_stop: Callable[[], bool]) -> NoReturn:
+        send_and_wait(signal.SIGINT, should_stop)
+        raise InputError("no room for the checkpoint.")
+
+    with pytest.raises(InputError, match="no room"):
+        stop_on_signals(learn)
+
+
+def test_a_second_signal_is_not_held_back() -> None:
+    go_on = threading.Event()
+
+    def learn(should_stop: Callable[[], bool]) -> int:
+        send_and_wait(signal.SIGINT, should_stop)
+        os.kill(os.getpid(), signal.SIGINT)
+        go_on.wait(60)
+        return 7
+
+    with pytest.raises(KeyboardInterrupt):
+        stop_on_signals(learn)
+    assert not go_on.is_set()
+    go_on.set()
+
+
+def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = import_module("tasks.progress")
+    shown: list[str] = []
+    printed = io.StringIO()
+
+    def learn(*_: object, hooks: Hooks, **__: object) -> NoReturn:
+        hooks.on_step(1, 9)
+        for what in ("the store is full.", ""):
+            hooks.on_trouble(what)
+            (shown_bar,) = progress._display.tasks
+            shown.append(shown_bar.description)
+        raise InputError("enough seen")
+
+    task_module = import_module("tasks.train")
+    monkeypatch.setattr(task_module.model, "train", learn)
+    monkeypatch.setattr(task_module, "get_run_logger", lambda: logging.getLogger("here"))
+    with show_progress(Console(file=printed)), pytest.raises(InputError, match="enough"):
+        train.fn("tiny", "pairs", Recipe(), store.url, refresh=False)
+    assert shown == [
+        "tiny: train (the store does not take its files, see the log; it is tried again)",
+        "tiny: train",
+    ]
+    assert [line.getMessage() for line in caplog.records if line.name == "here"] == [
+        "tiny: the store is full."
+    ]
+    assert "tiny: train: the store does not take its files" in printed.getvalue()

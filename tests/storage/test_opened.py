@@ -1,0 +1,73 @@
+"""Shards that stay open, on real stores."""
+
+import pickle
+import random
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from errors import DamagedError, NotFoundError
+from settings import get_settings
+from storage import LocalStore, ObjectStore, opened
+from storage.opened import OpenShards
+from storage.s3 import S3Store
+from tests.storage.contents import watched
+
+SHARDS = {f"shards/{number}.tar": bytes([number]) * 100 + b"end" for number in range(5)}
+
+
+def fill(store: ObjectStore) -> None:
+    for key, data in SHARDS.items():
+        store.put(key, data)
+
+
+def test_every_member_is_read_as_it_is_stored(
+    any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with fewer open files than shards, and by another process."""
+    monkeypatch.setattr(opened, "_MOST_OPEN", 2)
+    fill(any_store)
+    shards = OpenShards(any_store, 1000)
+    assert shards.read("shards/1.tar", 99, 3) == b"\1en"
+    for reader in (shards, pickle.loads(pickle.dumps(shards))):
+        for key in random.Random(0).choices(list(SHARDS), k=30):
+            assert reader.read(key, 98, 5) == SHARDS[key][98:103]
+    assert len(shards._open) == 2
+    with pytest.raises(DamagedError, match=r"1.tar is cut short: 3 of 4 bytes from 100 on"):
+        shards.read("shards/1.tar", 100, 4)
+    with pytest.raises(NotFoundError):
+        shards.read("shards/9.tar", 0, 1)
+
+
+def test_a_shard_of_s3_is_asked_for_once_where_there_is_room(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_store)
+    for room, calls in ((20.0, {"open_local": 5}), (300e-9, {"open_range": 20})):
+        monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", str(room))
+        get_settings.cache_clear()
+        asked: list[str] = []
+        shards = OpenShards(watched(s3_store, asked.append), 515)
+        for key in 4 * list(SHARDS):
+            assert shards.read(key, 0, 103) == SHARDS[key]
+        del asked[0]  # whether there is room
+        assert {call: asked.count(call) for call in asked} == calls
+
+
+def count_open(ending: str) -> int:
+    count = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            count += str(path.readlink()).endswith(ending)
+    return count
+
+
+def test_what_is_open_goes_with_it(store: LocalStore) -> None:
+    fill(store)
+    shards = OpenShards(store, 1000)
+    for key in SHARDS:
+        shards.read(key, 0, 1)
+    assert count_open(".tar") == 5
+    del shards
+    assert count_open(".tar") == 0
