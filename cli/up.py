@@ -16,22 +16,25 @@ from settings import get_settings, override_settings, settle_places
 
 def up(
     host: Annotated[
-        str, typer.Option(help="Where the server listens; 0.0.0.0 for everyone.", metavar="ADDRESS")
+        str, typer.Option(help="Where all of it listens; 0.0.0.0 for everyone.", metavar="ADDRESS")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65535)] = 4200,
+    port: Annotated[int, typer.Option(help="Its port.", min=1, max=65534)] = 4200,
+    draw_port: Annotated[
+        int, typer.Option(help="Port of the drawing page.", min=1, max=65535)
+    ] = 8080,
     store: Store = None,
     cache: Cache = None,
     engine: Engine = None,
 ) -> None:
-    """Start Prefect's server, deployments and workers here, for a first look; Ctrl-C stops all."""
+    """Start Prefect with deployments and workers, and the drawing page; Ctrl-C stops all."""
     override_settings(store=store, cache=cache, engine=engine)
     # The workers run in the checkout.
     settle_places()
     from flows.stack import Stack
 
     logs = get_settings().cache / "up"
-    with _stop_signals(), Stack(host, port, logs) as stack:
-        err.print("starting Prefect's server, the deployments and two workers …")
+    with _stop_signals(), Stack(host, port, draw_port, logs) as stack:
+        err.print("starting Prefect's server, the deployments, two workers and the drawing page …")
         stack.start()
         out.print("[bold]icanvas is up[/]; Ctrl-C stops it.\n")
         print_places([*stack.addresses, ("store", get_settings().store), ("logs", str(logs))])

@@ -1,4 +1,4 @@
-"""Everything on one machine: server, deployments, workers, each a process with a log of its own."""
+"""Everything on one machine, each a process with a log: server, workers, drawing page, files."""
 
 import os
 import signal
@@ -15,6 +15,8 @@ import httpx
 
 from errors import IcanvasError, InputError
 from flows.setup import CHECKOUT, POOLS, set_up_server
+from settings import get_settings, override_settings
+from storage import LocalStore, open_store
 
 # Seconds. A busy machine needs a minute for a new database.
 _START = 300
@@ -42,14 +44,17 @@ class Stack:
 
     Parameters
     ----------
-    host, port : where Prefect's server listens.
+    host, port : where Prefect's server listens; a store in a folder is shown on the next port.
+    drawing_port : where the drawing page is.
     logs : folder for the logs.
     """
 
-    def __init__(self, host: str, port: int, logs: Path) -> None:
-        self._host, self._port, self._logs = host, port, logs
+    def __init__(self, host: str, port: int, drawing_port: int, logs: Path) -> None:
+        self._host, self._port, self._drawing_port, self._logs = host, port, drawing_port, logs
         # Who listens everywhere is asked here.
-        self._url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        self._near = "127.0.0.1" if host == "0.0.0.0" else host
+        self._url = f"http://{self._near}:{port}"
+        self._store = open_store(get_settings().store)
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
 
     def __enter__(self) -> Self:
@@ -66,10 +71,16 @@ class Stack:
     @property
     def addresses(self) -> list[tuple[str, str]]:
         """What to open in a browser: (what, where)."""
-        return [("Prefect", self._url)]
+        drawing = ("drawing page", f"http://{self._near}:{self._drawing_port}")
+        files = [("files", self._files_url)] if isinstance(self._store, LocalStore) else []
+        return [("Prefect", self._url), drawing, *files]
+
+    @property
+    def _files_url(self) -> str:
+        return f"http://{self._near}:{self._port + 1}"
 
     def start(self) -> None:
-        """Start the server, set it up, start the workers.
+        """Start the server, set it up, start the workers and the drawing page.
 
         Raises
         ------
@@ -86,7 +97,13 @@ class Stack:
                 f"PREFECT_API_URL names the server on {httpx.URL(configured).host}, and this would "
                 "start another. Unset it, or run `icanvas deploy` and workers for that one."
             )
-        self._check_port()
+        ports = {"--port": self._port, "--draw-port": self._drawing_port}
+        if isinstance(self._store, LocalStore):
+            # What artifacts name in the store can be opened then.
+            override_settings(links=get_settings().links or self._files_url)
+            ports["--port, whose next one shows the store's files"] = self._port + 1
+        for option, port in ports.items():
+            self._check_port(port, option)
         self._logs.mkdir(parents=True, exist_ok=True)
         self._launch(self._server())
         self._wait_for_server()
@@ -118,12 +135,22 @@ class Stack:
         return Service("server", [sys.executable, "-m", "prefect", *words])
 
     def _services(self) -> list[Service]:
-        """Return what runs beside the server. What serves a promoted checkpoint comes here, too."""
-        worker = [sys.executable, "-m", "prefect", "worker", "start", "--type", "process"]
-        return [
+        """Return what runs beside the server."""
+        python = [sys.executable, "-m"]
+        worker = [*python, "prefect", "worker", "start", "--type", "process"]
+        found = [
             Service(f"worker-{pool}", [*worker, "--pool", pool, "--name", f"up-{pool}"])
             for pool in POOLS
         ]
+        drawing = ["--host", self._host, "--port", str(self._drawing_port)]
+        # For a first look whoever started this may serve.
+        found.append(Service("drawing", [*python, "cli", "serve", "--allow-root", *drawing]))
+        if isinstance(self._store, LocalStore):
+            files = [str(self._port + 1), "--bind", self._host, "--directory"]
+            found.append(
+                Service("files", [*python, "http.server", *files, self._store.location("")])
+            )
+        return found
 
     def _launch(self, service: Service) -> None:
         # The UI asks the address that the browser has; leases outlive a restart in files.
@@ -147,15 +174,15 @@ class Stack:
             )
         self._running.append((service, process))
 
-    def _check_port(self) -> None:
+    def _check_port(self, port: int, option: str) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((self._host, self._port))
+                probe.bind((self._host, port))
             except OSError as error:
                 raise InputError(
-                    f"{self._host}:{self._port} cannot be used ({error.strerror}). Take another "
-                    "with --port."
+                    f"{self._host}:{port} cannot be used ({error.strerror}). Take another with "
+                    f"{option}."
                 ) from None
 
     def _wait_for_server(self) -> None:

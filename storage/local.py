@@ -37,6 +37,11 @@ class LocalStore:
             ) from error
 
     @property
+    def root(self) -> Path:
+        """The folder, as an absolute path."""
+        return self._root
+
+    @property
     def url(self) -> str:
         """The root as a ``file://`` URL."""
         return self._root.as_uri()

@@ -10,7 +10,6 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
@@ -19,8 +18,9 @@ from model import Hooks, Recipe, TrainedRun, TrainingStopped
 from model.launch import Order, count_processes, train_together
 from model.watch import PLOT
 from settings import get_settings
-from storage import open_store
+from storage import ObjectStore, open_store
 from storage.registry import Run, sample_name, sketches_name
+from tasks.artifacts import link, show
 from tasks.progress import bar, move, note
 from tasks.report import inline_jpeg
 
@@ -80,15 +80,15 @@ def train(
 
     with bar(steps, unit="steps"):
         run = stop_on_signals(learn_until)
-    create_markdown_artifact(
+    show(
         key=f"run-{dataset}",
         description=f"Run {run.run} of {dataset}",
-        markdown=describe(run, Run(store, dataset, run.run)),
+        markdown=describe(run, Run(store, dataset, run.run), store),
     )
     return run
 
 
-def describe(trained: TrainedRun, run: Run) -> str:
+def describe(trained: TrainedRun, run: Run, store: ObjectStore) -> str:
     """Return what a run gave as Markdown, with its pictures in it."""
     epoch = trained.epochs
     lines = [f"| | after epoch {epoch} |", "|---|---|"]
@@ -101,7 +101,12 @@ def describe(trained: TrainedRun, run: Run) -> str:
         lines += ["", title, "", f"![{name}]({grid})"]
     plot = base64.b64encode(run.get(PLOT) or b"").decode()
     lines += ["", f"![losses](data:image/png;base64,{plot})"]
-    lines += ["", f"Checkpoint: `{trained.checkpoint}`"]
+    lines += ["", "| `promote` takes | val_l1 | checkpoint |", "|---|---|---|"]
+    for record in run.checkpoints():
+        figure = record.metrics.get("val_l1")
+        told = "–" if figure is None else f"{figure:.4f}"
+        place = link(store, run.key(record.name))
+        lines.append(f"| `{trained.run}/{record.epoch}` | {told} | {place} |")
     lines += ["", f"All steps in TensorBoard: `tensorboard --logdir '{trained.events}'`"]
     return "\n".join(lines)
 

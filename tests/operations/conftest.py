@@ -182,9 +182,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             scene = draw_scene(number, 256, 256)
             (folder / name / f"{number:03d}.png").write_bytes(encode(scene))
         (folder / f"{name}.toml").write_text(ENTRY.format(name=name, shard=shard))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        port, drawing_port = one.getsockname()[1], other.getsockname()[1]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
@@ -195,7 +196,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     # The session's own server, if there is one.
     environment.pop("PREFECT_API_URL", None)
     process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "up", "--port", str(port)],
+        [sys.executable, "-m", "cli", "up", "--port", str(port), "--draw-port", str(drawing_port)],
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,

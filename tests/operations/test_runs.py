@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
@@ -96,7 +97,10 @@ def test_prepare_shows_what_was_made(stack: Stack, seen: dict[str, Any]) -> None
     assert "| pictures in | 6 |" in page
     assert f"`{current.fingerprint}`, in use" in page
     assert "| `edges.threshold` | `0.5` |" in page
-    assert f"/{current.fingerprint}/report.html`" in page
+    report = re.search(
+        rf"\[report\.html\]\((http://\S+/{current.fingerprint}/report\.html)\)", page
+    )
+    assert report and "pictures" in httpx.get(report[1]).text
     _check_picture(page)
     seen["first"] = current.fingerprint
 
@@ -185,8 +189,13 @@ def test_a_generator_is_trained_and_put_into_service(stack: Stack) -> None:
     small = {"epochs": 2, "image_size": 64, "generator_width": 4, "generator_blocks": 1}
     run = stack.start("train/train", source="tiny", recipe={**small, "discriminator_width": 4})
     stack.done(run)
-    name = re.search(r"models/tiny/(\w{12})/", stack.artifacts(run)["run-tiny"])
+    page = stack.artifacts(run)["run-tiny"]
+    name = re.search(r"\| `(\w{12})/1` \| [\d.]+ \| \[epoch-0001\.pt\]\((http://\S+)\) \|", page)
     assert name
+    # `icanvas up` shows the files of a store in a folder.
+    assert httpx.get(name[2]).content == stack.store.get(
+        f"models/tiny/{name[1]}/checkpoints/epoch-0001.pt"
+    )
     for epoch in (1, 2):
         chosen = stack.start(
             "promote/promote", source="tiny", checkpoint=f"{name[1]}/{epoch}", note="a test"

@@ -37,12 +37,15 @@ def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
     }
     for name, data in files.items():
         run.put(name, data)
+    for epoch, figure in ((1, 0.3), (2, 0.25)):
+        run.put_checkpoint(epoch, epoch, b"weights", {"val_l1": figure})
     places = dict.fromkeys(["checkpoint", "samples", "metrics_file", "plot", "events"], "here")
     facts = {"dataset": "tiny", "run": "run", "pairs": "p", "left_out": 0, "epochs": 2, "steps": 4}
     for sketches, shown in ((None, ["samples/epoch-0002.jpg"]), ("there", list(files)[:2])):
         trained = TrainedRun(**facts, metrics={"l1": 0.25}, **places, sketches=sketches)  # type: ignore[arg-type]
-        text = describe(trained, run)
+        text = describe(trained, run, store)
         assert "| l1 | 0.2500 |" in text
+        assert f"| `run/1` | 0.3000 | `{run.location('checkpoints/epoch-0001.pt')}` |" in text
         images = re.findall(r"!\[[^]]*\]\(data:image/\w+;base64,([^)]*)\)", text)
         expected = [files[name] for name in (*shown, "losses.png")]
         assert [base64.b64decode(image) for image in images] == expected
