@@ -14,6 +14,7 @@ from cli.models import export_model
 from cli.options import Cache, Store
 from cli.prepare import prepare
 from cli.promote import promote, rollback
+from cli.serve import serve
 from cli.store import export, gc, use
 from cli.train import train
 from cli.up import deploy, up
@@ -102,6 +103,12 @@ app.command(epilog="Examples: icanvas use demo · icanvas use demo 0123456789ab"
 app.command(epilog="Examples: icanvas up · icanvas up --port 4300")(up)
 
 app.command(epilog="Example: PREFECT_API_URL=http://prefect:4200/api icanvas deploy")(deploy)
+
+
+app.command(
+    epilog="Examples: icanvas serve · icanvas serve --host 0.0.0.0 --port 80 --safety · "
+    "Settings: ICANVAS_SERVE_* (docs/serving.md)"
+)(serve)
 
 
 @app.command(epilog="Example: icanvas doctor")

@@ -129,6 +129,11 @@ def votes(dataset: str, digest: str) -> str:
     return f"{runs_folder(dataset)}/votes/{digest}.json"
 
 
+def kept_drawing(dataset: str, day: str, name: str) -> str:
+    """Drawing that someone made for a model, or its picture; only where the server keeps them."""
+    return f"drawings/{dataset}/{day}/{name}.png"
+
+
 def announcement() -> str:
     """Announcement of what is removed; it is there only while something is."""
     return f"{_GC}/removing.json"

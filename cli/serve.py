@@ -1,0 +1,92 @@
+"""``icanvas serve``."""
+
+import logging
+from typing import Annotated
+
+import typer
+
+from cli.console import err, out, print_places
+from cli.options import Store
+from settings import get_settings, override_settings
+
+
+def serve(
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Where to listen: 127.0.0.1 by default, 0.0.0.0 for everyone.", metavar="ADDRESS"
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="8080 by default; 0 for a free one.", min=0, max=65535)
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What runs the generators: openvino, onnxruntime, torch or auto (default).",
+            metavar="NAME",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Drawings at once; one a core by default.", min=1)
+    ] = None,
+    queue: Annotated[
+        int | None, typer.Option(help="Drawings that wait at most; 16 by default.", min=1)
+    ] = None,
+    safety: Annotated[
+        bool | None, typer.Option("--safety", help="Keep back what is not for children.")
+    ] = None,
+    allow_root: Annotated[
+        bool | None, typer.Option("--allow-root", help="Run as root all the same.")
+    ] = None,
+    store: Store = None,
+) -> None:
+    """Serve every promoted generator, with the drawing page; Ctrl-C or SIGTERM ends it."""
+    from serving.opening import check_user, open_socket
+    from serving.settings import get_serve_settings, override_serve_settings, read_keys
+
+    override_settings(store=store)
+    override_serve_settings(
+        host=host,
+        port=port,
+        engine=engine,
+        workers=workers,
+        queue=queue,
+        safety=safety,
+        allow_root=allow_root,
+    )
+    settings = get_serve_settings()
+    # A slip is met before the seconds that the networks' libraries take to import.
+    check_user(settings)
+    read_keys(settings)
+    listener = open_socket(settings.host, settings.port)
+    from serving.engines import choose_engine, count_cores
+    from serving.house import build_house, start_engine
+    from serving.metrics import Metrics
+    from serving.server import run_server
+    from storage import open_store
+
+    opened = open_store(get_settings().store)
+    _, why = choose_engine(settings.engine)
+    metrics = Metrics()
+    runner = start_engine(settings, get_settings().cores or count_cores(), metrics)
+    house = build_house(settings, opened, runner, metrics)
+    # One line each, for a terminal and a service manager alike.
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("icanvas").setLevel(logging.INFO)
+
+    def tell() -> None:
+        shown, port = listener.getsockname()[:2]
+        address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+        out.print("[bold]icanvas serves[/]; Ctrl-C stops it. Models are told as they are loaded.\n")
+        print_places(
+            [
+                ("drawing page", f"{address}/"),
+                ("API", f"{address}/openapi.json"),
+                ("store", opened.url),
+                ("engine", f"{house.engine.title} ({why})"),
+            ]
+        )
+
+    run_server(house, listener, tell)
+    err.print("All that was accepted is answered.")

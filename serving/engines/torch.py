@@ -1,0 +1,49 @@
+"""Generators in PyTorch: batches on a GPU; on a CPU it serves to compare."""
+
+from contextlib import nullcontext
+
+import torch
+
+from errors import InputError
+from model.device import choose_device, computes_bf16
+from model.generator_file import load_generator
+from serving.engines.batching import Batcher
+from serving.engines.engine import Array, Draw, Engine, Options
+
+
+def create(options: Options) -> Engine:
+    """Return the engine: on a GPU whatever waits makes a batch, in bfloat16 where it has that."""
+    device = choose_device()
+    on_gpu = device.type == "cuda"
+    # On a CPU in float32: that is what others are compared with.
+    bf16 = on_gpu and options.fast and computes_bf16(device)
+    batch = options.batch if on_gpu else 1
+
+    def load(weights: bytes, side: int) -> Draw:
+        generator, _ = load_generator(weights)
+        generator.to(device)
+
+        def run(conditions: Array) -> Array:
+            taken = torch.from_numpy(conditions).to(device)
+            fast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+            try:
+                with torch.inference_mode(), fast:
+                    pictures: Array = generator(taken).float().cpu().numpy()
+            except torch.OutOfMemoryError:
+                raise InputError(
+                    f"The GPU's memory is too small for {len(conditions)} drawings of {side} px "
+                    "at once. Lower ICANVAS_SERVE_BATCH."
+                ) from None
+            return pictures
+
+        return Batcher(run, batch, options.seen)
+
+    name = torch.cuda.get_device_name() if on_gpu else "CPU"
+    precision = "bf16" if bf16 else "f32"
+    return Engine(
+        f"PyTorch {torch.__version__}, {precision}, {name}, batches of {batch}",
+        # While one batch computes, the next is prepared.
+        options.workers or 2 * batch,
+        "weights",
+        load,
+    )

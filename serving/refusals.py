@@ -1,0 +1,57 @@
+"""Why a request gets no picture: one exception, and one table of what may be answered."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One of the reasons.
+
+    Attributes
+    ----------
+    status : of the answer.
+    message : one sentence for whoever drew or wrote the program.
+    """
+
+    status: int
+    message: str
+
+
+KINDS = {
+    "invalid": Kind(422, "The request does not fit; see /openapi.json for what does."),
+    "unreadable": Kind(422, "The picture cannot be read. Send it again as PNG, JPEG or WebP."),
+    "empty": Kind(422, "There is nothing drawn yet. Draw something, and a picture comes."),
+    "no_key": Kind(401, "An API key is needed here: send it as X-API-Key."),
+    "unknown_model": Kind(404, "There is no model of that name. GET /v1/models lists them."),
+    "not_found": Kind(404, "There is nothing here."),
+    "not_allowed": Kind(405, "This method is not for this address."),
+    "slow": Kind(408, "The drawing took too long to arrive. Send it again."),
+    "too_large": Kind(413, "The drawing is too large. Send a smaller one."),
+    "wrong_type": Kind(
+        415,
+        "Send image/png, image/jpeg, image/webp or application/json, and the content that it says.",
+    ),
+    "too_many": Kind(429, "That was a little too fast. Wait a moment and try again."),
+    "not_shown": Kind(451, "This picture is not shown. Draw something else."),
+    "failed": Kind(500, "Something went wrong here. Try again."),
+    "busy": Kind(503, "Many are drawing right now. Try again in a moment."),
+    "no_model": Kind(503, "No model is ready yet. Try again later."),
+}
+
+
+class Refusal(Exception):
+    """A request that is answered with an error.
+
+    Parameters
+    ----------
+    code : one of ``KINDS``.
+    message : a sentence that says more than the kind's own.
+    retry_after : seconds to wait before another try.
+    """
+
+    def __init__(self, code: str, message: str | None = None, retry_after: int | None = None):
+        self.kind = KINDS[code]
+        self.code = code
+        self.message = message or self.kind.message
+        self.retry_after = retry_after
+        super().__init__(self.message)

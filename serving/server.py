@@ -1,0 +1,57 @@
+"""The process: a socket, a loop, and an end that loses nothing."""
+
+import logging
+import math
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+
+from serving.app import make_app
+from serving.house import House
+from serving.settings import split_list
+
+
+def run_server(house: House, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve until SIGTERM or Ctrl-C; then what was accepted is finished.
+
+    Parameters
+    ----------
+    house : the server's parts.
+    listener : from ``serving.opening.open_socket``.
+    ready : is called before the first request is taken.
+    """
+    server = make_server(house)
+    # What uvicorn says of itself is for its developers.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    # uvicorn handles both while it runs, and raises them once more at its end.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _do_nothing)
+    ready()
+    server.run(sockets=[listener])
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """All is done by then."""
+
+
+def make_server(house: House) -> uvicorn.Server:
+    """Return the HTTP server of a house."""
+    settings = house.settings
+    return uvicorn.Server(
+        uvicorn.Config(
+            make_app(house),
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            # Who asks for what is nobody's business.
+            access_log=False,
+            server_header=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=split_list(settings.proxies),
+            timeout_graceful_shutdown=math.ceil(settings.stop),
+        )
+    )

@@ -1,0 +1,125 @@
+"""Strokes as JSON to a drawing of the width of the training drawings' lines."""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from postprocess import PAIR_SIZE, Points, draw_strokes
+from serving.refusals import Refusal
+
+_MOST_STROKES = 2_000
+_MOST_POINTS = 50_000
+# Sides of a canvas, in pixels; what is drawn may leave it by as much as its side.
+_LEAST_SIDE, _MOST_SIDE = 16, 16_384
+# What is smaller than this share of the canvas is a touch, no drawing.
+_LEAST_DRAWN = 0.02
+
+Place = Annotated[float, Field(ge=-_MOST_SIDE, le=2 * _MOST_SIDE, allow_inf_nan=False)]
+Side = Annotated[float, Field(ge=_LEAST_SIDE, le=_MOST_SIDE, allow_inf_nan=False)]
+
+
+class Stroke(BaseModel):
+    """One stroke, from where the pen came down to where it left.
+
+    Attributes
+    ----------
+    points : x and y in pixels of the canvas, from its upper left corner.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    points: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] = Field(
+        min_length=1, max_length=_MOST_POINTS
+    )
+
+
+class Strokes(BaseModel):
+    """A drawing as what the pen did.
+
+    Attributes
+    ----------
+    width, height : of the canvas in pixels.
+    strokes : what remains visible of them.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "width": 800,
+                    "height": 600,
+                    "strokes": [
+                        {"points": [[200, 150], [600, 150], [600, 450], [200, 450], [200, 150]]},
+                        {"points": [[300, 300], [400, 380], [500, 300]]},
+                    ],
+                }
+            ]
+        },
+    )
+
+    width: Side
+    height: Side
+    strokes: list[Stroke] = Field(max_length=_MOST_STROKES)
+
+
+def parse_strokes(body: bytes) -> Strokes:
+    """Return the strokes of a request's body.
+
+    Raises
+    ------
+    Refusal
+        ``invalid``, with what does not fit where; ``too_large`` for too many strokes or points.
+    """
+    try:
+        drawn = Strokes.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        # Of these, two numbers a point are no matter of size.
+        many = first["type"] == "too_long" and first["loc"][-1] in ("strokes", "points")
+        code = "too_large" if many else "invalid"
+        raise Refusal(code, f"{place or 'The body'}: {first['msg']}.") from None
+    count = sum(len(stroke.points) for stroke in drawn.strokes)
+    if count > _MOST_POINTS:
+        raise Refusal(
+            "too_large", f"There are {count:,} points: send at most {_MOST_POINTS:,}, or a picture."
+        )
+    return drawn
+
+
+def redraw_strokes(drawn: Strokes, extent: float | None) -> NDArray[np.uint8]:
+    """Draw strokes as the training drawings are drawn.
+
+    Parameters
+    ----------
+    drawn : the strokes.
+    extent : share of the side that the longer side of what was drawn is to take, centred, as
+        ``normalise_sketch`` has it; None for the canvas as it is, centred in a square.
+
+    Returns
+    -------
+    ndarray
+        uint8 PAIR_SIZE×PAIR_SIZE, 0 on lines of one pixel and 255 elsewhere; white all over where
+        there is nothing to speak of.
+    """
+    strokes: list[Points] = [np.array(stroke.points, np.float32) for stroke in drawn.strokes]
+    blank = np.full((PAIR_SIZE, PAIR_SIZE), 255, np.uint8)
+    if not strokes:
+        return blank
+    canvas = np.array([drawn.width, drawn.height], np.float32)
+    points = np.concatenate(strokes)
+    low, high = points.min(0), points.max(0)
+    longest = float((high - low).max())
+    if longest < _LEAST_DRAWN * float(canvas.max()):
+        return blank
+    if extent is None:
+        middle, scale = canvas / 2, PAIR_SIZE / float(canvas.max())
+    else:
+        # A line of one pixel more than the way of its middle.
+        middle, scale = (low + high) / 2, max(1, round(extent * PAIR_SIZE) - 1) / longest
+    centre = (PAIR_SIZE - 1) / 2
+    placed = [((stroke - middle) * scale + centre).astype(np.float32) for stroke in strokes]
+    return draw_strokes(placed, PAIR_SIZE)

@@ -1,0 +1,116 @@
+"""Small generators, exported for real, and put into stores as a promotion does."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.helper import set_model_props
+
+from model.card import CARD_KEY, GeneratorCard
+from model.data import scale_drawing, to_condition
+from model.generator import Generator
+from model.generator_file import to_onnx, to_safetensors
+from model.samples import to_image
+from postprocess import encode_png
+from storage import ObjectStore, keys
+from storage.exports import Example, put_export
+from storage.promotion import Promoted, Promotion
+
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class Made:
+    """An export in memory."""
+
+    weights: bytes
+    network: bytes
+    card: GeneratorCard
+    examples: tuple[Example, ...]
+
+
+def draw_outline(number: int, side: int = 256) -> NDArray[np.uint8]:
+    """A drawing as the training drawings are, another one for each number."""
+    drawing = np.full((side, side), 255, np.uint8)
+    random = np.random.default_rng(number)
+    for _ in range(4):
+        points = random.integers(20, side - 20, (4, 2)).astype(np.int32)
+        cv2.polylines(drawing, [points], True, 0, 1)
+    return drawing
+
+
+@cache
+def make(seed: int) -> Made:
+    """A generator with random weights."""
+    torch.manual_seed(seed)
+    generator = Generator(8, 1).eval().requires_grad_(False)
+    with torch.no_grad():
+        for weight in generator.parameters():
+            # Contrasts that a mean over the picture tells apart.
+            weight.mul_(2 if weight.ndim > 1 else 1)
+    card = GeneratorCard(
+        dataset="tiny",
+        run="run",
+        epoch=seed + 1,
+        step=1,
+        checkpoint="0" * 64,
+        pairs="pairs",
+        average=True,
+        image_size=SIDE,
+        extent=0.85,
+        generator_width=8,
+        generator_blocks=1,
+        trained_with={},
+        exported_with={},
+        revision=None,
+    )
+    examples = []
+    for number in range(2):
+        outline = draw_outline(number)
+        condition = to_condition(scale_drawing(outline, SIDE)).unsqueeze(0)
+        examples.append(Example(encode_png(outline), encode_png(to_image(generator(condition)[0]))))
+    network = to_onnx(generator, card) if seed == 0 else _replace(make(0), generator, card)
+    return Made(to_safetensors(generator, card), network, card, tuple(examples))
+
+
+def _replace(made: Made, generator: Generator, card: GeneratorCard) -> bytes:
+    """Another generator's network: exporting takes seconds."""
+    network = onnx.load_from_string(made.network)
+    weights = generator.state_dict()
+    for part in network.graph.initializer:
+        if part.name in weights:
+            part.CopyFrom(numpy_helper.from_array(weights.pop(part.name).numpy(), part.name))
+    # Equal ones are kept once: norms begin as ones and zeros, and are so in both.
+    assert all(value.unique().numel() == 1 for value in weights.values())
+    set_model_props(network, {CARD_KEY: card.model_dump_json()})
+    return bytes(network.SerializeToString())
+
+
+def promote(
+    store: ObjectStore, name: str, made: Made, *, examples: tuple[Example, ...] | None = None
+) -> Promoted:
+    """Write an export and point at it, without the checkpoint that it came from."""
+    shown = made.examples if examples is None else examples
+    stored = put_export(
+        store, name, made.weights, made.network, made.card.model_dump_json().encode(), shown
+    )
+    promotion = Promotion(
+        title=name.title(),
+        run=made.card.run,
+        epoch=made.card.epoch,
+        sha256="0" * 64,
+        export=stored.export,
+        weights=stored.weights,
+        network=stored.network,
+        examples=stored.examples,
+        at=datetime.now(UTC),
+    )
+    pointer = Promoted(**promotion.model_dump())
+    store.put(keys.promoted(name), pointer.model_dump_json().encode())
+    return pointer

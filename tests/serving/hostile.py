@@ -1,0 +1,166 @@
+"""Pictures as hostile and as odd as they come, by what they are called."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from postprocess import encode_png
+from tests.serving.exports import draw_outline
+
+
+def save(image: Image.Image, form: str, **more: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, form, **more)
+    return file.getvalue()
+
+
+def drawn(mode: str = "L") -> Image.Image:
+    return Image.fromarray(draw_outline(3)).convert(mode)
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def make_png(width: int, height: int, packed: bytes, depth: int = 8, colour: int = 0) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def bomb(side: int) -> bytes:
+    """A PNG of a few kB that becomes side×side white pixels."""
+    return make_png(side, side, zlib.compress((b"\0" + b"\xff" * side) * side, 9))
+
+
+def deep() -> bytes:
+    grey = draw_outline(3).astype(np.uint16) * 257
+    return save(Image.fromarray(grey), "PNG")
+
+
+def deep_colours() -> bytes:
+    grey = (draw_outline(3).astype(np.uint16) * 257).byteswap()
+    rows = b"".join(b"\0" + row.repeat(3).tobytes() for row in grey)
+    return make_png(256, 256, zlib.compress(rows), 16, 2)
+
+
+def clear() -> bytes:
+    """Black lines on nothing."""
+    image = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
+    image.putalpha(Image.fromarray(255 - draw_outline(3)))
+    return save(image, "PNG")
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return save(drawn().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+
+
+def animated(form: str) -> bytes:
+    frames = [drawn("RGB"), Image.new("RGB", (256, 256), (255, 0, 0))]
+    return save(frames[0], form, save_all=True, append_images=frames[1:], lossless=True)
+
+
+_PNG = encode_png(draw_outline(3))
+
+# (content type, body): read like the plain drawing.
+GOOD = {
+    "png": ("image/png", _PNG),
+    "png of 16 bits": ("image/png", deep()),
+    "png of 16-bit colours": ("image/png", deep_colours()),
+    "png of 1 bit": ("image/png", save(drawn("1"), "PNG")),
+    "png with a palette": ("image/png", save(drawn("P"), "PNG")),
+    "png on nothing": ("image/png", clear()),
+    "png with grey and opacity": ("image/png", save(drawn("LA"), "PNG")),
+    "animated png": ("image/png", animated("PNG")),
+    "webp": ("image/webp", save(drawn("RGB"), "WEBP", lossless=True)),
+    "animated webp": ("image/webp", animated("WEBP")),
+    "jpeg": ("image/jpeg", save(drawn(), "JPEG", quality=95)),
+    "jpeg in CMYK": ("image/jpeg", save(drawn("RGB").convert("CMYK"), "JPEG", quality=95)),
+    "jpeg on its side": ("image/jpeg", turned()),
+    "type in capitals": ("IMAGE/PNG; charset=binary", _PNG),
+}
+
+# (content type, body, status, code)
+BAD = {
+    "nothing": ("image/png", b"", 415, "wrong_type"),
+    "cut png": ("image/png", _PNG[: len(_PNG) // 2], 422, "unreadable"),
+    "cut jpeg": ("image/jpeg", GOOD["jpeg"][1][:-2000], 422, "unreadable"),
+    "cut webp": ("image/webp", GOOD["webp"][1][:-200], 422, "unreadable"),
+    "png head alone": ("image/png", _PNG[:20], 422, "unreadable"),
+    "png of no pixels": ("image/png", make_png(0, 5, b""), 422, "unreadable"),
+    "png of other bytes": ("image/png", b"\x89PNG\r\n\x1a\n" + b"x" * 500, 422, "unreadable"),
+    "bomb": ("image/png", bomb(12_000), 413, "too_large"),
+    "bomb beyond Pillow's own limit": (
+        "image/png",
+        make_png(60_000, 60_000, zlib.compress(b"\0")),
+        413,
+        "too_large",
+    ),
+    "huge and flat": ("image/png", make_png(2**31 - 1, 1, zlib.compress(b"\0")), 413, "too_large"),
+    "text that unpacks to much": (
+        "image/png",
+        _PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 << 20))) + _PNG[33:],
+        422,
+        "unreadable",
+    ),
+    "jpeg that says png": ("image/png", GOOD["jpeg"][1], 415, "wrong_type"),
+    "png that says jpeg": ("image/jpeg", _PNG, 415, "wrong_type"),
+    "gif": ("image/gif", save(drawn(), "GIF"), 415, "wrong_type"),
+    "gif that says png": ("image/png", save(drawn(), "GIF"), 415, "wrong_type"),
+    "svg": ("image/svg+xml", b"<svg/>", 415, "wrong_type"),
+    "form": ("application/x-www-form-urlencoded", b"a=b", 415, "wrong_type"),
+    "white": ("image/png", encode_png(np.full((300, 300), 255, np.uint8)), 422, "empty"),
+    "a single pixel": ("image/png", encode_png(np.zeros((1, 1), np.uint8)), 422, "empty"),
+    "one row": ("image/png", encode_png(np.full((1, 5000), 255, np.uint8)), 422, "empty"),
+    "no json": ("application/json", b"{", 422, "invalid"),
+    "json of another kind": ("application/json", b"[1]", 422, "invalid"),
+    "no utf-8": ("application/json", b'"\xff\xfe"', 422, "invalid"),
+    "deep json": ("application/json", b"[" * 100_000, 422, "invalid"),
+    "not a number": (
+        "application/json",
+        b'{"width": 100, "height": 100, "strokes": [{"points": [[NaN, 1], [2, Infinity]]}]}',
+        422,
+        "invalid",
+    ),
+    "a number too large": (
+        "application/json",
+        b'{"width": 100, "height": 100, "strokes": [{"points": [[1e308, 1], [2, 3]]}]}',
+        422,
+        "invalid",
+    ),
+    "no canvas": ("application/json", b'{"width": 0, "height": 9, "strokes": []}', 422, "invalid"),
+    "no stroke": (
+        "application/json",
+        b'{"width": 100, "height": 100, "strokes": []}',
+        422,
+        "empty",
+    ),
+    "a dot": (
+        "application/json",
+        b'{"width": 1000, "height": 1000, "strokes": [{"points": [[5, 5], [6, 5]]}]}',
+        422,
+        "empty",
+    ),
+    "too many strokes": (
+        "application/json",
+        b'{"width": 100, "height": 100, "strokes": ['
+        + b",".join([b'{"points": [[1, 2]]}'] * 2001)
+        + b"]}",
+        413,
+        "too_large",
+    ),
+    "too many points": (
+        "application/json",
+        b'{"width": 100, "height": 100, "strokes": ['
+        + b",".join([b'{"points": [' + b",".join([b"[1,2]"] * 26_000) + b"]}"] * 2)
+        + b"]}",
+        413,
+        "too_large",
+    ),
+    "too many bytes": ("image/png", _PNG + bytes(5 << 20), 413, "too_large"),
+}

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import pytest
+
+from errors import InputError
+from serving.settings import get_serve_settings, override_serve_settings, read_keys
+
+KEY = "a-key-of-24-characters-x"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    get_serve_settings.cache_clear()
+
+
+def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICANVAS_SERVE_PORT", "9000")
+    monkeypatch.setenv("ICANVAS_SERVE_QUEUE", "7")
+    override_serve_settings(port=9001, queue=None)
+    assert (get_serve_settings().port, get_serve_settings().queue) == (9001, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "99999"),
+        ("ENGINE", "magic"),
+        ("PROXIES", "10.0.0.1, proxy"),
+        ("ORIGINS", "draw.example.com"),
+        ("ORIGINS", "https://draw.example.com/page"),
+        ("RATE", "inf"),
+        ("SAFETY", "perhaps"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"ICANVAS_SERVE_{name}", value)
+    with pytest.raises(InputError, match=f"ICANVAS_SERVE_{name}="):
+        get_serve_settings()
+
+
+def test_keys_come_from_a_setting_and_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert read_keys(get_serve_settings()) == ()
+    file = tmp_path / "keys"
+    file.write_text(f"{KEY}1\n\n  {KEY}2 \n")
+    monkeypatch.setenv("ICANVAS_SERVE_KEY", KEY)
+    monkeypatch.setenv("ICANVAS_SERVE_KEY_FILE", str(file))
+    get_serve_settings.cache_clear()
+    assert read_keys(get_serve_settings()) == (KEY, f"{KEY}1", f"{KEY}2")
+    assert KEY not in repr(get_serve_settings())
+
+
+@pytest.mark.parametrize("content", [None, "", " \n", "short\n", "ein-schlüssel-mit-umlaut\n"])
+def test_a_file_without_good_keys_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
+) -> None:
+    file = tmp_path / "keys"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setenv("ICANVAS_SERVE_KEY_FILE", str(file))
+    with pytest.raises(InputError) as refused:
+        read_keys(get_serve_settings())
+    assert not content or not content.strip() or content.strip() not in str(refused.value)

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from postprocess import compare_drawings, drawing_extent
+from serving.refusals import Refusal
+from serving.strokes import Strokes, parse_strokes, redraw_strokes
+
+HOUSE = {
+    "width": 800,
+    "height": 600,
+    "strokes": [
+        {"points": [[200, 500], [200, 250], [400, 100], [600, 250], [600, 500], [200, 500]]},
+        {"points": [[350.5, 500], [350.5, 350], [450, 350], [450, 500]]},
+    ],
+}
+
+
+def parse(**changes: object) -> Strokes:
+    return parse_strokes(json.dumps({**HOUSE, **changes}).encode())
+
+
+def test_strokes_are_drawn_thin_where_they_are() -> None:
+    found = redraw_strokes(parse(), None)
+    rows, columns = np.nonzero(found == 0)
+    scale = 256 / 800
+    assert columns.min() == pytest.approx(200 * scale, abs=1)
+    assert columns.max() == pytest.approx(600 * scale, abs=1)
+    # The canvas is wider than high, and in the middle.
+    assert rows.min() == pytest.approx(100 * scale + 32, abs=1)
+    assert rows.max() == pytest.approx(500 * scale + 32, abs=1)
+    # A wall is one pixel wide.
+    assert (found[160] == 0).sum() in (2, 3, 4)
+
+
+def test_normalised_they_take_their_extent_in_the_middle() -> None:
+    found = redraw_strokes(parse(), 0.75)
+    rows, columns = np.nonzero(found == 0)
+    assert drawing_extent(found) == pytest.approx(0.75, abs=0.01)
+    assert rows.min() + rows.max() == pytest.approx(255, abs=1)
+    assert columns.min() + columns.max() == pytest.approx(255, abs=1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(0.2, 5), st.floats(-100, 100), st.floats(-100, 100))
+def test_normalised_it_does_not_matter_where_and_how_large(
+    scale: float, right: float, down: float
+) -> None:
+    strokes = [
+        {"points": [[x * scale + right, y * scale + down] for x, y in stroke["points"]]}
+        for stroke in HOUSE["strokes"]  # type: ignore[attr-defined]
+    ]
+    moved = redraw_strokes(parse(width=1600, height=1600, strokes=strokes), 0.8)
+    assert compare_drawings(moved, redraw_strokes(parse(), 0.8), 1).f1 > 0.99
+
+
+def test_what_leaves_the_canvas_is_cut_off() -> None:
+    strokes = [{"points": [[-16_000, 300], [30_000, 300]]}]
+    found = redraw_strokes(parse(strokes=strokes), None)
+    assert np.array_equal(np.unique(np.nonzero(found == 0)[0]), [127]) or (found == 0).sum() == 256
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.lists(st.tuples(st.floats(-16_384, 32_768), st.floats(-16_384, 32_768)), min_size=1),
+        max_size=8,
+    ),
+    st.one_of(st.none(), st.floats(0.01, 1)),
+)
+def test_any_strokes_give_a_drawing(
+    strokes: list[list[tuple[float, float]]], extent: float | None
+) -> None:
+    drawn = parse(strokes=[{"points": points} for points in strokes])
+    found = redraw_strokes(drawn, extent)
+    assert found.shape == (256, 256)
+    assert set(np.unique(found)) <= {0, 255}
+
+
+def test_a_line_and_a_touch() -> None:
+    line = redraw_strokes(parse(strokes=[{"points": [[100, 300], [140, 300]]}]), 0.8)
+    assert (line == 0).sum() == pytest.approx(0.8 * 256, abs=2)
+    for touch in ([[5, 5]], [[5, 5], [6, 6]]):
+        assert (redraw_strokes(parse(strokes=[{"points": touch}]), 0.8) == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"width": 5}, "width: "),
+        ({"height": "tall"}, "height: "),
+        ({"strokes": [{"points": []}]}, r"strokes\.0\.points: "),
+        ({"strokes": [{"points": [[1]]}]}, r"strokes\.0\.points\.0: "),
+        ({"strokes": [{"points": [[1, 2, 3]]}]}, r"strokes\.0\.points\.0: "),
+        ({"strokes": [{"points": [[1, 2]], "colour": "red"}]}, r"strokes\.0\.colour: "),
+        ({"strokes": [{"points": [[1, 99_999]]}]}, r"strokes\.0\.points\.0\.1: "),
+    ],
+)
+def test_what_does_not_fit_is_told(changes: dict[str, object], says: str) -> None:
+    with pytest.raises(Refusal, match=says) as refused:
+        parse(**changes)
+    assert refused.value.code == "invalid"
