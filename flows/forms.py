@@ -64,6 +64,36 @@ Fingerprint = Annotated[
 
 Pictures = Annotated[int, Field(ge=1), _says("How many to compare, taken evenly from all.")]
 
+Judged = Annotated[
+    int,
+    Field(ge=1, le=1000),
+    _says("Validation pairs and drawings by hand at most, taken evenly from all."),
+]
+
+Runs = Annotated[
+    tuple[str, ...],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Checkpoints of these runs alone, beside the one in production; of all "
+            "runs when left empty.",
+        }
+    ),
+]
+
+Drawings = Annotated[
+    str,
+    _says(
+        "A folder or archive of drawings by hand, on the worker's machine; the data set's own when "
+        "left empty."
+    ),
+]
+
+Decide = Annotated[
+    bool, _says("Pause until somebody has chosen a checkpoint in a form, and promote it.")
+]
+
 Recipe = Annotated[
     dict[str, bool | int | float | str] | None,
     WithJsonSchema(

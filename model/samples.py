@@ -24,7 +24,7 @@ def draw_samples(generator: Generator, pairs: PairDataset, device: torch.device)
     shown: list[NDArray[np.uint8]] = []
     for index in range(min(len(pairs), _MOST_ROWS)):
         condition, target = pairs[index]
-        shown += [*_draw(generator, condition, device), _to_image(target)]
+        shown += [*_draw(generator, condition, device), to_image(target)]
     return encode_jpeg(make_sheet(shown, 3 * _GRIDS_BESIDE), quality=92)
 
 
@@ -74,10 +74,10 @@ def _draw(
 ) -> list[NDArray[np.uint8]]:
     """Return a condition (1, S, S) and what is generated from it as images."""
     generated = generator(condition.unsqueeze(0).to(device))[0].cpu()
-    return [_to_image(condition.repeat(3, 1, 1) * 2 - 1), _to_image(generated)]
+    return [to_image(condition.repeat(3, 1, 1) * 2 - 1), to_image(generated)]
 
 
-def _to_image(picture: torch.Tensor) -> NDArray[np.uint8]:
+def to_image(picture: torch.Tensor) -> NDArray[np.uint8]:
     """Map float (3, H, W) in [-1, 1] to uint8 H×W×3."""
     scaled = ((picture + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).numpy()

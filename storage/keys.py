@@ -108,6 +108,11 @@ def promoted(dataset: str) -> str:
     return f"{runs_folder(dataset)}/promoted.json"
 
 
+def comparison_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of one comparison of a data set's checkpoints."""
+    return f"{runs_folder(dataset)}/comparisons/{fingerprint}"
+
+
 def announcement() -> str:
     """Announcement of what is removed; it is there only while something is."""
     return f"{_GC}/removing.json"
