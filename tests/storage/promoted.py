@@ -1,0 +1,1 @@
+"""Pointing at a checkpoint, without an export of it."""
