@@ -19,7 +19,7 @@ from datasets.pictures import decode_picture
 from hed import EdgeDetector, load_weights
 from hed.graph import build_graph
 from hed.plan import BORDER, Plan, plan_axis
-from postprocess import clean_edges, encode_pair, fit_picture, join_pair
+from postprocess import clean_edges, encode_png, fit_picture, join_pair
 
 _DEMO = Path(__file__).parents[1] / "datasets" / "demo" / "color"
 _REPEATS = 3
@@ -73,7 +73,7 @@ def main() -> None:
     jpeg = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
     jpeg.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     for name, encode in (
-        ("PNG, rows' differences, runs (chosen)", encode_pair),
+        ("PNG, rows' differences, runs (chosen)", encode_png),
         ("PNG, level 1", lambda pair: _encode(pair, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])),
         ("PNG, level 3", lambda pair: _encode(pair, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 3])),
         ("JPEG, quality 95, 4:4:4", lambda pair: _encode(pair, ".jpg", jpeg)),

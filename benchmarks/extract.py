@@ -29,7 +29,7 @@ from datasets.pictures import decode_picture
 from hed import EdgeDetector, choose_engine, load_weights
 from hed.engines import Engine, create_engine
 from hed.plan import Plan, plan_axis
-from postprocess import clean_edges, encode_pair, fit_picture, join_pair
+from postprocess import clean_edges, encode_png, fit_picture, join_pair
 
 Picture = NDArray[np.uint8]
 
@@ -144,7 +144,7 @@ def measure_stages(files: list[Path]) -> None:
         "fit": lambda: [fit_picture(picture, 256, "cover") for picture in decoded],
         "clean": lambda: [clean_edges(edges, 0.5) for edges in maps],
         "pair and encode": lambda: [
-            encode_pair(join_pair(*both)) for both in zip(drawings, fitted, strict=True)
+            encode_png(join_pair(*both)) for both in zip(drawings, fitted, strict=True)
         ],
     }
     size = np.mean([picture.shape[:2] for picture in decoded], axis=0)
@@ -222,7 +222,7 @@ def measure_original(engine: Engine, files: list[Path], scratch: Path, seconds: 
         edges = engine.submit(np.ascontiguousarray(batch), plan).result()[0, inner, inner]
         scipy.io.savemat(scratch / "edges.mat", {"edge_predict": edges})
         stored = scipy.io.loadmat(scratch / "edges.mat")["edge_predict"].astype(np.float32)
-        pair = encode_pair(join_pair(clean_edges(stored, 0.5), picture))
+        pair = encode_png(join_pair(clean_edges(stored, 0.5), picture))
         (scratch / "pair.png").write_bytes(pair)
         if not start:
             # The first one made the network.

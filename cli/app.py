@@ -14,6 +14,7 @@ from cli.listing import listing
 from cli.models import export_model
 from cli.options import Cache, Store
 from cli.prepare import prepare
+from cli.promote import promote, rollback
 from cli.store import export, gc, use
 from cli.train import train
 from cli.up import deploy, up
@@ -63,6 +64,15 @@ app.command(
     epilog="Examples: icanvas compare demo · icanvas compare shoes --sketches ~/drawings.zip · "
     "icanvas compare shoes --runs 0123456789ab --pictures 200"
 )(compare)
+
+app.command(
+    epilog="Examples: icanvas promote demo · icanvas promote demo last · "
+    "icanvas promote demo 0123456789ab/12 --note 'cats look like cats'"
+)(promote)
+
+app.command(epilog="Examples: icanvas rollback demo · icanvas rollback demo --to 0123456789ab/12")(
+    rollback
+)
 
 app.command(
     "export-model",

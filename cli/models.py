@@ -1,7 +1,5 @@
 """``icanvas export-model``: what was trained, for other programs."""
 
-import re
-from itertools import groupby
 from typing import Annotated
 
 import typer
@@ -9,7 +7,7 @@ import typer
 from cli.console import out, print_places, show_progress_bars
 from cli.options import Name, Store
 from cli.sources import local_folder
-from errors import InputError, SourceError
+from errors import SourceError
 from settings import get_settings, override_settings
 
 
@@ -33,6 +31,7 @@ def export_model(
     from datasets import find_prepared, state_licence
     from model.export import export_generator
     from storage import keys, open_store
+    from storage.checkpoint_names import choose_checkpoint
     from storage.rawsets import read_origin
     from storage.registry import list_checkpoints
     from tasks.progress import bar
@@ -57,41 +56,3 @@ def export_model(
         "licence of the pictures": state_licence(dataset, origin),
     }
     print_places(places.items())
-
-
-def choose_checkpoint(wanted: str | None, there: dict[str, list[int]]) -> tuple[str, int]:
-    """Return run and epoch of ``RUN/EPOCH``; of None the last of the newest run.
-
-    Parameters
-    ----------
-    wanted : as a user gives it.
-    there : epochs by run, as ``list_checkpoints`` returns them; at least one.
-
-    Raises
-    ------
-    InputError
-        If it is not written so.
-    SourceError
-        If it is not there; the message tells what is.
-    """
-    if wanted is None:
-        run, epochs = list(there.items())[-1]
-        return run, epochs[-1]
-    found = re.fullmatch(r"([^/]+)/(?:epoch-)?(\d{1,9})", wanted)
-    if found is None:
-        run, epochs = list(there.items())[-1]
-        raise InputError(
-            f"--checkpoint {wanted}: write RUN/EPOCH, as in --checkpoint {run}/{epochs[-1]}."
-        )
-    run, epoch = found[1], int(found[2])
-    if epoch not in there.get(run, []):
-        known = "; ".join(f"{run}/{show_ranges(epochs)}" for run, epochs in there.items())
-        raise SourceError(f"There is no checkpoint {wanted}. There are {known}.")
-    return run, epoch
-
-
-def show_ranges(numbers: list[int]) -> str:
-    """Return rising numbers as a person writes them: ``1-3, 7, 9-12``."""
-    groups = groupby(enumerate(numbers), lambda place: place[1] - place[0])
-    runs = [[number for _, number in group] for _, group in groups]
-    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

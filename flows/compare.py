@@ -17,12 +17,15 @@ from flows.forms import (
     Why,
 )
 from flows.names import run_name
+from flows.slots import one_at_a_time
 from model.candidates import find_candidates
 from settings import get_settings, override_settings
 from storage import open_store
 from tasks.compare import Compared
 from tasks.compare import compare as compare_on
+from tasks.compare_table import as_markdown
 from tasks.interrupt import heed_termination
+from tasks.promote import promote
 
 
 @flow(name="compare", flow_run_name=run_name)
@@ -70,4 +73,13 @@ def compare(
         found = compare_on(dataset, current.fingerprint, store_url, candidates, drawn, pictures)
     page = store.location(f"{found.folder}/vote.html")
     get_run_logger().info("%s: vote on %s", dataset.name, page)
+    if decide:
+        offered = [column.name for column in reversed(found.comparison.columns)]
+        about = f"{as_markdown(found.comparison)}\n\nVote first, on `{page}`."
+        chosen = ask_choice("Which checkpoint goes into service?", offered, about)
+        if chosen is None:
+            get_run_logger().info("%s: none was chosen, and nothing is changed", dataset.name)
+        else:
+            with one_at_a_time("promote", dataset.name):
+                promote(dataset.name, dataset.title, chosen, store_url, note=reason)
     return found

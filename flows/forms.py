@@ -62,6 +62,16 @@ Fingerprint = Annotated[
     ),
 ]
 
+Checkpoint = Annotated[
+    str,
+    Field(pattern=r"^(last|[0-9a-f]{12}/(epoch-)?[0-9]{1,9})$"),
+    _says("RUN/EPOCH as the artifacts of `train` and `compare` name it; last: the newest."),
+]
+
+Note = Annotated[str, Field(max_length=500), _says("Why; kept with the promotion.")]
+
+Who = Annotated[str, Field(max_length=80), _says("Who chooses; kept with the promotion.")]
+
 Pictures = Annotated[int, Field(ge=1), _says("How many to compare, taken evenly from all.")]
 
 Judged = Annotated[

@@ -31,7 +31,7 @@ def one_at_a_time(what: str, dataset: str) -> Iterator[None]:
 
     Parameters
     ----------
-    what : kind of work: ``pairs`` or ``train``.
+    what : kind of work: ``pairs``, ``train`` or ``promote``.
     dataset : its name.
 
     Raises

@@ -78,6 +78,6 @@ def _draw(
 
 
 def to_image(picture: torch.Tensor) -> NDArray[np.uint8]:
-    """Map float (3, H, W) in [-1, 1] to uint8 H×W×3."""
+    """Return a picture (float (3, H, W) in [-1, 1]) as uint8 H×W×3 RGB."""
     scaled = ((picture + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).numpy()

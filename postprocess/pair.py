@@ -98,17 +98,11 @@ def edge_density(drawing: NDArray[np.uint8]) -> float:
     return float(np.mean(drawing == 0))
 
 
-def encode_pair(pair: NDArray[np.uint8]) -> bytes:
-    """Return a pair (uint8 H×2W×3 RGB) as PNG bytes, losing nothing."""
-    done, data = cv2.imencode(".png", cv2.cvtColor(pair, cv2.COLOR_RGB2BGR), _PNG)
-    assert done, "OpenCV encodes any uint8 H×W×3 array as PNG"
-    return data.tobytes()
-
-
-def encode_drawing(drawing: NDArray[np.uint8]) -> bytes:
-    """Return a drawing (uint8 H×W) as PNG bytes of 8-bit grey, losing nothing."""
-    done, data = cv2.imencode(".png", drawing, _PNG)
-    assert done, "OpenCV encodes any uint8 H×W array as PNG"
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Return a pair or picture (uint8 H×W×3 RGB) or a drawing (H×W) as PNG, losing nothing."""
+    colours = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    done, data = cv2.imencode(".png", colours, _PNG)
+    assert done, "OpenCV encodes any such array as PNG"
     return data.tobytes()
 
 

@@ -5,6 +5,12 @@ from errors import StorageError
 # What a store keeps for itself carries this prefix: writes in progress, a lock. No key may.
 PRIVATE = ".icanvas-"
 
+# Folder of every training run and of what is served.
+MODELS = "models"
+
+# File name of the pointer to what is served.
+PROMOTED = "promoted.json"
+
 # What `icanvas gc` writes for the time that it runs.
 _GC = "gc"
 
@@ -95,7 +101,7 @@ def calibration_folder(dataset: str, fingerprint: str) -> str:
 
 def runs_folder(dataset: str) -> str:
     """Folder of all training runs of a data set."""
-    return f"models/{dataset}"
+    return f"{MODELS}/{dataset}"
 
 
 def run_folder(dataset: str, run: str) -> str:
@@ -105,7 +111,22 @@ def run_folder(dataset: str, run: str) -> str:
 
 def promoted(dataset: str) -> str:
     """Pointer to the checkpoint that is served."""
-    return f"{runs_folder(dataset)}/promoted.json"
+    return f"{runs_folder(dataset)}/{PROMOTED}"
+
+
+def export_folder(dataset: str, export: str) -> str:
+    """Folder of the files of a promoted checkpoint."""
+    return f"{runs_folder(dataset)}/promoted/{export}"
+
+
+def export_card(dataset: str, export: str) -> str:
+    """Card of such files; it is written last and so marks them complete."""
+    return f"{export_folder(dataset, export)}/card.json"
+
+
+def votes(dataset: str, digest: str) -> str:
+    """Key of the votes that a checkpoint was chosen by."""
+    return f"{runs_folder(dataset)}/votes/{digest}.json"
 
 
 def comparison_folder(dataset: str, fingerprint: str) -> str:

@@ -1,8 +1,8 @@
-"""The pointer to a data set's checkpoint that is served."""
+"""The pointer to what is served of a data set, and what it pointed at before."""
 
 from contextlib import suppress
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from errors import ConflictError, NotFoundError, StorageError
 from storage import keys
@@ -11,25 +11,56 @@ from storage.records import read_record
 from storage.registry import Run, checkpoint_name, record_name
 from storage.store import ObjectStore, get_or_none
 
+# How many of the former ones are remembered, and their files kept.
+HISTORY = 50
 
-class Promoted(BaseModel):
-    """Content of ``promoted.json``: the checkpoint that is served.
+
+class Promotion(BaseModel):
+    """A checkpoint that was chosen, and by whom.
 
     Attributes
     ----------
-    run, epoch : which one.
-    sha256 : of its bytes (hex).
+    title : of the data set, for people.
+    run, epoch : which checkpoint.
+    sha256 : of the checkpoint's bytes (hex).
+    export : the folder of its files; see ``storage.exports``.
+    weights, network : SHA-256 (hex) of its generator as safetensors and as ONNX.
+    examples : how many drawings with their pictures are there.
+    note : why, in the words of who chose.
+    by : who that was.
+    at : when.
+    votes : key of the votes that it was chosen by; None without.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
+    title: str
     run: str
     epoch: int
     sha256: str
+    export: str = Field(pattern=r"^[0-9a-f]{16}$")
+    weights: str
+    network: str
+    examples: int = Field(ge=0)
+    note: str = ""
+    by: str = ""
+    at: AwareDatetime
+    votes: str | None = None
+
+    @property
+    def checkpoint(self) -> str:
+        """Run and epoch, as a person writes them."""
+        return f"{self.run}/{self.epoch}"
+
+
+class Promoted(Promotion):
+    """Content of ``promoted.json``: what is served, and what was before, the newest first."""
+
+    previous: tuple[Promotion, ...] = Field(default=(), max_length=HISTORY)
 
 
 def read_promoted(store: ObjectStore, dataset: str) -> Promoted | None:
-    """Return the pointer to a data set's checkpoint that is served; None where none was promoted.
+    """Return the pointer to what is served of a data set; None where nothing was promoted.
 
     Raises
     ------
@@ -39,10 +70,16 @@ def read_promoted(store: ObjectStore, dataset: str) -> Promoted | None:
     return read_record(store, keys.promoted(dataset), Promoted, "promote a checkpoint again")
 
 
+def promoted_names(store: ObjectStore) -> list[str]:
+    """Return the names of the data sets of which something is served, sorted."""
+    parts = (key.split("/") for key in store.list(keys.MODELS))
+    return [found[1] for found in parts if found[2:] == [keys.PROMOTED]]
+
+
 def swap_promoted(
-    store: ObjectStore, dataset: str, chosen: Promoted, before: Promoted | None
-) -> None:
-    """Point at another checkpoint.
+    store: ObjectStore, dataset: str, chosen: Promotion, before: Promoted | None
+) -> Promoted:
+    """Point at another checkpoint, and remember the one before.
 
     Parameters
     ----------
@@ -54,32 +91,49 @@ def swap_promoted(
     ------
     ConflictError
         If someone else moved the pointer meanwhile, even to the same: then it stays as they left
-        it. Or if `icanvas gc` is removing the checkpoint; then it is put back where there was one.
+        it. Or if `icanvas gc` is removing the checkpoint or its files; then it is put back where
+        there was one.
     NotFoundError
-        If there is no such checkpoint.
+        If the files are not there, or the checkpoint went meanwhile; it is put back, too.
     """
     key = keys.promoted(dataset)
     run, name = Run(store, dataset, chosen.run), checkpoint_name(chosen.epoch)
-    _check_kept(store, run, name)
+    needed = [keys.export_card(dataset, chosen.export)]
+    if before is None or chosen.export not in {old.export for old in before.previous}:
+        # Of what was served before only the files may be left, and they are enough.
+        needed.append(run.key(record_name(name)))
+    places = [run.key(name), keys.export_folder(dataset, chosen.export)]
+    _check_kept(store, places, needed)
     content = get_or_none(store, key)
     if read_promoted(store, dataset) != before:
         raise ConflictError(
             f"{store.location(key)} was changed by someone else meanwhile. Run again."
         )
-    after = chosen.model_dump_json().encode()
-    store.compare_and_swap(key, after, content)
+    after = Promoted(**chosen.model_dump(exclude={"previous"}), previous=_remember(before))
+    written = after.model_dump_json(indent=2).encode()
+    store.compare_and_swap(key, written, content)
     try:
         # From now on `icanvas gc` leaves it alone; until now it may have removed it.
-        _check_kept(store, run, name)
+        _check_kept(store, places, needed)
     except StorageError:
         if content is not None:
             with suppress(ConflictError):
-                store.compare_and_swap(key, content, after)
+                store.compare_and_swap(key, content, written)
         raise
+    return after
 
 
-def _check_kept(store: ObjectStore, run: Run, name: str) -> None:
-    # In this order: a record goes before the announcement does.
-    check_stays(store, run.key(name))
-    if not store.exists(run.key(record_name(name))):
-        raise NotFoundError(f"There is no checkpoint {run.location(name)}. Choose another one.")
+def _remember(before: Promoted | None) -> tuple[Promotion, ...]:
+    if before is None:
+        return ()
+    last = Promotion(**before.model_dump(exclude={"previous"}))
+    return (last, *before.previous)[:HISTORY]
+
+
+def _check_kept(store: ObjectStore, places: list[str], needed: list[str]) -> None:
+    # In this order: what marks something as whole goes before the announcement does.
+    for place in places:
+        check_stays(store, place)
+    for key in needed:
+        if not store.exists(key):
+            raise NotFoundError(f"There is no {store.location(key)}. Choose another checkpoint.")

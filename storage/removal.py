@@ -20,6 +20,7 @@ from storage.retention import (
     Removable,
     Rules,
     StoredCheckpoint,
+    StoredFiles,
     StoredSet,
     kept_checkpoints,
     plan_removal,
@@ -56,11 +57,14 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
     now = _read_clock(store)
     sets: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     checkpoints: defaultdict[tuple[str, str, str], list[Entry]] = defaultdict(list)
+    exports: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     recipes = []
     for entry in (entry for root in roots for entry in store.entries(root)):
         match entry.key.split("/"):
             case ["datasets", name, "pairs", fingerprint, _, *_]:
                 sets[name, fingerprint].append(entry)
+            case ["models", name, "promoted", export, _, *_]:
+                exports[name, export].append(entry)
             case ["models", name, run, "checkpoints", file] if file.endswith((".pt", ".json")):
                 checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(entry)
             case ["models", name, _, "recipe.json"]:
@@ -69,11 +73,15 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
         read = tuple(pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items()))
         learned_from = list(pool.map(lambda item: _read_recipe(store, *item), recipes))
     current = _find_current(store, {name for name, _ in sets})
-    promoted = _find_promoted(store, {name for name, _, _ in checkpoints})
+    promoted = _find_promoted(store, {name for name, *_ in (*checkpoints, *exports)})
     return Inventory(
         now=now,
         sets=tuple(_as_set(name, entries) for name, entries in sets.items()),
         checkpoints=read,
+        exports=tuple(
+            StoredFiles(name, keys.export_folder(name, export), tuple(entries))
+            for (name, export), entries in exports.items()
+        ),
         uploads=tuple(upload for root in roots for upload in store.uploads(root)),
         needed=frozenset([*learned_from, *current, *promoted]),
     )
@@ -199,10 +207,13 @@ def _find_current(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
 
 
 def _find_promoted(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
+    """Yield the places of what is served: the checkpoint, its files, and those of what was."""
     for dataset in datasets:
         promoted = read_promoted(store, dataset)
         if promoted is not None:
             yield Run(store, dataset, promoted.run).key(checkpoint_name(promoted.epoch))
+            for one in (promoted, *promoted.previous):
+                yield keys.export_folder(dataset, one.export)
 
 
 def _read_recipe(store: ObjectStore, dataset: str, key: str) -> str:

@@ -62,19 +62,29 @@ class StoredCheckpoint:
 
 
 @dataclass(frozen=True)
+class StoredFiles:
+    """The folder of a checkpoint's files that was made to promote it."""
+
+    dataset: str
+    place: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
 class Inventory:
     """What a store holds that the rules are about.
 
     Attributes
     ----------
     now : by the store's clock.
-    sets, checkpoints, uploads : all of them.
-    needed : places that a pointer or a run points at.
+    sets, checkpoints, exports, uploads : all of them.
+    needed : places that a pointer, its history or a run points at.
     """
 
     now: datetime
     sets: tuple[StoredSet, ...]
     checkpoints: tuple[StoredCheckpoint, ...]
+    exports: tuple[StoredFiles, ...]
     uploads: tuple[Upload, ...]
     needed: frozenset[str]
 
@@ -113,6 +123,11 @@ def plan_removal(inventory: Inventory, rules: Rules) -> list[Removable]:
     found = [
         *_spare_sets(inventory.sets, inventory.needed, rules),
         *_spare_checkpoints(inventory.checkpoints, inventory.needed, rules),
+        *(
+            _removable(found, "files to serve", "no promotion names them")
+            for found in inventory.exports
+            if found.place not in inventory.needed
+        ),
         *_stale_uploads(inventory.uploads),
     ]
 
@@ -198,7 +213,9 @@ def _newest(found: StoredSet) -> tuple[datetime, str]:
     return max(entry.modified for entry in found.entries), found.fingerprint
 
 
-def _removable(found: StoredSet | StoredCheckpoint, what: str, reason: str) -> Removable:
+def _removable(
+    found: StoredSet | StoredCheckpoint | StoredFiles, what: str, reason: str
+) -> Removable:
     return Removable(
         dataset=found.dataset,
         what=what,
@@ -211,5 +228,9 @@ def _removable(found: StoredSet | StoredCheckpoint, what: str, reason: str) -> R
 
 
 def _turn(key: str) -> tuple[int, str]:
-    """Sort a manifest before its parts, those before shards, and ``.json`` before ``.pt``."""
-    return 0 if key.endswith("/manifest.parquet") else 1 if "/parts/" in key else 2, key
+    """Sort a manifest before its parts, those before shards, and ``.json`` before ``.pt``.
+
+    And a card before the files that it marks as whole.
+    """
+    first = key.endswith(("/manifest.parquet", "/card.json"))
+    return 0 if first else 1 if "/parts/" in key else 2, key

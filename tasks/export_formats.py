@@ -14,8 +14,8 @@ from postprocess import (
     PAIR_SIZE,
     Side,
     decode_pair,
-    encode_drawing,
     encode_jpeg,
+    encode_png,
     join_pair,
     split_pair,
 )
@@ -76,7 +76,7 @@ def encode_halves(content: bytes, drawing: Side) -> Files:
     """
     lines, picture = split_pair(decode_pair(content), drawing)
     return {
-        "drawing.png": encode_drawing(lines),
+        "drawing.png": encode_png(lines),
         "picture.jpg": encode_jpeg(picture, _QUALITY, "4:4:4"),
     }
 

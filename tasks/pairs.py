@@ -16,7 +16,7 @@ from postprocess import (
     decode_pair,
     detail_side,
     edge_density,
-    encode_pair,
+    encode_png,
     fit_picture,
     join_pair,
     reduce_map,
@@ -104,7 +104,7 @@ def finish_pair(plan: PairPlan, draft: Draft, edges: NDArray[np.float32] | None)
     picture = centre(picture, PAIR_SIZE, plan.dataset.geometry.colour)
     if not _check_density(plan, draft.row, drawing):
         return None
-    return encode_pair(join_pair(drawing, picture))
+    return encode_png(join_pair(drawing, picture))
 
 
 def take_pair(plan: PairPlan, row: Row, content: bytes | None) -> Row:

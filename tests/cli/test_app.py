@@ -95,6 +95,8 @@ def test_help_has_examples() -> None:
         "calibrate",
         "export",
         "export-model",
+        "promote",
+        "rollback",
         "gc",
         "weights",
         "doctor",

@@ -6,7 +6,7 @@ import tempfile
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess import edge_density, encode_pair, join_pair
+from postprocess import edge_density, encode_png, join_pair
 from storage import LocalStore, keys
 from storage.manifest import Row, write_rows
 from storage.shards import ShardWriter
@@ -30,7 +30,7 @@ def publish(store: LocalStore, splits: str, dataset: str = "tiny", name: str = "
             with ShardWriter(file) as shard:
                 for number in (i for i, found in enumerate(splits) if found == letter):
                     drawing, picture = draw_halves(number)
-                    pair = encode_pair(join_pair(drawing, picture))
+                    pair = encode_png(join_pair(drawing, picture))
                     row = Row(f"{number:08d}", f"{number}.png", 0, "pair", split=split)
                     row.offset, row.size = shard.add(f"{number}.png", pair), len(pair)
                     row.width, row.height = 256, 256

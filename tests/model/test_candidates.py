@@ -12,7 +12,7 @@ from storage import LocalStore
 from storage.registry import checkpoint_name, record_name
 from tests.model.checkpoints import SMALL, keep_run
 from tests.model.pairs import draw_halves
-from tests.storage.promoted import point_at
+from tests.storage.contents import promote
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def test_every_kept_checkpoint_is_found(store: LocalStore) -> None:
     assert names(store) == ["aaaa/1", "aaaa/2", "bbbb/1"]
     assert names(store, "bbbb") == ["bbbb/1"]
     assert not any(found.promoted for found in find_candidates(store, "tiny"))
-    point_at(store, "tiny", "aaaa", 1)
+    promote(store, "aaaa", 1, "tiny")
     assert [found.promoted for found in find_candidates(store, "tiny")] == [True, False, False]
     assert names(store, "bbbb") == ["aaaa/1", "bbbb/1"], "the one in production is not among them"
 

@@ -30,9 +30,7 @@ def run(
 ) -> Comparison:
     given = find_candidates(store, "tiny")
     lines = LineSettings(0.5, 5)
-    return compare(
-        store, "tiny", "pairs", given, sketches, detector, lines, 2, Hooks(**hooks)
-    )
+    return compare(store, "tiny", "pairs", given, sketches, detector, lines, 2, Hooks(**hooks))
 
 
 def test_checkpoints_are_judged_on_pairs_and_sketches(

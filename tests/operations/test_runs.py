@@ -28,7 +28,10 @@ pytestmark = pytest.mark.slow
 
 def test_everything_is_deployed_with_a_form(stack: Stack) -> None:
     found = {it.name: it for it in stack.client.read_deployments()}
-    assert set(found) == {"prepare", "extract", "use", "calibrate", "refresh-all", "train"}
+    assert set(found) == {
+        *("prepare", "extract", "use", "calibrate", "refresh-all"),
+        *("train", "compare", "promote", "rollback"),
+    }
     pools = {name: it.work_pool_name for name, it in found.items()}
     assert pools.pop("train") == "gpu"
     assert set(pools.values()) == {"extract"}

@@ -12,8 +12,7 @@ from postprocess import (
     decode_pair,
     drawing_sides,
     edge_density,
-    encode_drawing,
-    encode_pair,
+    encode_png,
     join_pair,
     split_pair,
 )
@@ -29,7 +28,7 @@ def test_a_pair_comes_back_pixel_for_pixel(seed: int, size: int) -> None:
     picture = random.integers(0, 256, (size, size, 3), np.uint8)
     pair = join_pair(drawing, picture)
     assert pair.shape == (size, 2 * size, 3)
-    left, right = split_pair(decode_pair(encode_pair(pair)))
+    left, right = split_pair(decode_pair(encode_png(pair)))
     assert (left == drawing).all()
     assert (right == picture).all()
 
@@ -38,7 +37,7 @@ def test_a_pair_comes_back_pixel_for_pixel(seed: int, size: int) -> None:
 @settings(max_examples=40, deadline=None)
 def test_a_drawing_alone_is_grey_and_exact(seed: int, size: int) -> None:
     drawing = np.random.default_rng(seed).choice(np.array([0, 255], np.uint8), (size, size))
-    with Image.open(io.BytesIO(encode_drawing(drawing))) as image:
+    with Image.open(io.BytesIO(encode_png(drawing))) as image:
         assert (image.format, image.mode) == ("PNG", "L")
         assert (np.asarray(image) == drawing).all()
 

@@ -3,12 +3,14 @@
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, cast
 
 from storage import LocalStore, ObjectStore, keys
 from storage.claims import check_kept, claim
 from storage.pairsets import CurrentPairs, is_published, read_current, swap_current
+from storage.promotion import Promoted, Promotion, read_promoted, swap_promoted
 from storage.registry import Run
 from storage.removal import take_inventory
 from storage.retention import Removable, Rules, plan_removal
@@ -42,6 +44,34 @@ def begin_run(store: ObjectStore, run: str, pairs: str, dataset: str = "demo") -
     begun.put("recipe.json", b'{"pairs": "%s", "recipe": {}}' % pairs.encode())
     check_kept(store, dataset, pairs)
     return begun
+
+
+def make_promotion(run: str = "run", epoch: int = 1) -> Promotion:
+    """Return a promotion of files of which only the mark is there; see ``promote``."""
+    return Promotion(
+        title="Demo",
+        run=run,
+        epoch=epoch,
+        sha256="0" * 64,
+        export=f"{epoch:016x}",
+        weights="",
+        network="",
+        examples=0,
+        at=datetime(2026, 1, epoch, tzinfo=UTC),
+    )
+
+
+def put_card(store: ObjectStore, promotion: Promotion, dataset: str = "demo") -> None:
+    store.put(keys.export_card(dataset, promotion.export), b"{}")
+
+
+def promote(
+    store: ObjectStore, run: str = "run", epoch: int = 1, dataset: str = "demo"
+) -> Promoted:
+    """Put a checkpoint into service as far as the store knows of it."""
+    chosen = make_promotion(run, epoch)
+    put_card(store, chosen, dataset)
+    return swap_promoted(store, dataset, chosen, read_promoted(store, dataset))
 
 
 def assert_marks_hold(store: ObjectStore, name: str, dataset: str = "demo") -> None:

@@ -4,45 +4,68 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from errors import ConflictError, IntegrityError, NotFoundError
-from storage import LocalStore, ObjectStore
-from storage.promotion import Promoted, read_promoted, swap_promoted
+from storage import LocalStore, ObjectStore, keys
+from storage.promotion import (
+    HISTORY,
+    Promoted,
+    promoted_names,
+    read_promoted,
+    swap_promoted,
+)
 from storage.registry import Run
+from tests.storage.contents import make_promotion, promote, put_card
 
 
 def put_checkpoints(store: ObjectStore, *epochs: int, run: str = "run") -> None:
     for epoch in epochs:
         Run(store, "demo", run).put_checkpoint(epoch, 10 * epoch, b"bytes", {})
+        put_card(store, make_promotion(run, epoch))
 
 
-def chosen(epoch: int) -> Promoted:
-    return Promoted(run="run", epoch=epoch, sha256="0" * 64)
-
-
-def test_the_pointer_moves(store: LocalStore) -> None:
+def test_the_pointer_moves_and_remembers(store: LocalStore) -> None:
     put_checkpoints(store, 1, 2)
     assert read_promoted(store, "demo") is None
-    swap_promoted(store, "demo", chosen(1), before=None)
-    swap_promoted(store, "demo", chosen(2), before=chosen(1))
-    assert read_promoted(store, "demo") == chosen(2)
+    first = swap_promoted(store, "demo", make_promotion(epoch=1), before=None)
+    second = swap_promoted(store, "demo", make_promotion(epoch=2), before=first)
+    assert read_promoted(store, "demo") == second
+    assert (second.epoch, second.previous) == (2, (make_promotion(epoch=1),))
+    third = swap_promoted(store, "demo", make_promotion(epoch=1), before=second)
+    assert [old.epoch for old in third.previous] == [2, 1]
+
+
+def test_the_history_has_an_end(store: LocalStore) -> None:
+    put_checkpoints(store, 1, 2)
+    for number in range(HISTORY + 3):
+        last = promote(store, epoch=1 + number % 2)
+    assert len(last.previous) == HISTORY
+    assert last.previous[0].epoch != last.epoch
+
+
+def test_who_serves_finds_what_is_promoted(any_store: ObjectStore) -> None:
+    assert promoted_names(any_store) == []
+    for name in ("panda", "demo"):
+        Run(any_store, name, "run").put_checkpoint(1, 10, b"bytes", {})
+        promote(any_store, dataset=name)
+    Run(any_store, "shoes", "promoted.json").put("checkpoints/promoted.json", b"a run's odd name")
+    assert promoted_names(any_store) == ["demo", "panda"]
 
 
 def test_of_two_who_choose_at_once_one_wins(any_store: ObjectStore) -> None:
     put_checkpoints(any_store, 1, 2, 3)
     ready = threading.Barrier(2)
 
-    def choose(choice: Promoted) -> Promoted | ConflictError:
+    def choose(epoch: int) -> Promoted | ConflictError:
         before = read_promoted(any_store, "demo")
         ready.wait()
         try:
-            swap_promoted(any_store, "demo", choice, before)
-            return choice
+            return swap_promoted(any_store, "demo", make_promotion(epoch=epoch), before)
         except ConflictError as error:
             return error
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(25):
             before = read_promoted(any_store, "demo")
-            others = [chosen(epoch) for epoch in (1, 2, 3) if chosen(epoch) != before]
+            others = [epoch for epoch in (1, 2, 3) if before is None or epoch != before.epoch]
             ended = list(pool.map(choose, others[:2]))
             won = [one for one in ended if isinstance(one, Promoted)]
             assert [read_promoted(any_store, "demo")] == won
@@ -51,35 +74,55 @@ def test_of_two_who_choose_at_once_one_wins(any_store: ObjectStore) -> None:
 
 def test_who_chose_by_what_is_past_is_told(store: LocalStore) -> None:
     put_checkpoints(store, 1, 2)
-    swap_promoted(store, "demo", chosen(1), before=None)
-    for past in (None, chosen(2)):
+    first = promote(store, epoch=1)
+    second = first.model_copy(update={"epoch": 2})
+    for past in (None, second):
         with pytest.raises(ConflictError, match=r"promoted\.json"):
-            swap_promoted(store, "demo", chosen(2), before=past)
-    assert read_promoted(store, "demo") == chosen(1)
+            swap_promoted(store, "demo", make_promotion(epoch=2), before=past)
+    assert read_promoted(store, "demo") == first
 
 
-def test_only_a_checkpoint_is_promoted(store: LocalStore) -> None:
+def test_only_a_checkpoint_with_whole_files_is_promoted(store: LocalStore) -> None:
     put_checkpoints(store, 1)
+    with pytest.raises(NotFoundError, match="card"):
+        swap_promoted(store, "demo", make_promotion(epoch=2), before=None)
+    put_card(store, make_promotion(epoch=2))
     with pytest.raises(NotFoundError, match="epoch-0002"):
-        swap_promoted(store, "demo", chosen(2), before=None)
+        swap_promoted(store, "demo", make_promotion(epoch=2), before=None)
     assert read_promoted(store, "demo") is None
 
 
-def test_a_checkpoint_that_went_meanwhile_is_told_and_the_pointer_put_back(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+def test_back_needs_the_files_alone(store: LocalStore) -> None:
+    put_checkpoints(store, 1, 2)
+    promote(store, epoch=1)
+    second = promote(store, epoch=2)
+    run = Run(store, "demo", "run")
+    run.forget(run.find_checkpoint(1))
+    assert swap_promoted(store, "demo", second.previous[0], second).epoch == 1
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        "models/demo/run/checkpoints/epoch-0002.json",
+        keys.export_card("demo", make_promotion(epoch=2).export),
+    ],
+)
+def test_what_went_meanwhile_is_told_and_the_pointer_put_back(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     put_checkpoints(store, 1, 2)
-    swap_promoted(store, "demo", chosen(1), before=None)
+    first = promote(store, epoch=1)
     swap = store.compare_and_swap
 
     def removed_before(key: str, data: bytes, expected: bytes | None) -> None:
-        store.delete("models/demo/run/checkpoints/epoch-0002.json")
+        store.delete(gone)
         swap(key, data, expected)
 
     monkeypatch.setattr(store, "compare_and_swap", removed_before)
-    with pytest.raises(NotFoundError, match="epoch-0002"):
-        swap_promoted(store, "demo", chosen(2), before=chosen(1))
-    assert read_promoted(store, "demo") == chosen(1)
+    with pytest.raises(NotFoundError, match=gone.rpartition("/")[2]):
+        swap_promoted(store, "demo", make_promotion(epoch=2), before=first)
+    assert read_promoted(store, "demo") == first
 
 
 def test_damage_is_told(store: LocalStore) -> None:

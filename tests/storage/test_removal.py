@@ -16,17 +16,26 @@ from errors import IntegrityError
 from storage import LocalStore, ObjectStore, keys, retention
 from storage.entry import Entry
 from storage.pairsets import CurrentPairs, is_published
-from storage.promotion import Promoted, swap_promoted
 from storage.registry import Run
 from storage.removal import prune, sweep, take_inventory
-from storage.retention import Inventory, Rules, StoredCheckpoint, plan_removal
+from storage.retention import (
+    Inventory,
+    Rules,
+    StoredCheckpoint,
+    StoredFiles,
+    StoredSet,
+    plan_removal,
+)
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SeaweedFS
 from tests.storage.contents import (
     all_keys,
     begin_run,
     make_old,
+    make_promotion,
     plan,
+    promote,
+    put_card,
     put_set,
     use_set,
 )
@@ -50,7 +59,8 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
         run.put_checkpoint(epoch, epoch, b"b" * epoch, {"val_l1": figure})
     put_checkpoint = Run(any_store, "demo", "run").key("checkpoints/epoch-0099.pt")
     any_store.put(put_checkpoint, b"its process was killed")
-    swap_promoted(any_store, "demo", Promoted(run="run", epoch=3, sha256=""), None)
+    promote(any_store, epoch=3)
+    put_card(any_store, make_promotion(epoch=9))
 
     before = all_keys(any_store)
     planned = plan(any_store, AT_ONCE)
@@ -59,6 +69,7 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
         ("pair set b", "never finished"),
         ("checkpoint of run run", "not of the last 3 or the best 1"),
         ("checkpoint of run run", "half of it is missing"),
+        ("files to serve", "no promotion names them"),
     }
     assert all_keys(any_store) == before, "a look changes something"
     counted: list[None] = []
@@ -71,6 +82,7 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
         "models/demo/run/checkpoints/epoch-0001.json",
         "models/demo/run/checkpoints/epoch-0001.pt",
         "models/demo/run/checkpoints/epoch-0099.pt",
+        keys.export_card("demo", make_promotion(epoch=9).export),
     }
     assert [record.epoch for record in run.checkpoints()] == [2, 3, 4, 5, 6]
     assert plan(any_store, AT_ONCE) == []
@@ -87,7 +99,7 @@ def test_a_run_in_training_keeps_the_last_the_best_and_the_promoted(
     for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7, 0.8], 1):
         run.put_checkpoint(epoch, 10 * epoch, b"", {"val_l1": figure})
         if epoch == 3:
-            swap_promoted(any_store, "demo", Promoted(run="run", epoch=3, sha256=""), None)
+            promote(any_store, epoch=3)
         prune(any_store, "demo", "run", rules)
         kept.append([record.epoch for record in run.checkpoints()])
     assert kept[1:4] == [[1, 2], [2, 3], [2, 3, 4]], "the best two, the promoted, the last two"
@@ -210,7 +222,8 @@ def keep_in(store: LocalStore, inventory: Inventory) -> Inventory:
         replace(found, record=None) if math.isnan(_figure(found)) else found
         for found in inventory.checkpoints
     ]
-    contents = [(entry, "") for found in inventory.sets for entry in found.entries]
+    plain: list[StoredSet | StoredFiles] = [*inventory.sets, *inventory.exports]
+    contents = [(entry, "") for found in plain for entry in found.entries]
     for found in checkpoints:
         content = "?" if found.record is None else found.record.model_dump_json()
         contents += [(entry, content) for entry in found.entries]
@@ -232,8 +245,12 @@ def keep_in(store: LocalStore, inventory: Inventory) -> Inventory:
                 content = json.dumps({"pairs": name})
         elif name.startswith("epoch-"):
             key = keys.promoted(dataset)
-            content = Promoted(run=run, epoch=int(name[6:10]), sha256="").model_dump_json()
-        if root == "datasets" or (name.startswith("epoch-") and key not in pointers):
+            content = make_promotion(run, int(name[6:10])).model_dump_json()
+        elif run == "promoted":
+            key = keys.promoted(dataset)
+            content = make_promotion().model_copy(update={"export": name}).model_dump_json()
+        served = run == "promoted" or name.startswith("epoch-")
+        if root == "datasets" or (served and key not in pointers):
             store.put(key, content.encode())
             pointers.add(key)
             needed.add(place)
@@ -260,7 +277,7 @@ def test_what_is_cut_short_on_s3_is_told_with_what_hangs_on_it(
     use_set(s3_store, "a")
     run = begin_run(s3_store, "run", "a")
     run.put_checkpoint(1, 1, b"weights", {})
-    swap_promoted(s3_store, "demo", Promoted(run="run", epoch=1, sha256="0"), None)
+    promote(s3_store)
     client, name = s3_server.client(), s3_store.location(key).split("/", 3)[3]
     metadata = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
     client.put_object(Bucket=BUCKET, Key=name, Body=s3_store.get(key)[:9], Metadata=metadata)

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from errors import ConflictError, IntegrityError, NotFoundError
-from storage import LocalStore, ObjectStore, announcement
+from storage import LocalStore, ObjectStore, announcement, keys
 from storage.announcement import announced
 from storage.pairsets import is_published, read_current
-from storage.promotion import Promoted, swap_promoted
+from storage.promotion import swap_promoted
 from storage.registry import Run
 from storage.removal import prune, sweep
 from storage.retention import Removable, Rules
@@ -23,8 +23,10 @@ from tests.storage.contents import (
     assert_marks_hold,
     begin_run,
     make_old,
+    make_promotion,
     meddled,
     plan,
+    put_card,
     put_set,
     use_set,
     watched,
@@ -36,17 +38,18 @@ NOW = timedelta(0)
 
 
 def fill(store: LocalStore) -> list[Removable]:
-    """Make a published set, an unfinished one and a run, all old; return what may go."""
+    """Make a published set, an unfinished one, a run and files to serve; all is old and may go."""
     put_set(store, "published")
     put_set(store, "unfinished", published=False)
     run = begin_run(store, "run", "published")
     run.put_checkpoint(1, 1, b"one", {})
     run.put_checkpoint(2, 2, b"two", {})
     store.delete(run.key("recipe.json"))
+    put_card(store, make_promotion())
     make_old(store, "datasets", 2)
     make_old(store, "models", 2)
     planned = plan(store, HOUR)
-    assert len(planned) == 3
+    assert len(planned) == 4
     return planned
 
 
@@ -64,13 +67,14 @@ def prepare_unfinished(store: ObjectStore) -> None:
     use_set(store, "unfinished")
 
 
-def promote(store: ObjectStore) -> None:
-    swap_promoted(store, "demo", Promoted(run="run", epoch=1, sha256=""), None)
+def choose_checkpoint(store: ObjectStore) -> None:
+    swap_promoted(store, "demo", make_promotion(), None)
 
 
 def is_there(store: ObjectStore, need: Callable[[ObjectStore], None]) -> bool:
-    if need is promote:
-        return 1 in [record.epoch for record in Run(store, "demo", "run").checkpoints()]
+    if need is choose_checkpoint:
+        files = store.exists(keys.export_card("demo", make_promotion().export))
+        return files and 1 in [record.epoch for record in Run(store, "demo", "run").checkpoints()]
     return is_published(store, "demo", "unfinished" if need is prepare_unfinished else "published")
 
 
@@ -81,7 +85,7 @@ def count_calls(store: LocalStore, work: Callable[[ObjectStore], object]) -> int
 
 
 @pytest.mark.parametrize("removal_inside", [True, False])
-@pytest.mark.parametrize("need", [begin_training, prepare, prepare_unfinished, promote])
+@pytest.mark.parametrize("need", [begin_training, prepare, prepare_unfinished, choose_checkpoint])
 def test_whoever_needs_it_at_any_moment_has_it_whole_or_is_told(
     tmp_path: Path, no_sync: None, need: Callable[[ObjectStore], None], removal_inside: bool
 ) -> None:
@@ -113,7 +117,7 @@ def test_whoever_needs_it_at_any_moment_has_it_whole_or_is_told(
         for name in ("published", "unfinished"):
             assert_marks_hold(store, name)
         # Whoever was told runs again.
-        if need is not promote:
+        if need is not choose_checkpoint:
             prepare(store)
             need(store)
             assert is_there(store, need)
@@ -132,7 +136,7 @@ def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
 
     def choose(store: ObjectStore) -> None:
         try:
-            promote(store)
+            choose_checkpoint(store)
         except NotFoundError as error:
             told.append(error)
 
@@ -145,8 +149,8 @@ def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
         fill(store)
         told.clear()
         outer(meddled(store, moment, partial(inner, store)))
-        assert is_there(store, promote) or told
-        if is_there(store, promote):
+        assert is_there(store, choose_checkpoint) or told
+        if is_there(store, choose_checkpoint):
             run = Run(store, "demo", "run")
             assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
         told_at += [moment] * bool(told)

@@ -13,6 +13,7 @@ from storage.retention import (
     Inventory,
     Rules,
     StoredCheckpoint,
+    StoredFiles,
     StoredSet,
     kept_checkpoints,
     plan_removal,
@@ -66,13 +67,26 @@ def uploads(draw: st.DrawFn) -> Upload:
 
 
 @st.composite
+def stored_files(draw: st.DrawFn) -> StoredFiles:
+    dataset, export = draw(st.sampled_from("ab")), draw(st.sampled_from(["e", "f"]))
+    place = f"models/{dataset}/promoted/{export * 16}"
+    files = draw(st.sampled_from([("card.json", "generator.onnx"), ("generator.onnx",)]))
+    entries = tuple(entry(f"{place}/{file}", draw(AGES)) for file in files)
+    return StoredFiles(dataset, place, entries)
+
+
+@st.composite
 def inventories(draw: st.DrawFn) -> Inventory:
     sets = draw(st.lists(stored_sets(), unique_by=lambda found: found.place))
     checkpoints = draw(st.lists(stored_checkpoints(), unique_by=lambda found: found.place))
     begun = draw(st.lists(uploads(), unique_by=lambda found: found.id))
-    places = [found.place for found in sets] + [found.place for found in checkpoints]
+    exports = draw(st.lists(stored_files(), unique_by=lambda found: found.place))
+    found_all: list[StoredSet | StoredCheckpoint | StoredFiles] = [*sets, *checkpoints, *exports]
+    places = [found.place for found in found_all]
     needed = draw(st.sets(st.sampled_from([*places, "datasets/a/pairs/gone"])))
-    return Inventory(NOW, tuple(sets), tuple(checkpoints), tuple(begun), frozenset(needed))
+    return Inventory(
+        NOW, tuple(sets), tuple(checkpoints), tuple(exports), tuple(begun), frozenset(needed)
+    )
 
 
 rules = st.builds(
@@ -84,7 +98,7 @@ rules = st.builds(
 )
 
 
-def newest(found: StoredSet | StoredCheckpoint) -> datetime:
+def newest(found: StoredSet | StoredCheckpoint | StoredFiles) -> datetime:
     return max(entry.modified for entry in found.entries)
 
 
@@ -147,6 +161,9 @@ def test_what_is_needed_kept_or_young_never_goes_and_the_rest_does(
             or is_kept_checkpoint(inventory, one, rules)
         )
         assert (one.place in places) != stays
+    for files in inventory.exports:
+        stays = files.place in inventory.needed or NOW - newest(files) < rules.older_than
+        assert (files.place in places) != stays
     for upload in inventory.uploads:
         old = NOW - upload.begun >= max(rules.older_than, timedelta(days=1))
         assert (upload.id in places) == old
@@ -183,6 +200,7 @@ def test_once_it_is_gone_nothing_more_may_go(inventory: Inventory, rules: Rules)
         inventory,
         sets=tuple(found for found in inventory.sets if found.place not in gone),
         checkpoints=tuple(found for found in inventory.checkpoints if found.place not in gone),
+        exports=tuple(found for found in inventory.exports if found.place not in gone),
         uploads=tuple(found for found in inventory.uploads if found.id not in gone),
     )
     assert plan_removal(left, rules) == []
@@ -190,6 +208,7 @@ def test_once_it_is_gone_nothing_more_may_go(inventory: Inventory, rules: Rules)
 
 def test_what_marks_others_as_done_goes_before_them() -> None:
     folder, run = "datasets/a/pairs/1", "models/a/r/checkpoints"
+    served = "models/a/promoted/e"
     files = ["a.html", "manifest.parquet", "parts/0.parquet", "parts/1.parquet", "val-0.tar"]
     stored = StoredSet("a", "1", folder, True, tuple(entry(f"{folder}/{f}", 999) for f in files))
     checkpoints = tuple(
@@ -202,10 +221,13 @@ def test_what_marks_others_as_done_goes_before_them() -> None:
         )
         for epoch in (1, 2)
     )
-    held = Inventory(NOW, (stored,), checkpoints, (), frozenset())
+    parts = ("generator.onnx", "card.json", "examples/0-drawing.png")
+    export = StoredFiles("a", served, tuple(entry(f"{served}/{part}", 999) for part in parts))
+    held = Inventory(NOW, (stored,), checkpoints, (export,), (), frozenset())
     planned = plan_removal(held, Rules(keep_pairs=0, keep_checkpoints=1))
-    assert [item.size for item in planned] == [50, 20]
+    assert [item.size for item in planned] == [50, 20, 30]
     assert [key.rpartition("/")[2] for item in planned for key in item.keys] == [
         *("manifest.parquet", "0.parquet", "1.parquet", "a.html", "val-0.tar"),
         *("epoch-0001.json", "epoch-0001.pt"),
+        *("card.json", "0-drawing.png", "generator.onnx"),
     ]

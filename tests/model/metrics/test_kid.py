@@ -30,8 +30,12 @@ def direct_distance(some: NDArray[np.float32], others: NDArray[np.float32]) -> f
 def test_it_is_the_estimate_of_the_paper(seed: int, n: int, m: int, shift: float) -> None:
     some, others = draw(seed, n, shift), draw(seed + 1, m)
     expected = direct_distance(some, others)
-    assert KernelDistance(others).estimate(some).value == pytest.approx(expected, rel=1e-6, abs=1e-9)
-    assert KernelDistance(some).estimate(others).value == pytest.approx(expected, rel=1e-6, abs=1e-9)
+    assert KernelDistance(others).estimate(some).value == pytest.approx(
+        expected, rel=1e-6, abs=1e-9
+    )
+    assert KernelDistance(some).estimate(others).value == pytest.approx(
+        expected, rel=1e-6, abs=1e-9
+    )
 
 
 def test_sets_of_one_kind_are_about_nothing_apart_however_few() -> None:

@@ -1,0 +1,37 @@
+"""A checkpoint into service."""
+
+from prefect import flow
+
+from datasets import find_prepared
+from flows.forms import Checkpoint, DataSetName, Note, OwnName, Who, Why
+from flows.names import run_name
+from flows.slots import one_at_a_time
+from settings import get_settings
+from storage import open_store
+from storage.promotion import Promoted
+from tasks.promote import promote as put_into_service
+
+
+@flow(name="promote", flow_run_name=run_name)
+def promote(
+    source: DataSetName,
+    checkpoint: Checkpoint,
+    note: Note = "",
+    by: Who = "",
+    name: OwnName = "",
+    reason: Why = "",
+) -> Promoted:
+    """Export a checkpoint's generator, check it, and put it into service.
+
+    Parameters
+    ----------
+    source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
+    checkpoint : ``RUN/EPOCH``, or ``last`` for the newest one.
+    note, by : why, and who says so; kept with the promotion.
+    name : what a folder or archive was called when it was prepared.
+    reason : for the run's name; nothing else.
+    """
+    store_url = get_settings().store
+    dataset, _ = find_prepared(open_store(store_url), source, name or None)
+    with one_at_a_time("promote", dataset.name):
+        return put_into_service(dataset.name, dataset.title, checkpoint, store_url, note, by)

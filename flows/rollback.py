@@ -1,0 +1,24 @@
+"""Back to what was in service before."""
+
+from prefect import flow
+
+from flows.forms import DataSetName, Note, Who, Why
+from flows.names import run_name
+from flows.slots import one_at_a_time
+from settings import get_settings
+from storage.promotion import Promoted
+from tasks.promote import roll_back
+
+
+@flow(name="rollback", flow_run_name=run_name)
+def rollback(source: DataSetName, note: Note = "", by: Who = "", reason: Why = "") -> Promoted:
+    """Put back into service what was before; once more leads forth again.
+
+    Parameters
+    ----------
+    source : a data set's name.
+    note, by : why, and who says so; kept with the promotion.
+    reason : for the run's name; nothing else.
+    """
+    with one_at_a_time("promote", source):
+        return roll_back(source, get_settings().store, note, by)

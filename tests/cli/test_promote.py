@@ -1,0 +1,43 @@
+import pytest
+
+from model import Recipe, train
+from storage import LocalStore
+from storage.pairsets import CurrentPairs, swap_current
+from storage.promotion import read_promoted
+from tests.cli.test_app import icanvas
+from tests.model.pairs import publish
+
+SMALL = Recipe(
+    batch=2, epochs=2, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+
+def test_there_and_back_by_the_command_line(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "tttv")
+    swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/x"), None)
+    assert icanvas("promote", "tiny").returncode == 3
+    monkeypatch.setattr("model.watch.plot_log", lambda *_: b"")
+    run = train(store, "tiny", "pairs", SMALL).run
+
+    first = icanvas("promote", "tiny", f"{run}/1", "--note", "a start", "--by", "me")
+    assert f"tiny: {run}/1 is in service; a running server takes it up" in first.stdout
+    assert "icanvas serve" in first.stdout
+    second = icanvas("promote", "tiny", "last")
+    assert "icanvas rollback tiny" in second.stdout
+    served = read_promoted(store, "tiny")
+    assert served is not None
+    assert (served.epoch, served.previous[0].note, served.previous[0].by) == (2, "a start", "me")
+    assert "is in service already" in icanvas("promote", "tiny", f"{run}/2").stdout
+
+    listed = icanvas("promote", "tiny").stdout.splitlines()
+    lines = {word: line for line in listed for word in line.split() if word.startswith(f"{run}/")}
+    assert lines[f"{run}/1"].endswith("was in service")
+    assert lines[f"{run}/2"].startswith("✓")
+
+    assert f"tiny: {run}/1 is in service" in icanvas("rollback", "tiny").stdout
+    slip = icanvas("rollback", "tiny", "--to", "0/9")
+    assert (slip.returncode, len(slip.stderr.splitlines())) == (2, 1)
+    slip = icanvas("promote", "tiny", "0/9")
+    assert (slip.returncode, len(slip.stderr.splitlines())) == (5, 1)

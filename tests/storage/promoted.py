@@ -1,1 +1,0 @@
-"""Pointing at a checkpoint, without an export of it."""
