@@ -31,7 +31,7 @@ def compare(
     ] = None,
     pictures: Annotated[
         int, typer.Option(help="Validation pairs and drawings at most.", min=1, max=1000)
-    ] = 64,
+    ] = 32,
     name: Name = None,
     store: Store = None,
     cache: Cache = None,

@@ -5,6 +5,7 @@ from prefect.logging import get_run_logger
 
 import datasets
 from errors import InputError
+from flows.decide import ask_choice
 from flows.forms import (
     DEFAULT,
     DataSetName,
@@ -33,7 +34,7 @@ def compare(
     source: DataSetName,
     runs: Runs = (),
     sketches: Drawings = "",
-    pictures: Judged = 64,
+    pictures: Judged = 32,
     decide: Decide = False,
     name: OwnName = "",
     engine: Engine = DEFAULT,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from errors import IntegrityError, NotFoundError, SourceError
 from model.card import RunFacts
 from model.checkpoint import restore_generator
 from model.data import scale_drawing, scale_picture, to_condition
-from model.generator import Generator
 from model.runs import read_facts
 from model.samples import to_image
 from postprocess import PAIR_SIZE
@@ -104,7 +102,7 @@ class Drawer:
     ) -> None:
         data = Run(store, dataset, candidate.run).get_checkpoint(candidate.record)
         generator, _ = restore_generator(data, candidate.facts.recipe)
-        self._generator = cast(Generator, generator.to(device))
+        self._generator = generator.to(device)
         self._device = device
         self._size = candidate.facts.recipe.image_size
 

@@ -46,7 +46,8 @@ def lab_histogram(picture: Picture) -> Floats:
     a, b = ((chroma + _CHROMA // 2) // _CHROMA for chroma in (a, b))
     place = (light // _LIGHT * steps + a) * steps + b
     counts = np.bincount(place.ravel(), minlength=256 // _LIGHT * steps * steps)
-    return counts / place.size
+    shares: Floats = counts / place.size
+    return shares
 
 
 def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
@@ -62,7 +63,8 @@ def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
 
     def distance(counts: Floats) -> Floats:
         drawn: Floats = counts @ histograms / counts.sum(1, keepdims=True)
-        return np.abs(drawn - wanted).sum(1) / 2
+        apart: Floats = np.abs(drawn - wanted).sum(1) / 2
+        return apart
 
     return estimate(distance, len(histograms))
 
@@ -75,8 +77,8 @@ def thumbnail(picture: Picture) -> Picture:
 
 def distances(some: NDArray[np.generic], others: NDArray[np.generic]) -> Floats:
     """Return the mean absolute difference of each two rows: (N, D) and (M, D) to float64 (N, M)."""
-    rows = (torch.from_numpy(values.astype(np.float32)) for values in (some, others))
-    return np.asarray(torch.cdist(*rows, p=1).numpy() / some.shape[1], np.float64)
+    one, other = (torch.from_numpy(values.astype(np.float32)) for values in (some, others))
+    return np.asarray(torch.cdist(one, other, p=1).numpy() / some.shape[1], np.float64)
 
 
 def mean_distance(thumbnails: NDArray[np.uint8]) -> float:

@@ -44,4 +44,5 @@ class KernelDistance:
 def _kernel(some: NDArray[np.float32], others: NDArray[np.float32]) -> Floats:
     """Return (x·y / D + 1)³ of each two rows: (N, D) and (M, D) to float64 (N, M)."""
     product: Floats = some.astype(np.float64) @ others.astype(np.float64).T
-    return (product / some.shape[1] + 1) ** 3
+    kernel: Floats = (product / some.shape[1] + 1) ** 3
+    return kernel

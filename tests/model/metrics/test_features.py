@@ -14,7 +14,7 @@ def test_the_network_sees_what_is_there() -> None:
     for picture, classes in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967, 504})):
         found = seen.of(picture)
         assert found.shape == (1280,) and found.dtype == np.float32
-        assert 0 <= found.min() and found.max() <= 6
+        assert found.min() >= 0 and found.max() <= 6
         scores = seen._network._fc.weight.numpy() @ found + seen._network._fc.bias.numpy()
         assert int(scores.argmax()) in classes
         assert (seen.of(picture) == found).all()
