@@ -53,13 +53,15 @@ class Hooks:
     Attributes
     ----------
     on_start : with how many pictures there will be to count.
-    on_picture : after each; may raise, to end it.
+    on_picture : after each.
+    check : often; may raise, to end it.
     on_column : with a checkpoint when its figures are known.
     on_note : with each sentence that is to be known, as where something is left out.
     """
 
     on_start: Callable[[int], None] = lambda _total: None
     on_picture: Callable[[], None] = lambda: None
+    check: Callable[[], None] = lambda: None
     on_column: Callable[[Column], None] = lambda _column: None
     on_note: Callable[[str], None] = lambda _what: None
 
@@ -151,13 +153,14 @@ class _Comparing:
     def run(
         self, candidates: Sequence[Candidate], hed: EdgeDetector, lines: LineSettings
     ) -> Comparison:
-        drawings = len(self._targets) + len(self._sketches)
+        # The two baselines are judged, too; one of them on validation pairs alone.
+        drawings = (len(candidates) + 1) * (len(self._targets) + len(self._sketches))
         looked_at = min(len(self._train), _REFERENCE)
-        self._hooks.on_start(looked_at + drawings * len(candidates))
+        self._hooks.on_start(looked_at + drawings + len(self._targets))
         features = Features() if has_features() else None
         if features is None:
             self._note(f"KID-EffLite0 is left out: it needs an extra ({INSTALL}).")
-        reference = Reference(self._train, _REFERENCE, features, self._hooks.on_picture)
+        reference = Reference(self._train, _REFERENCE, features, self._count)
         judge = Judge(hed, lines.threshold, lines.min_pixels, reference, features)
         for run in dict.fromkeys(one.run for one in candidates if one.facts.pairs != self._pairs):
             self._note(f"Run {run} learned from another pair set than {self._pairs}.")
@@ -219,20 +222,26 @@ class _Comparing:
         fitted = self._fit(candidate.facts.extent)
         figures: dict[str, Figures] = {}
         if self._targets:
-            made = self._count(drawer.draw(self._val_drawings))
-            figures[VALIDATION], sight = judge.judge(made, self._val_drawings, self._targets)
+            made = self._collect(drawer.draw(self._val_drawings))
+            figures[VALIDATION], sight = judge.judge(
+                made, self._val_drawings, self._targets, self._count
+            )
         if fitted:
-            made = self._count(drawer.draw(fitted))
-            figures[SKETCHES], sight = judge.judge(made, fitted)
+            made = self._collect(drawer.draw(fitted))
+            figures[SKETCHES], sight = judge.judge(made, fitted, None, self._count)
         tiles = tuple(_jpeg(made[place]) for place in self._places())
         return _Drawn(Column(candidate.name, figures, tiles, candidate.promoted), sight)
 
-    def _count(self, pictures: Iterator[Image8]) -> list[Image8]:
+    def _collect(self, pictures: Iterator[Image8]) -> list[Image8]:
         made = []
         for picture in pictures:
             made.append(picture)
-            self._hooks.on_picture()
+            self._hooks.check()
         return made
+
+    def _count(self) -> None:
+        self._hooks.check()
+        self._hooks.on_picture()
 
     def _places(self) -> list[int]:
         """Return which drawings people see."""
@@ -261,11 +270,13 @@ class _Comparing:
         true: dict[str, Figures] = {}
         if self._targets:
             on_white = [_as_rgb(drawing) for drawing in self._val_drawings]
-            copied[VALIDATION], _ = judge.judge(on_white, self._val_drawings, self._targets)
-            true[VALIDATION], _ = judge.judge(self._targets, self._val_drawings, self._targets)
+            given = self._val_drawings, self._targets
+            copied[VALIDATION], _ = judge.judge(on_white, *given, self._count)
+            true[VALIDATION], _ = judge.judge(self._targets, *given, self._count)
         fitted = self._fit(extent)
         if fitted:
-            copied[SKETCHES], _ = judge.judge([_as_rgb(drawing) for drawing in fitted], fitted)
+            on_white = [_as_rgb(drawing) for drawing in fitted]
+            copied[SKETCHES], _ = judge.judge(on_white, fitted, None, self._count)
         yield Column(LINES, copied)
         if true:
             yield Column(TRUE, true)

@@ -1,6 +1,6 @@
 """All figures of some pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,7 @@ class Judge:
         pictures: Sequence[Image8],
         drawings: Sequence[Image8],
         targets: Sequence[Image8] | None = None,
+        on_picture: Callable[[], None] = lambda: None,
     ) -> tuple[Figures, Sight]:
         """Return the figures of pictures by ``Metric.key``, and what is looked at in them.
 
@@ -55,13 +56,16 @@ class Judge:
         pictures : uint8 256×256×3, at least one.
         drawings : what they were made from, uint8 256×256.
         targets : what they should be, uint8 256×256×3.
+        on_picture : called after each one's edges were found, which takes longest.
         """
         figures: Figures = {}
         if targets is not None:
             for key, measure in (("l1", l1), ("ssim", ssim), ("ms_ssim", ms_ssim)):
                 each = [measure(*pair) for pair in zip(pictures, targets, strict=True)]
                 figures[key] = estimate_mean(np.array(each))
-        lines = follow_lines(self.hed, pictures, drawings, self.threshold, self.min_pixels)
+        lines = follow_lines(
+            self.hed, pictures, drawings, self.threshold, self.min_pixels, on_picture
+        )
         figures |= estimate_lines(lines)
         sight = look_at(pictures, self.features)
         if len(pictures) > 1 and self.reference.spread > 0:

@@ -90,11 +90,6 @@ def compare(
         "features": NAME if has_features() else None,
     }
     name = f"{dataset.name}: compare"
-
-    def count() -> None:
-        stop_if_interrupted()
-        advance(name)
-
     with bar(name, unit="pictures"):
         found = compare_on(
             store,
@@ -107,7 +102,8 @@ def compare(
             pictures,
             Hooks(
                 on_start=lambda total: move(name, 0, total),
-                on_picture=count,
+                on_picture=lambda: advance(name),
+                check=stop_if_interrupted,
                 on_column=lambda column: logger.info("%s: %s", dataset.name, _in_a_line(column)),
                 on_note=lambda what: logger.warning("%s: %s", dataset.name, what),
             ),

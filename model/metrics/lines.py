@@ -1,6 +1,6 @@
 """Whether pictures keep to the lines that they were made from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ def follow_lines(
     drawings: Iterable[NDArray[np.uint8]],
     threshold: float,
     min_pixels: int = 5,
+    on_picture: Callable[[], None] = lambda: None,
 ) -> list[Agreement]:
     """Compare the edges of pictures with the drawings that they were made from, at 2 px.
 
@@ -28,12 +29,15 @@ def follow_lines(
     pictures : uint8 S×S×3 RGB.
     drawings : uint8 S×S each, 0 on lines; one for each picture.
     threshold, min_pixels : the edges become lines by these, as training drawings do.
+    on_picture : called after each.
     """
     maps = (edges for edges in hed.stream(pictures) if edges is not None)
-    return [
-        compare_drawings(clean_edges(edges, threshold, min_pixels), drawing, TOLERANCE)
-        for edges, drawing in zip(maps, drawings, strict=True)
-    ]
+    found = []
+    for edges, drawing in zip(maps, drawings, strict=True):
+        lines = clean_edges(edges, threshold, min_pixels)
+        found.append(compare_drawings(lines, drawing, TOLERANCE))
+        on_picture()
+    return found
 
 
 def estimate_lines(found: Sequence[Agreement]) -> dict[str, Estimate]:

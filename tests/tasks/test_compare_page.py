@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Dialog, Page, sync_playwright
 
 from model.votes import read_votes, tally
 from tasks.compare_page import render_page
@@ -132,7 +132,12 @@ def test_what_was_voted_on_is_remembered_and_finishing_early_is_asked_about(page
     page.reload()
     assert "Drawing 2 of 3; 1 voted on" in visible(page)
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.message), dialog.dismiss()))
+
+    def refuse(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.once("dialog", refuse)
     page.click("#finish")
     assert "2 drawings are not voted on" in asked[0]
     assert_blind(page)
