@@ -1,5 +1,6 @@
 """``icanvas compare``."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,6 +44,7 @@ def compare(
     """Compare every kept checkpoint on validation pairs and on drawings by hand."""
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     from datasets import find_prepared
+    from datasets.sources import open_path
     from model.candidates import find_candidates
     from storage import open_store
 
@@ -52,13 +54,15 @@ def compare(
     find_candidates(opened, dataset.name, runs or ())
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
+    drawn = "" if sketches is None else absolute(sketches)
+    if drawn:
+        open_path(Path(drawn))
     check_hed(dataset.edges.threshold)
     with run_prefect(verbose):
         fetch_weights()
         from flows.compare import compare as flow
         from tasks.compare_table import NO_METRIC_ALONE, TITLES, name_columns, show, told
 
-        drawn = "" if sketches is None else absolute(sketches)
         found = flow(absolute(source), tuple(runs or ()), drawn, pictures, name=name or "")
     comparison, names = found.comparison, name_columns(found.comparison)
     for drawings, title in TITLES.items():
