@@ -26,7 +26,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from skimage.metrics import structural_similarity
 
 from datasets import decode_picture
 from hed import EdgeDetector
@@ -34,11 +33,10 @@ from model import Generator, Recipe, train
 from model.augment import augment_strokes
 from model.checkpoint import restore_generator
 from model.data import PairDataset, scale_drawing, scale_picture, to_condition
+from model.metrics import follow_lines, l1, ssim
 from model.runs import find_run
 from postprocess import (
     Agreement,
-    clean_edges,
-    compare_drawings,
     fit_picture,
     make_sheet,
     trace_strokes,
@@ -228,18 +226,16 @@ def generate(generator: Generator, drawing: Image8, size: int) -> Image8:
 
 
 def judge(generated: Image8, picture: Image8) -> tuple[float, float]:
-    """Return L1 of pictures in [0, 1], and SSIM (Wang et al., 2004)."""
+    """Return L1 and SSIM, at the size that was generated."""
     target = scale_picture(picture, generated.shape[0])
-    l1 = np.abs(generated.astype(float) - target).mean() / 255
-    ssim = structural_similarity(generated, target, channel_axis=2, data_range=255)
-    return float(l1), float(ssim)
+    return l1(generated, target), ssim(generated, target)
 
 
 def follow(detector: EdgeDetector, generated: Image8, drawing: Image8) -> Agreement:
     """Compare the edges of what was generated with the drawing, at 2 px of 256."""
     large = cv2.resize(generated, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    (edges,) = detector.detect([large])
-    return compare_drawings(clean_edges(edges, detector.weights.threshold), drawing, tolerance=2)
+    (followed,) = follow_lines(detector, [large], [drawing], detector.weights.threshold_or(None))
+    return followed
 
 
 def judge_all(pairs: str, recipe: Recipe, drawn: Sequence[Drawn]) -> Judged:

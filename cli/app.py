@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from cli.calibrate import calibrate
+from cli.compare import compare
 from cli.console import err, fetch_weights, make_table, out, print_places, show_progress_bars
 from cli.listing import listing
 from cli.models import export_model
@@ -59,6 +60,11 @@ app.command(
 app.command(epilog="Examples: icanvas calibrate ~/pairs · icanvas calibrate pairs --pictures 500")(
     calibrate
 )
+
+app.command(
+    epilog="Examples: icanvas compare demo · icanvas compare shoes --sketches ~/drawings.zip · "
+    "icanvas compare shoes --runs 0123456789ab --pictures 200"
+)(compare)
 
 app.command(
     epilog="Examples: icanvas promote demo · icanvas promote demo last · "

@@ -2,6 +2,7 @@
 
 import getpass
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +10,7 @@ from rich.markup import escape
 
 from cli.console import make_table, out, print_places, show_progress_bars
 from cli.options import Name, Store
-from errors import SourceError
+from errors import InputError, SourceError
 from settings import get_settings, override_settings
 
 if TYPE_CHECKING:
@@ -34,6 +35,13 @@ def promote(
     ] = None,
     note: Note = "",
     by: By = None,
+    votes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Votes that it was chosen by, as compare's page saves them; repeatable.",
+            metavar="FILE",
+        ),
+    ] = None,
     name: Name = None,
     store: Store = None,
 ) -> None:
@@ -41,6 +49,7 @@ def promote(
     override_settings(store=store)
     from datasets import find_prepared
     from model.promotion import promote as put_into_service
+    from model.votes import keep_votes, read_votes, tally
     from storage import open_store
     from storage.checkpoint_names import choose_checkpoint
     from storage.promotion import read_promoted
@@ -57,14 +66,25 @@ def promote(
         out.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
         return
     run, epoch = choose_checkpoint(checkpoint, there)
+    ballots = [read_votes(_read(file)) for file in votes or ()]
+    kept = keep_votes(opened, dataset.name, ballots) if ballots else None
     before = read_promoted(opened, dataset.name)
     with show_progress_bars(), bar(f"{dataset.name}: export and check"):
         chosen = put_into_service(
-            opened, dataset.name, run, epoch, title=dataset.title, note=note, by=_name(by)
+            opened,
+            dataset.name,
+            run,
+            epoch,
+            title=dataset.title,
+            note=note,
+            by=_name(by),
+            votes=kept,
         )
     _print_promoted(
         opened, dataset.name, chosen, "is in service already" if chosen == before else ""
     )
+    for what, count in tally(ballots).items():
+        out.print(f"  {count} votes for {what or 'none of them'}")
 
 
 def rollback(
@@ -85,6 +105,13 @@ def rollback(
     opened = open_store(get_settings().store)
     chosen = roll_back(opened, dataset, to=to, note=note, by=_name(by))
     _print_promoted(opened, dataset, chosen)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.expanduser().read_bytes()
+    except OSError as error:
+        raise InputError(f"--votes {file}: it cannot be read ({error.strerror}).") from None
 
 
 def _name(by: str | None) -> str:

@@ -76,6 +76,36 @@ Who = Annotated[str, Field(max_length=80), _says("Who chooses; kept with the pro
 
 Pictures = Annotated[int, Field(ge=1), _says("How many to compare, taken evenly from all.")]
 
+Judged = Annotated[
+    int,
+    Field(ge=1, le=1000),
+    _says("Validation pairs and drawings by hand at most, taken evenly from all."),
+]
+
+Runs = Annotated[
+    tuple[str, ...],
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Checkpoints of these runs alone, beside the one in production; of all "
+            "runs when left empty.",
+        }
+    ),
+]
+
+Drawings = Annotated[
+    str,
+    _says(
+        "A folder or archive of drawings by hand, on the worker's machine; the data set's own when "
+        "left empty."
+    ),
+]
+
+Decide = Annotated[
+    bool, _says("Pause until somebody has chosen a checkpoint in a form, and promote it.")
+]
+
 
 def _describe_recipe() -> dict[str, Any]:
     """Return the schema of changes to a recipe: its fields, each of which may stay empty."""

@@ -35,10 +35,12 @@ def _asked(parameters: dict[str, Any]) -> list[str]:
     for name, value in parameters.items():
         if name in _USUAL and value is False:
             words.append(f"{name} no")
-        if name in _SAID or value in (None, False, "", {}, DEFAULT):
+        if name in _SAID or value in (None, False, "", {}, [], (), DEFAULT):
             continue
         if isinstance(value, dict | BaseModel):
             words += _asked(_as_dict(value))
+        elif isinstance(value, list | tuple):
+            words.append(f"{name} {' '.join(map(str, value))}")
         elif value is True:
             words += [] if name in _USUAL else [name]
         else:

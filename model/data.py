@@ -19,7 +19,7 @@ from model.strokes import TracedStrokes
 from postprocess import PAIR_SIZE, decode_pair, split_pair
 from storage import ObjectStore
 from storage.opened import OpenShards
-from storage.pairsets import locate_pairs, locate_split
+from storage.pairsets import locate_pairs, locate_split, read_manifest
 
 Sample = tuple[Tensor, Tensor]
 
@@ -63,7 +63,8 @@ class PairDataset(Dataset[Sample]):
         self.split = split
         # Arrays, not rows: each loader's process has a copy.
         self.found = locate_split(store, dataset, fingerprint, split)
-        self.places = self.found.choose(~(self.found.densities < min_density))
+        self._kept = ~(self.found.densities < min_density)
+        self.places = self.found.choose(self._kept)
         self.blank = len(self.found) - len(self.places)
         self.stored = locate_pairs(store, dataset, fingerprint)
         self.shards = OpenShards(store, self.found.total)
@@ -81,6 +82,13 @@ class PairDataset(Dataset[Sample]):
         """
         drawing, picture = self.halves(index)
         return to_tensors(scale_drawing(drawing, self._size), scale_picture(picture, self._size))
+
+    def source_paths(self) -> list[str]:
+        """Return where in the source each pair came from; a look into the manifest."""
+        stored = self.stored
+        rows = read_manifest(stored.store, stored.dataset, stored.fingerprint)
+        found = [row for row in rows if row.status == "pair" and row.split == self.split]
+        return [row.source_path for row, kept in zip(found, self._kept, strict=True) if kept]
 
     def halves(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return drawing (uint8 256×256) and picture (uint8 256×256×3) as they are stored.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from errors import NotFoundError, StorageError
-from model.card import GeneratorCard, RunFacts
+from errors import StorageError
+from model.card import GeneratorCard
 from model.checkpoint import restore_generator
 from model.generator_file import check_same, to_onnx, to_safetensors
+from model.runs import read_facts
 from storage import ObjectStore
 from storage.local import sync
-from storage.records import read_record
 from storage.registry import Run
 
 _EXPORTERS = ("torch", "onnx", "onnxscript", "safetensors")
@@ -67,7 +67,7 @@ def make_export(store: ObjectStore, dataset: str, run: str, epoch: int) -> Expor
     """
     place = Run(store, dataset, run)
     record = place.find_checkpoint(epoch)
-    facts = _read_facts(store, place)
+    facts = read_facts(store, place)
     generator, averaged = restore_generator(place.get_checkpoint(record), facts.recipe)
     card = GeneratorCard(
         dataset=dataset,
@@ -133,11 +133,3 @@ def _write(files: dict[Path, bytes]) -> None:
     finally:
         for temporary in unfinished.values():
             temporary.unlink(missing_ok=True)
-
-
-def _read_facts(store: ObjectStore, run: Run) -> RunFacts:
-    key = run.key("recipe.json")
-    facts = read_record(store, key, RunFacts, "train again")
-    if facts is None:
-        raise NotFoundError(f"There is no {store.location(key)}. Train again to have it.")
-    return facts

@@ -12,11 +12,13 @@ import torch
 
 from errors import DamagedError, NotFoundError
 from model import events
+from model.card import RunFacts
 from model.checkpoint import TrainingState, restore_state, start_state
 from model.distributed import ALONE, Crew
 from model.recipe import Recipe
 from storage import ObjectStore
 from storage.fingerprint import fingerprint
+from storage.records import read_record
 from storage.registry import CheckpointRecord, Run
 
 TRAINING_FORMAT = 3
@@ -63,6 +65,23 @@ def describe_run(pairs: str, recipe: Recipe, extent: float) -> bytes:
         "picture": "float (N, 3, S, S) RGB in [-1, 1]",
     }
     return json.dumps(facts, indent=2).encode()
+
+
+def read_facts(store: ObjectStore, run: Run) -> RunFacts:
+    """Return what a run's ``recipe.json`` tells.
+
+    Raises
+    ------
+    NotFoundError
+        If there is none.
+    IntegrityError
+        If it cannot be read.
+    """
+    key = run.key("recipe.json")
+    facts = read_record(store, key, RunFacts, "train again")
+    if facts is None:
+        raise NotFoundError(f"There is no {store.location(key)}. Train again to have it.")
+    return facts
 
 
 def _find_revision() -> str | None:

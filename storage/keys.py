@@ -134,6 +134,11 @@ def kept_drawing(dataset: str, day: str, name: str) -> str:
     return f"drawings/{dataset}/{day}/{name}.png"
 
 
+def comparison_folder(dataset: str, fingerprint: str) -> str:
+    """Folder of one comparison of a data set's checkpoints."""
+    return f"{runs_folder(dataset)}/comparisons/{fingerprint}"
+
+
 def announcement() -> str:
     """Announcement of what is removed; it is there only while something is."""
     return f"{_GC}/removing.json"

@@ -95,6 +95,7 @@ def test_help_has_examples() -> None:
         "calibrate",
         "export",
         "export-model",
+        "compare",
         "promote",
         "rollback",
         "gc",

@@ -7,6 +7,7 @@ from prefect import Flow
 
 from datasets import Choices, EdgeChoices
 from flows.calibrate import calibrate
+from flows.compare import compare
 from flows.extract import extract
 from flows.prepare import prepare
 from flows.promote import promote
@@ -17,7 +18,8 @@ from flows.use import use
 
 
 @pytest.mark.parametrize(
-    "flow", [prepare, extract, train, calibrate, use, promote, rollback, refresh_all]
+    "flow",
+    [prepare, extract, train, calibrate, use, compare, promote, rollback, refresh_all],
 )
 def test_every_field_says_what_it_is(flow: Flow[Any, Any]) -> None:
     form = flow.parameters.model_dump()

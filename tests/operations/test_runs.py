@@ -23,6 +23,7 @@ from prefect.states import AwaitingRetry, Cancelling
 
 from storage.pairsets import is_published, read_current
 from storage.promotion import read_promoted
+from tests.model.checkpoints import keep_run
 from tests.operations.conftest import PATIENCE, Stack
 
 pytestmark = pytest.mark.slow
@@ -32,7 +33,7 @@ def test_everything_is_deployed_with_a_form(stack: Stack) -> None:
     found = {it.name: it for it in stack.client.read_deployments()}
     assert set(found) == {
         *("prepare", "extract", "use", "calibrate", "refresh-all"),
-        *("train", "promote", "rollback"),
+        *("train", "compare", "promote", "rollback"),
     }
     pools = {name: it.work_pool_name for name, it in found.items()}
     assert pools.pop("train") == "gpu"
@@ -279,6 +280,26 @@ def test_a_run_asks_a_person(stack: Stack) -> None:
     stack.client.resume_flow_run(run, run_input={"choice": "run-2"})
     stack.done(run)
     assert "chosen: run-2" in stack.log(run)
+
+
+def test_a_person_chooses_a_checkpoint(stack: Stack) -> None:
+    stack.done(stack.start("prepare/prepare", source="tiny"))
+    keep_run(stack.store, "aaaa", 2, "tiny", _in_use(stack))
+    run = stack.start("compare/compare", source="tiny", pictures=2, decide=True, reason="trial")
+    paused = stack.until(run, lambda found: found.state_name == "Paused")
+    assert paused.state is not None
+    keys: Any = paused.state.state_details.run_input_keyset
+    form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
+    assert form["properties"]["choice"]["enum"] == ["aaaa/2", "aaaa/1", "none"]
+    about = stack.client.read_flow_run_input(run, keys["description"])
+    assert "| lines copied onto white |" in about and "/vote.html`" in about
+    _check_picture(stack.artifacts(run)["comparison-tiny"])
+    stack.client.resume_flow_run(run, run_input={"choice": "aaaa/1"})
+    stack.done(run)
+    served = read_promoted(stack.store, "tiny")
+    assert served is not None
+    assert (served.checkpoint, served.note, served.title) == ("aaaa/1", "trial", "A few scenes")
+    assert "| in service | `aaaa/1` |" in stack.artifacts(run)["promoted-tiny"]
 
 
 def test_the_run_of_the_dead_worker_can_be_retried(stack: Stack, seen: dict[str, Any]) -> None:

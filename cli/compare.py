@@ -1,0 +1,84 @@
+"""``icanvas compare``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from cli.console import err, fetch_weights, make_table, out, print_places, run_prefect
+from cli.options import Cache, Engine, Name, Store, Verbose, WeightsFile, Workers
+from cli.sources import absolute, check_hed
+from errors import InputError
+from settings import get_settings, override_settings
+
+# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+
+
+def compare(
+    source: Annotated[
+        str, typer.Argument(help="A data set's name, or a folder or archive that was prepared.")
+    ],
+    runs: Annotated[
+        list[str] | None,
+        typer.Option(help="Checkpoints of this run only; repeatable.", metavar="RUN"),
+    ] = None,
+    sketches: Annotated[
+        str | None,
+        typer.Option(
+            help="Drawings by hand: a folder or archive, in place of the data set's own.",
+            metavar="DIR|ZIP",
+        ),
+    ] = None,
+    pictures: Annotated[
+        int, typer.Option(help="Validation pairs and drawings at most.", min=1, max=1000)
+    ] = 32,
+    name: Name = None,
+    store: Store = None,
+    cache: Cache = None,
+    engine: Engine = None,
+    weights: WeightsFile = None,
+    workers: Workers = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare every kept checkpoint on validation pairs and on drawings by hand."""
+    override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
+    from datasets import find_prepared
+    from datasets.sources import open_path
+    from model.candidates import find_candidates
+    from storage import open_store
+
+    # A user's slip is met before Prefect is started.
+    opened = open_store(get_settings().store)
+    dataset, current = find_prepared(opened, source, name)
+    find_candidates(opened, dataset.name, runs or ())
+    if current is None:
+        raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
+    drawn = "" if sketches is None else absolute(sketches)
+    if drawn:
+        open_path(Path(drawn))
+    check_hed(dataset.edges.threshold)
+    with run_prefect(verbose):
+        fetch_weights()
+        from flows.compare import compare as flow
+        from tasks.compare_table import NO_METRIC_ALONE, TITLES, name_columns, show, told
+
+        found = flow(absolute(source), tuple(runs or ()), drawn, pictures, name=name or "")
+    comparison, names = found.comparison, name_columns(found.comparison)
+    for drawings, title in TITLES.items():
+        metrics = told(comparison, drawings)
+        if not metrics:
+            continue
+        out.print(f"\nOn {comparison.counts[drawings]} {title}, ± of a 95 % interval:")
+        table = make_table("name", *(metric.title for metric in metrics))
+        for column in (*comparison.columns, *comparison.baselines):
+            figures = column.figures.get(drawings)
+            if figures:
+                cells = (show(metric, figures.get(metric.key)) for metric in metrics)
+                table.add_row(names[column.name], *cells)
+        out.print(table)
+    out.print(f"\n{NO_METRIC_ALONE}")
+    for note in comparison.notes:
+        err.print(escape(note))
+    files = {"vote here": "vote.html", "sheet": "sheet.jpg", "table": "table.csv"}
+    print_places((what, opened.location(f"{found.folder}/{file}")) for what, file in files.items())

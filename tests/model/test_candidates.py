@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from errors import IntegrityError, SourceError
+from model.candidates import Drawer, find_candidates
+from model.checkpoint import restore_generator
+from model.data import scale_drawing
+from storage import LocalStore
+from storage.registry import checkpoint_name, record_name
+from tests.model.checkpoints import SMALL, keep_run
+from tests.model.pairs import draw_halves
+from tests.storage.contents import promote
+
+CPU = torch.device("cpu")
+
+
+def names(store: LocalStore, *runs: str) -> list[str]:
+    return [found.name for found in find_candidates(store, "tiny", runs)]
+
+
+def test_every_kept_checkpoint_is_found(store: LocalStore) -> None:
+    keep_run(store, "aaaa", 2)
+    keep_run(store, "bbbb", 1)
+    assert names(store) == ["aaaa/1", "aaaa/2", "bbbb/1"]
+    assert names(store, "bbbb") == ["bbbb/1"]
+    assert not any(found.promoted for found in find_candidates(store, "tiny"))
+    promote(store, "aaaa", 1, "tiny")
+    assert [found.promoted for found in find_candidates(store, "tiny")] == [True, False, False]
+    assert names(store, "bbbb") == ["aaaa/1", "bbbb/1"], "the one in production is not among them"
+
+
+def test_what_is_not_there_is_said(store: LocalStore) -> None:
+    with pytest.raises(SourceError, match="no checkpoint to compare"):
+        find_candidates(store, "tiny")
+    keep_run(store, "aaaa", 1)
+    with pytest.raises(SourceError, match=r"no run cccc .* aaaa"):
+        find_candidates(store, "tiny", ["cccc"])
+
+
+def test_it_draws_with_the_average_as_it_is_served(store: LocalStore) -> None:
+    run = keep_run(store, "aaaa", 1)
+    (found,) = find_candidates(store, "tiny")
+    drawings = [draw_halves(number)[0] for number in range(2)]
+    made = list(Drawer(store, "tiny", found, CPU).draw(drawings))
+    assert [picture.shape for picture in made] == [(256, 256, 3)] * 2
+
+    generator, averaged = restore_generator(run.get_checkpoint(found.record), SMALL)
+    assert averaged
+    small = np.stack([scale_drawing(drawing, 64) for drawing in drawings])[:, np.newaxis]
+    with torch.no_grad():
+        expected = generator(torch.from_numpy(small / np.float32(255)))
+    for picture, one in zip(made, expected, strict=True):
+        shown = ((one.permute(1, 2, 0).numpy() + 1) * 127.5).round()
+        middles = picture.reshape(64, 4, 64, 4, 3)[:, 1:3, :, 1:3].mean((1, 3))
+        assert abs(middles - shown).mean() < 3
+
+
+def test_a_checkpoint_that_cannot_be_used(store: LocalStore, own_store: Path) -> None:
+    run = keep_run(store, "aaaa", 2)
+    damaged, broken = find_candidates(store, "tiny")
+    run.put(damaged.record.name, b"something else")
+    with pytest.raises(IntegrityError, match="SHA-256"):
+        Drawer(store, "tiny", damaged, CPU)
+    drawer = Drawer(store, "tiny", broken, CPU)
+    for weights in drawer._generator.parameters():
+        weights.fill_(float("nan"))
+    with pytest.raises(IntegrityError, match="not finite"):
+        list(drawer.draw([draw_halves(0)[0]]))
+    # One that a run in training has dropped meanwhile is no candidate.
+    (own_store / run.key(record_name(checkpoint_name(2)))).write_text("{}")
+    assert names(store) == ["aaaa/1"]
