@@ -1,3 +1,7 @@
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from model import Recipe, train
@@ -12,8 +16,19 @@ SMALL = Recipe(
 )
 
 
+def make_ballot(dataset: str, chosen: str) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "dataset": dataset,
+        "comparison": "0" * 12,
+        "voter": "me",
+        "at": "2026-01-01T00:00:00Z",
+        "votes": [{"sketch": "a.png", "chosen": chosen}],
+    }
+
+
 def test_there_and_back_by_the_command_line(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     publish(store, "tttv")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/x"), None)
@@ -24,11 +39,16 @@ def test_there_and_back_by_the_command_line(
     first = icanvas("promote", "tiny", f"{run}/1", "--note", "a start", "--by", "me")
     assert f"tiny: {run}/1 is in service; a running server takes it up" in first.stdout
     assert "icanvas serve" in first.stdout
-    second = icanvas("promote", "tiny", "last")
+    votes = tmp_path / "votes.json"
+    votes.write_text(json.dumps(ballot := make_ballot("tiny", f"{run}/2")))
+    second = icanvas("promote", "tiny", "last", "--votes", str(votes), "--votes", str(votes))
     assert "icanvas rollback tiny" in second.stdout
+    assert f"2 votes for {run}/2" in second.stdout
     served = read_promoted(store, "tiny")
     assert served is not None
     assert (served.epoch, served.previous[0].note, served.previous[0].by) == (2, "a start", "me")
+    assert served.votes is not None
+    assert [kept["votes"] for kept in json.loads(store.get(served.votes))] == [ballot["votes"]] * 2
     assert "is in service already" in icanvas("promote", "tiny", f"{run}/2").stdout
 
     listed = icanvas("promote", "tiny").stdout.splitlines()
@@ -39,5 +59,10 @@ def test_there_and_back_by_the_command_line(
     assert f"tiny: {run}/1 is in service" in icanvas("rollback", "tiny").stdout
     slip = icanvas("rollback", "tiny", "--to", "0/9")
     assert (slip.returncode, len(slip.stderr.splitlines())) == (2, 1)
+    votes.write_text(json.dumps(make_ballot("panda", f"{run}/2")))
+    for file, says in ((votes, "votes are of panda"), (tmp_path / "none", "cannot be read")):
+        slip = icanvas("promote", "tiny", "last", "--votes", str(file))
+        assert (slip.returncode, len(slip.stderr.splitlines())) == (2, 1)
+        assert says in slip.stderr
     slip = icanvas("promote", "tiny", "0/9")
     assert (slip.returncode, len(slip.stderr.splitlines())) == (5, 1)
