@@ -5,6 +5,11 @@ import { translate } from "./words.js";
 
 const piece = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 
+async function load(picture, model, number, what) {
+  const url = await exampleUrl(model, number, what);
+  if (url) picture.src = url;
+}
+
 // Shows a card for each model. `choose(name)` is called when a child picks one.
 export function showModels(group, models, chosen, choose) {
   const focused = group.contains(document.activeElement);
@@ -17,7 +22,7 @@ export function showModels(group, models, chosen, choose) {
     radio.checked = model.name === chosen;
     radio.addEventListener("change", () => choose(model.name));
     title.textContent = model.title;
-    if (model.examples) picture.src = exampleUrl(model, 0, "picture");
+    if (model.examples) load(picture, model, 0, "picture");
     else picture.remove();
     return card;
   }));
@@ -26,19 +31,18 @@ export function showModels(group, models, chosen, choose) {
   radio?.parentElement.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
-// Shows a model's drawings to trace; `choose(url)` with null for none.
+// Shows a model's drawings to trace; `choose(url)` is called with null for none.
 export function showOutlines(group, model, choose) {
   const count = model?.examples ?? 0;
   group.closest("fieldset").hidden = count === 0;
   const none = piece("no-outline");
   none.querySelector("input").addEventListener("change", () => choose(null));
   const outlines = Array.from({ length: count }, (_, number) => {
-    const url = exampleUrl(model, number, "drawing");
     const outline = piece("outline");
     const [radio, picture] = [outline.querySelector("input"), outline.querySelector("img")];
     radio.dataset.number = number + 1;
-    radio.addEventListener("change", () => choose(url));
-    picture.src = url;
+    radio.addEventListener("change", () => choose(picture.src));
+    load(picture, model, number, "drawing");
     return outline;
   });
   group.replaceChildren(none, ...outlines);

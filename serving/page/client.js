@@ -16,13 +16,25 @@ export class Trouble extends Error {
   }
 }
 
+// Of a service that asks for one; a grown-up opens the page with #key=… behind its address.
+let key = null;
+
+export function useKey(given) {
+  key = given;
+}
+
 // Relative, so that the service may be below a prefix.
 const address = (path) => new URL(path, document.baseURI).href;
 
-export const exampleUrl = ({ name, version }, number, what) => address(
-  `v1/models/${encodeURIComponent(name)}/examples/${number}/${what}.png`
-    + `?version=${encodeURIComponent(version)}`,
-);
+// An example as an address that a picture can have; null where it cannot be had.
+export async function exampleUrl({ name, version }, number, what) {
+  const path = `v1/models/${encodeURIComponent(name)}/examples/${number}/${what}.png`
+    + `?version=${encodeURIComponent(version)}`;
+  if (!key) return address(path);
+  // A picture's own request carries no key.
+  const blob = await ask(path, {}, (answer) => answer.blob()).catch(() => null);
+  return blob && URL.createObjectURL(blob);
+}
 
 export const fetchModels = () => ask("v1/models", { cache: "no-cache" }, async (answer) => (
   (await answer.json()).models
@@ -41,13 +53,15 @@ export function generate(model, body, signal) {
   ));
 }
 
-async function ask(path, { signal, ...options }, read) {
+async function ask(path, { signal, headers, ...options }, read) {
   const own = new AbortController();
   const stop = () => own.abort();
   signal?.addEventListener("abort", stop);
   const late = setTimeout(stop, PATIENCE);
   try {
-    const answer = await fetch(address(path), { ...options, signal: own.signal });
+    const answer = await fetch(address(path), {
+      ...options, headers: { ...headers, ...(key && { "X-API-Key": key }) }, signal: own.signal,
+    });
     if (!answer.ok) throw await trouble(answer);
     return await read(answer);
   } catch (error) {
@@ -64,5 +78,7 @@ async function trouble(answer) {
   const seconds = Number.isFinite(after) ? Math.min(60, Math.max(1, after)) : null;
   if (KNOWN.has(told.error)) return new Trouble(told.error, seconds);
   if (answer.status === 429) return new Trouble("too_many", seconds);
-  return new Trouble(answer.status >= 500 ? "away" : "refused", seconds);
+  // 408: the line was too slow for the drawing.
+  const lost = answer.status >= 500 || answer.status === 408;
+  return new Trouble(lost ? "away" : "refused", seconds);
 }

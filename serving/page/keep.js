@@ -3,6 +3,7 @@
 
 const DRAWING = "icanvas.drawing";
 const MODEL = "icanvas.model";
+const KEY = "icanvas.key";
 const LANGUAGE = "icanvas.language";
 
 export const keepStrokes = (strokes) => set(() => sessionStorage, DRAWING, JSON.stringify(
@@ -22,6 +23,8 @@ export function keptStrokes() {
 
 export const keepModel = (name) => set(() => sessionStorage, MODEL, name);
 export const keptModel = () => get(() => sessionStorage, MODEL);
+export const keepKey = (key) => set(() => sessionStorage, KEY, key);
+export const keptKey = () => get(() => sessionStorage, KEY);
 export const keepLanguage = (language) => set(() => localStorage, LANGUAGE, language);
 export const keptLanguage = () => get(() => localStorage, LANGUAGE);
 

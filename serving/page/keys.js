@@ -28,6 +28,7 @@ export function followKeys(canvas, marker, drawing, say) {
 
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    canvas.classList.remove("pointed");
     if (event.key in WAYS) {
       event.preventDefault();
       held.add(event.key);
@@ -60,6 +61,7 @@ export function followKeys(canvas, marker, drawing, say) {
     marker.hidden = true;
   });
   canvas.addEventListener("blur", () => {
+    canvas.classList.remove("pointed");
     held.clear();
     lift();
     marker.hidden = true;

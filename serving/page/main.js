@@ -2,10 +2,10 @@
 
 import { showDrawing } from "./canvas.js";
 import { showModels, showOutlines } from "./choices.js";
-import { Trouble, fetchModels } from "./client.js";
+import { Trouble, fetchModels, useKey } from "./client.js";
 import { Drawing } from "./drawing.js";
 import {
-  keepLanguage, keepModel, keepStrokes, keptLanguage, keptModel, keptStrokes,
+  keepKey, keepLanguage, keepModel, keepStrokes, keptKey, keptLanguage, keptModel, keptStrokes,
 } from "./keep.js";
 import { followKeys } from "./keys.js";
 import { Live } from "./live.js";
@@ -41,6 +41,8 @@ function report(kind, detail) {
     show("ready");
     return;
   }
+  // Next to nothing is drawn.
+  if (kind === "empty") showPicture(null);
   // The list of models is no longer true.
   if (kind === "unknown_model" || kind === "no_model") watchModels();
   show(kind === "unknown_model" ? "waking" : kind, detail.seconds);
@@ -180,6 +182,12 @@ document.addEventListener("visibilitychange", () => {
 });
 window.addEventListener("online", watchModels);
 
+const given = new URLSearchParams(window.location.hash.slice(1)).get("key");
+if (given) {
+  keepKey(given);
+  window.history.replaceState(null, "", window.location.pathname + window.location.search);
+}
+useKey(given ?? keptKey());
 chooseLanguage(keptLanguage());
 translateAll(document.documentElement.lang);
 showDrawing(sheet, drawing);

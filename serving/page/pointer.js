@@ -46,6 +46,8 @@ export function followPointers(canvas, ring, drawing) {
       drawing.cancel();
     }
     event.preventDefault();
+    // So that arrows go on from here; only a keyboard needs to see where it is.
+    canvas.classList.add("pointed");
     canvas.focus({ preventScroll: true });
     hand = { id: event.pointerId, kind, at: [event.clientX, event.clientY], moved: false };
     canvas.setPointerCapture(event.pointerId);
