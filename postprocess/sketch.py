@@ -124,18 +124,28 @@ def _find_ink(sketch: Image8) -> Mask:
 
 def _darker_than_paper(colours: Image8) -> Mask:
     """Return what is darker than the paper around it, in any channel of uint8 H×W×C."""
-    channels = [colours[..., channel] for channel in range(colours.shape[2])]
+    channels = [np.ascontiguousarray(colours[..., channel]) for channel in range(colours.shape[2])]
+    if all(np.array_equal(channel, channels[0]) for channel in channels[1:]):
+        channels = channels[:1]
     # Of a coloured pencil the channel that it takes most of tells most.
-    darkness = np.max([_darkness(np.ascontiguousarray(channel)) for channel in channels], axis=0)
+    darkness = np.max([_darkness(channel) for channel in channels], axis=0)
     smooth = cv2.GaussianBlur(darkness, (0, 0), 0.7)
     deepest = float(np.percentile(smooth, 99.9))
     deepest = max(deepest, float(smooth.max()) * 0.7)
     if deepest < _LEAST_CONTRAST:
         return np.zeros(smooth.shape, bool)
     # The grain of the paper is spread around its middle; ink is what stands out of it.
-    grain = 6 * float(np.median(np.abs(smooth - np.median(smooth))))
+    grain = 6 * _deviation(smooth)
     high = max(deepest * 0.5, grain, _LEAST_CONTRAST / 2)
     return _hold(smooth, high * _HOLD, high)
+
+
+def _deviation(values: NDArray[np.float32]) -> float:
+    """Return the median distance from the median."""
+    if 2 * np.count_nonzero(values) < values.size:
+        # Both are 0, as on a sheet that was never paper.
+        return 0.0
+    return float(np.median(np.abs(values - np.median(values))))
 
 
 def _darkness(channel: Image8) -> NDArray[np.float32]:
@@ -147,9 +157,14 @@ def _darkness(channel: Image8) -> NDArray[np.float32]:
     size = _scaled(channel.shape, scale)
     small = cv2.resize(channel, size, interpolation=cv2.INTER_AREA)
     reach = 2 * round(max(size) * _THICKEST) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
-    paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
-    paper = cv2.GaussianBlur(paper, (0, 0), reach / 4)
+    lightest = small.max()
+    if (cv2.dilate(small, _inner(reach), borderType=cv2.BORDER_REPLICATE) == lightest).all():
+        # Closing would find the lightest everywhere, and blurring change nothing.
+        paper = np.full_like(small, lightest)
+    else:
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
+        paper = cv2.GaussianBlur(paper, (0, 0), reach / 4)
     # A black area larger than the kernel is filled; no shade makes paper as dark.
     darkest = np.uint8(_DARKEST_PAPER * np.percentile(paper, 90))
     whole = cv2.resize(np.maximum(paper, darkest), channel.shape[::-1])
@@ -171,6 +186,9 @@ def _hold(values: NDArray[np.float32], low: float, high: float) -> Mask:
 def _outline_filled(ink: Mask) -> Mask:
     """Replace what is thicker than a stroke by its outline."""
     reach = 2 * round(max(ink.shape) * _THICKEST / 2) + 1
+    if not cv2.erode(ink.astype(np.uint8), _inner(reach)).any():
+        # Where no square fits, nothing round about it does.
+        return ink
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
     filled = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     if not filled.any():
@@ -181,6 +199,12 @@ def _outline_filled(ink: Mask) -> Mask:
     inside = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     outlined: Mask = ink & ~inside
     return outlined
+
+
+def _inner(reach: int) -> Image8:
+    """Return a square that lies in the round kernel of so many pixels; it takes far less time."""
+    side = max(1, 2 * int(reach * 0.35) - 1)
+    return np.ones((side, side), np.uint8)
 
 
 def _scale(ink: Mask, longest: int) -> Mask:

@@ -26,6 +26,15 @@ def test_whatever_it_was_drawn_with_the_lines_are_the_same(name: str, medium: st
     assert agreement(normalise_sketch(MEDIA[medium](lines)), expected) > 0.94
 
 
+@pytest.mark.parametrize("medium", MEDIA)
+def test_short_ways_change_nothing(medium: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sheet = MEDIA[medium](load_lines(NAMES[1]))
+    expected = normalise_sketch(sheet)
+    # Of one pixel it fits anywhere, and lightens nothing: the long way is gone.
+    monkeypatch.setattr("postprocess.sketch._inner", lambda _reach: np.ones((1, 1), np.uint8))
+    assert np.array_equal(normalise_sketch(sheet), expected)
+
+
 def test_where_and_how_large_it_was_drawn_does_not_matter() -> None:
     lines = load_lines(NAMES[0])
     expected = normalise_sketch(lines)
