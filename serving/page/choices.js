@@ -41,7 +41,7 @@ export function showOutlines(group, model, choose) {
     const outline = piece("outline");
     const [radio, picture] = [outline.querySelector("input"), outline.querySelector("img")];
     radio.dataset.number = number + 1;
-    radio.addEventListener("change", () => choose(picture.src));
+    radio.addEventListener("change", () => choose(picture.src || null));
     load(picture, model, number, "drawing");
     return outline;
   });
