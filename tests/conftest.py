@@ -33,7 +33,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--moments", type=int, default=1, help="moments that each fault strikes at")
     group.addoption("--seed", type=int, default=0, help="decides which moments")
-    parser.addoption("--shots", help="folder that screenshots of the Prefect UI are written to")
+    parser.addoption("--shots", help="folder that screenshots are written to")
+    parser.addoption("--address", help="of a running `icanvas serve` that screenshots are made of")
+    parser.addoption("--outline", help="that is drawn for them: MODEL/NUMBER")
     group.addoption("--table", help="file that the outcomes are added to, one JSON object a line")
 
 

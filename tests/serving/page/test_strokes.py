@@ -1,0 +1,118 @@
+"""The page's geometry, run where it runs: for all strokes and erasers."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from playwright.sync_api import Browser, Page
+
+from tests.serving.page.desk import open_desk
+from tests.serving.running import Running
+
+Point = tuple[float, float, float]
+
+places = st.floats(-100, 1100, allow_nan=False).map(lambda value: round(value, 2))
+points = st.tuples(places, places, st.sampled_from([5.0, 10.0, 24.0]))
+lines = st.lists(points, min_size=1, max_size=8)
+ends = st.tuples(places, places)
+few = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: Running) -> Iterator[Page]:
+    with open_desk(browser, server.address) as desk:
+        desk.page.evaluate(
+            "async () => { window.strokes = await import('/static/strokes.js'); }"
+        )
+        yield desk.page
+
+
+def along(stroke: list[Point]) -> Iterator[Point]:
+    """Points of a stroke, close to each other."""
+    yield stroke[0]
+    for a, b in zip(stroke, stroke[1:], strict=False):
+        for step in range(1, 21):
+            t = step / 20
+            x, y, width = (one + (other - one) * t for one, other in zip(a, b, strict=True))
+            yield x, y, width
+
+
+def away(point: Point, start: tuple[float, float], end: tuple[float, float]) -> float:
+    """Distance of a point from a line."""
+    vx, vy = end[0] - start[0], end[1] - start[1]
+    square = vx * vx + vy * vy
+    t = ((point[0] - start[0]) * vx + (point[1] - start[1]) * vy) / square if square else 0
+    t = min(1.0, max(0.0, t))
+    return math.hypot(point[0] - start[0] - t * vx, point[1] - start[1] - t * vy)
+
+
+@few
+@given(stroke=lines, start=ends, end=ends)
+def test_an_eraser_leaves_no_ink_and_takes_no_more(
+    page: Page, stroke: list[Point], start: tuple[float, float], end: tuple[float, float]
+) -> None:
+    left = page.evaluate(
+        "([stroke, from, to]) => strokes.erase([stroke], from, to, 32)", [stroke, start, end]
+    )
+    kept = [point for part in left for point in along(part)]
+    for x, y, width in kept:
+        assert away((x, y, width), start, end) - width / 2 >= 32 - 1e-6
+    for point in along(stroke):
+        if away(point, start, end) > 32 + 24 / 2 + 6:
+            near = min((math.hypot(point[0] - x, point[1] - y) for x, y, _ in kept), default=9e9)
+            # `along` of a cut part has other points.
+            assert near < 1500 / 20
+
+
+@few
+@given(stroke=lines)
+def test_what_is_on_the_sheet_stays(page: Page, stroke: list[Point]) -> None:
+    parts = page.evaluate("(stroke) => strokes.onSheet(stroke)", stroke)
+    for part in parts:
+        for x, y, _ in part:
+            assert -1e-6 <= x <= 1000 + 1e-6 and -1e-6 <= y <= 1000 + 1e-6
+    if all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y, _ in stroke):
+        assert [[list(point) for point in part] for part in parts] == [list(map(list, stroke))]
+    if len(stroke) > 1:
+        inside = sum(
+            math.dist(a[:2], b[:2]) for part in parts for a, b in zip(part, part[1:], strict=False)
+        )
+        fine = list(along(stroke))
+        expected = sum(
+            math.dist(a[:2], b[:2])
+            for a, b in zip(fine, fine[1:], strict=False)
+            if all(0 <= value <= 1000 for value in ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2))
+        )
+        # A step on either side of each edge that is crossed.
+        assert abs(inside - expected) <= 2 * 1700 / 20 * len(stroke)
+
+
+@few
+@given(stroke=lines)
+def test_what_is_left_out_is_not_seen(page: Page, stroke: list[Point]) -> None:
+    smooth, simple = page.evaluate(
+        """(points) => {
+          const smoother = new strokes.Smoother();
+          const line = points.flatMap((point) => smoother.push(point));
+          line.push(...smoother.finish());
+          return [line, strokes.simplify(line)];
+        }""",
+        stroke,
+    )
+    assert len(simple) <= len(smooth)
+    assert simple[0] == smooth[0] == list(stroke[0])
+    assert simple[-1] == smooth[-1]
+    for point in smooth:
+        assert (
+            min(
+                (away(point, a[:2], b[:2]) for a, b in zip(simple, simple[1:], strict=False)),
+                default=math.dist(point[:2], simple[0][:2]),
+            )
+            <= 0.4 + 1e-6
+        )
