@@ -61,24 +61,27 @@ def compare(
     with run_prefect(verbose):
         fetch_weights()
         from flows.compare import compare as flow
-        from tasks.compare_table import NO_METRIC_ALONE, TITLES, name_columns, show, told
+        from tasks.compare_table import BRIEF, NO_METRIC_ALONE, TITLES, name_columns, show, told
 
         found = flow(absolute(source), tuple(runs or ()), drawn, pictures, name=name or "")
     comparison, names = found.comparison, name_columns(found.comparison)
     for drawings, title in TITLES.items():
-        metrics = told(comparison, drawings)
+        metrics = [it for it in told(comparison, drawings) if it.key in BRIEF[drawings]]
         if not metrics:
             continue
         out.print(f"\nOn {comparison.counts[drawings]} {title}, ± of a 95 % interval:")
         table = make_table("name", *(metric.title for metric in metrics))
+        for shown in table.columns:
+            shown.no_wrap = True
         for column in (*comparison.columns, *comparison.baselines):
             figures = column.figures.get(drawings)
             if figures:
                 cells = (show(metric, figures.get(metric.key)) for metric in metrics)
                 table.add_row(names[column.name], *cells)
-        out.print(table)
+        # A log file has no width that it would have to be cut to.
+        out.print(table, width=max(out.width, 120))
     out.print(f"\n{NO_METRIC_ALONE}")
     for note in comparison.notes:
         err.print(escape(note))
-    files = {"vote here": "vote.html", "sheet": "sheet.jpg", "table": "table.csv"}
+    files = {"vote here": "vote.html", "sheet": "sheet.jpg", "all figures": "table.csv"}
     print_places((what, opened.location(f"{found.folder}/{file}")) for what, file in files.items())

@@ -187,7 +187,6 @@ class _Comparing:
             baselines=tuple(self._baselines(judge, extent)),
             counts={VALIDATION: len(self._targets), SKETCHES: len(self._sketches)},
             training=reference.size,
-            nearest_by=reference.looked_by,
             notes=tuple(self._notes),
         )
 

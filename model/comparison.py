@@ -76,7 +76,6 @@ class Comparison:
     baselines : lines copied onto white, and where there are validation pairs their true pictures.
     counts : validation pairs (``validation``) and ``sketches`` that there were.
     training : training pictures that they were held against.
-    nearest_by : what makes a training picture near, in words.
     notes : what is to be known, a sentence each.
     """
 
@@ -85,7 +84,6 @@ class Comparison:
     baselines: tuple[Column, ...]
     counts: Mapping[str, int]
     training: int
-    nearest_by: str
     notes: tuple[str, ...]
 
     @property

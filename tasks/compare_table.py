@@ -7,12 +7,18 @@ import pandas as pd
 from model.comparison import SKETCHES, VALIDATION, Comparison
 from model.metrics import METRICS, Estimate, Metric
 
+# Where there is room for a few.
+BRIEF = {
+    VALIDATION: ("l1", "ms_ssim", "edge_f1", "kid_efflite0"),
+    SKETCHES: ("edge_f1", "diversity", "colour_distance", "kid_efflite0"),
+}
+
 TITLES = {VALIDATION: "validation pairs", SKETCHES: "drawings by hand"}
 
 NO_METRIC_ALONE = (
-    "No figure stands alone: lines that are only copied onto white do as well as can be on edges "
-    "(see their row), and a blur does on L1. Trust what people chose first, then edges and "
-    "KID-EffLite0 together."
+    "No figure stands alone: lines that are only copied onto white win on edges, and may win on "
+    "KID-EffLite0 where little was learned (see their row); a blur wins on L1. Trust what people "
+    "chose first, then edges, KID-EffLite0 and colours together."
 )
 
 

@@ -119,24 +119,20 @@ def test_a_damaged_one_is_left_out(
     assert any("pip install 'icanvas[kid]'" in note for note in notes)
     assert any("another pair set" in note for note in notes)
     assert "kid_efflite0" not in found.columns[0].figures[VALIDATION]
-    assert "32×32" in found.nearest_by
 
 
 def test_what_was_learned_by_heart_is_found(store: LocalStore, detector: EdgeDetector) -> None:
     from model.data import PairDataset
-    from model.metrics.features import Features
     from model.reference import Reference, look_at
 
     publish(store, "tttttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
     learned = pairs.halves(4)[1]
     other = np.full((256, 256, 3), 128, np.uint8)
-    for features in (None, *([Features()] if has_features() else [])):
-        reference = Reference(pairs, 100, features)
-        sights = [look_at([other, other], features), look_at([other, learned], features)]
-        name, nearest = reference.find_nearest(sights, 1)
-        assert name == pairs.source_paths()[4]
-        assert (nearest == learned).all()
+    sights = [look_at([other, other], None), look_at([other, learned], None)]
+    name, nearest = Reference(pairs, 100, None).find_nearest(sights, 1)
+    assert name == pairs.source_paths()[4]
+    assert (nearest == learned).all()
 
 
 def test_the_best_are_shown_and_the_one_in_production() -> None:

@@ -47,4 +47,4 @@ def make_comparison(sketches: int = 3) -> Comparison:
     baselines = (Column(LINES, figures), Column(TRUE, {VALIDATION: figures[VALIDATION]}))
     counts = {VALIDATION: 8, SKETCHES: sketches}
     notes = ("Left out, for nothing is drawn on them: <empty>.png.",)
-    return Comparison(rows, columns, baselines, counts, 54, "by their pixels", notes)
+    return Comparison(rows, columns, baselines, counts, 54, notes)

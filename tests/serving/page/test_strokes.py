@@ -27,9 +27,7 @@ few = settings(
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: Running) -> Iterator[Page]:
     with open_desk(browser, server.address) as desk:
-        desk.page.evaluate(
-            "async () => { window.strokes = await import('/static/strokes.js'); }"
-        )
+        desk.page.evaluate("async () => { window.strokes = await import('/static/strokes.js'); }")
         yield desk.page
 
 
