@@ -86,7 +86,12 @@ def test_the_latest_drawing_counts(browser: Browser, store: LocalStore) -> None:
         )
         # A hand that goes on drawing asks for one picture.
         count = len(desk.drawings)
-        desk.get_picture(lambda: [desk.draw([(x, 0.3), (x, 0.7)]) for x in (0.3, 0.4, 0.6)])
+
+        def draw_on() -> None:
+            for x in (0.3, 0.4, 0.6):
+                desk.draw([(x, 0.3), (x, 0.7)])
+
+        desk.get_picture(draw_on)
         assert len(desk.drawings) == count + 1
 
 
