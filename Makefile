@@ -71,7 +71,8 @@ SHOTS ?=
 
 # In one process, for one server; with chromium the UI is tried, too.
 operations: install
-	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 \
+	@# And a compiled run that is stopped, which takes a compiler its minutes.
+	$(BIN)/python -m pytest tests/operations tests/model/test_compiled.py -m slow --numprocesses 0 \
 		$(if $(SHOTS),--shots $(SHOTS))
 
 clusters: install

@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.train                     # full networks, batch 4, 256x256
     .venv/bin/python -m benchmarks.train --width 16 --steps 20
+    .venv/bin/python -m benchmarks.train --loader            # only how quickly pairs come
 
 The plain step is f32, with unfused Adam, and generates, judges and learns as
 pytorch-CycleGAN-and-pix2pix does; its networks are this project's, so that all rows do the same
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--steps", type=int, default=3, help="a turn")
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--loader", action="store_true", help="read pairs, take no step")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     recipe = Recipe(
@@ -61,7 +63,7 @@ def main() -> None:
     if options.row:
         serve_turns(make_step(options.row, recipe), recipe, options.steps)
         return
-    step = print_steps(sys.argv[1:], options.turns, recipe)
+    step = None if options.loader else print_steps(sys.argv[1:], options.turns, recipe)
     print_loader(recipe, step)
 
 
@@ -165,17 +167,17 @@ def plain_step(recipe: Recipe, device: torch.device) -> Step:
     return step
 
 
-def print_loader(recipe: Recipe, step: float) -> None:
-    """Print how quickly pairs come, beside how quickly steps want them."""
+def print_loader(recipe: Recipe, step: float | None) -> None:
+    """Print how quickly pairs come, and beside how quickly steps want them where that is known."""
     from tests.model.pairs import publish
 
-    print("\n| pairs from local shards | pairs/s | of a step's time |")
-    print("|---|---|---|")
+    print("\n| pairs from local shards | pairs/s | CPU ms a pair | of a step's time |")
+    print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder))
         publish(store, "t" * 256)
         pairs = PairDataset(store, "tiny", "pairs", "train", recipe.image_size)
-        keep_strokes(pairs.stored, pairs.found)
+        keep_strokes(pairs.stored, pairs.split, pairs.found)
         for workers, augment in ((0, 0.0), (2, 0.0), (0, 1.0), (2, 1.0)):
             turns = recipe.model_copy(
                 update={"epochs": 8, "augment": augment, "augment_share": augment}
@@ -183,13 +185,16 @@ def print_loader(recipe: Recipe, step: float) -> None:
             sampler = RunSampler(len(pairs), turns)
             batches = iter(make_loader(pairs, turns, sampler, choose_device(), workers))
             next(batches)
-            start, count = time.perf_counter(), 0
+            start, used, count = time.perf_counter(), time.process_time(), 0
             for condition, _ in batches:
                 count += len(condition)
             rate = count / (time.perf_counter() - start)
+            # Of this process alone: what else the machine does changes it little.
+            own = "" if workers else f"{1000 * (time.process_time() - used) / count:.1f}"
             where = f"{workers} workers" if workers else "in the training process"
             where += ", augmented" if augment else ""
-            print(f"| {where} | {rate:.0f} | {recipe.batch / rate / step:.1%} |")
+            share = f"{recipe.batch / rate / step:.1%}" if step else ""
+            print(f"| {where} | {rate:.0f} | {own} | {share} |")
 
 
 if __name__ == "__main__":
