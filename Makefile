@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo demo-s3 s3 test gpu faults operations clusters lint lock clean
+.PHONY: help install demo demo-s3 s3 test gpu faults operations clusters shots lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set, train a small generator on it, promote it"
@@ -15,6 +15,7 @@ help:
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make operations  start a Prefect server and workers, and do what operators do"
 	@echo "make clusters    extract on a Ray and on a Dask cluster, and kill a worker"
+	@echo "make shots       draw on the page at ADDRESS, and renew its screenshots"
 	@echo "make lint    format check, lint, types, import rules"
 	@echo "make lock    pin every dependency anew in constraints.txt"
 	@echo "make clean   remove .venv (results and weights stay where they are)"
@@ -76,6 +77,14 @@ operations: install
 
 clusters: install
 	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0
+
+# A running `icanvas serve`, and what is drawn there: OUTLINE=demo/2, its first when left out.
+ADDRESS ?= http://127.0.0.1:8080
+OUTLINE ?=
+
+shots: install
+	$(BIN)/python -m pytest tests/serving/page/test_shots.py --numprocesses 0 \
+		--shots docs/img --address $(ADDRESS) $(if $(OUTLINE),--outline $(OUTLINE))
 
 lint: install
 	$(BIN)/ruff format --check .

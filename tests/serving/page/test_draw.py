@@ -237,7 +237,9 @@ def test_turning_the_tablet_keeps_the_drawing_sharp(browser: Browser, server: Ru
         ink = desk.ink()
         desk.page.set_viewport_size({"width": 1180, "height": 820})
         sheet = desk.page.locator("#sheet")
-        expect(sheet).to_have_js_property("width", 2 * round(sheet.evaluate("it => it.clientWidth")))
+        expect(sheet).to_have_js_property(
+            "width", 2 * round(sheet.evaluate("it => it.clientWidth"))
+        )
         assert desk.ink() == pytest.approx(ink, rel=0.05)
 
 

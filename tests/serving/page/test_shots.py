@@ -34,8 +34,8 @@ def address(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
 def by_hand(x: float, y: float) -> tuple[float, float]:
     """Where a hand ends up that means a place: near it."""
     return (
-        x + 0.006 * math.sin(9 * y + 5 * x) + 0.002 * math.sin(40 * y),
-        y + 0.006 * math.sin(8 * x + 3 * y + 1) + 0.002 * math.sin(37 * x),
+        x + 0.006 * math.sin(9 * y + 5 * x) + 0.001 * math.sin(30 * y),
+        y + 0.006 * math.sin(8 * x + 3 * y + 1) + 0.001 * math.sin(27 * x),
     )
 
 
@@ -79,8 +79,6 @@ def test_a_traced_outline_becomes_a_picture(
         for line in lines(httpx.get(example).content):
             desk.draw(line, steps=2)
         desk.expect_picture(other_than=before or "")
-        # The last of what was asked for on the way.
-        desk.page.wait_for_function("() => true")
         desk.page.mouse.move(5, 5)
         desk.page.screenshot(path=folder / f"draw-{shot}.png")
         assert desk.ink() > 0.005

@@ -17,8 +17,8 @@ from playwright.sync_api import Browser, expect
 
 from serving.engines import Array, Draw
 from storage import LocalStore
-from tests.serving.page.desk import ACROSS, SQUARE, ask, open_desk, pixels
 from tests.serving.exports import make, promote
+from tests.serving.page.desk import ACROSS, SQUARE, ask, open_desk, pixels
 from tests.serving.running import Running, running, wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -142,8 +142,9 @@ def test_a_new_promotion_is_noticed(browser: Browser, store: LocalStore) -> None
         # Its card shows what it draws now.
         version = server.client.get("/v1/models").json()["models"][0]["version"]
         card = desk.page.locator(".card img")
-        expect(card).to_have_attribute("src", f"{server.address}/v1/models/shoes/examples/0/"
-                                              f"picture.png?version={version}")
+        expect(card).to_have_attribute(
+            "src", f"{server.address}/v1/models/shoes/examples/0/picture.png?version={version}"
+        )
 
 
 def test_a_server_that_asks_for_a_key(browser: Browser, store: LocalStore) -> None:
