@@ -1,8 +1,8 @@
 """The page's geometry, run where it runs: for all strokes and erasers."""
 
-import itertools
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,7 +35,7 @@ def page(browser: Browser, server: Running) -> Iterator[Page]:
 def along(stroke: list[Point]) -> Iterator[Point]:
     """Points of a stroke, close to each other."""
     yield stroke[0]
-    for a, b in itertools.pairwise(stroke):
+    for a, b in pairwise(stroke):
         for step in range(1, 21):
             t = step / 20
             x, y, width = (one + (other - one) * t for one, other in zip(a, b, strict=True))
@@ -79,11 +79,11 @@ def test_what_is_on_the_sheet_stays(page: Page, stroke: list[Point]) -> None:
     if all(0 <= x <= 1000 and 0 <= y <= 1000 for x, y, _ in stroke):
         assert [[list(point) for point in part] for part in parts] == [list(map(list, stroke))]
     if len(stroke) > 1:
-        inside = sum(math.dist(a[:2], b[:2]) for part in parts for a, b in itertools.pairwise(part))
+        inside = sum(math.dist(a[:2], b[:2]) for part in parts for a, b in pairwise(part))
         fine = list(along(stroke))
         expected = sum(
             math.dist(a[:2], b[:2])
-            for a, b in itertools.pairwise(fine)
+            for a, b in pairwise(fine)
             if all(0 <= value <= 1000 for value in ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2))
         )
         # A step on either side of each edge that is crossed.
@@ -108,7 +108,7 @@ def test_what_is_left_out_is_not_seen(page: Page, stroke: list[Point]) -> None:
     for point in smooth:
         assert (
             min(
-                (away(point, a[:2], b[:2]) for a, b in itertools.pairwise(simple)),
+                (away(point, a[:2], b[:2]) for a, b in pairwise(simple)),
                 default=math.dist(point[:2], simple[0][:2]),
             )
             <= 0.4 + 1e-6
