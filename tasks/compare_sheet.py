@@ -29,7 +29,7 @@ def draw_sheet(comparison: Comparison) -> bytes:
         ["drawing"],
         [comparison.baselines[0].name, *_figures(comparison, comparison.baselines[0])],
         *([*_names(column), *_figures(comparison, column)] for column in shown),
-        ["nearest training picture", "by colours at 32×32 px"],
+        ["nearest training picture", "by colours, at 32 px a side"],
     ]
     tiles = []
     for at, row in enumerate(comparison.rows):
