@@ -81,7 +81,7 @@ ADDRESS ?= http://127.0.0.1:8080
 OUTLINE ?=
 
 shots: install
-	$(BIN)/python -m pytest tests/serving/page/test_shots.py --numprocesses 0 \
+	$(BIN)/python -m pytest tests/serving/page/test_shots.py -m slow --numprocesses 0 \
 		--shots docs/img --address $(ADDRESS) $(if $(OUTLINE),--outline $(OUTLINE))
 
 clusters: install

@@ -50,6 +50,7 @@ def lines(drawing: bytes) -> Iterator[Line]:
             yield [by_hand(float(x) / len(pixels), float(y) / len(pixels)) for x, y in chosen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shot", "size", "locale", "below"),
     [
