@@ -26,8 +26,9 @@ def compare(
     sketches: Annotated[
         str | None,
         typer.Option(
-            help="Drawings by hand: a folder or archive, in place of the data set's own.",
-            metavar="DIR|ZIP",
+            help="Drawings by hand: a folder, an archive, or the name of a prepared set of them; "
+            "the data set's own when left out.",
+            metavar="DIR|ZIP|NAME",
         ),
     ] = None,
     pictures: Annotated[

@@ -10,7 +10,7 @@ from datasets.overview import describe, find_state, list_states
 from datasets.pictures import RejectedPicture, decode_picture
 from datasets.prepared import find_prepared, read_current_of
 from datasets.repair import forget_if_damaged
-from datasets.sketches import read_sketches
+from datasets.sketches import find_sketches, read_sketches
 
 __all__ = [
     "Choices",
@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "find",
     "find_prepared",
+    "find_sketches",
     "find_state",
     "forget_if_damaged",
     "list_states",

@@ -46,7 +46,8 @@ def compare(
     ----------
     source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
     runs : of these runs alone, and the checkpoint in production; of all when empty.
-    sketches : a folder or archive of drawings by hand, in place of the data set's own.
+    sketches : a folder or archive of drawings by hand, or the name of a prepared set of them, in
+        place of the data set's own.
     pictures : validation pairs and drawings by hand at most, taken evenly.
     decide : pause until a person has chosen a checkpoint, and promote it.
     name : what a folder or archive was called when it was prepared.
@@ -67,9 +68,7 @@ def compare(
     candidates = find_candidates(store, dataset.name, runs)
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
-    drawn = datasets.read_sketches(
-        dataset.model_copy(update={"sketches": sketches}) if sketches else dataset, pictures
-    )
+    drawn = datasets.find_sketches(store, dataset, sketches, pictures)
     with heed_termination():
         found = compare_on(dataset, current.fingerprint, store_url, candidates, drawn, pictures)
     page = store.location(f"{found.folder}/vote.html")

@@ -97,8 +97,8 @@ Runs = Annotated[
 Drawings = Annotated[
     str,
     _says(
-        "A folder or archive of drawings by hand, on the worker's machine; the data set's own when "
-        "left empty."
+        "A folder or archive of drawings by hand on the worker's machine, or the name of a "
+        "prepared set of them; the data set's own when left empty."
     ),
 ]
 

@@ -1,13 +1,16 @@
+import json
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from datasets import DataSet, load_catalogue, read_sketches
+from datasets import DataSet, acquire, find_sketches, load_catalogue, read_sketches
 from datasets.catalogue import describe_path
 from errors import SourceError
-from tests.conftest import encode
+from storage import LocalStore, keys
+from storage.pairsets import CurrentPairs, swap_current
+from tests.conftest import draw_scene, encode
 
 
 def with_sketches(path: Path) -> DataSet:
@@ -47,6 +50,33 @@ def test_the_same_few_are_taken_from_a_folder_and_an_archive(tmp_path: Path) -> 
             ("2.png", 2),
             ("4.png", 4),
         ]
+
+
+def test_a_prepared_set_of_drawings_is_found_by_its_name(
+    tmp_path: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "kids"
+    folder.mkdir()
+    for number in range(5):
+        scene = draw_scene(number, 64, 64)
+        (folder / f"{number}.png").write_bytes(encode(scene))
+    (folder / "notes.txt").write_text("who drew them")
+    kids = describe_path(folder, "kids").model_copy(update={"shard_size": 2})
+    raw = acquire(kids, store)
+    settings = json.dumps({"raw": raw.fingerprint}).encode()
+    store.put(keys.pair_settings("kids", "0" * 12), settings)
+    swap_current(store, "kids", CurrentPairs(fingerprint="0" * 12, source=str(folder)), None)
+    shoes = describe_path(tmp_path, "shoes")
+    found = find_sketches(store, shoes, "kids", 3)
+    assert list(found) == ["0.png", "2.png", "4.png"]
+    assert (found["2.png"] == draw_scene(2, 64, 64)).all()
+    # A folder of that name is nearer.
+    monkeypatch.chdir(tmp_path)
+    (folder / "3.png").unlink()
+    assert list(find_sketches(store, shoes, "kids", 9)) == ["0.png", "1.png", "2.png", "4.png"]
+    assert find_sketches(store, shoes, "", 3) == {}
+    with pytest.raises(SourceError, match="nobody does not exist"):
+        find_sketches(store, shoes, "nobody", 3)
 
 
 def test_faults_are_told(tmp_path: Path) -> None:
