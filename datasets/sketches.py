@@ -56,6 +56,7 @@ def _read_stored(
     for place in _choose_evenly(len(there), most):
         row = there[place]
         shard = f"{keys.raw_folder(name, raw)}/{keys.shard_name(row.shard)}"
+        assert row.offset is not None and row.size is not None, "what was accepted has a place"
         data = read_member(store, shard, row.offset, row.size)
         found[row.source_path] = decode_picture(data, row.source_path, _PAPER, max_pixels)
     return found

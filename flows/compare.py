@@ -22,6 +22,7 @@ from flows.slots import one_at_a_time
 from model.candidates import find_candidates
 from settings import get_settings, override_settings
 from storage import open_store
+from tasks.artifacts import link
 from tasks.compare import Compared
 from tasks.compare import compare as compare_on
 from tasks.compare_table import as_markdown
@@ -71,11 +72,11 @@ def compare(
     drawn = datasets.find_sketches(store, dataset, sketches, pictures)
     with heed_termination():
         found = compare_on(dataset, current.fingerprint, store_url, candidates, drawn, pictures)
-    page = store.location(f"{found.folder}/vote.html")
+    page = link(store, f"{found.folder}/vote.html")
     get_run_logger().info("%s: vote on %s", dataset.name, page)
     if decide:
         offered = [column.name for column in reversed(found.comparison.columns)]
-        about = f"{as_markdown(found.comparison)}\n\nVote first, on `{page}`."
+        about = f"{as_markdown(found.comparison)}\n\nVote first, on {page}."
         chosen = ask_choice("Which checkpoint goes into service?", offered, about)
         if chosen is None:
             get_run_logger().info("%s: none was chosen, and nothing is changed", dataset.name)

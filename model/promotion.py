@@ -13,7 +13,7 @@ from model.generator import Generator
 from model.generator_file import load_generator
 from model.samples import to_image
 from postprocess import encode_png
-from storage import ObjectStore
+from storage import ObjectStore, keys
 from storage.exports import Example, put_export, read_network, read_weights
 from storage.promotion import Promoted, Promotion, read_promoted, swap_promoted
 from storage.registry import Run
@@ -38,7 +38,7 @@ def promote(
 ) -> Promoted:
     """Export a checkpoint's generator, check it, and point at it.
 
-    What is in service already, and whole, is left as it is.
+    What is in service already, and whole, is left as it is, but for a new note or new votes.
 
     Parameters
     ----------
@@ -66,7 +66,10 @@ def promote(
     before = read_promoted(store, dataset)
     record = Run(store, dataset, run).find_checkpoint(epoch)
     if before is not None and before.sha256 == record.sha256 and _is_whole(store, dataset, before):
-        return before
+        if not (note or votes):
+            return before
+        said = {"note": note, "by": by, "votes": votes, "at": datetime.now(UTC)}
+        return swap_promoted(store, dataset, before.model_copy(update=said), before)
     export = make_export(store, dataset, run, epoch)
     card = export.card.model_dump_json(indent=2).encode()
     generator, _ = load_generator(export.weights)
@@ -112,10 +115,16 @@ def roll_back(
     before = read_promoted(store, dataset)
     if before is None or not before.previous:
         raise InputError(f"{dataset} has nothing to go back to: it was promoted once at most.")
-    found = [old for old in before.previous if to in (None, old.checkpoint)]
+    found = [
+        old
+        for old in before.previous
+        # A promotion that came to nothing may have been put down.
+        if (to is None and store.exists(keys.export_card(dataset, old.export)))
+        or to == old.checkpoint
+    ]
     if not found:
         known = ", ".join(dict.fromkeys(old.checkpoint for old in before.previous))
-        raise InputError(f"{to} was not in service before. These were: {known}.")
+        raise InputError(f"{to or dataset}: no such files to go back to. In service were: {known}.")
     chosen = found[0].model_copy(update={"note": note, "by": by, "at": datetime.now(UTC)})
     load_generator(read_weights(store, dataset, chosen))
     read_network(store, dataset, chosen)

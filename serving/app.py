@@ -44,6 +44,8 @@ def make_app(house: House) -> ASGIApp:
         lifespan=lifespan,
         # Their pages load scripts from elsewhere.
         docs_url=None,
+        # They would lead where the client's Host header says.
+        redirect_slashes=False,
         redoc_url=None,
     )
     app.include_router(make_router(house))

@@ -27,6 +27,9 @@ CONTENT_TYPES = (*_FORMATS, STROKES)
 
 # Sides that more of a photo is not needed for: a JPEG is decoded smaller from the start.
 _ENOUGH = 1024
+# Every scan of a progressive JPEG is a pass over all of its pixels; programs write about ten.
+_MOST_SCANS = 100
+_SCAN = b"\xff\xda"
 # A line across this share of the sheet is a drawing; of next to nothing noise is made.
 _LEAST_LINE = 0.25
 
@@ -84,6 +87,8 @@ def decode_picture(body: bytes, content_type: str, max_pixels: int) -> Image8:
     found = sniff_type(body)
     if found != content_type:
         raise Refusal("wrong_type", f"This says {content_type}, but it is {found or 'none'}.")
+    if content_type == "image/jpeg" and body.count(_SCAN) > _MOST_SCANS:
+        raise Refusal("unreadable")
     try:
         with Image.open(io.BytesIO(body), formats=[_FORMATS[content_type]]) as image:
             width, height = image.size
@@ -138,16 +143,17 @@ def _to_pixels(image: Image.Image) -> Image8:
 
 def _to_square(picture: Image8) -> Image8:
     """Put a sheet in the middle of a white square; grey, on white."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, _ENOUGH / max(height, width))
+    if scale < 1:
+        # First: all that follows takes many times the room.
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     if picture.ndim == 3 and picture.shape[2] == 4:
         opacity = picture[..., 3:].astype(np.float32) / 255
         picture = (picture[..., :3] * opacity + 255 * (1 - opacity)).round().astype(np.uint8)
     grey = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     height, width = grey.shape
-    scale = min(1.0, _ENOUGH / max(height, width))
-    if scale < 1:
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        height, width = grey.shape
     longest = max(height, width)
     square = np.full((longest, longest), 255, np.uint8)
     top, left = (longest - height) // 2, (longest - width) // 2

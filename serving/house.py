@@ -61,10 +61,10 @@ class House:
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self.work.close()
+        self.work.close(self.settings.stop)
         self.shelf.close()
         if self.rules.keeper is not None:
-            self.rules.keeper.close()
+            self.rules.keeper.close(self.settings.stop)
 
 
 def start_engine(settings: ServeSettings, cores: int, metrics: Metrics) -> Engine:

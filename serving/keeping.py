@@ -3,10 +3,10 @@
 import logging
 import threading
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 from queue import Full, Queue
 
-from errors import StorageError
 from storage import ObjectStore, keys
 
 log = logging.getLogger("icanvas.serving")
@@ -39,10 +39,11 @@ class Keeper:
         except Full:
             log.warning("a drawing is not kept: the store is too slow")
 
-    def close(self) -> None:
-        """Return when all that was offered is kept."""
-        self._queue.put(None)
-        self._thread.join()
+    def close(self, patience: float = 60) -> None:
+        """Return when all that was offered is kept, or after so many seconds."""
+        with suppress(Full):
+            self._queue.put(None, timeout=patience)
+            self._thread.join(patience)
 
     def _run(self) -> None:
         while (kept := self._queue.get()) is not None:
@@ -51,5 +52,6 @@ class Keeper:
             try:
                 for what, data in (("drawing", drawing), ("picture", picture)):
                     self._store.put(keys.kept_drawing(model, day, f"{name}-{what}"), data)
-            except StorageError as error:
+            # Whatever it is, the next one may be kept.
+            except Exception as error:
                 log.warning("a drawing is not kept: %s", error)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from errors import IcanvasError, StorageError
+from errors import IcanvasError, IntegrityError, NotFoundError
 from serving.engines import Engine
 from serving.metrics import Metrics
 from serving.served import Served, load_served
@@ -140,9 +140,7 @@ class Shelf:
         began = time.perf_counter()
         try:
             served = load_served(self._store, name, promotion, self._engine)
-        except StorageError as error:
-            return str(error)
-        except Exception as error:
+        except (NotFoundError, IntegrityError) as error:
             self._refuse(name, Refused(promotion, _say(error)))
             self._metrics.swaps.labels(name, "refused").inc()
             kept = f"version {current.promotion.export} stays" if current else "nothing is served"
@@ -150,6 +148,9 @@ class Shelf:
                 "%s: version %s is refused, %s: %s", name, promotion.export, kept, _say(error)
             )
             return None
+        except Exception as error:
+            # The store, or this machine: the same may go well the next time.
+            return f"{name}: {_say(error)}"
         self._put(name, served)
         self._refuse(name, None)
         self._metrics.swaps.labels(name, "served").inc()

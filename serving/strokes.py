@@ -4,13 +4,15 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from postprocess import PAIR_SIZE, Points, draw_strokes
 from serving.refusals import Refusal
 
 _MOST_STROKES = 2_000
 _MOST_POINTS = 50_000
+# In the most that is taken: between two numbers, two points, two strokes, and the rest.
+_MOST_COMMAS = 2 * _MOST_POINTS + 2 * _MOST_STROKES + 8
 # Sides of a canvas, in pixels; what is drawn may leave it by as much as its side.
 _LEAST_SIDE, _MOST_SIDE = 16, 16_384
 # What is smaller than this share of the canvas is a touch, no drawing.
@@ -30,9 +32,11 @@ class Stroke(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    points: list[Annotated[list[Place], Field(min_length=2, max_length=2)]] = Field(
-        min_length=1, max_length=_MOST_POINTS
-    )
+    points: Annotated[
+        list[Annotated[list[Place], Field(min_length=2, max_length=2)]],
+        Field(min_length=1, max_length=_MOST_POINTS),
+        FailFast(),
+    ]
 
 
 class Strokes(BaseModel):
@@ -62,7 +66,7 @@ class Strokes(BaseModel):
 
     width: Side
     height: Side
-    strokes: list[Stroke] = Field(max_length=_MOST_STROKES)
+    strokes: Annotated[list[Stroke], Field(max_length=_MOST_STROKES), FailFast()]
 
 
 def parse_strokes(body: bytes) -> Strokes:
@@ -73,6 +77,9 @@ def parse_strokes(body: bytes) -> Strokes:
     Refusal
         ``invalid``, with what does not fit where; ``too_large`` for too many strokes or points.
     """
+    # Each item, key and error of theirs takes many times its bytes, so they are counted before.
+    if body.count(b",") > _MOST_COMMAS:
+        raise Refusal("too_large", "There are too many strokes or points: send a picture.")
     try:
         drawn = Strokes.model_validate_json(body)
     except ValidationError as error:

@@ -111,13 +111,19 @@ class Work:
                 self._metrics.waiting.set(len(self._jobs))
         job.future.cancel()
 
-    def close(self) -> None:
-        """Take nothing any more, and return when all that was taken is done."""
+    def close(self, patience: float = _LONGEST_WAIT) -> None:
+        """Take nothing any more, and return when what was taken is done, or patience ends.
+
+        Parameters
+        ----------
+        patience : seconds; what is not done by then ends with the process.
+        """
+        ends = time.monotonic() + patience
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _run(self) -> None:
         while (job := self._take()) is not None:

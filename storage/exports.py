@@ -7,10 +7,8 @@ from typing import Literal
 
 from errors import DamagedError
 from storage import keys
-from storage.promotion import Promotion
+from storage.promotion import NETWORK, WEIGHTS, Promotion, example_name
 from storage.store import ObjectStore
-
-WEIGHTS, NETWORK = "generator.safetensors", "generator.onnx"
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ def put_export(
     folder = keys.export_folder(dataset, name)
     files = {WEIGHTS: weights, NETWORK: network}
     for number, example in enumerate(examples):
-        files[_example(number, "drawing")] = example.drawing
-        files[_example(number, "picture")] = example.picture
+        files[example_name(number, "drawing")] = example.drawing
+        files[example_name(number, "picture")] = example.picture
     for file, data in files.items():
         store.put(f"{folder}/{file}", data)
     for file, data in files.items():
@@ -103,11 +101,7 @@ def read_example(
         If there is none of that number.
     """
     folder = keys.export_folder(dataset, promotion.export)
-    return store.get(f"{folder}/{_example(number, part)}")
-
-
-def _example(number: int, part: str) -> str:
-    return f"examples/{number}-{part}.png"
+    return store.get(f"{folder}/{example_name(number, part)}")
 
 
 def _check(store: ObjectStore, key: str, digest: str) -> bytes:

@@ -11,6 +11,8 @@ from storage.records import read_record
 from storage.registry import Run, checkpoint_name, record_name
 from storage.store import ObjectStore, get_or_none
 
+WEIGHTS, NETWORK = "generator.safetensors", "generator.onnx"
+
 # How many of the former ones are remembered, and their files kept.
 HISTORY = 50
 
@@ -98,18 +100,20 @@ def swap_promoted(
     """
     key = keys.promoted(dataset)
     run, name = Run(store, dataset, chosen.run), checkpoint_name(chosen.epoch)
-    needed = [keys.export_card(dataset, chosen.export)]
-    if before is None or chosen.export not in {old.export for old in before.previous}:
+    needed = [keys.export_card(dataset, chosen.export), *export_files(dataset, chosen)]
+    places = [keys.export_folder(dataset, chosen.export)]
+    known = () if before is None else (before, *before.previous)
+    if chosen.export not in {old.export for old in known}:
         # Of what was served before only the files may be left, and they are enough.
         needed.append(run.key(record_name(name)))
-    places = [run.key(name), keys.export_folder(dataset, chosen.export)]
+        places.append(run.key(name))
     _check_kept(store, places, needed)
     content = get_or_none(store, key)
     if read_promoted(store, dataset) != before:
         raise ConflictError(
             f"{store.location(key)} was changed by someone else meanwhile. Run again."
         )
-    after = Promoted(**chosen.model_dump(exclude={"previous"}), previous=_remember(before))
+    after = Promoted(**chosen.model_dump(exclude={"previous"}), previous=_remember(before, chosen))
     written = after.model_dump_json(indent=2).encode()
     store.compare_and_swap(key, written, content)
     try:
@@ -123,11 +127,29 @@ def swap_promoted(
     return after
 
 
-def _remember(before: Promoted | None) -> tuple[Promotion, ...]:
+def export_files(dataset: str, promotion: Promotion) -> list[str]:
+    """Return the keys of a promotion's files, but for the card."""
+    folder = keys.export_folder(dataset, promotion.export)
+    examples = [
+        example_name(number, part)
+        for number in range(promotion.examples)
+        for part in ("drawing", "picture")
+    ]
+    return [f"{folder}/{name}" for name in (WEIGHTS, NETWORK, *examples)]
+
+
+def example_name(number: int, part: str) -> str:
+    """Return the file name of an example's drawing or picture."""
+    return f"examples/{number}-{part}.png"
+
+
+def _remember(before: Promoted | None, chosen: Promotion) -> tuple[Promotion, ...]:
+    """Return what was served before, each once: to go back must lead somewhere else."""
     if before is None:
         return ()
     last = Promotion(**before.model_dump(exclude={"previous"}))
-    return (last, *before.previous)[:HISTORY]
+    others = (one for one in (last, *before.previous) if one.export != chosen.export)
+    return tuple(others)[:HISTORY]
 
 
 def _check_kept(store: ObjectStore, places: list[str], needed: list[str]) -> None:

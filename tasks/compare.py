@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
@@ -23,6 +22,7 @@ from model.metrics.features import NAME, has_features
 from storage import ObjectStore, keys, open_store
 from storage.fingerprint import fingerprint
 from storage.pairsets import read_settings
+from tasks.artifacts import link, show
 from tasks.compare_page import render_page
 from tasks.compare_sheet import draw_sheet
 from tasks.compare_table import as_frame, as_markdown
@@ -118,7 +118,7 @@ def compare(
         ("vote.html", page.encode()),
     ):
         store.put(f"{compared.folder}/{file}", content)
-    create_markdown_artifact(
+    show(
         key=f"comparison-{dataset.name}",
         description=f"{len(found.columns)} checkpoints of {dataset.title}",
         markdown=describe(compared, sheet, store),
@@ -138,7 +138,7 @@ def describe(compared: Compared, sheet: bytes, store: ObjectStore) -> str:
         *(f"- {note}" for note in found.notes),
         as_markdown(found),
         f"![drawings, checkpoints, nearest training picture]({inline_jpeg(sheet, width=_WIDTH)})",
-        "\n".join(f"- {what}: `{store.location(key)}`" for what, key in places.items()),
+        "\n".join(f"- {what}: {link(store, key)}" for what, key in places.items()),
     ]
     return "\n\n".join(parts)
 

@@ -55,8 +55,20 @@ def roll_back(dataset: str, store_url: str, note: str = "", by: str = "") -> Pro
 
 
 def _tell(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
-    """Log what is served, and create its artifact."""
-    get_run_logger().info("%s: %s is in service", dataset, promoted.checkpoint)
+    """Log what is served, and create its artifact.
+
+    The pointer has moved: what goes wrong here fails no run, for a second one would roll back the
+    roll-back.
+    """
+    logger = get_run_logger()
+    logger.info("%s: %s is in service", dataset, promoted.checkpoint)
+    try:
+        _show(store, dataset, promoted)
+    except Exception as error:
+        logger.warning("%s: what is in service is not shown: %s", dataset, error)
+
+
+def _show(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
     heads = ("", "checkpoint", "since", "by", "note")
     rows: list[tuple[str, ...]] = [heads, ("---",) * len(heads)]
     for number, one in enumerate((promoted, *promoted.previous)):

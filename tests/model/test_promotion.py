@@ -94,6 +94,14 @@ def test_a_second_time_changes_nothing(shelf: LocalStore, run: str) -> None:
     assert put_in(shelf, run, 1, note="again") == first
 
 
+def test_a_second_time_adds_votes_and_a_note(shelf: LocalStore, run: str) -> None:
+    first = put_in(shelf, run, 1)
+    put_in(shelf, run, 2)
+    again = promote(shelf, "tiny", run, 2, title="Tiny", note="confirmed", votes="a/key.json")
+    assert (again.note, again.votes, again.epoch) == ("confirmed", "a/key.json", 2)
+    assert [old.export for old in again.previous] == [first.export]
+
+
 def test_damaged_files_are_made_anew(shelf: LocalStore, run: str) -> None:
     first = put_in(shelf, run, 1)
     shelf.put(f"{keys.export_folder('tiny', first.export)}/generator.onnx", b"cut")
@@ -102,6 +110,7 @@ def test_damaged_files_are_made_anew(shelf: LocalStore, run: str) -> None:
     second = put_in(shelf, run, 1)
     assert second.export == first.export
     assert read_network(shelf, "tiny", second)
+    assert not second.previous, "to go back would lead nowhere"
 
 
 def test_there_and_back(shelf: LocalStore, run: str) -> None:
@@ -113,7 +122,7 @@ def test_there_and_back(shelf: LocalStore, run: str) -> None:
     assert roll_back(shelf, "tiny", to=f"{run}/1").epoch == 1
     served = read_promoted(shelf, "tiny")
     assert served is not None
-    assert [old.epoch for old in served.previous] == [3, 2, 3, 2, 1]
+    assert [old.epoch for old in served.previous] == [3, 2]
 
 
 def test_back_works_when_the_checkpoint_is_gone(
@@ -133,7 +142,7 @@ def test_nothing_to_go_back_to_is_told(shelf: LocalStore, run: str) -> None:
     with pytest.raises(InputError, match="nothing to go back to"):
         roll_back(shelf, "tiny")
     put_in(shelf, run, 2)
-    with pytest.raises(InputError, match=f"These were: {run}/1"):
+    with pytest.raises(InputError, match=f"In service were: {run}/1"):
         roll_back(shelf, "tiny", to=f"{run}/3")
 
 

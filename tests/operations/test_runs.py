@@ -292,7 +292,7 @@ def test_a_person_chooses_a_checkpoint(stack: Stack) -> None:
     form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
     assert form["properties"]["choice"]["enum"] == ["aaaa/2", "aaaa/1", "none"]
     about = stack.client.read_flow_run_input(run, keys["description"])
-    assert "| lines copied onto white |" in about and "/vote.html`" in about
+    assert "| lines copied onto white |" in about and "/vote.html)" in about
     _check_picture(stack.artifacts(run)["comparison-tiny"])
     stack.client.resume_flow_run(run, run_input={"choice": "aaaa/1"})
     stack.done(run)

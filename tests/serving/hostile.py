@@ -90,6 +90,12 @@ BAD = {
     "nothing": ("image/png", b"", 415, "wrong_type"),
     "cut png": ("image/png", _PNG[: len(_PNG) // 2], 422, "unreadable"),
     "cut jpeg": ("image/jpeg", GOOD["jpeg"][1][:-2000], 422, "unreadable"),
+    "jpeg of many scans": (
+        "image/jpeg",
+        GOOD["jpeg"][1][:-2] + 200 * b"\xff\xda\0\x08\1\1\0\0\x3f\0",
+        422,
+        "unreadable",
+    ),
     "cut webp": ("image/webp", GOOD["webp"][1][:-200], 422, "unreadable"),
     "png head alone": ("image/png", _PNG[:20], 422, "unreadable"),
     "png of no pixels": ("image/png", make_png(0, 5, b""), 422, "unreadable"),

@@ -103,3 +103,31 @@ def test_what_does_not_fit_is_told(changes: dict[str, object], says: str) -> Non
     with pytest.raises(Refusal, match=says) as refused:
         parse(**changes)
     assert refused.value.code == "invalid"
+
+
+EMPTY = ",".join(['{"points": [[],[]]}'] * 100_000)
+NUMBERS = ",".join(["0"] * 400_000)
+KEYS = ",".join(f'"{number}": 0' for number in range(200_000))
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        '{"strokes": [' + EMPTY + "]}",
+        '{"strokes": [{"points": [' + NUMBERS + "]}]}",
+        "{" + KEYS + "}",
+    ],
+    ids=["empty points", "numbers for points", "other keys"],
+)
+def test_what_would_be_a_million_errors_is_not_read(
+    many: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Strokes, "model_validate_json", None)
+    with pytest.raises(Refusal) as refused:
+        parse_strokes(many.encode())
+    assert refused.value.code == "too_large"
+
+
+def test_the_most_strokes_and_points_are_read() -> None:
+    one = {"points": [[1.5, 2.5]] * 25}
+    assert len(parse(strokes=[one] * 2_000).strokes) == 2_000

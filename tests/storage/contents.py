@@ -3,14 +3,20 @@
 import os
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
 
 from storage import LocalStore, ObjectStore, keys
 from storage.claims import check_kept, claim
 from storage.pairsets import CurrentPairs, is_published, read_current, swap_current
-from storage.promotion import Promoted, Promotion, read_promoted, swap_promoted
+from storage.promotion import (
+    Promoted,
+    Promotion,
+    export_files,
+    read_promoted,
+    swap_promoted,
+)
 from storage.registry import Run
 from storage.removal import take_inventory
 from storage.retention import Removable, Rules, plan_removal
@@ -57,11 +63,14 @@ def make_promotion(run: str = "run", epoch: int = 1) -> Promotion:
         weights="",
         network="",
         examples=0,
-        at=datetime(2026, 1, epoch, tzinfo=UTC),
+        at=datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=epoch),
     )
 
 
 def put_card(store: ObjectStore, promotion: Promotion, dataset: str = "demo") -> None:
+    """Write a promotion's files, the card last."""
+    for key in export_files(dataset, promotion):
+        store.put(key, b"1")
     store.put(keys.export_card(dataset, promotion.export), b"{}")
 
 

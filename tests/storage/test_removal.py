@@ -16,6 +16,7 @@ from errors import IntegrityError
 from storage import LocalStore, ObjectStore, keys, retention
 from storage.entry import Entry
 from storage.pairsets import CurrentPairs, is_published
+from storage.promotion import export_files
 from storage.registry import Run
 from storage.removal import prune, sweep, take_inventory
 from storage.retention import (
@@ -83,6 +84,7 @@ def test_what_is_needed_stays_and_the_rest_goes(any_store: ObjectStore) -> None:
         "models/demo/run/checkpoints/epoch-0001.pt",
         "models/demo/run/checkpoints/epoch-0099.pt",
         keys.export_card("demo", make_promotion(epoch=9).export),
+        *export_files("demo", make_promotion(epoch=9)),
     }
     assert [record.epoch for record in run.checkpoints()] == [2, 3, 4, 5, 6]
     assert plan(any_store, AT_ONCE) == []
