@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo demo-s3 s3 test gpu faults operations shots clusters compiled lint lock clean
+.PHONY: help install demo demo-s3 s3 test gpu faults operations shots slow clusters compiled lint lock clean
 
 help:
 	@echo "make demo    prepare the built-in data set, train a small generator on it, promote it"
@@ -15,6 +15,7 @@ help:
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make operations  start a Prefect server and workers, and do what operators do"
 	@echo "make clusters    extract on a Ray and on a Dask cluster, and kill a worker"
+	@echo "make slow        tests of minutes: the page in trouble, hosts that refuse, several processes"
 	@echo "make compiled    stop a compiled run, and go on"
 	@echo "make shots       draw on the page at ADDRESS, and renew its screenshots"
 	@echo "make lint    format check, lint, types, import rules"
@@ -83,6 +84,11 @@ OUTLINE ?=
 shots: install
 	$(BIN)/python -m pytest tests/serving/page/test_shots.py -m slow --numprocesses 0 \
 		--shots docs/img --address $(ADDRESS) $(if $(OUTLINE),--outline $(OUTLINE))
+
+# What is slow, and has no target of its own.
+slow: install
+	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile \
+		tests/cli tests/serving/page/test_trouble.py tests/model/test_launch.py tests/model/test_batches.py
 
 clusters: install
 	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0

@@ -13,6 +13,8 @@ from tests.cli.test_app import icanvas
 from tests.datasets.homes import PANDA, TOKEN, host_kaggle, pack_tar, shoe_files
 from tests.hosts import Hosts, Resource
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:

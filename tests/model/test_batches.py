@@ -78,6 +78,7 @@ def test_the_batch_that_is_named_can_be_set(
     assert "not compiled, a batch of" in told
 
 
+@pytest.mark.slow
 def test_the_command_tries_until_memory_runs_out(own_cache: Path) -> None:
     room = 700 << 20
     sizes = (

@@ -26,6 +26,7 @@ def order_for(store: LocalStore) -> Order:
     return Order(store=store.url, dataset="tiny", pairs="pairs", recipe=LONG, refresh=False)
 
 
+@pytest.mark.slow
 def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) -> None:
     """And one that meets damage ends both, with its own error."""
     publish(store, "tttttvv")

@@ -39,6 +39,9 @@ class Gate:
         return held
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "store")
