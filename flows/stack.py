@@ -147,9 +147,7 @@ class Stack:
         found.append(Service("drawing", [*python, "cli", "serve", "--allow-root", *drawing]))
         if isinstance(self._store, LocalStore):
             files = [str(self._port + 1), "--bind", self._host, "--directory"]
-            found.append(
-                Service("files", [*python, "http.server", *files, self._store.location("")])
-            )
+            found.append(Service("files", [*python, "http.server", *files, str(self._store.root)]))
         return found
 
     def _launch(self, service: Service) -> None:

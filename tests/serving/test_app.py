@@ -181,8 +181,11 @@ def test_a_full_queue_says_when_to_come_back_and_all_that_was_taken_is_done(
     with running(store, gate, workers=1, queue=3) as server:
         gate.hold()
         with ThreadPoolExecutor(8) as threads:
-            taken = [threads.submit(server.draw) for _ in range(4)]
-            wait_until(lambda: gate.begun.is_set() and len(server.house.work._jobs) == 3)
+            # One is worked on before others come to wait.
+            taken = [threads.submit(server.draw)]
+            wait_until(gate.begun.is_set)
+            taken += [threads.submit(server.draw) for _ in range(3)]
+            wait_until(lambda: len(server.house.work._jobs) == 3)
             refused = [server.draw() for _ in range(3)]
             figures = server.client.get("/metrics").text
             gate.go.set()
