@@ -175,7 +175,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         ("many", 40, 2),
         ("doomed", 40, 2),
         # One shard, of minutes.
-        ("long", 400, 512),
+        ("long", 256, 256),
     ):
         (folder / name).mkdir()
         for number in range(pictures):
