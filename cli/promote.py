@@ -48,13 +48,10 @@ def promote(
     """Put a checkpoint into service: export its generator, check it, point at it."""
     override_settings(store=store)
     from datasets import find_prepared
-    from model.promotion import promote as put_into_service
-    from model.votes import keep_votes, read_votes, tally
     from storage import open_store
     from storage.checkpoint_names import choose_checkpoint
     from storage.promotion import read_promoted
     from storage.registry import list_checkpoints
-    from tasks.progress import bar
 
     opened = open_store(get_settings().store)
     dataset, _ = find_prepared(opened, source, name)
@@ -66,7 +63,12 @@ def promote(
         out.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
         return
     run, epoch = choose_checkpoint(checkpoint, there)
-    ballots = [read_votes(_read(file)) for file in votes or ()]
+    # PyTorch takes seconds to import: a slip is met before.
+    from model.promotion import promote as put_into_service
+    from model.votes import keep_votes, read_ballots, tally
+    from tasks.progress import bar
+
+    ballots = read_ballots(_read(file) for file in votes or ())
     kept = keep_votes(opened, dataset.name, ballots) if ballots else None
     before = read_promoted(opened, dataset.name)
     with show_progress_bars(), bar(f"{dataset.name}: export and check"):

@@ -14,7 +14,9 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Where to listen: 127.0.0.1 by default, 0.0.0.0 for everyone.", metavar="ADDRESS"
+            help="Where to listen: 127.0.0.1 by default; 0.0.0.0 for everyone, which is to be behind "
+            "a proxy with TLS.",
+            metavar="ADDRESS",
         ),
     ] = None,
     port: Annotated[

@@ -30,10 +30,10 @@ def up(
     override_settings(store=store, cache=cache, engine=engine)
     # The workers run in the checkout.
     settle_places()
-    from flows.stack import Stack
+    from flows.stack import SIGNALS, Stack
 
     logs = get_settings().cache / "up"
-    with _stop_signals(), Stack(host, port, draw_port, logs) as stack:
+    with _stop_signals(SIGNALS), Stack(host, port, draw_port, logs) as stack:
         err.print("starting Prefect's server, the deployments, two workers and the drawing page …")
         stack.start()
         out.print("[bold]icanvas is up[/]; Ctrl-C stops it.\n")
@@ -52,25 +52,21 @@ def deploy() -> None:
     out.print("  prefect worker start --pool extract --type process     (or gpu)")
 
 
-# Ctrl-C, a service manager, a terminal that is closed.
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 class _Stopped(BaseException):
     """One of them came."""
 
 
 @contextmanager
-def _stop_signals() -> Iterator[None]:
+def _stop_signals(numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
     """End the block quietly on a signal; a second one does not cut the stopping short."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in _SIGNALS:
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)
         err.print("\nstopping …")
         raise _Stopped
 
-    for number in _SIGNALS:
+    for number in numbers:
         signal.signal(number, stop)
     try:
         yield

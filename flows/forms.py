@@ -74,6 +74,18 @@ Note = Annotated[str, Field(max_length=500), _says("Why; kept with the promotion
 
 Who = Annotated[str, Field(max_length=80), _says("Who chooses; kept with the promotion.")]
 
+Ballot = Annotated[
+    str,
+    Field(max_length=200_000),
+    _says("The file that `compare`'s voting page saved, pasted; kept with the promotion."),
+]
+
+Earlier = Annotated[
+    str,
+    Field(pattern=r"^(|[0-9a-f]{12}/[0-9]{1,9})$"),
+    _says("RUN/EPOCH of an older one than the last; the last one when left empty."),
+]
+
 Pictures = Annotated[int, Field(ge=1), _says("How many to compare, taken evenly from all.")]
 
 Judged = Annotated[

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from flows.forms import DEFAULT
 
 # Which data set, and why: the name says those in its own way.
-_SAID = {"source", "reason", "name", "accept_license", "allow_partial", "note", "by"}
+_SAID = {"source", "reason", "name", "accept_license", "allow_partial", "note", "by", "votes"}
 
 # What is on unless somebody turns it off; then it is said.
 _USUAL = {"use", "start"}

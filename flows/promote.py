@@ -3,9 +3,10 @@
 from prefect import flow
 
 from datasets import find_prepared
-from flows.forms import Checkpoint, DataSetName, Note, OwnName, Who, Why
+from flows.forms import Ballot, Checkpoint, DataSetName, Note, OwnName, Who, Why
 from flows.names import run_name
 from flows.slots import one_at_a_time
+from model.votes import keep_votes, read_ballots
 from settings import get_settings
 from storage import open_store
 from storage.promotion import Promoted
@@ -18,6 +19,7 @@ def promote(
     checkpoint: Checkpoint,
     note: Note = "",
     by: Who = "",
+    votes: Ballot = "",
     name: OwnName = "",
     reason: Why = "",
 ) -> Promoted:
@@ -28,10 +30,23 @@ def promote(
     source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
     checkpoint : ``RUN/EPOCH``, or ``last`` for the newest one.
     note, by : why, and who says so; kept with the promotion.
+    votes : content of the file that the voting page of a comparison saves; kept with the
+        promotion.
     name : what a folder or archive was called when it was prepared.
     reason : for the run's name; nothing else.
+
+    Raises
+    ------
+    InputError
+        If the votes are none, or of another data set.
+    NotFoundError
+        If there is no such checkpoint.
+    IntegrityError
+        If it is damaged, or its files do not give its pictures. What is in service stays then.
     """
     store_url = get_settings().store
-    dataset, _ = find_prepared(open_store(store_url), source, name or None)
+    store = open_store(store_url)
+    dataset, _ = find_prepared(store, source, name or None)
+    kept = keep_votes(store, dataset.name, read_ballots([votes.encode()])) if votes else None
     with one_at_a_time("promote", dataset.name):
-        return put_into_service(dataset.name, dataset.title, checkpoint, store_url, note, by)
+        return put_into_service(dataset.name, dataset.title, checkpoint, store_url, note, by, kept)

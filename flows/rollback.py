@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.forms import DataSetName, Note, Who, Why
+from flows.forms import DataSetName, Earlier, Note, Who, Why
 from flows.names import run_name
 from flows.slots import one_at_a_time
 from settings import get_settings
@@ -11,14 +11,24 @@ from tasks.promote import roll_back
 
 
 @flow(name="rollback", flow_run_name=run_name)
-def rollback(source: DataSetName, note: Note = "", by: Who = "", reason: Why = "") -> Promoted:
+def rollback(
+    source: DataSetName, to: Earlier = "", note: Note = "", by: Who = "", reason: Why = ""
+) -> Promoted:
     """Put back into service what was before; once more leads forth again.
 
     Parameters
     ----------
     source : a data set's name.
+    to : ``RUN/EPOCH`` of an older one; the last one when left empty.
     note, by : why, and who says so; kept with the promotion.
     reason : for the run's name; nothing else.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to go back to; the message tells what there is.
+    IntegrityError, NotFoundError
+        If its files are damaged or gone. What is in service stays then.
     """
     with one_at_a_time("promote", source):
-        return roll_back(source, get_settings().store, note, by)
+        return roll_back(source, get_settings().store, note, by, to or None)

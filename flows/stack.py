@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +19,9 @@ from errors import IcanvasError, InputError
 from flows.setup import CHECKOUT, POOLS, set_up_server
 from settings import get_settings, override_settings
 from storage import LocalStore, open_store
+
+# What stops it: Ctrl-C, a service manager, a terminal that is closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Seconds. A busy machine needs a minute for a new database.
 _START = 300
@@ -124,7 +129,7 @@ class Stack:
     def stop(self) -> None:
         """Stop the workers with what they run, then the server, which hears their last words."""
         # A signal would cut it short, and leave what was not its turn yet.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         while self._running:
             _end_group(self._running[-1][1])
@@ -159,7 +164,8 @@ class Stack:
             # Runs start at once, as a person who looks expects.
             "PREFECT_WORKER_QUERY_SECONDS": "2",
         }
-        with (self._logs / f"{service.name}.log").open("wb") as log:
+        # What was started must be noted before anything stops this.
+        with (self._logs / f"{service.name}.log").open("wb") as log, _defer_signals():
             process = subprocess.Popen(
                 service.command,
                 cwd=CHECKOUT,
@@ -170,7 +176,7 @@ class Stack:
                 # Ctrl-C reaches us alone, and we stop them in order, with all that they started.
                 start_new_session=True,
             )
-        self._running.append((service, process))
+            self._running.append((service, process))
 
     def _check_port(self, port: int, option: str) -> None:
         with socket.socket() as probe:
@@ -192,6 +198,26 @@ class Stack:
             except httpx.HTTPError:
                 time.sleep(0.3)
         raise IcanvasError(f"Prefect's server did not start. Its log is {self._logs}/server.log.")
+
+
+@contextmanager
+def _defer_signals() -> Iterator[None]:
+    """Let a signal that comes during the block have its effect at the end.
+
+    By handlers, for a signal that is blocked stays so in what is started meanwhile.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda found, _frame: came.append(found))
+        for number in SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from errors import DamagedError, InputError, IntegrityError, NotFoundError
 from hed import EdgeDetector
-from model.candidates import Candidate, Drawer
+from model.candidates import Candidate, Opened, draw_pictures
 from model.comparison import (
     LINES,
     SKETCHES,
@@ -106,10 +106,14 @@ def compare(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """A checkpoint's column, and what was seen in the pictures that people see."""
+    """A checkpoint's column, and what was seen in the pictures that people see.
+
+    ``extent`` is how much of a side the drawings take that it is given.
+    """
 
     column: Column
     sight: Sight
+    extent: float
 
 
 class _Comparing:
@@ -124,7 +128,7 @@ class _Comparing:
         most: int,
         hooks: Hooks,
     ) -> None:
-        self._store, self._dataset, self._pairs = store, dataset, pairs
+        self._dataset, self._pairs = dataset, pairs
         self._hooks = hooks
         self._notes: list[str] = []
         self._fitted: dict[float, list[Image8]] = {}
@@ -163,8 +167,6 @@ class _Comparing:
             self._note(f"KID-EffLite0 is left out: it needs an extra ({INSTALL}).")
         reference = Reference(self._train, _REFERENCE, features, self._count)
         judge = Judge(hed, lines.threshold, lines.min_pixels, reference, features)
-        for run in dict.fromkeys(one.run for one in candidates if one.facts.pairs != self._pairs):
-            self._note(f"Run {run} learned from another pair set than {self._pairs}.")
         device = choose_device()
         found = [drawn for one in candidates if (drawn := self._try(one, judge, device))]
         if not found:
@@ -180,7 +182,12 @@ class _Comparing:
                 "of the best mean rank over several figures, and the one in production."
             )
         shown = [drawn.sight for drawn, column in zip(found, columns, strict=True) if column.tiles]
-        extent = candidates[-1].facts.extent
+        extent = found[-1].extent
+        if any(_is_other(drawn.extent, extent) for drawn in found):
+            self._note(
+                "Not all runs are given drawings at the same size: their lines are shown as for "
+                f"{found[-1].column.name}."
+            )
         return Comparison(
             rows=tuple(self._rows(reference, shown, extent)),
             columns=tuple(columns),
@@ -218,23 +225,30 @@ class _Comparing:
         return drawn
 
     def _draw(self, candidate: Candidate, judge: Judge, device: torch.device) -> _Drawn:
-        drawer = Drawer(self._store, self._dataset, candidate, device)
-        fitted = self._fit(candidate.facts.extent)
+        opened = candidate.open()
+        if opened.pairs != self._pairs:
+            self._note(
+                f"Checkpoint {candidate.name} learned from another pair set than {self._pairs}."
+            )
+        fitted = self._fit(opened.extent)
         figures: dict[str, Figures] = {}
         if self._targets:
-            made = self._collect(drawer.draw(self._val_drawings))
+            made = self._collect(opened, self._val_drawings, device)
             figures[VALIDATION], sight = judge.judge(
                 made, self._val_drawings, self._targets, self._count
             )
         if fitted:
-            made = self._collect(drawer.draw(fitted))
+            made = self._collect(opened, fitted, device)
             figures[SKETCHES], sight = judge.judge(made, fitted, None, self._count)
         tiles = tuple(_jpeg(made[place]) for place in self._places())
-        return _Drawn(Column(candidate.name, figures, tiles, candidate.promoted), sight)
+        column = Column(candidate.name, figures, tiles, candidate.promoted)
+        return _Drawn(column, sight, opened.extent)
 
-    def _collect(self, pictures: Iterator[Image8]) -> list[Image8]:
+    def _collect(
+        self, opened: Opened, drawings: Sequence[Image8], device: torch.device
+    ) -> list[Image8]:
         made = []
-        for picture in pictures:
+        for picture in draw_pictures(opened, drawings, device):
             made.append(picture)
             self._hooks.check()
         return made
@@ -280,6 +294,11 @@ class _Comparing:
         yield Column(LINES, copied)
         if true:
             yield Column(TRUE, true)
+
+
+def _is_other(extent: float, shown: float) -> bool:
+    """Tell whether lines of one extent, laid over pictures of another, are off by a few pixels."""
+    return abs(extent - shown) * PAIR_SIZE > 4
 
 
 def _on_square(sketch: Image8) -> Image8:

@@ -73,6 +73,17 @@ def read_votes(data: bytes) -> Votes:
     return votes
 
 
+def read_ballots(files: Iterable[bytes]) -> tuple[Votes, ...]:
+    """Return the votes of several files, those of a file that was given twice once.
+
+    Raises
+    ------
+    InputError
+        If one holds none; in one line.
+    """
+    return tuple(dict.fromkeys(read_votes(data) for data in files))
+
+
 def keep_votes(store: ObjectStore, dataset: str, ballots: Sequence[Votes]) -> str:
     """Keep what a checkpoint of a data set was chosen by; return its key.
 

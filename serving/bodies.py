@@ -1,12 +1,14 @@
 """Bodies of requests: how much, for how long, how many at once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from starlette.requests import ClientDisconnect, Request
 
 from serving.drawing import CONTENT_TYPES
+from serving.limits import name_client
 from serving.refusals import Refusal
 
 # What a refused client may still send, so that it reads the answer: one that finds the line closed
@@ -22,11 +24,13 @@ class Bodies:
     most : bytes of one.
     seconds : that one may take.
     at_once : that arrive at the same time.
+    each : of these, from one client.
     """
 
-    def __init__(self, most: int, seconds: float, at_once: int) -> None:
-        self._most, self._seconds, self._at_once = most, seconds, at_once
-        self._arriving = 0
+    def __init__(self, most: int, seconds: float, at_once: int, each: int) -> None:
+        self._most, self._seconds, self._at_once, self._each = most, seconds, at_once, each
+        # By client.
+        self._arriving: Counter[str] = Counter()
 
     async def read(self, request: Request) -> bytes:
         """Return a request's body.
@@ -34,14 +38,15 @@ class Bodies:
         Raises
         ------
         Refusal
-            ``too_large``, ``slow``, or ``busy`` where too many arrive.
+            ``too_large``, ``slow``, or where too many arrive ``busy``, and ``too_many`` where they
+            are of this client.
         ClientDisconnect
             If the client went away.
         """
         told = request.headers.get("content-length", "")
         if told.isdecimal() and int(told) > self._most:
             raise self._too_large()
-        with self._counted():
+        with self._counted(name_client(request.client.host if request.client else None)):
             body = bytearray()
             try:
                 async with asyncio.timeout(self._seconds):
@@ -54,14 +59,18 @@ class Bodies:
             return bytes(body)
 
     @contextmanager
-    def _counted(self) -> Iterator[None]:
-        if self._arriving >= self._at_once:
+    def _counted(self, client: str) -> Iterator[None]:
+        if self._arriving[client] >= self._each:
+            raise Refusal("too_many", retry_after=1)
+        if self._arriving.total() >= self._at_once:
             raise Refusal("busy", retry_after=1)
-        self._arriving += 1
+        self._arriving[client] += 1
         try:
             yield
         finally:
-            self._arriving -= 1
+            self._arriving[client] -= 1
+            # None below one stays: clients come and go.
+            self._arriving += Counter()
 
     def _too_large(self) -> Refusal:
         return Refusal(

@@ -18,7 +18,7 @@ from serving.shelf import Shelf
 from serving.work import Work
 from storage import ObjectStore
 
-# Bodies that arrive for every drawing that may wait.
+# Bodies that arrive for every drawing that may wait; one client has no more than may wait.
 _ARRIVING = 4
 
 
@@ -118,7 +118,9 @@ def build_house(
             threshold=settings.safety_threshold,
             keeper=Keeper(store) if settings.keep else None,
         ),
-        bodies=Bodies(settings.max_bytes, settings.body_timeout, _ARRIVING * settings.queue),
+        bodies=Bodies(
+            settings.max_bytes, settings.body_timeout, _ARRIVING * settings.queue, settings.queue
+        ),
         rate=RateLimit(settings.rate, settings.burst),
         keys=keys,
         metrics=metrics,

@@ -78,7 +78,7 @@ def compare(
     facts: dict[str, object] = {
         "format": 1,
         "pairs": pairs,
-        "checkpoints": {one.name: one.record.sha256 for one in candidates},
+        "checkpoints": {one.name: one.sha256 for one in candidates},
         "production": next((one.name for one in candidates if one.promoted), None),
         "sketches": {name: hash_pixels(sketch) for name, sketch in sketches.items()},
         "pictures": pictures,

@@ -46,10 +46,12 @@ def promote(
 
 
 @task(task_run_name="roll back {dataset}", cache_policy=NO_CACHE)
-def roll_back(dataset: str, store_url: str, note: str = "", by: str = "") -> Promoted:
+def roll_back(
+    dataset: str, store_url: str, note: str = "", by: str = "", to: str | None = None
+) -> Promoted:
     """Put back into service what was before; see ``model.promotion.roll_back``."""
     store = open_store(store_url)
-    chosen = promotion.roll_back(store, dataset, note=note, by=by)
+    chosen = promotion.roll_back(store, dataset, to=to, note=note, by=by)
     _tell(store, dataset, chosen)
     return chosen
 

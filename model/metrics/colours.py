@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.metrics.bootstrap import Estimate, estimate, mean_of_pairs
+from model.metrics.bootstrap import (
+    Estimate,
+    draw_counts,
+    estimate,
+    mean_of_pairs,
+    with_interval,
+)
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
@@ -53,7 +59,9 @@ def lab_histogram(picture: Picture) -> Floats:
 def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
     """Return the share of pixels that would have to change colour for wanted colours, in [0, 1].
 
-    Half the sum of absolute differences of two histograms (total variation).
+    Half the sum of absolute differences of two histograms (total variation). Pictures that were
+    drawn again are further from any other colours than all of them: the interval is of the draws
+    less what they are further in the mean.
 
     Parameters
     ----------
@@ -66,7 +74,10 @@ def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
         apart: Floats = np.abs(drawn - wanted).sum(1) / 2
         return apart
 
-    return estimate(distance, len(histograms))
+    count = len(histograms)
+    value = float(distance(np.ones((1, count)))[0])
+    drawn = distance(draw_counts(count))
+    return with_interval(value, np.clip(drawn - drawn.mean() + value, 0, 1), count)
 
 
 def thumbnail(picture: Picture) -> Picture:

@@ -31,11 +31,13 @@ export function showModels(group, models, chosen, choose) {
   radio?.parentElement.scrollIntoView({ block: "nearest", inline: "center" });
 }
 
-// Shows a model's drawings to trace; `choose(url)` is called with null for none.
-export function showOutlines(group, model, choose) {
+// Shows a model's drawings to trace; `choose(url)` is called with null for none. While one of another
+// version is `traced`, none of these is chosen.
+export function showOutlines(group, model, traced, choose) {
   const count = model?.examples ?? 0;
   group.closest("fieldset").hidden = count === 0;
   const none = piece("no-outline");
+  none.querySelector("input").checked = !traced;
   none.querySelector("input").addEventListener("change", () => choose(null));
   const outlines = Array.from({ length: count }, (_, number) => {
     const outline = piece("outline");

@@ -22,9 +22,15 @@ export function followKeys(canvas, marker, drawing, say) {
 
   function lift() {
     if (!drawingHere) return;
-    drawingHere = false;
     drawing.end();
+    say("penUp");
   }
+
+  // Also when it was lifted by another key: one that undoes.
+  drawing.addEventListener("rest", () => {
+    drawingHere = false;
+    marker.classList.remove("down");
+  });
 
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -43,7 +49,6 @@ export function followKeys(canvas, marker, drawing, say) {
       if (event.repeat) return;
       if (drawingHere) {
         lift();
-        say("penUp");
       } else {
         drawing.begin(...at);
         drawingHere = true;

@@ -69,8 +69,17 @@ function want(rest) {
 function choose(name) {
   model = models.find((each) => each.name === name) ?? null;
   keepModel(name);
-  showOutlines($("outlines"), model, trace);
   trace(null);
+  showOutlines($("outlines"), model, false, trace);
+  want(0);
+}
+
+// The chosen model may be of another version now; what is being traced stays.
+function renew(chosen) {
+  const same = chosen.version === model.version;
+  model = chosen;
+  if (same) return;
+  showOutlines($("outlines"), model, !$("outline-below").hidden, trace);
   want(0);
 }
 
@@ -108,8 +117,9 @@ function adopt(found) {
     (wanted) => found.some((each) => each.name === wanted),
   );
   showModels($("models"), found, name, choose);
-  if (name) choose(name);
-  else model = null;
+  if (!name) model = null;
+  else if (name === model?.name) renew(found.find((each) => each.name === name));
+  else choose(name);
 }
 
 function refreshButtons() {

@@ -14,13 +14,13 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from errors import InputError, SourceError
 from flows.compare import compare
 from model.comparison import LINES, SKETCHES, TRUE, VALIDATION
+from model.promotion import promote
 from storage import LocalStore, keys
 from storage.pairsets import CurrentPairs, swap_current
 from tests.conftest import encode
 from tests.model.checkpoints import keep_run
 from tests.model.pairs import publish
 from tests.model.test_samples import scrawl
-from tests.storage.contents import promote
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "hed_weights")
 
@@ -49,7 +49,7 @@ def artifact(key: str) -> str:
 def test_a_comparison_is_kept_and_shown(tiny: str, store: LocalStore, tmp_path: Path) -> None:
     keep_run(store, "aaaa", 2)
     keep_run(store, "bbbb", 1)
-    promote(store, "aaaa", 1, tiny)
+    promote(store, tiny, "aaaa", 1, title="A few scenes")
     with zipfile.ZipFile(tmp_path / "drawings.zip", "w") as archive:
         archive.writestr("one.png", encode(scrawl()))
         archive.writestr("more/two.jpg", encode(scrawl()[::-1].copy(), "JPEG"))

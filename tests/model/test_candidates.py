@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from errors import IntegrityError, SourceError
-from model.candidates import Drawer, find_candidates
+from model.candidates import draw_pictures, find_candidates
 from model.checkpoint import restore_generator
 from model.data import scale_drawing
+from model.promotion import promote as put_into_service
 from storage import LocalStore
 from storage.registry import checkpoint_name, record_name
 from tests.model.checkpoints import SMALL, keep_run
@@ -44,10 +45,10 @@ def test_it_draws_with_the_average_as_it_is_served(store: LocalStore) -> None:
     run = keep_run(store, "aaaa", 1)
     (found,) = find_candidates(store, "tiny")
     drawings = [draw_halves(number)[0] for number in range(2)]
-    made = list(Drawer(store, "tiny", found, CPU).draw(drawings))
+    made = list(draw_pictures(found.open(), drawings, CPU))
     assert [picture.shape for picture in made] == [(256, 256, 3)] * 2
 
-    generator, averaged = restore_generator(run.get_checkpoint(found.record), SMALL)
+    generator, averaged = restore_generator(run.get_checkpoint(run.find_checkpoint(1)), SMALL)
     assert averaged
     small = np.stack([scale_drawing(drawing, 64) for drawing in drawings])[:, np.newaxis]
     with torch.no_grad():
@@ -58,17 +59,40 @@ def test_it_draws_with_the_average_as_it_is_served(store: LocalStore) -> None:
         assert abs(middles - shown).mean() < 3
 
 
+def test_the_one_in_production_needs_no_checkpoint(store: LocalStore) -> None:
+    run = keep_run(store, "aaaa", 2)
+    drawing = draw_halves(0)[0]
+    first, _ = find_candidates(store, "tiny")
+    (before,) = draw_pictures(first.open(), [drawing], CPU)
+    put_into_service(store, "tiny", "aaaa", 1, title="Tiny")
+    run.put(checkpoint_name(1), b"damaged")
+    (served,) = (one for one in find_candidates(store, "tiny") if one.promoted)
+    run.forget(run.find_checkpoint(1))
+    gone, other = find_candidates(store, "tiny")
+    assert (gone.name, gone.promoted, other.name) == ("aaaa/1", True, "aaaa/2")
+    for one in (served, gone):
+        assert one.sha256 == first.sha256
+        opened = one.open()
+        assert (opened.image_size, opened.extent, opened.pairs) == (64, 0.8, "pairs")
+        (picture,) = draw_pictures(opened, [drawing], CPU)
+        assert (picture == before).all()
+
+
 def test_a_checkpoint_that_cannot_be_used(store: LocalStore, own_store: Path) -> None:
     run = keep_run(store, "aaaa", 2)
     damaged, broken = find_candidates(store, "tiny")
-    run.put(damaged.record.name, b"something else")
+    run.put(checkpoint_name(1), b"something else")
     with pytest.raises(IntegrityError, match="SHA-256"):
-        Drawer(store, "tiny", damaged, CPU)
-    drawer = Drawer(store, "tiny", broken, CPU)
-    for weights in drawer._generator.parameters():
-        weights.fill_(float("nan"))
+        damaged.open()
+    opened = broken.open()
+    with torch.no_grad():
+        for weights in opened.generator.parameters():
+            weights.fill_(float("nan"))
     with pytest.raises(IntegrityError, match="not finite"):
-        list(drawer.draw([draw_halves(0)[0]]))
+        list(draw_pictures(opened, [draw_halves(0)[0]], CPU))
+    run.put("recipe.json", b"{}")
+    with pytest.raises(IntegrityError, match=r"recipe\.json"):
+        broken.open()
     # One that a run in training has dropped meanwhile is no candidate.
     (own_store / run.key(record_name(checkpoint_name(2)))).write_text("{}")
     assert names(store) == ["aaaa/1"]

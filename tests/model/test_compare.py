@@ -121,6 +121,20 @@ def test_a_damaged_one_is_left_out(
     assert "kid_efflite0" not in found.columns[0].figures[VALIDATION]
 
 
+def test_runs_of_other_drawings_and_of_no_recipe(store: LocalStore, detector: EdgeDetector) -> None:
+    publish(store, "ttv")
+    keep_run(store, "aaaa", 1).put("recipe.json", b"not json")
+    keep_run(store, "bbbb", 1)
+    larger = keep_run(store, "cccc", 1)
+    facts = larger.get("recipe.json")
+    assert facts is not None
+    larger.put("recipe.json", facts.replace(b'"extent": 0.8', b'"extent": 0.95'))
+    found = run(store, detector, {"one.png": scrawl()})
+    assert [column.name for column in found.columns] == ["bbbb/1", "cccc/1"]
+    assert any("aaaa/1 is left out" in note and "recipe.json" in note for note in found.notes)
+    assert any("lines are shown as for cccc/1" in note for note in found.notes)
+
+
 def test_what_was_learned_by_heart_is_found(store: LocalStore, detector: EdgeDetector) -> None:
     from model.data import PairDataset
     from model.reference import Reference, look_at

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from errors import InputError
-from model.votes import Votes, read_votes, tally
+from model.votes import Votes, read_ballots, read_votes, tally
 
 GOOD: dict[str, Any] = {
     "format": 1,
@@ -31,6 +31,9 @@ def test_votes_are_read_and_counted() -> None:
     assert tally([votes]) == {"run/12": 2, None: 1, "other/3": 1}
     assert tally([votes, votes])["run/12"] == 4
     assert tally([]) == {}
+    other = votes.model_copy(update={"voter": "another"})
+    files = [it.model_dump_json().encode() for it in (votes, other, votes)]
+    assert read_ballots(files) == (votes, other), "a file given twice counts once"
     assert read_votes(votes.model_dump_json().encode()) == votes
 
 

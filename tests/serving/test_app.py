@@ -329,20 +329,33 @@ def test_a_body_without_a_length_is_cut_at_the_limit(server: Running) -> None:
 
 
 def test_only_so_many_bodies_arrive_at_once(store: LocalStore) -> None:
+    """Of all clients, and of one: nobody may keep the others out by sending slowly."""
     promote(store, "shoes", make(0))
+    begun = (
+        f"POST {GENERATE} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+        "Content-Length: 5000\r\n\r\nabc"
+    ).encode()
     with running(store, queue=1) as server:
         port = int(server.address.rsplit(":", 1)[1])
-        lines = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
-        for line in lines:
-            line.sendall(
-                f"POST {GENERATE} HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-                "Content-Length: 5000\r\n\r\nabc".encode()
-            )
-        wait_until(lambda: server.house.bodies._arriving == 4)
+
+        def begin(client: int) -> socket.socket:
+            line = socket.create_connection(("127.0.0.1", port), 30, (f"127.0.0.{client}", 0))
+            line.sendall(begun)
+            return line
+
+        arriving = server.house.bodies._arriving
+        lines = [begin(2)]
+        wait_until(lambda: arriving.total() == 1)
+        with begin(2) as second:
+            told = second.recv(4096)
+        assert told.startswith(b"HTTP/1.1 429 ") and b"too_many" in told
+        assert server.draw().status_code == 200, "another client was kept out"
+        lines += [begin(client) for client in (3, 4, 5)]
+        wait_until(lambda: arriving.total() == 4)
         assert is_error(server.draw(), 503, "busy")
         for line in lines:
             line.close()
-        wait_until(lambda: server.house.bodies._arriving == 0)
+        wait_until(lambda: not arriving)
         assert server.draw().status_code == 200
 
 

@@ -68,3 +68,15 @@ def test_diversity_is_a_share_of_what_is_usual() -> None:
     direct = np.abs(scenes[:, None].astype(int) - scenes[None]).mean(2)
     assert between == pytest.approx(direct, abs=1e-4)
     assert usual == pytest.approx(direct[~np.eye(12, dtype=bool)].mean())
+
+
+@given(st.integers(3, 12), st.integers(0, 100))
+def test_the_interval_holds_the_distance(count: int, seed: int) -> None:
+    """Colours of pictures that are drawn again are further off: the plain interval is too high."""
+    histograms = np.random.default_rng(seed).dirichlet(np.full(200, 0.1), count)
+    near, far = histograms.mean(0), np.eye(200)[0]
+    for wanted in (near, far):
+        found = estimate_histogram_distance(histograms, wanted)
+        assert found.low is not None and found.high is not None
+        assert 0 <= found.low <= found.value <= found.high <= 1
+    assert estimate_histogram_distance(histograms, near).low == 0

@@ -155,7 +155,7 @@ class Desk:
 
     def pick(self, name: str) -> None:
         """Choose a radio button as a person does: by what is seen of it."""
-        self.page.get_by_role("radio", name=name, exact=True).check(force=True)
+        self.page.get_by_role("radio", name=name, exact=True).check()
 
 
 class Fingers:

@@ -216,6 +216,25 @@ def test_keys_draw_and_choose(desk: Desk) -> None:
     assert desk.ink(0, 0, 0.45, 1) == 0
 
 
+def test_undoing_lifts_the_pen_of_the_keys(desk: Desk) -> None:
+    page = desk.page
+    page.get_by_role("application", name="Drawing sheet").focus()
+    marker = page.locator("#marker.down")
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+ArrowRight")
+    page.keyboard.press("Control+z")
+    expect(marker).to_have_count(0)
+    assert desk.ink() == 0
+    # Down again with one key, and not up.
+    page.keyboard.press("Space")
+    expect(marker).to_be_visible()
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowLeft")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("status")).to_have_text("Pen up")
+    assert desk.ink(0.3, 0.45, 0.6, 0.55) > 0
+
+
 def test_a_dot_invites_to_draw_more(desk: Desk) -> None:
     with desk.page.expect_response("**/generate") as answer:
         desk.draw([(0.5, 0.5), (0.5, 0.5)])

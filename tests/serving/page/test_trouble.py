@@ -1,6 +1,7 @@
 """What the drawing page shows when all is not well, made so by what really goes wrong."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -153,6 +154,30 @@ def test_a_new_promotion_is_noticed(browser: Browser, store: LocalStore) -> None
         expect(card).to_have_attribute(
             "src", f"{server.address}/v1/models/shoes/examples/0/picture.png?version={version}"
         )
+
+
+def test_a_promotion_leaves_what_is_traced(browser: Browser, store: LocalStore) -> None:
+    """Of the model itself, and of another one."""
+    with running(store) as server, open_desk(browser, server.address) as desk:
+        below = desk.page.locator("#outline-below")
+        desk.pick("Outline 2")
+        before = below.get_attribute("src")
+        for name, made in (("bags", make(0)), ("shoes", make(1))):
+            promote(store, name, made)
+            server.look()
+            with desk.page.expect_response("**/v1/models") as answer:
+                # Then it asks at once, which it does every minute.
+                desk.page.evaluate("window.dispatchEvent(new Event('online'))")
+            version = answer.value.json()["models"][-1]["version"]
+            card = desk.page.locator(".card img").last
+            expect(card).to_have_attribute("src", re.compile(f"version={version}$"))
+            expect(desk.page.locator(".card")).to_have_count(2)
+            assert below.get_attribute("src") == before
+            expect(below).to_be_visible()
+        outlines = desk.page.locator("#outlines img").first
+        expect(outlines).to_have_attribute("src", re.compile(f"version={version}$"))
+        desk.pick("Empty sheet")
+        expect(below).to_be_hidden()
 
 
 def test_a_server_that_asks_for_a_key(browser: Browser, store: LocalStore) -> None:
