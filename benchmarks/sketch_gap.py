@@ -29,12 +29,14 @@ from numpy.typing import NDArray
 
 from datasets import decode_picture
 from hed import EdgeDetector
-from model import Generator, Recipe, train
 from model.augment import augment_strokes
 from model.checkpoint import restore_generator
 from model.data import PairDataset, scale_drawing, scale_picture, to_condition
+from model.generator import Generator
 from model.metrics import follow_lines, l1, ssim
+from model.recipe import Recipe
 from model.runs import find_run
+from model.train import train
 from postprocess import (
     Agreement,
     fit_picture,

@@ -25,10 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from model import Discriminator, Generator, Recipe
 from model.checkpoint import start_state
 from model.data import PairDataset, RunSampler, make_loader
 from model.device import choose_device, computes_bf16
+from model.discriminator import Discriminator
+from model.generator import Generator
+from model.recipe import Recipe
 from model.step import call_networks, train_step
 from model.strokes import keep_strokes
 from storage import LocalStore

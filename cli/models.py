@@ -29,12 +29,10 @@ def export_model(
     override_settings(store=store)
     place = local_folder(folder).expanduser().resolve()
     from datasets import find_prepared, state_licence
-    from model.export import export_generator
     from storage import keys, open_store
     from storage.checkpoint_names import choose_checkpoint
     from storage.rawsets import read_origin
     from storage.registry import list_checkpoints
-    from tasks.progress import bar
 
     opened = open_store(get_settings().store)
     dataset, _ = find_prepared(opened, source, name)
@@ -42,6 +40,10 @@ def export_model(
     if not there:
         raise SourceError(f"{dataset.name} has no checkpoint. Run `icanvas train {source}`.")
     run, epoch = choose_checkpoint(checkpoint, there)
+    # PyTorch takes seconds to import: a slip is met before.
+    from model.export import export_generator
+    from tasks.progress import bar
+
     with show_progress_bars(), bar(f"{dataset.name}: export"):
         made = export_generator(opened, dataset.name, run, epoch, place)
     card = made.export.card

@@ -14,8 +14,8 @@ def serve(
     host: Annotated[
         str | None,
         typer.Option(
-            help="Where to listen: 127.0.0.1 by default; 0.0.0.0 for everyone, which is to be behind "
-            "a proxy with TLS.",
+            help="Where to listen: 127.0.0.1 by default; 0.0.0.0 for everyone, behind a proxy that "
+            "brings TLS.",
             metavar="ADDRESS",
         ),
     ] = None,

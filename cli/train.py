@@ -62,8 +62,7 @@ def train(
     )
     recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
     from datasets import check_licence, check_own, find_prepared
-    from model import make_recipe
-    from model.launch import count_processes
+    from model.recipe import make_recipe
     from storage import keys, open_store
 
     # A user's slip is met before Prefect is started.
@@ -75,10 +74,13 @@ def train(
 
         print_batches(dataset.name, complete)
         return
-    count_processes(get_settings().processes, complete.batch)
     if current is None:
         check_own(dataset, opened)
         check_licence(dataset, opened, accept=False)
+    # PyTorch takes seconds to import: most slips are met before.
+    from model.launch import count_processes
+
+    count_processes(get_settings().processes, complete.batch)
     needs_hed = dataset.needs_edges and current is None
     if needs_hed:
         check_hed(dataset.edges.threshold)

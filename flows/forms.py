@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-import model
 from datasets import load_catalogue
+from model import recipe
 
 
 def _says(description: str, **more: Any) -> Any:
@@ -121,7 +121,7 @@ Decide = Annotated[
 
 def _describe_recipe() -> dict[str, Any]:
     """Return the schema of changes to a recipe: its fields, each of which may stay empty."""
-    fields: dict[str, dict[str, Any]] = model.Recipe.model_json_schema()["properties"]
+    fields: dict[str, dict[str, Any]] = recipe.Recipe.model_json_schema()["properties"]
     for name, field in fields.items():
         # As the command line and the documents call it.
         field["title"] = name

@@ -7,7 +7,8 @@ from flows.forms import DataSetName, OwnName, Recipe, Refresh, Why
 from flows.names import run_name
 from flows.prepare import prepare
 from flows.slots import one_at_a_time
-from model import TrainedRun, make_recipe
+from model.recipe import make_recipe
+from model.train import TrainedRun
 from settings import get_settings
 from storage import open_store
 from tasks.train import train as train_on

@@ -198,8 +198,10 @@ class _Comparing:
         )
 
     def _note(self, what: str) -> None:
-        self._notes.append(what)
-        self._hooks.on_note(what)
+        # What holds for a run comes with each of its checkpoints.
+        if what not in self._notes:
+            self._notes.append(what)
+            self._hooks.on_note(what)
 
     def _without_empty(self, sketches: Mapping[str, Image8]) -> dict[str, Image8]:
         empty = [name for name, it in sketches.items() if (normalise_sketch(it) == 255).all()]
@@ -227,9 +229,8 @@ class _Comparing:
     def _draw(self, candidate: Candidate, judge: Judge, device: torch.device) -> _Drawn:
         opened = candidate.open()
         if opened.pairs != self._pairs:
-            self._note(
-                f"Checkpoint {candidate.name} learned from another pair set than {self._pairs}."
-            )
+            run = candidate.name.partition("/")[0]
+            self._note(f"Run {run} learned from another pair set than {self._pairs}.")
         fitted = self._fit(opened.extent)
         figures: dict[str, Figures] = {}
         if self._targets:

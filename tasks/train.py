@@ -13,9 +13,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-import model
-from model import Hooks, Recipe, TrainedRun, TrainingStopped
+from model.hooks import Hooks, TrainingStopped
 from model.launch import Order, count_processes, train_together
+from model.recipe import Recipe
+from model.train import TrainedRun
+from model.train import train as train_alone
 from model.watch import PLOT
 from settings import get_settings
 from storage import ObjectStore, open_store
@@ -59,7 +61,7 @@ def train(
         note(steps, what and "the store does not take its files, see the log; it is tried again")
 
     count = count_processes(get_settings().processes, recipe.batch)
-    learn: Callable[..., TrainedRun] = partial(model.train, store, dataset, pairs, recipe, refresh)
+    learn: Callable[..., TrainedRun] = partial(train_alone, store, dataset, pairs, recipe, refresh)
     if count > 1:
         order = Order(store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, refresh=refresh)
         learn = partial(train_together, count, order, on_log=logger.info)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from model import Recipe, train
+from model.recipe import Recipe
+from model.train import train
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from storage.promotion import read_promoted

@@ -5,7 +5,7 @@ import pytest
 from datasets import Choices, find, load_catalogue, make_choices
 from datasets.entry import TrainingDefaults
 from errors import InputError, SourceError
-from model import Recipe, make_recipe
+from model.recipe import Recipe, make_recipe
 from settings import get_settings
 
 GOOD = """

@@ -29,11 +29,16 @@ def handlers() -> Iterator[None]:
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_was_started_is_noted_before_a_signal_stops_anything(number: signal.Signals) -> None:
     noted: list[subprocess.Popen[bytes]] = []
-    with pytest.raises(Stopped), _defer_signals():
-        signal.raise_signal(number)
-        process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-        signal.raise_signal(number)
-        noted.append(process)
+
+    def start() -> None:
+        with _defer_signals():
+            signal.raise_signal(number)
+            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            signal.raise_signal(number)
+            noted.append(process)
+
+    with pytest.raises(Stopped):
+        start()
     assert noted
     # And is not deaf to them itself.
     noted[0].send_signal(signal.SIGTERM)

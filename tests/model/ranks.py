@@ -5,10 +5,11 @@ from pathlib import Path
 
 import torch
 
-from model import Hooks, TrainingStopped, train
 from model.checkpoint import start_state
 from model.distributed import ALONE, Crew, join_crew
+from model.hooks import Hooks, TrainingStopped
 from model.step import call_networks, train_step
+from model.train import train
 from storage import LocalStore
 from tests.model.test_train import CPU, SMALL
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from cli.batch import print_batches
 from errors import InputError
-from model import Recipe
 from model.batches import LARGEST, Trial, _Tries, find_batch
+from model.recipe import Recipe
 from settings import get_settings
 
 RECIPE = Recipe(precision="f32")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model import TrainingStopped
+from model.hooks import TrainingStopped
 from storage import LocalStore
 from tests.model.pairs import publish
 from tests.model.test_train import SMALL, run_small, snapshot

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
-from model import Recipe
 from model.data import Draw, PairDataset, RunSampler, TrainingPairs, make_loader
+from model.recipe import Recipe
 from model.strokes import keep_strokes
 from postprocess import Side, split_pair
 from settings import get_settings

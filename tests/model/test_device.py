@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from errors import InputError
-from model import Recipe, make_recipe
 from model.device import computes_bf16, settle_precision, should_compile
+from model.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
 

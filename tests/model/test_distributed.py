@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from model import TrainingStopped
 from model.distributed import Crew, Share
+from model.hooks import TrainingStopped
 from settings import get_settings
 from storage import LocalStore
 from storage.registry import Run

@@ -9,11 +9,12 @@ import torch
 from onnx import numpy_helper
 
 from errors import DamagedError, IntegrityError, NotFoundError, StorageError
-from model import Recipe, train
 from model.checkpoint import restore_generator, restore_state, save_state
 from model.export import ExportedFiles, export_generator, make_export
 from model.generator import Generator
 from model.generator_file import TOLERANCE, check_same, load_generator, read_card, to_safetensors
+from model.recipe import Recipe
+from model.train import train
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from storage.registry import Run

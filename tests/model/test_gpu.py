@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from errors import InputError
-from model import Recipe, TrainingStopped
 from model.batches import find_batch
 from model.checkpoint import start_state
 from model.device import choose_device, computes_bf16
+from model.hooks import TrainingStopped
 from model.launch import Order, train_together
-from model.recipe import Precision, Switch
+from model.recipe import Precision, Recipe, Switch
 from model.step import call_networks, train_step
 from storage import LocalStore
 from storage.registry import Run

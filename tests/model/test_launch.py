@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from errors import InputError, IntegrityError
-from model import Hooks, TrainingStopped
 from model.data import PairDataset, RunSampler
 from model.distributed import Crew
+from model.hooks import Hooks, TrainingStopped
 from model.launch import Order, count_processes, train_together
 from storage import LocalStore
 from storage.keys import pairs_folder, shard_name

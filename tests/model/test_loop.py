@@ -6,9 +6,11 @@ import pytest
 from torch._utils import ExceptionWrapper
 
 from errors import DamagedError
-from model import Hooks, TrainingStopped, make_recipe, train
 from model.data import Sample
+from model.hooks import Hooks, TrainingStopped
 from model.loop import read_batch
+from model.recipe import make_recipe
+from model.train import train
 from storage import LocalStore
 from tests.model.pairs import publish
 

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errors import InputError
-from model import Recipe
 from model.batches import read_kib
 from model.device import settle_precision
 from model.distributed import Crew
 from model.memory import MemoryWatch, is_out_of_memory, recall_batch, remember_batch
+from model.recipe import Recipe
 from storage import LocalStore
 from tests.model.pairs import publish
 from tests.model.test_train import CPU, SMALL, run_small

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from model import Discriminator, Generator
+from model.discriminator import Discriminator
+from model.generator import Generator
 from model.layers import count_parameters
 
 

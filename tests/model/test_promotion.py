@@ -7,13 +7,14 @@ import torch
 from PIL import Image
 
 from errors import ConflictError, DamagedError, InputError, IntegrityError, NotFoundError
-from model import Recipe, train
 from model.checkpoint import restore_generator
 from model.data import to_condition
 from model.export import make_export
 from model.generator_file import load_generator
 from model.promotion import EXAMPLES, promote, roll_back
+from model.recipe import Recipe
 from model.samples import to_image
+from model.train import train
 from storage import LocalStore, keys
 from storage.exports import read_example, read_network, read_weights
 from storage.promotion import Promoted, read_promoted

@@ -1,7 +1,7 @@
 import pytest
 
 from errors import InputError
-from model import make_recipe
+from model.recipe import make_recipe
 
 
 def test_changes_win_over_defaults() -> None:

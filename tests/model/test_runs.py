@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from errors import ConflictError, StorageError
-from model import TrainingStopped, train
+from model.hooks import TrainingStopped
 from model.runs import name_run
+from model.train import train
 from storage import LocalStore, ObjectStore, outbox
 from storage.registry import Run
 from tests.model.pairs import publish
@@ -28,7 +29,9 @@ PAIRS = "ttttttv"  # three steps an epoch
 SCRIPT = """
     import sys
     from pathlib import Path
-    from model import Hooks, Recipe, train
+    from model.hooks import Hooks
+    from model.recipe import Recipe
+    from model.train import train
     from storage import LocalStore
 
     class Store(LocalStore):

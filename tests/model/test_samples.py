@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from model import Generator
 from model.data import PairDataset
+from model.generator import Generator
 from model.samples import draw_sketches, fit_sketch, typical_extent
 from postprocess import drawing_extent
 from storage import LocalStore

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
-from model import Recipe
 from model.checkpoint import start_state
+from model.recipe import Recipe
 from model.step import call_networks, set_lr, train_step
 from tests.model.test_train import CPU, FIGURES, SMALL
 

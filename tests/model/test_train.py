@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from errors import DamagedError, InputError, IntegrityError
-from model import Hooks, Recipe, TrainedRun, TrainingStopped, train
 from model.checkpoint import restore_state, save_state, start_state
 from model.device import settle_precision
+from model.hooks import Hooks, TrainingStopped
+from model.recipe import Recipe
 from model.step import call_networks, train_step
+from model.train import TrainedRun, train
 from storage import LocalStore, ObjectStore
 from storage.registry import Run
 from tests.model.pairs import publish

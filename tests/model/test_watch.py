@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from model import Recipe, train
+from model.recipe import Recipe
+from model.train import train
 from storage import LocalStore
 from storage.registry import Run
 from tests.model.pairs import publish

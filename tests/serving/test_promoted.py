@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from model import Recipe, train
 from model.promotion import promote
+from model.recipe import Recipe
+from model.train import train
 from serving.pictures import decode_png
 from storage import LocalStore
 from storage.exports import read_example

@@ -16,7 +16,9 @@ from prefect.utilities.engine import capture_sigterm, is_prefect_sigterm_handler
 from rich.console import Console
 
 from errors import InputError
-from model import Hooks, Recipe, TrainedRun, TrainingStopped
+from model.hooks import Hooks, TrainingStopped
+from model.recipe import Recipe
+from model.train import TrainedRun
 from postprocess import encode_jpeg
 from storage import LocalStore
 from storage.registry import Run
