@@ -15,7 +15,7 @@ help:
 	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
 	@echo "make operations  start a Prefect server and workers, and do what operators do"
 	@echo "make clusters    extract on a Ray and on a Dask cluster, and kill a worker"
-	@echo "make slow        tests of minutes: the page in trouble, hosts that refuse, several processes"
+	@echo "make slow        what takes longer of all that: more of each kind, and what needs minutes"
 	@echo "make compiled    stop a compiled run, and go on"
 	@echo "make shots       draw on the page at ADDRESS, and renew its screenshots"
 	@echo "make lint    format check, lint, types, import rules"
@@ -88,7 +88,8 @@ shots: install
 # What is slow, and has no target of its own.
 slow: install
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile \
-		tests/cli tests/serving/page/test_trouble.py tests/model/test_launch.py tests/model/test_batches.py
+		--ignore=tests/operations --ignore=tests/flows/test_many_machines.py \
+		--ignore=tests/model/test_compiled.py --ignore=tests/serving/page/test_shots.py
 
 clusters: install
 	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0

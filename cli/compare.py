@@ -46,13 +46,14 @@ def compare(
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     from datasets import find_prepared
     from datasets.sources import open_path
-    from model.candidates import find_candidates
     from storage import open_store
+    from storage.checkpoint_names import check_runs
+    from storage.registry import list_checkpoints
 
     # A user's slip is met before Prefect is started.
     opened = open_store(get_settings().store)
     dataset, current = find_prepared(opened, source, name)
-    find_candidates(opened, dataset.name, runs or ())
+    check_runs(runs or (), list_checkpoints(opened, dataset.name), dataset.name)
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
     drawn = "" if sketches is None else absolute(sketches)

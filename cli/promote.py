@@ -48,6 +48,7 @@ def promote(
     """Put a checkpoint into service: export its generator, check it, point at it."""
     override_settings(store=store)
     from datasets import find_prepared
+    from model.votes import keep_votes, read_ballots, tally
     from storage import open_store
     from storage.checkpoint_names import choose_checkpoint
     from storage.promotion import read_promoted
@@ -63,13 +64,12 @@ def promote(
         out.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
         return
     run, epoch = choose_checkpoint(checkpoint, there)
-    # PyTorch takes seconds to import: a slip is met before.
-    from model.promotion import promote as put_into_service
-    from model.votes import keep_votes, read_ballots, tally
-    from tasks.progress import bar
-
     ballots = read_ballots(_read(file) for file in votes or ())
     kept = keep_votes(opened, dataset.name, ballots) if ballots else None
+    # PyTorch takes seconds to import: a slip is met before.
+    from model.promotion import promote as put_into_service
+    from tasks.progress import bar
+
     before = read_promoted(opened, dataset.name)
     with show_progress_bars(), bar(f"{dataset.name}: export and check"):
         chosen = put_into_service(

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from errors import IntegrityError, NotFoundError, SourceError
+from errors import IntegrityError, NotFoundError
 from model.checkpoint import restore_generator
 from model.data import scale_drawing, scale_picture, to_condition
 from model.generator import Generator
@@ -17,6 +17,7 @@ from model.runs import read_facts
 from model.samples import to_image
 from postprocess import PAIR_SIZE
 from storage import ObjectStore
+from storage.checkpoint_names import check_runs
 from storage.exports import read_weights
 from storage.promotion import Promoted, read_promoted
 from storage.registry import CheckpointRecord, Run, list_checkpoints
@@ -78,14 +79,7 @@ def find_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) 
         If the pointer to what is in production cannot be read.
     """
     there = list_checkpoints(store, dataset)
-    unknown = [run for run in runs if run not in there]
-    if unknown:
-        known = ", ".join(there) or "none"
-        raise SourceError(
-            f"{dataset} has no run {unknown[0]} with a checkpoint. There are: {known}."
-        )
-    if not there:
-        raise SourceError(f"{dataset} has no checkpoint to compare. Run `icanvas train {dataset}`.")
+    check_runs(runs, there, dataset)
     promoted = read_promoted(store, dataset)
     found: list[Candidate] = []
     for run, epochs in there.items():

@@ -1,9 +1,10 @@
 """How people write which checkpoint they mean."""
 
 import re
+from collections.abc import Sequence
 from itertools import groupby
 
-from errors import InputError, NotFoundError
+from errors import InputError, NotFoundError, SourceError
 
 # The last one of the newest run.
 LAST = "last"
@@ -39,6 +40,29 @@ def choose_checkpoint(wanted: str | None, there: dict[str, list[int]]) -> tuple[
         known = "; ".join(f"{run}/{show_ranges(epochs)}" for run, epochs in there.items())
         raise NotFoundError(f"There is no checkpoint {wanted}. There are {known}.")
     return run, epoch
+
+
+def check_runs(wanted: Sequence[str], there: dict[str, list[int]], dataset: str) -> None:
+    """Check that a data set has checkpoints, and of each run that is wanted.
+
+    Parameters
+    ----------
+    wanted : names of runs; may be none.
+    there : epochs by run, as ``list_checkpoints`` returns them.
+    dataset : whose they are.
+
+    Raises
+    ------
+    SourceError
+        If not; the message tells what there is.
+    """
+    if not there:
+        raise SourceError(f"{dataset} has no checkpoint to compare. Run `icanvas train {dataset}`.")
+    for run in wanted:
+        if run not in there:
+            raise SourceError(
+                f"{dataset} has no run {run} with a checkpoint. There are: {', '.join(there)}."
+            )
 
 
 def show_ranges(numbers: list[int]) -> str:

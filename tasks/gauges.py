@@ -1,13 +1,14 @@
-"""Progress of deployed runs as bars in the Prefect UI: one artifact a bar, rarely written."""
+"""Progress of deployed runs as bars in the Prefect UI: one artifact a bar, rarely written.
+
+Prefect takes seconds to import, and commands that run no flow show bars, too: it is imported where
+a bar is written.
+"""
 
 import re
 import threading
 import time
 from dataclasses import dataclass
 from uuid import UUID
-
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.logging import get_logger
 
 from tasks.deployed import is_deployed
 
@@ -88,6 +89,8 @@ def close_gauge(name: str) -> None:
 
 
 def _show(name: str, gauge: _Gauge) -> None:
+    from prefect.artifacts import create_progress_artifact
+
     text = f"{name}, {gauge.total:,.0f} {gauge.unit}".rstrip()
     key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     try:
@@ -100,6 +103,8 @@ def _show(name: str, gauge: _Gauge) -> None:
 
 
 def _write(name: str, gauge: _Gauge) -> None:
+    from prefect.artifacts import update_progress_artifact
+
     assert gauge.artifact is not None
     try:
         update_progress_artifact(gauge.artifact, _percent(gauge))
@@ -112,5 +117,7 @@ def _percent(gauge: _Gauge) -> float:
 
 
 def _tell(name: str, error: Exception) -> None:
+    from prefect.logging import get_logger
+
     # No run ends because its bar does not move.
     get_logger("icanvas").debug("%s: the bar was not moved: %s", name, error)

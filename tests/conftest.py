@@ -22,6 +22,7 @@ from hed import EdgeDetector, fetch_default_weights
 from settings import get_settings
 from storage import LocalStore
 from storage.s3 import S3Store
+from tests.hed.weights.files import make_quick
 from tests.s3 import BUCKET, SeaweedFS, running_s3
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be what the tests start.
@@ -90,6 +91,26 @@ def hed_weights() -> None:
 def detector() -> EdgeDetector:
     """The real network with the real weights; a small border keeps the tests quick."""
     return EdgeDetector.load(border=16)
+
+
+@pytest.fixture(scope="session")
+def quick_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a network for tests of what is done with edges; see ``make_quick``."""
+    path = tmp_path_factory.mktemp("weights") / "quick.onnx"
+    path.write_bytes(make_quick().SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def quick_detector(quick_weights: Path) -> EdgeDetector:
+    return EdgeDetector.load(weights=quick_weights, border=16)
+
+
+@pytest.fixture
+def quick_network(quick_weights: Path, own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have flows find edges with it; it has no threshold of its own."""
+    monkeypatch.setenv("ICANVAS_WEIGHTS", str(quick_weights))
+    get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,11 +44,21 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["datasets"], {"ICANVAS_ENGINE": "magic"}, 2, "ICANVAS_ENGINE='magic'"),
         (["prepare", ""], {}, 3, "'' is neither"),
         (["train", "demo", "--set", "seed=99999999999999999999"], {}, 2, "seed"),
-        (["weights", "--cache", "/dev/null/x"], {}, 5, "--cache"),
+        pytest.param(
+            ["weights", "--cache", "/dev/null/x"], {}, 5, "--cache", marks=pytest.mark.slow
+        ),
         (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
         (["prepare", "demo", "--engine", "magic"], {}, 2, "--engine"),
-        (["prepare", "demo", "--weights", "/nowhere.h5"], {}, 2, "/nowhere.h5"),
-        (["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null"),
+        pytest.param(
+            ["prepare", "demo", "--weights", "/nowhere.h5"],
+            {},
+            2,
+            "/nowhere.h5",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null", marks=pytest.mark.slow
+        ),
         (["calibrate", "nothing-there"], {}, 3, "nothing-there"),
         (["prepare", "car"], {}, 3, "--accept-license"),
         (["train", "car"], {}, 3, "--accept-license"),
@@ -120,6 +130,7 @@ def test_weights_need_no_network_once_they_are_there() -> None:
     assert "SHA-256" in ended.stdout
 
 
+@pytest.mark.slow
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     well = icanvas("doctor", COLUMNS="200")
     assert well.returncode == 0, well.stdout + well.stderr
@@ -136,6 +147,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert "icanvas weights" in ill.stdout
 
 
+@pytest.mark.slow
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
@@ -145,6 +157,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     assert "No file of" in ended.stderr
 
 
+@pytest.mark.slow
 def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
     publish(store, "t" * 600)
     publish(store, "tv", name="other")

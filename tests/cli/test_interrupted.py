@@ -80,6 +80,7 @@ def keys_with(store: LocalStore, part: str) -> list[str]:
     return [key for key in store.list("datasets") if part in key]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_soon_and_says_how_to_go_on(store: LocalStore, tiny: dict[str, str]) -> None:
     code, printed = interrupt_when(
         lambda: bool(keys_with(store, "index.parquet")), ["prepare", "tiny"], tiny

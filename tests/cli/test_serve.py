@@ -54,7 +54,9 @@ def serving(store: LocalStore, *words: str) -> Iterator[Process]:
         started.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_it_tells_where_it_is_draws_and_ends_when_asked(
     store: LocalStore, number: signal.Signals
 ) -> None:
@@ -74,6 +76,7 @@ def test_it_tells_where_it_is_draws_and_ends_when_asked(
         process.wait_for("All that was accepted is answered")
 
 
+@pytest.mark.slow
 def test_what_cannot_work_is_told_in_a_line(store: LocalStore) -> None:
     with serving(store) as process:
         port = process.wait_for(r"drawing page +http://127\.0\.0\.1:(\d+)/")[1]

@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 from storage import LocalStore, keys
 from storage.registry import Run
 from tests.cli.test_app import icanvas
@@ -46,6 +48,7 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
     assert again.stdout == "Nothing may go: all is needed, kept, or younger than 7d.\n"
 
 
+@pytest.mark.slow
 def test_its_limits_can_be_chosen(store: LocalStore) -> None:
     fill(store)
     assert "Nothing may go" in icanvas("gc", "--older-than", "35d").stdout

@@ -142,6 +142,7 @@ def test_a_million_members_of_a_zip_take_little_memory(place: Path) -> None:
     assert mebibytes < 60
 
 
+@pytest.mark.slow
 def test_a_million_members_of_a_tar_take_little_memory(place: Path) -> None:
     names = b"".join(header(f"{i:07d}.png") for i in range(50_000))
     folders = gzip.compress(header("folder", 0, tarfile.DIRTYPE) * 1000) * 950

@@ -35,6 +35,7 @@ def write_drawn(folder: Path, drawing: Side = "left") -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: LocalStore) -> None:
     drawn = write_drawn(tmp_path / "drawn")
     found = calibrate(str(drawn), pictures=10)
@@ -59,6 +60,7 @@ def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: Loc
     assert store.exists(f"{found.folder}/settings.json")
 
 
+@pytest.mark.slow
 def test_drawings_on_the_right_count_as_well(tmp_path: Path, store: LocalStore) -> None:
     swapped = write_drawn(tmp_path / "swapped", "right")
     found = calibrate(str(swapped), pictures=2)

@@ -22,7 +22,7 @@ from tests.model.checkpoints import keep_run
 from tests.model.pairs import publish
 from tests.model.test_samples import scrawl
 
-pytestmark = pytest.mark.usefixtures("prefect_api", "hed_weights")
+pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def tiny(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue/tiny.toml").write_text(
         'name = "tiny"\ntitle = "A few scenes"\n[source]\nkind = "local"\npath = "../tiny"\n'
-        "[edges]\nborder = 2\n"
+        "[edges]\nborder = 2\nthreshold = 0.5\n"
     )
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path / "catalogue"))
     publish(store, "tttvv")

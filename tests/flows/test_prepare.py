@@ -28,7 +28,7 @@ from tests.conftest import draw_scene, encode
 from tests.datasets.test_pictures import huge_png
 from tests.hed.weights.files import make_own
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
 
 ENTRY = """
 name = "tiny"
@@ -39,6 +39,7 @@ kind = "local"
 path = "pictures"
 [edges]
 border = 16
+threshold = 0.5
 """
 
 
@@ -76,7 +77,7 @@ def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
     Image.fromarray(draw_scene(4, 120, 120)).convert("CMYK").save(folder / "cmyk.jpg")
     hidden = np.dstack([draw_scene(5), np.where(draw_scene(5)[..., 0] < 150, 255, 0)])
     Image.fromarray(hidden.astype(np.uint8)).save(folder / "rgba.png")
-    made = prepare(str(folder))
+    made = prepare(str(folder), Choices(threshold=0.5))
     rows = read_manifest(store, "troubles", made.fingerprint)
     assert {row.source_path: row.reason for row in rows} == {
         "cmyk.jpg": None,
@@ -135,6 +136,7 @@ def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> No
     assert snapshot(store) == left
 
 
+@pytest.mark.slow
 def test_other_settings_make_another_set_and_going_back_is_quick(
     tiny: Path, store: LocalStore
 ) -> None:
@@ -179,11 +181,11 @@ def test_one_failing_shard_lets_the_others_end(
     [
         (r"/raw/\w+/00001\.tar", 2),
         # Gone altogether.
-        (r"/raw/\w+/00000\.tar", 2),
-        (r"/raw/\w+/parts/00001\.parquet", 2),
-        (r"/raw/\w+/index\.parquet", 1),
+        pytest.param(r"/raw/\w+/00000\.tar", 2, marks=pytest.mark.slow),
+        pytest.param(r"/raw/\w+/parts/00001\.parquet", 2, marks=pytest.mark.slow),
+        pytest.param(r"/raw/\w+/index\.parquet", 1, marks=pytest.mark.slow),
         (r"/pairs/\w+/train-00001\.tar", 2),
-        (r"/pairs/\w+/parts/00001\.parquet", 2),
+        pytest.param(r"/pairs/\w+/parts/00001\.parquet", 2, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_damaged_in_the_store_is_made_anew(
@@ -222,9 +224,9 @@ def test_what_is_damaged_in_the_store_is_made_anew(
 @pytest.mark.parametrize(
     ("damaged", "left"),
     [
-        (r"/pairs/\w+/manifest\.parquet", 700),
+        pytest.param(r"/pairs/\w+/manifest\.parquet", 700, marks=pytest.mark.slow),
         (r"/pairs/\w+/train-00001\.tar", 700),
-        (r"/pairs/\w+/train-00001\.tar", None),
+        pytest.param(r"/pairs/\w+/train-00001\.tar", None, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_damaged_in_a_published_set_is_made_anew(
@@ -287,7 +289,7 @@ def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -
     assert '"threshold": 0.5' in settings
 
 
-@pytest.mark.parametrize("engine", ["opencv", "openvino"])
+@pytest.mark.parametrize("engine", ["opencv", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_a_network_of_ones_own_makes_pairs(
     tiny: Path, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
@@ -297,6 +299,7 @@ def test_a_network_of_ones_own_makes_pairs(
     own.write_bytes(make_own().SerializeToString())
     monkeypatch.setenv("ICANVAS_WEIGHTS", str(own))
     monkeypatch.setenv("ICANVAS_ENGINE", engine)
+    (tmp_path / "tiny.toml").write_text(ENTRY.replace("threshold = 0.5\n", ""))
     get_settings.cache_clear()
     with pytest.raises(InputError, match=r"no edge threshold of their own.*icanvas calibrate"):
         prepare("tiny")
@@ -310,6 +313,7 @@ def test_a_network_of_ones_own_makes_pairs(
     assert made.train + made.val + sum(made.rejected.values()) == 5
 
 
+@pytest.mark.slow
 def test_a_limit_takes_the_same_few_and_is_no_shortage(tiny: Path, store: LocalStore) -> None:
     made = prepare("tiny", Choices(limit=2))
     rows = read_manifest(store, "tiny", made.fingerprint)

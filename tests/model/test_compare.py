@@ -24,17 +24,19 @@ NO_TARGETS = {"l1", "ssim", "ms_ssim"}
 
 def run(
     store: LocalStore,
-    detector: EdgeDetector,
+    quick_detector: EdgeDetector,
     sketches: Mapping[str, NDArray[np.uint8]],
     **hooks: Any,
 ) -> Comparison:
     given = find_candidates(store, "tiny")
     lines = LineSettings(0.5, 5)
-    return compare(store, "tiny", "pairs", given, sketches, detector, lines, 2, Hooks(**hooks))
+    return compare(
+        store, "tiny", "pairs", given, sketches, quick_detector, lines, 2, Hooks(**hooks)
+    )
 
 
 def test_checkpoints_are_judged_on_pairs_and_sketches(
-    store: LocalStore, detector: EdgeDetector
+    store: LocalStore, quick_detector: EdgeDetector
 ) -> None:
     publish(store, "tttvvv")
     keep_run(store, "aaaa", 2)
@@ -42,7 +44,7 @@ def test_checkpoints_are_judged_on_pairs_and_sketches(
     counts: list[int] = []
     found = run(
         store,
-        detector,
+        quick_detector,
         {**SKETCH, "empty.png": np.full((60, 50, 3), 255, np.uint8)},
         on_start=counts.append,
         on_picture=lambda: counts.append(-1),
@@ -76,14 +78,14 @@ def test_checkpoints_are_judged_on_pairs_and_sketches(
 )
 def test_little_is_enough(
     store: LocalStore,
-    detector: EdgeDetector,
+    quick_detector: EdgeDetector,
     splits: str,
     sketches: dict[str, NDArray[np.uint8]],
     shown: str,
 ) -> None:
     publish(store, splits)
     keep_run(store, "aaaa", 1)
-    found = run(store, detector, sketches)
+    found = run(store, quick_detector, sketches)
     assert found.shown_are == shown
     (column,) = found.columns
     assert set(column.figures) == {
@@ -94,25 +96,25 @@ def test_little_is_enough(
     assert ("no validation pairs" in " ".join(found.notes)) == ("v" not in splits)
 
 
-def test_nothing_is_not(store: LocalStore, detector: EdgeDetector) -> None:
+def test_nothing_is_not(store: LocalStore, quick_detector: EdgeDetector) -> None:
     publish(store, "t")
     run_of = keep_run(store, "aaaa", 1)
     with pytest.raises(InputError, match="neither validation pairs nor drawings"):
-        run(store, detector, {})
+        run(store, quick_detector, {})
     run_of.put("checkpoints/epoch-0001.pt", b"damaged")
     with pytest.raises(IntegrityError, match="No checkpoint of tiny"):
-        run(store, detector, SKETCH)
+        run(store, quick_detector, SKETCH)
 
 
 def test_a_damaged_one_is_left_out(
-    store: LocalStore, detector: EdgeDetector, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, quick_detector: EdgeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(store, "ttv")
     keep_run(store, "aaaa", 2, pairs="others").put("checkpoints/epoch-0001.pt", b"damaged")
     # Without the extra, too.
     monkeypatch.setattr(comparing, "has_features", lambda: False)
     notes: list[str] = []
-    found = run(store, detector, {"one.png": scrawl()}, on_note=notes.append)
+    found = run(store, quick_detector, {"one.png": scrawl()}, on_note=notes.append)
     assert [column.name for column in found.columns] == ["aaaa/2"]
     assert tuple(notes) == found.notes
     assert any("aaaa/1 is left out" in note for note in notes)
@@ -121,7 +123,9 @@ def test_a_damaged_one_is_left_out(
     assert "kid_efflite0" not in found.columns[0].figures[VALIDATION]
 
 
-def test_runs_of_other_drawings_and_of_no_recipe(store: LocalStore, detector: EdgeDetector) -> None:
+def test_runs_of_other_drawings_and_of_no_recipe(
+    store: LocalStore, quick_detector: EdgeDetector
+) -> None:
     publish(store, "ttv")
     keep_run(store, "aaaa", 1).put("recipe.json", b"not json")
     keep_run(store, "bbbb", 1)
@@ -129,13 +133,15 @@ def test_runs_of_other_drawings_and_of_no_recipe(store: LocalStore, detector: Ed
     facts = larger.get("recipe.json")
     assert facts is not None
     larger.put("recipe.json", facts.replace(b'"extent": 0.8', b'"extent": 0.95'))
-    found = run(store, detector, {"one.png": scrawl()})
+    found = run(store, quick_detector, {"one.png": scrawl()})
     assert [column.name for column in found.columns] == ["bbbb/1", "cccc/1"]
     assert any("aaaa/1 is left out" in note and "recipe.json" in note for note in found.notes)
     assert any("lines are shown as for cccc/1" in note for note in found.notes)
 
 
-def test_what_was_learned_by_heart_is_found(store: LocalStore, detector: EdgeDetector) -> None:
+def test_what_was_learned_by_heart_is_found(
+    store: LocalStore, quick_detector: EdgeDetector
+) -> None:
     from model.data import PairDataset
     from model.reference import Reference, look_at
 

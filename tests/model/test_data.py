@@ -111,6 +111,7 @@ def test_the_last_batch_of_an_epoch_may_be_small(store: LocalStore) -> None:
     assert [len(condition) for condition, _ in batches] == [2, 2, 1, 2, 2, 1]
 
 
+@pytest.mark.slow
 def test_workers_change_nothing(store: LocalStore) -> None:
     publish(store, "ttttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
@@ -120,7 +121,9 @@ def test_workers_change_nothing(store: LocalStore) -> None:
             assert all(torch.equal(*both) for both in zip(mine, theirs, strict=True))
 
 
-@pytest.mark.parametrize(("room", "fetched"), [("20", {1}), ("0", {20})])
+@pytest.mark.parametrize(
+    ("room", "fetched"), [("20", {1}), pytest.param("0", {20}, marks=pytest.mark.slow)]
+)
 def test_workers_fetch_a_shard_of_s3_once_where_there_is_room(
     s3_server: SeaweedFS,
     s3_store: S3Store,

@@ -91,6 +91,7 @@ def test_onnx_is_for_any_size_and_tells_nothing_of_this_machine(exported: Export
         assert part not in data
 
 
+@pytest.mark.slow
 def test_the_command_gives_the_same_bytes(
     trained: tuple[LocalStore, str], exported: ExportedFiles, tmp_path: Path
 ) -> None:

@@ -65,6 +65,7 @@ def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) ->
     assert any("exitcode" in line for line in said), "torchrun's own words are passed on"
 
 
+@pytest.mark.slow
 def test_a_process_ends_with_the_one_that_started_it(store: LocalStore) -> None:
     """However that comes about: its end closes the pipe."""
     publish(store, "tttttvv")

@@ -48,6 +48,7 @@ def starve(folder: Path, more: int) -> str:
     return "nothing"
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_told_with_what_did(
     store: LocalStore, own_store: Path, own_cache: Path
 ) -> None:

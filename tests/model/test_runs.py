@@ -66,7 +66,9 @@ def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
     return watched(store, on_call)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+)
 def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(
     store: LocalStore, undisturbed: dict[str, bytes], seed: int
 ) -> None:
@@ -193,6 +195,7 @@ def test_the_last_and_the_best_checkpoints_stay_and_every_sample(
     assert len(list(store.list(run.key("samples")))) == 5
 
 
+@pytest.mark.slow
 def test_more_workers_may_go_on_with_a_run(
     store: LocalStore, undisturbed: dict[str, bytes]
 ) -> None:

@@ -174,7 +174,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     for name, pictures, shard in (
         ("tiny", 6, 2),
         # As long as the next run takes to start, and more.
-        ("many", 80, 2),
+        ("many", 60, 2),
         ("doomed", 40, 2),
         # One shard, of minutes.
         ("long", 256, 256),

@@ -21,9 +21,13 @@ def test_only_the_pages_own_kinds_of_files_are_sent(tmp_path: Path) -> None:
 def test_the_page_is_sent_and_not_sent_again(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "index.html").write_text("<!doctype html><title>드로잉</title>")
-    (tmp_path / "main.js").write_text("export {};")
-    monkeypatch.setattr("serving.house.load_page", lambda: load_page(tmp_path))
+    folder = tmp_path / "page"
+    folder.mkdir()
+    (folder / "index.html").write_text("<!doctype html><title>드로잉</title>")
+    (folder / "main.js").write_text("export {};")
+    # Of a kind that would be sent, and one folder too high.
+    (tmp_path / "beside.js").write_text("secret")
+    monkeypatch.setattr("serving.house.load_page", lambda: load_page(folder))
     with running(store) as server:
         page = server.client.get("/")
         assert "드로잉" in page.text
@@ -39,5 +43,8 @@ def test_the_page_is_sent_and_not_sent_again(
             assert old.status_code == 200
             head = server.client.head(address)
             assert (head.status_code, head.content) == (200, b"")
-        for wrong in ("none.js", "..%2fsettings.py", "../settings.py", "%2e%2e/app.py", ""):
-            assert server.client.get(f"/static/{wrong}").status_code == 404
+        above = ("../beside.js", "..%2fbeside.js", "%2e%2e/beside.js", str(tmp_path / "beside.js"))
+        for wrong in ("none.js", *above, ""):
+            answer = server.client.get(f"/static/{wrong}")
+            assert answer.status_code == 404
+            assert "secret" not in answer.text

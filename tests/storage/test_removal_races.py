@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -13,8 +14,9 @@ import pytest
 from errors import ConflictError, IntegrityError, NotFoundError
 from storage import LocalStore, ObjectStore, announcement, keys
 from storage.announcement import announced
+from storage.exports import Example, put_export
 from storage.pairsets import is_published, read_current
-from storage.promotion import swap_promoted
+from storage.promotion import Promotion, export_files, read_promoted, swap_promoted
 from storage.registry import Run
 from storage.removal import prune, sweep
 from storage.retention import Removable, Rules
@@ -26,7 +28,6 @@ from tests.storage.contents import (
     make_promotion,
     meddled,
     plan,
-    put_card,
     put_set,
     use_set,
     watched,
@@ -45,7 +46,7 @@ def fill(store: LocalStore) -> list[Removable]:
     run.put_checkpoint(1, 1, b"one", {})
     run.put_checkpoint(2, 2, b"two", {})
     store.delete(run.key("recipe.json"))
-    put_card(store, make_promotion())
+    export(store)
     make_old(store, "datasets", 2)
     make_old(store, "models", 2)
     planned = plan(store, HOUR)
@@ -67,14 +68,24 @@ def prepare_unfinished(store: ObjectStore) -> None:
     use_set(store, "unfinished")
 
 
+def export(store: ObjectStore) -> Promotion:
+    """Write a checkpoint's files, as a promotion does: the same ones are under the same name."""
+    made = put_export(store, "demo", b"weights", b"network", b"{}", [Example(b"png", b"png")])
+    return make_promotion().model_copy(update=asdict(made))
+
+
 def choose_checkpoint(store: ObjectStore) -> None:
-    swap_promoted(store, "demo", make_promotion(), None)
+    swap_promoted(store, "demo", export(store), None)
 
 
 def is_there(store: ObjectStore, need: Callable[[ObjectStore], None]) -> bool:
     if need is choose_checkpoint:
-        files = store.exists(keys.export_card("demo", make_promotion().export))
-        return files and 1 in [record.epoch for record in Run(store, "demo", "run").checkpoints()]
+        served = read_promoted(store, "demo")
+        if served is None:
+            return False
+        files = [keys.export_card("demo", served.export), *export_files("demo", served)]
+        kept = [record.epoch for record in Run(store, "demo", "run").checkpoints()]
+        return all(map(store.exists, files)) and 1 in kept
     return is_published(store, "demo", "unfinished" if need is prepare_unfinished else "published")
 
 

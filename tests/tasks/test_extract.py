@@ -145,6 +145,7 @@ def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: P
         assert (np.ptp(ys) > np.ptp(xs)) == (height > width) or height == width
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_shard(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

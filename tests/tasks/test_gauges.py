@@ -2,6 +2,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from prefect import artifacts
 
 from tasks import gauges
 from tasks.progress import advance, bar, move, settle
@@ -19,9 +20,9 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Shown:
         return artifact
 
     monkeypatch.setattr(gauges, "is_deployed", lambda: True)
-    monkeypatch.setattr(gauges, "create_progress_artifact", create)
+    monkeypatch.setattr(artifacts, "create_progress_artifact", create)
     monkeypatch.setattr(
-        gauges, "update_progress_artifact", lambda it, progress: told[it].append(progress)
+        artifacts, "update_progress_artifact", lambda it, progress: told[it].append(progress)
     )
     return told
 
@@ -69,7 +70,7 @@ def test_a_server_that_is_away_stops_nothing(
     def refuse(*_: object) -> None:
         raise ConnectionError
 
-    monkeypatch.setattr(gauges, name, refuse)
+    monkeypatch.setattr(artifacts, name, refuse)
     with bar("a", 4):
         advance("a")
 

@@ -150,7 +150,7 @@ def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
         raise InputError("enough seen")
 
     task_module = import_module("tasks.train")
-    monkeypatch.setattr(task_module.model, "train", learn)
+    monkeypatch.setattr(task_module, "train_alone", learn)
     monkeypatch.setattr(task_module, "get_run_logger", lambda: logging.getLogger("here"))
     with show_progress(Console(file=printed)), pytest.raises(InputError, match="enough"):
         train.fn("tiny", "pairs", Recipe(), store.url, refresh=False)

@@ -53,6 +53,7 @@ def test_sixteen_bits_draw_the_same_lines(detector: EdgeDetector, expected: Map)
     assert agreement.f1 > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_torch_in_sixteen_bits_draws_the_same_lines(
     detector: EdgeDetector, expected: Map, kind: torch.dtype

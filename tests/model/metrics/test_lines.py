@@ -21,14 +21,14 @@ def test_the_figures_are_of_all_line_pixels() -> None:
     assert alone["edge_f1"].value == Agreement().f1
 
 
-def test_pictures_that_keep_to_their_lines(detector: EdgeDetector) -> None:
+def test_pictures_that_keep_to_their_lines(quick_detector: EdgeDetector) -> None:
     scenes = [draw_scene(seed, 128, 128) for seed in range(3)]
-    own = [clean_edges(edges, 0.5) for edges in detector.detect(scenes)]
-    followed = follow_lines(detector, scenes, own, threshold=0.5)
+    own = [clean_edges(edges, 0.5) for edges in quick_detector.detect(scenes)]
+    followed = follow_lines(quick_detector, scenes, own, threshold=0.5)
     assert [one.f1 for one in followed] == [1, 1, 1]
-    mixed = follow_lines(detector, scenes, [*own[1:], own[0]], threshold=0.5)
+    mixed = follow_lines(quick_detector, scenes, [*own[1:], own[0]], threshold=0.5)
     assert max(one.f1 for one in mixed) < 0.7
     # The warning that no figure stands alone: lines on white do well without being a picture.
     on_white = [np.repeat(drawing[..., None], 3, axis=2) for drawing in own]
-    copied = follow_lines(detector, on_white, own, threshold=0.5)
+    copied = follow_lines(quick_detector, on_white, own, threshold=0.5)
     assert sum(copied, Agreement()).precision > 0.9

@@ -218,21 +218,24 @@ def test_keys_draw_and_choose(desk: Desk) -> None:
 
 def test_undoing_lifts_the_pen_of_the_keys(desk: Desk) -> None:
     page = desk.page
+    desk.get_picture(lambda: desk.draw(ACROSS))
     page.get_by_role("application", name="Drawing sheet").focus()
     marker = page.locator("#marker.down")
     page.keyboard.press("Space")
-    page.keyboard.press("Shift+ArrowRight")
+    for _ in range(4):
+        page.keyboard.press("Shift+ArrowDown")
+    assert desk.ink(0.4, 0.6, 0.6, 0.8) > 0
     page.keyboard.press("Control+z")
     expect(marker).to_have_count(0)
-    assert desk.ink() == 0
-    # Down again with one key, and not up.
+    assert desk.ink(0.4, 0.6, 0.6, 0.8) == 0
+    # Down again with one key, where it is.
     page.keyboard.press("Space")
     expect(marker).to_be_visible()
     for _ in range(4):
         page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("Escape")
     expect(page.get_by_role("status")).to_have_text("Pen up")
-    assert desk.ink(0.3, 0.45, 0.6, 0.55) > 0
+    assert desk.ink(0.35, 0.6, 0.45, 0.8) > 0
 
 
 def test_a_dot_invites_to_draw_more(desk: Desk) -> None:
