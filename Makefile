@@ -35,14 +35,17 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+# More words for training: TRAIN="--set epochs=1" is soon done.
+TRAIN ?=
+
 demo: install
 	@$(BIN)/icanvas prepare demo
-	@$(BIN)/icanvas train demo
+	@$(BIN)/icanvas train demo $(TRAIN)
 	@$(BIN)/icanvas promote demo last
 
 # The server's data stay in .s3, so that a second time is as quick as with make demo.
 demo-s3: install
-	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo && $(BIN)/icanvas promote demo last'
+	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo $(TRAIN) && $(BIN)/icanvas promote demo last'
 	@echo "The server has stopped; make s3 opens a shell with it."
 
 s3: install

@@ -2,11 +2,12 @@
 
 import importlib.util
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, get_args
 
 import cv2
-from torch import cuda
 
 from errors import InputError
 from hed.engines.engine import Engine, Options, Runner
@@ -16,6 +17,9 @@ __all__ = ["Engine", "Runner", "choose_engine", "count_cores", "create_engine"]
 
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "opencv", "openvino", "torch"]
+
+# Where the drivers of NVIDIA, of AMD, and of Windows below Linux show that there is a GPU.
+_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 
 
 def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
@@ -36,9 +40,9 @@ def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
         names = ", ".join(get_args(EngineName))
         raise InputError(f"No HED engine {name!r}. Choose one of: {names}.")
     if name == "auto":
-        gpu, own = cuda.is_available(), weights is not None and weights.layers is None
+        gpu, own = _find_gpu(), weights is not None and weights.layers is None
         if gpu and not own:
-            return "torch", f"there is a GPU, {cuda.get_device_name()}"
+            return "torch", f"there is a GPU, {gpu}"
         without = "PyTorch runs no ONNX file" if gpu else "there is no GPU"
         if _is_installed("openvino"):
             return "openvino", f"{without}, and OpenVINO is installed"
@@ -94,6 +98,16 @@ def count_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _find_gpu() -> str | None:
+    """Return the name of the GPU that PyTorch uses; None where it has none."""
+    # PyTorch takes seconds to import: where there is no device it is not asked.
+    if sys.platform == "linux" and not any(any(Path("/dev").glob(name)) for name in _DEVICES):
+        return None
+    from torch import cuda
+
+    return cuda.get_device_name() if cuda.is_available() else None
 
 
 def _maker(name: str) -> Callable[[Weights, Options], Engine]:

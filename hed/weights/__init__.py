@@ -9,7 +9,6 @@ from hed.weights.caffe import read_caffe
 from hed.weights.default import default_weights_path, fetch_default_weights, verify_default
 from hed.weights.keras import read_keras
 from hed.weights.onnx_model import check_model
-from hed.weights.pytorch import read_pytorch
 from hed.weights.table import Weights
 
 __all__ = ["Weights", "default_weights_path", "fetch_default_weights", "load_weights"]
@@ -77,6 +76,9 @@ def _choose_reader(content: bytes, path: Path) -> _Reader:
     if content.startswith(_HDF5):
         return read_keras
     if content.startswith((_ZIP, *_PICKLES)):
+        # PyTorch takes seconds to import.
+        from hed.weights.pytorch import read_pytorch
+
         return read_pytorch
     if content[:1024].removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith(_PAGES):
         raise InputError(

@@ -94,6 +94,11 @@ def test_many_threads_share_an_engine(engine: str) -> None:
 
 
 def test_auto_takes_the_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "_DEVICES", ())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("it was asked for nothing"))
+    assert choose_engine("auto") == ("openvino", "there is no GPU, and OpenVINO is installed")
+    # There is a driver, but not for PyTorch.
+    monkeypatch.setattr(engines, "_DEVICES", ("none", "null"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_engine("auto") == ("openvino", "there is no GPU, and OpenVINO is installed")
     monkeypatch.setattr(engines, "_is_installed", lambda _: False)
