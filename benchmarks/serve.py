@@ -47,6 +47,8 @@ SIDE = 256
 MOST_OVERHEAD_MS = 15
 MOST_GROWTH_MIB = 60
 BESIDE = 200
+# Seconds; a server may close a line that was idle for five.
+_IDLE = 3
 
 
 def make_random(width: int, blocks: int) -> Made:
@@ -108,16 +110,20 @@ class Client:
         self._target = f"/v1/models/{model}/generate"
         self._line = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
         self._headers, self._body = {"Content-Type": kind}, body
+        self._used = time.perf_counter()
         self.taken: list[float] = []
         self.beside: list[float] = []
         self.outcomes: Counter[int] = Counter()
 
     def draw(self) -> None:
         began = time.perf_counter()
+        if began - self._used > _IDLE:
+            self._line.close()  # It opens again by itself.
         self._line.request("POST", self._target, self._body, self._headers)
         answer = self._line.getresponse()
         answer.read()
-        taken = time.perf_counter() - began
+        self._used = time.perf_counter()
+        taken = self._used - began
         self.outcomes[answer.status] += 1
         if answer.status == 200:
             found = re.search(r"network;dur=([\d.]+)", answer.headers["Server-Timing"])
@@ -189,7 +195,8 @@ def run_bare(draw: Draw, threads: int, seconds: float) -> tuple[list[float], flo
             draw(condition)
             taken.append(time.perf_counter() - began)
 
-    return taken, len(taken) / run_threads(work, threads)
+    passed = run_threads(work, threads)
+    return taken, len(taken) / passed
 
 
 def run_clients(make: Callable[[], Client], count: int, seconds: float) -> tuple[Client, float]:
@@ -202,7 +209,8 @@ def run_clients(make: Callable[[], Client], count: int, seconds: float) -> tuple
             clients[number].draw()
 
     passed = run_threads(work, count)
-    return merge(clients), sum(len(client.taken) for client in clients) / passed
+    whole = merge(clients)
+    return whole, len(whole.taken) / passed
 
 
 def run_threads(work: Callable[[int], None], count: int) -> float:
