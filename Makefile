@@ -75,9 +75,12 @@ faults: install
 # Where the screenshots of the UI go: SHOTS=docs/img renews those of docs/operations.md.
 SHOTS ?=
 
+# As FAULTS.
+OPERATIONS ?=
+
 # In one process, for one server; with chromium the UI is tried, too.
 operations: install
-	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 \
+	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 -k "$(OPERATIONS)" \
 		$(if $(SHOTS),--shots $(SHOTS))
 
 # A running `icanvas serve`, and what is drawn there: OUTLINE=demo/2, its first when left out.

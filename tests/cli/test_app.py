@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli import app
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from tests.model.pairs import publish
@@ -112,8 +114,8 @@ def test_help_has_examples() -> None:
         "weights",
         "doctor",
     ):
-        page = icanvas(command, "--help")
-        assert page.returncode == 0
+        page = CliRunner().invoke(app, [command, "--help"])
+        assert page.exit_code == 0
         assert f"icanvas {command}" in page.stdout.split("Example")[-1]
 
 

@@ -28,6 +28,7 @@ def make_ballot(dataset: str, chosen: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_there_and_back_by_the_command_line(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

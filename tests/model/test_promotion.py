@@ -74,6 +74,7 @@ def test_what_is_promoted_is_the_checkpoints_generator(shelf: LocalStore, run: s
     assert read_network(shelf, "tiny", promoted)
 
 
+@pytest.mark.slow
 def test_its_examples_are_drawings_that_it_did_not_learn_from(shelf: LocalStore, run: str) -> None:
     promoted = put_in(shelf, run, 1)
     assert promoted.examples == EXAMPLES
@@ -173,6 +174,7 @@ def test_a_promotion_that_fails_leaves_the_one_before(
     assert read_promoted(shelf, "tiny") == first
 
 
+@pytest.mark.slow
 def test_a_generator_gone_wrong_is_not_promoted(
     shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def test_a_contained_picture_has_no_frame(store: LocalStore, tmp_path: Path) -> 
     assert xs.min() > 86
 
 
+@pytest.mark.slow
 def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -> None:
     """A thin double line of a large picture runs into one at the pair's size."""
     folder = tmp_path / "large"
@@ -130,6 +131,7 @@ def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -
     assert lines[1] > lines[0]
 
 
+@pytest.mark.slow
 def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "sizes"
     folder.mkdir()
