@@ -156,10 +156,11 @@ class Stack:
         return found
 
     def _launch(self, service: Service) -> None:
-        # The UI asks the address that the browser has; leases outlive a restart in files.
+        # Who comes from elsewhere has another address of this machine: the UI asks the one that the
+        # browser has. Leases outlive a restart in files.
         leases = "prefect.server.concurrency.lease_storage.filesystem"
         settings = {
-            "PREFECT_UI_API_URL": f"{self._url}/api",
+            "PREFECT_UI_API_URL": f"{self._url}/api" if self._near == self._host else "/api",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": leases,
             # Runs start at once, as a person who looks expects.
             "PREFECT_WORKER_QUERY_SECONDS": "2",
