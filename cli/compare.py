@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 
 from cli.console import err, fetch_weights, make_table, out, print_places, run_prefect
@@ -80,8 +81,8 @@ def compare(
             if figures:
                 cells = (show(metric, figures.get(metric.key)) for metric in metrics)
                 table.add_row(names[column.name], *cells)
-        # A log file has no width that it would have to be cut to.
-        out.print(table, width=max(out.width, 120))
+        # On a console of its own, for others cut it to their width, and a log file has none.
+        Console(file=out.file, highlight=False, width=max(out.width, 120)).print(table)
     out.print(f"\n{NO_METRIC_ALONE}")
     for note in comparison.notes:
         err.print(escape(note))
