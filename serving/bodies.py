@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from starlette.requests import ClientDisconnect, Request
 
 from serving.drawing import CONTENT_TYPES
-from serving.limits import name_client
+from serving.limits import client_of
 from serving.refusals import Refusal
 
 # What a refused client may still send, so that it reads the answer: one that finds the line closed
@@ -46,7 +46,7 @@ class Bodies:
         told = request.headers.get("content-length", "")
         if told.isdecimal() and int(told) > self._most:
             raise self._too_large()
-        with self._counted(name_client(request.client.host if request.client else None)):
+        with self._counted(client_of(request)):
             body = bytearray()
             try:
                 async with asyncio.timeout(self._seconds):

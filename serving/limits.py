@@ -4,6 +4,8 @@ import ipaddress
 import math
 from collections import OrderedDict
 
+from starlette.requests import Request
+
 # Clients that are remembered: what was longest unheard of is forgotten, and so begins anew.
 _MOST_CLIENTS = 20_000
 
@@ -43,6 +45,11 @@ class RateLimit:
         if len(self._buckets) > _MOST_CLIENTS:
             self._buckets.popitem(last=False)
         return wait
+
+
+def client_of(request: Request) -> str:
+    """Return what the client of a request is counted by; see ``name_client``."""
+    return name_client(request.client.host if request.client else None)
 
 
 def name_client(address: str | None) -> str:

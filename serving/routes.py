@@ -18,7 +18,7 @@ from serving.bodies import drain, read_type
 from serving.describing import DRAWING_BODY, PICTURE_HEADERS
 from serving.generating import Wish, make_task
 from serving.house import House
-from serving.limits import name_client
+from serving.limits import client_of
 from serving.page import send_cached
 from serving.refusals import Refusal
 from serving.served import Served
@@ -60,8 +60,7 @@ def make_router(house: House) -> APIRouter:
     )
 
     async def take_token(request: Request) -> None:
-        client = name_client(request.client.host if request.client else None)
-        if wait := house.rate.take(client, time.monotonic()):
+        if wait := house.rate.take(client_of(request), time.monotonic()):
             raise Refusal("too_many", retry_after=wait)
 
     async def check_key(key: Annotated[str | None, Security(header)]) -> None:

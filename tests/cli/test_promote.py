@@ -54,6 +54,7 @@ def test_there_and_back_by_the_command_line(
     assert (served.epoch, served.previous[0].note, served.previous[0].by) == (2, "a start", "me")
     assert served.votes is not None
     assert [kept["votes"] for kept in json.loads(store.get(served.votes))] == [ballot["votes"]] * 2
+    assert "is in service already" in icanvas("promote", "tiny", f"{run}/2").stdout
 
     listed = icanvas("promote", "tiny").stdout.splitlines()
     lines = {word: line for line in listed for word in line.split() if word.startswith(f"{run}/")}
@@ -61,6 +62,8 @@ def test_there_and_back_by_the_command_line(
     assert lines[f"{run}/2"].startswith("✓")
 
     assert f"tiny: {run}/1 is in service" in icanvas("rollback", "tiny").stdout
+    slip = icanvas("rollback", "tiny", "--to", "0/9")
+    assert (slip.returncode, len(slip.stderr.splitlines())) == (2, 1)
     votes.write_text(json.dumps(make_ballot("panda", f"{run}/2")))
     for file, says in ((votes, "votes are of panda"), (tmp_path / "none", "cannot be read")):
         slip = icanvas("promote", "tiny", "last", "--votes", str(file))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from model.promotion import promote
+from model.promotion import promote, roll_back
 from model.recipe import Recipe
 from model.train import train
 from serving.pictures import decode_png
@@ -15,25 +15,30 @@ SMALL = Recipe(
 )
 
 
-def test_what_was_trained_and_promoted_is_served(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("torch", marks=pytest.mark.slow)])
+def test_what_was_trained_and_promoted_is_served_and_rolled_back(
+    store: LocalStore, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(store, "tttvv")
     monkeypatch.setattr("model.watch.plot_log", lambda *_: b"")
     run = train(store, "tiny", "pairs", SMALL).run
-    promoted = promote(store, "tiny", run, 2, title="Tiny")
-    with running(store, engine="openvino") as server:
+    promote(store, "tiny", run, 1, title="Tiny")
+    second = promote(store, "tiny", run, 2, title="Tiny")
+    with running(store, engine=engine) as server:
         (listed,) = server.client.get("/v1/models").json()["models"]
         assert (listed["title"], listed["run"], listed["epoch"]) == ("Tiny", run, 2)
-        assert listed["examples"] == promoted.examples > 0
+        assert listed["examples"] == second.examples > 0
         answer = server.client.post(
             "/v1/models/tiny/generate",
-            content=read_example(store, "tiny", promoted, 0, "drawing"),
+            content=read_example(store, "tiny", second, 0, "drawing"),
             headers=PNG,
             params={"normalise": "false"},
         )
-        assert answer.headers["X-Model-Version"] == promoted.export
+        assert answer.headers["X-Model-Version"] == second.export
         found = decode_png(answer.content, True)
-        expected = decode_png(read_example(store, "tiny", promoted, 0, "picture"), True)
+        expected = decode_png(read_example(store, "tiny", second, 0, "picture"), True)
         assert found is not None and expected is not None
         assert np.abs(found.astype(int) - expected).mean() < 3
+        first = roll_back(store, "tiny")
+        server.look()
+        assert server.draw("tiny").headers["X-Model-Version"] == first.export != second.export
