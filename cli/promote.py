@@ -48,7 +48,7 @@ def promote(
     """Put a checkpoint into service: export its generator, check it, point at it."""
     override_settings(store=store)
     from datasets import find_prepared
-    from model.votes import keep_votes, read_ballots, tally
+    from model.votes import read_ballots, tally
     from storage import open_store
     from storage.checkpoint_names import choose_checkpoint
     from storage.promotion import read_promoted
@@ -64,8 +64,7 @@ def promote(
         out.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
         return
     run, epoch = choose_checkpoint(checkpoint, there)
-    ballots = read_ballots(_read(file) for file in votes or ())
-    kept = keep_votes(opened, dataset.name, ballots) if ballots else None
+    ballots = read_ballots((_read(file) for file in votes or ()), dataset.name)
     # PyTorch takes seconds to import: a slip is met before.
     from model.promotion import promote as put_into_service
     from tasks.progress import bar
@@ -80,7 +79,7 @@ def promote(
             title=dataset.title,
             note=note,
             by=_name(by),
-            votes=kept,
+            votes=ballots,
         )
     _print_promoted(
         opened, dataset.name, chosen, "is in service already" if chosen == before else ""

@@ -6,7 +6,7 @@ from datasets import find_prepared
 from flows.forms import Ballot, Checkpoint, DataSetName, Note, OwnName, Who, Why
 from flows.names import run_name
 from flows.slots import one_at_a_time
-from model.votes import keep_votes, read_ballots
+from model.votes import read_ballots
 from settings import get_settings
 from storage import open_store
 from storage.promotion import Promoted
@@ -47,6 +47,8 @@ def promote(
     store_url = get_settings().store
     store = open_store(store_url)
     dataset, _ = find_prepared(store, source, name or None)
-    kept = keep_votes(store, dataset.name, read_ballots([votes.encode()])) if votes else None
+    ballots = read_ballots([votes.encode()] if votes else [], dataset.name)
     with one_at_a_time("promote", dataset.name):
-        return put_into_service(dataset.name, dataset.title, checkpoint, store_url, note, by, kept)
+        return put_into_service(
+            dataset.name, dataset.title, checkpoint, store_url, note, by, ballots
+        )

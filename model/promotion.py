@@ -1,5 +1,6 @@
 """A checkpoint into service: exported, checked, written, pointed at. And back to the one before."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +13,7 @@ from model.export import make_export
 from model.generator import Generator
 from model.generator_file import load_generator
 from model.samples import to_image
+from model.votes import Votes, keep_votes
 from postprocess import encode_png
 from storage import ObjectStore, keys
 from storage.exports import Example, put_export, read_network, read_weights
@@ -34,7 +36,7 @@ def promote(
     title: str,
     note: str = "",
     by: str = "",
-    votes: str | None = None,
+    votes: Sequence[Votes] = (),
 ) -> Promoted:
     """Export a checkpoint's generator, check it, and point at it.
 
@@ -46,7 +48,7 @@ def promote(
     dataset, run, epoch : which checkpoint.
     title : of the data set, for people.
     note, by : why, and who says so.
-    votes : key of the votes that it was chosen by.
+    votes : that it was chosen by; kept when nothing else can go wrong any more.
 
     Returns
     -------
@@ -68,7 +70,8 @@ def promote(
     if before is not None and before.sha256 == record.sha256 and _is_whole(store, dataset, before):
         if not (note or votes):
             return before
-        said = {"note": note, "by": by, "votes": votes, "at": datetime.now(UTC)}
+        kept = keep_votes(store, dataset, votes)
+        said = {"note": note, "by": by, "votes": kept, "at": datetime.now(UTC)}
         return swap_promoted(store, dataset, before.model_copy(update=said), before)
     export = make_export(store, dataset, run, epoch)
     card = export.card.model_dump_json(indent=2).encode()
@@ -87,7 +90,7 @@ def promote(
         note=note,
         by=by,
         at=datetime.now(UTC),
-        votes=votes,
+        votes=keep_votes(store, dataset, votes),
     )
     return swap_promoted(store, dataset, chosen, before)
 

@@ -73,28 +73,30 @@ def read_votes(data: bytes) -> Votes:
     return votes
 
 
-def read_ballots(files: Iterable[bytes]) -> tuple[Votes, ...]:
+def read_ballots(files: Iterable[bytes], dataset: str) -> tuple[Votes, ...]:
     """Return the votes of several files, those of a file that was given twice once.
 
-    Raises
-    ------
-    InputError
-        If one holds none; in one line.
-    """
-    return tuple(dict.fromkeys(read_votes(data) for data in files))
-
-
-def keep_votes(store: ObjectStore, dataset: str, ballots: Sequence[Votes]) -> str:
-    """Keep what a checkpoint of a data set was chosen by; return its key.
+    Parameters
+    ----------
+    files : contents.
+    dataset : whose checkpoints were voted on.
 
     Raises
     ------
     InputError
-        If some are of another data set.
+        If one holds none, or those of another data set; in one line.
     """
+    ballots = tuple(dict.fromkeys(read_votes(data) for data in files))
     for ballot in ballots:
         if ballot.dataset != dataset:
             raise InputError(f"These votes are of {ballot.dataset}, not of {dataset}.")
+    return ballots
+
+
+def keep_votes(store: ObjectStore, dataset: str, ballots: Sequence[Votes]) -> str | None:
+    """Keep what a checkpoint of a data set was chosen by; return its key, None without votes."""
+    if not ballots:
+        return None
     data = json.dumps([ballot.model_dump(mode="json") for ballot in ballots], indent=2).encode()
     key = keys.votes(dataset, hashlib.sha256(data).hexdigest()[:12])
     store.put(key, data)

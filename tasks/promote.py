@@ -1,6 +1,7 @@
 """The tasks that change what is served, and show it."""
 
 import io
+from collections.abc import Sequence
 from typing import Literal
 
 from PIL import Image
@@ -10,6 +11,7 @@ from prefect.logging import get_run_logger
 
 from errors import NotFoundError
 from model import promotion
+from model.votes import Votes
 from storage import ObjectStore, keys, open_store
 from storage.checkpoint_names import choose_checkpoint
 from storage.exports import read_example
@@ -30,7 +32,7 @@ def promote(
     store_url: str,
     note: str = "",
     by: str = "",
-    votes: str | None = None,
+    votes: Sequence[Votes] = (),
 ) -> Promoted:
     """Put a checkpoint into service; see ``model.promotion.promote``."""
     store = open_store(store_url)

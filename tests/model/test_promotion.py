@@ -1,4 +1,6 @@
 import io
+import json
+from datetime import UTC, datetime
 from functools import cache
 
 import numpy as np
@@ -15,6 +17,7 @@ from model.promotion import EXAMPLES, promote, roll_back
 from model.recipe import Recipe
 from model.samples import to_image
 from model.train import train
+from model.votes import Vote, Votes
 from storage import LocalStore, keys
 from storage.exports import read_example, read_network, read_weights
 from storage.promotion import Promoted, read_promoted
@@ -23,6 +26,15 @@ from tests.model.pairs import publish
 
 SMALL = Recipe(
     batch=4, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+VOTES = Votes(
+    format=1,
+    dataset="tiny",
+    comparison="0123456789ab",
+    voter="",
+    at=datetime(2026, 11, 28, tzinfo=UTC),
+    votes=(Vote(sketch="a.png", chosen="run/2"),),
 )
 
 
@@ -99,8 +111,10 @@ def test_a_second_time_changes_nothing(shelf: LocalStore, run: str) -> None:
 def test_a_second_time_adds_votes_and_a_note(shelf: LocalStore, run: str) -> None:
     first = put_in(shelf, run, 1)
     put_in(shelf, run, 2)
-    again = promote(shelf, "tiny", run, 2, title="Tiny", note="confirmed", votes="a/key.json")
-    assert (again.note, again.votes, again.epoch) == ("confirmed", "a/key.json", 2)
+    again = promote(shelf, "tiny", run, 2, title="Tiny", note="confirmed", votes=[VOTES])
+    assert (again.note, again.epoch) == ("confirmed", 2)
+    assert again.votes is not None
+    assert json.loads(shelf.get(again.votes)) == [VOTES.model_dump(mode="json")]
     assert [old.export for old in again.previous] == [first.export]
 
 
@@ -194,9 +208,11 @@ def test_a_generator_gone_wrong_is_not_promoted(
 
 
 def test_only_what_is_there_is_promoted(shelf: LocalStore, run: str) -> None:
+    before = list(shelf.list("models/tiny"))
     with pytest.raises(NotFoundError, match="epoch-0009"):
-        put_in(shelf, run, 9)
+        promote(shelf, "tiny", run, 9, title="Tiny", votes=[VOTES])
     assert read_promoted(shelf, "tiny") is None
+    assert list(shelf.list("models/tiny")) == before
 
 
 def test_a_removed_pair_set_leaves_it_without_examples(

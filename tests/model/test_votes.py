@@ -33,7 +33,9 @@ def test_votes_are_read_and_counted() -> None:
     assert tally([]) == {}
     other = votes.model_copy(update={"voter": "another"})
     files = [it.model_dump_json().encode() for it in (votes, other, votes)]
-    assert read_ballots(files) == (votes, other), "a file given twice counts once"
+    assert read_ballots(files, "demo") == (votes, other), "a file given twice counts once"
+    with pytest.raises(InputError, match="of demo, not of shoes"):
+        read_ballots(files, "shoes")
     assert read_votes(votes.model_dump_json().encode()) == votes
 
 
