@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import httpx
+import numpy as np
 
 from postprocess import encode_png
 from serving.engines import Draw
@@ -19,6 +20,7 @@ from storage import ObjectStore
 from tests.serving.exports import draw_outline
 
 PNG = {"Content-Type": "image/png"}
+GENERATE = "/v1/models/shoes/generate"
 
 
 @dataclass(frozen=True)
@@ -73,3 +75,35 @@ def running(
     finally:
         server.should_exit = True
         thread.join()
+
+
+class Gate:
+    """Something around a generator that holds it up."""
+
+    def __init__(self) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.go.set()
+        self.runs = 0
+
+    def __call__(self, draw: Draw) -> Draw:
+        def held(
+            condition: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+        ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+            self.runs += 1
+            self.begun.set()
+            assert self.go.wait(30)
+            return draw(condition)
+
+        return held
+
+    def hold(self) -> None:
+        self.runs = 0
+        self.go.clear()
+        self.begun.clear()
+
+
+def is_error(answer: httpx.Response, status: int, code: str) -> bool:
+    told = answer.json()
+    assert set(told) == {"error", "message"}
+    assert told["message"].endswith(".")
+    return (answer.status_code, told["error"]) == (status, code)

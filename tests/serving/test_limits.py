@@ -4,6 +4,10 @@ from hypothesis import strategies as st
 
 from serving import limits
 from serving.limits import RateLimit, name_client
+from storage import LocalStore
+from tests.serving.exports import make, promote
+from tests.serving.hostile import GOOD
+from tests.serving.running import GENERATE, PNG, is_error, running
 
 
 def test_a_burst_and_then_the_rate() -> None:
@@ -59,3 +63,32 @@ def test_clients_are_counted_by_what_they_can_choose_from() -> None:
     assert name_client("::ffff:192.0.2.7") == "192.0.2.7"
     assert name_client(None) == name_client("") == ""
     assert name_client("testclient") == "testclient"
+
+
+def test_one_client_gets_only_so_much(store: LocalStore) -> None:
+    promote(store, "shoes", make(0))
+    with running(store, rate=0.01, burst=3) as server:
+        answers = [server.draw() for _ in range(5)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
+        assert is_error(answers[-1], 429, "too_many")
+        assert int(answers[-1].headers["Retry-After"]) > 90
+        # It is believed from no stranger that it asks for someone else.
+        forged = server.client.post(
+            GENERATE, content=GOOD["png"][1], headers={**PNG, "X-Forwarded-For": "192.0.2.1"}
+        )
+        assert forged.status_code == 429
+        # Looking costs nothing.
+        assert server.client.get("/v1/models").status_code == 200
+
+
+def test_behind_a_proxy_each_of_its_clients_is_one(store: LocalStore) -> None:
+    promote(store, "shoes", make(0))
+    with running(store, rate=0.01, burst=1, proxies="127.0.0.1") as server:
+
+        def draw(client: str) -> int:
+            headers = {**PNG, "X-Forwarded-For": client}
+            return server.client.post(GENERATE, content=GOOD["png"][1], headers=headers).status_code
+
+        assert [draw("192.0.2.1"), draw("192.0.2.2"), draw("192.0.2.1")] == [200, 200, 429]
+        # What the client itself wrote before the proxy's word counts for nothing.
+        assert draw("192.0.2.99, 192.0.2.2") == 429
