@@ -112,9 +112,16 @@ def gc(
         int, typer.Option(help="Pair sets that stay besides those in use, to go back to.", min=0)
     ] = 1,
     keep_checkpoints: Annotated[
-        int, typer.Option(help="Checkpoints of a run that stay: the last ones.", min=1)
-    ] = 3,
-    keep_best: Annotated[int, typer.Option(help="And how many of the lowest val_l1.", min=0)] = 1,
+        int | None,
+        typer.Option(
+            help="Checkpoints of a run that stay, the last ones; what its recipe says when left "
+            "out.",
+            min=1,
+        ),
+    ] = None,
+    keep_best: Annotated[
+        int | None, typer.Option(help="And how many of the lowest val_l1; as above.", min=0)
+    ] = None,
     older_than: Annotated[
         str, typer.Option(help="What is younger stays: 7d, 12h, 90m.", metavar="AGE")
     ] = "7d",
@@ -126,6 +133,7 @@ def gc(
     """List, and with --yes remove, pair sets and checkpoints that nothing needs."""
     override_settings(store=store)
     from storage import open_store
+    from storage.outbox import list_waiting
     from storage.removal import sweep, take_inventory
     from storage.retention import Rules, plan_removal
     from tasks.progress import advance, bar, settle
@@ -141,6 +149,14 @@ def gc(
         _print_planned(planned, inventory)
     else:
         out.print(f"Nothing may go: all is needed, kept, or younger than {escape(older_than)}.")
+    for left in list_waiting(opened):
+        out.print(
+            f"{left.dataset}: files of run {left.run} ({decimal(left.size)}) wait on "
+            f"this machine, in {left.folder}. If it is not in training now, the same `icanvas "
+            f"train {left.dataset}` pushes them; if nobody wants that run, remove the folder.",
+            highlight=False,
+            markup=False,
+        )
     if not yes:
         if planned:
             total = decimal(sum(item.size for item in planned))

@@ -25,7 +25,7 @@ from storage import ObjectStore
 from storage.claims import check_kept
 from storage.outbox import Outbox
 from storage.registry import Run, checkpoint_name, sample_name, sketches_name
-from storage.retention import Rules
+from storage.retention import Keeping
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,10 @@ def train(
     # A data set too small to be split shows what it learned from.
     shown = validation if len(validation) else training
     watch = Watch(f"{dataset}, run {name}", shown, fitted if by_hand else None, device)
-    rules = Rules(keep_checkpoints=recipe.keep_last, keep_best=recipe.keep_best)
-    outbox = Outbox(store, dataset, name, rules, recipe.grace, hooks.on_trouble)
+    keeping = Keeping(recipe.keep_last, recipe.keep_best)
+    outbox = Outbox(
+        store, dataset, name, keeping, recipe.grace, hooks.should_stop, hooks.on_trouble
+    )
     with ExitStack() as stack:
 
         def open_outbox() -> None:

@@ -46,6 +46,11 @@ class LocalStore:
         """The root as a ``file://`` URL."""
         return self._root.as_uri()
 
+    @property
+    def address(self) -> str:
+        """The same: a folder is of this machine."""
+        return self.url
+
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one of that key."""
         with self._writing(key) as temporary:
@@ -84,10 +89,9 @@ class LocalStore:
     @contextmanager
     def open_local(self, key: str) -> Iterator[Path]:
         """Give the object's own file, without a copy: read only."""
-        path = self._path(key)
-        if not path.is_file():
+        if not self.exists(key):
             raise _missing(key)
-        yield path
+        yield self._path(key)
 
     def keeps(self, _size: int) -> bool:
         """Tell whether objects can be local files: they are."""
@@ -95,7 +99,8 @@ class LocalStore:
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of that key."""
-        return self._path(key).is_file()
+        with self._explained("read", key):
+            return self._path(key).is_file()
 
     def list(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, in order."""

@@ -38,7 +38,7 @@ def upload(
     s3, bucket, key : where to.
     file : the bytes.
     size : how many they are; it decides the size of a part.
-    metadata : kept with the object.
+    metadata : kept with the object; tells one content from another.
 
     Raises
     ------
@@ -76,9 +76,14 @@ def upload(
         finally:
             pool.close()
             pool.join()
-        s3.complete_multipart_upload(
-            Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
-        )
+        try:
+            s3.complete_multipart_upload(
+                Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
+        except s3.exceptions.NoSuchUpload:
+            # The client repeats a request whose answer was lost, and it was done the first time.
+            if s3.head_object(Bucket=bucket, Key=key)["Metadata"] != metadata:
+                raise
     except BaseException:
         # The first error is the one to tell.
         with suppress(BotoCoreError, ClientError):

@@ -3,21 +3,23 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from errors import ConflictError, NotFoundError, StorageError
+from errors import ConflictError, IcanvasError, NotFoundError, StorageError
 from settings import get_settings
 from storage.fingerprint import fingerprint
 from storage.keys import run_folder
 from storage.local import LocalStore
 from storage.removal import prune
-from storage.retention import Rules
+from storage.retention import Keeping
 from storage.store import ObjectStore
 
 # In seconds. The client of S3 has tried for a while itself when a push fails.
@@ -26,6 +28,9 @@ _LONGEST_PAUSE = 60.0
 
 # How long nothing may arrive in the store at a run's end. A checkpoint has some 200 MB.
 _PATIENCE = 600.0
+
+# From one look at whether to stop to the next.
+_LOOK_EVERY = 0.2
 
 # An outbox that has just been left may be in the middle of a last file.
 _UNNOTICED = 2.0
@@ -36,17 +41,18 @@ class Outbox:
 
     A file is written whole into a folder of this machine's cache; one thread pushes it to the store
     and then removes it here. What fails is tried again until it succeeds, for as long as the
-    ``with`` block lasts. At its end the block waits for the last file. What a killed process left
-    here is pushed by the next one. After each checkpoint those that the rules do not keep are
-    removed from the store, and those of them that wait here are not pushed at all.
+    ``with`` block lasts; others go first then. At its end the block waits for the last file. What a
+    killed process left here is pushed by the next one. After each checkpoint those that do not stay
+    are removed from the store, and those of them that wait here are not pushed at all.
 
     Parameters
     ----------
     store : where the files go.
     dataset, run : whose they are; nobody else on this machine can have an outbox of theirs.
-    rules : which checkpoints stay.
-    grace : seconds that the end of the block waits where an exception ends it; none for one, as
-        KeyboardInterrupt, that is no error.
+    keeping : which checkpoints stay.
+    grace : seconds that the end of the block waits in all where it is asked to stop, or the store
+        or a fault of a program ends it; none for what is no error, as KeyboardInterrupt.
+    should_stop : whether it is asked to.
     on_trouble : called from the thread with what went wrong, and with nothing when it is over;
         what it raises is ignored.
 
@@ -56,7 +62,7 @@ class Outbox:
         If another process has the run's outbox.
     StorageError
         If there is no place for it; at the end of the block, if files wait and for ten minutes none
-        has arrived in the store. They stay.
+        has arrived in the store, or the grace is over. They stay.
     """
 
     def __init__(
@@ -64,17 +70,19 @@ class Outbox:
         store: ObjectStore,
         dataset: str,
         run: str,
-        rules: Rules,
+        keeping: Keeping,
         grace: float,
+        should_stop: Callable[[], bool] = lambda: False,
         on_trouble: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._name = dataset, run
         self._folder = run_folder(dataset, run)
-        self._rules = rules
+        self._keeping = keeping
         self._grace = grace
+        self._should_stop = should_stop
         self._tell = on_trouble
-        self._root = get_settings().cache / "runs" / fingerprint({"store": store.url})
+        self._root = _folder(store)
         self._lock = FileLock(
             self._root.with_name(f"{self._root.name}-{dataset}-{run}.lock"), thread_local=False
         )
@@ -85,9 +93,10 @@ class Outbox:
         self._ended = False
         self._pushed = 0
         self._trouble = ""
-        # Only the thread's: whether the store may hold checkpoints that the rules do not keep, and
-        # how often in a row something has failed.
+        # Only the thread's: whether the store may hold checkpoints that the rules do not keep, what
+        # it has not taken, and how often in a row something has failed.
         self._untidy = True
+        self._refused: set[str] = set()
         self._failures = 0
 
     def __enter__(self) -> "Outbox":
@@ -101,10 +110,14 @@ class Outbox:
                     f"Run {run} of {dataset} is in training on this machine. Wait for it, or "
                     "change the recipe (--set seed=1) for a run of its own."
                 ) from None
-            self._local = LocalStore(self._root)
-            # What a killed process did not write to its end.
-            for upload in self._local.uploads(self._folder):
-                self._local.abort(upload)
+            try:
+                self._local = LocalStore(self._root)
+                # What a killed process did not write to its end.
+                for upload in self._local.uploads(self._folder):
+                    self._local.abort(upload)
+            except BaseException:
+                self._lock.release()
+                raise
         self._thread.start()
         return self
 
@@ -118,8 +131,10 @@ class Outbox:
             if kind is None:
                 self._wait(_PATIENCE)
             elif issubclass(kind, Exception):
+                # Of a run that ends for what it learned, no other one of the same may ever begin.
+                told = issubclass(kind, IcanvasError) and not issubclass(kind, StorageError)
                 try:
-                    self._wait(self._grace, in_all=True)
+                    self._wait(_PATIENCE if told else self._grace, in_all=not told)
                 except StorageError as left:
                     self._say(str(left))
         finally:
@@ -169,14 +184,17 @@ class Outbox:
         Raises
         ------
         StorageError
-            If files wait when the time is over: so many seconds in all, or since the last arrived.
+            If files wait when the time is over: so many seconds in all, or since the last arrived;
+            or the grace, from when it is asked to stop on.
         """
         with self._changed:
             # A pause ends now.
             self._changed.notify_all()
             seen, ends = self._pushed, time.monotonic() + patience
             while not (self._idle or self._ended) and ends > time.monotonic():
-                self._changed.wait(ends - time.monotonic())
+                self._changed.wait(min(_LOOK_EVERY, max(0, ends - time.monotonic())))
+                if not in_all and self._should_stop():
+                    in_all, ends = True, time.monotonic() + self._grace
                 if self._pushed != seen and not in_all:
                     seen, ends = self._pushed, time.monotonic() + patience
             left = list(self._local.list(self._folder))
@@ -194,7 +212,8 @@ class Outbox:
                 try:
                     if self._untidy or any(self._local.list(self._folder)):
                         self._do_next()
-                        self._calm_down()
+                        if not self._refused:
+                            self._calm_down()
                     else:
                         # What failed last may have been tidying up.
                         self._calm_down()
@@ -233,19 +252,21 @@ class Outbox:
         if self._untidy:
             # Where it fails there is another time: after the next checkpoint.
             self._untidy = False
-            prune(self._store, *self._name, self._rules, set(self._local.list(self._folder)))
+            prune(self._store, *self._name, self._keeping, set(self._local.list(self._folder)))
             return
         with self._changed:
             waiting = list(self._local.list(self._folder))
-            prune(self._local, *self._name, self._rules, set(waiting))
+            prune(self._local, *self._name, self._keeping, set(waiting))
             waiting = list(self._local.list(self._folder))
             if not waiting:
                 return
-            # Samples and metrics, then checkpoints, the newest first; bytes before their record.
-            key = max(waiting, key=lambda key: (key.rpartition(".")[0], not _is_record(key)))
+            self._refused.intersection_update(waiting)
+            key = _choose(waiting, self._refused)
             file = Path(self._local.location(key)).open("rb")  # noqa: SIM115
         with file:
+            self._refused.add(key)
             self._push(key, file)
+            self._refused.discard(key)
         self._untidy = _is_record(key)
 
     def _pause(self, seconds: float) -> None:
@@ -287,6 +308,56 @@ class Outbox:
                 f"{getattr(cause, 'strerror', None) or error}. Free some space, or choose another "
                 "folder with ICANVAS_CACHE."
             ) from error
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Files of a run on this machine that the store does not have.
+
+    Attributes
+    ----------
+    dataset, run : whose.
+    folder : where they are.
+    size : how many bytes they are.
+    """
+
+    dataset: str
+    run: str
+    folder: str
+    size: int
+
+
+def list_waiting(store: ObjectStore) -> list[Waiting]:
+    """Return what waits on this machine for a store; of a run in training, too."""
+    root = _folder(store)
+    if not root.is_dir():
+        return []
+    local = LocalStore(root)
+    sizes: Counter[tuple[str, str]] = Counter()
+    for entry in local.entries("models"):
+        _, dataset, run, *_ = entry.key.split("/")
+        sizes[dataset, run] += entry.size
+    return [
+        Waiting(dataset, run, local.location(run_folder(dataset, run)), size)
+        for (dataset, run), size in sizes.items()
+    ]
+
+
+def _folder(store: ObjectStore) -> Path:
+    return get_settings().cache / "runs" / fingerprint({"store": store.address})
+
+
+def _choose(waiting: Collection[str], refused: Collection[str]) -> str:
+    """Return what goes next: samples and metrics, then checkpoints, the newest first.
+
+    What was refused lets all others go first, but a record waits for its checkpoint's bytes.
+    """
+    ready = [
+        key
+        for key in waiting
+        if not (_is_record(key) and f"{key.removesuffix('.json')}.pt" in waiting)
+    ]
+    return max(ready, key=lambda key: (key not in refused, key.rpartition(".")[0]))
 
 
 def _is_record(key: str) -> bool:

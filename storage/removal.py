@@ -16,7 +16,9 @@ from storage.promotion import read_promoted
 from storage.records import read_record
 from storage.registry import Run, checkpoint_name, read_checkpoint_record, record_name
 from storage.retention import (
+    DEFAULT,
     Inventory,
+    Keeping,
     Removable,
     Rules,
     StoredCheckpoint,
@@ -34,10 +36,16 @@ _READERS = 16
 _PATIENCE = timedelta(minutes=6)
 
 
+class _Keeping(BaseModel):
+    keep_last: int = DEFAULT.last
+    keep_best: int = DEFAULT.best
+
+
 class _Recipe(BaseModel):
-    """Of a run's ``recipe.json``, the pair set that it learns from."""
+    """Of a run's ``recipe.json``, the pair set that it learns from, and what it keeps."""
 
     pairs: str
+    recipe: _Keeping = _Keeping()
 
 
 def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
@@ -67,12 +75,15 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
                 exports[name, export].append(entry)
             case ["models", name, run, "checkpoints", file] if file.endswith((".pt", ".json")):
                 checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(entry)
-            case ["models", name, _, "recipe.json"]:
-                recipes.append((name, entry.key))
+            case ["models", name, run, "recipe.json"]:
+                recipes.append((name, run, entry.key))
     with ThreadPoolExecutor(_READERS) as pool:
         read = tuple(pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items()))
-        learned_from = list(pool.map(lambda item: _read_recipe(store, *item), recipes))
+        facts = list(pool.map(lambda item: _read_recipe(store, item[-1]), recipes))
     current = _find_current(store, {name for name, _ in sets})
+    learned_from = [
+        keys.pairs_folder(name, one.pairs) for (name, *_), one in zip(recipes, facts, strict=True)
+    ]
     promoted = _find_promoted(store, {name for name, *_ in (*checkpoints, *exports)})
     return Inventory(
         now=now,
@@ -83,6 +94,10 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
             for (name, export), entries in exports.items()
         ),
         uploads=tuple(upload for root in roots for upload in store.uploads(root)),
+        keeping={
+            (name, run): Keeping(one.recipe.keep_last, one.recipe.keep_best)
+            for (name, run, _), one in zip(recipes, facts, strict=True)
+        },
         needed=frozenset([*learned_from, *current, *promoted]),
     )
 
@@ -133,9 +148,9 @@ def sweep(
 
 
 def prune(
-    store: ObjectStore, dataset: str, run: str, rules: Rules, coming: Collection[str] = ()
+    store: ObjectStore, dataset: str, run: str, keeping: Keeping, coming: Collection[str] = ()
 ) -> None:
-    """Remove the checkpoints of a run in training that the rules do not keep.
+    """Remove the checkpoints of a run in training that it does not keep.
 
     Unlike ``sweep`` it announces nothing: a record goes first, then the pointer is read again, and
     where it names that checkpoint by now the record comes back. Whoever promotes looks for the
@@ -148,7 +163,7 @@ def prune(
     ----------
     store : the store, or what waits for it.
     dataset, run : which run.
-    rules : what stays.
+    keeping : what stays.
     coming : keys that are on their way: a record, while its checkpoint's bytes are there already.
 
     Raises
@@ -161,7 +176,7 @@ def prune(
     for entry in store.entries(folder):
         entries[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
     found = [_read_checkpoint(store, (dataset, run, name), entries[name]) for name in entries]
-    kept = {*_find_promoted(store, [dataset]), *kept_checkpoints(found, rules)}
+    kept = {*_find_promoted(store, [dataset]), *kept_checkpoints(found, keeping)}
     whole = [one.record for one in found if one.whole and one.record is not None]
     newest = max(whole, key=lambda record: record.step, default=None)
     for one in found:
@@ -228,18 +243,17 @@ def _find_current(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
 
 
 def _find_promoted(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
-    """Yield the places of what is served: the checkpoint, its files, and those of what was."""
+    """Yield the places of what is served, and of what was: the checkpoint, and its files."""
     for dataset in datasets:
         promoted = read_promoted(store, dataset)
         if promoted is not None:
-            yield Run(store, dataset, promoted.run).key(checkpoint_name(promoted.epoch))
             for one in (promoted, *promoted.previous):
+                yield Run(store, dataset, one.run).key(checkpoint_name(one.epoch))
                 yield keys.export_folder(dataset, one.export)
 
 
-def _read_recipe(store: ObjectStore, dataset: str, key: str) -> str:
-    """Return the folder of the pair set that a run learns from."""
+def _read_recipe(store: ObjectStore, key: str) -> _Recipe:
     recipe = read_record(store, key, _Recipe, "train again, before `icanvas gc`")
     if recipe is None:
         raise NotFoundError(f"{store.location(key)} was removed meanwhile. Run again.")
-    return keys.pairs_folder(dataset, recipe.pairs)
+    return recipe

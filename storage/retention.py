@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,20 +14,31 @@ _UPLOAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """How many checkpoints of a run stay: the last, at least 1, and those of lowest ``val_l1``."""
+
+    last: int = 3
+    best: int = 1
+
+
+# Of a run that does not say.
+DEFAULT = Keeping()
+
+
+@dataclass(frozen=True)
 class Rules:
     """What stays besides what is needed.
 
     Attributes
     ----------
     keep_pairs : how many published pair sets of a data set, the newest.
-    keep_checkpoints : how many checkpoints of a run, the last; at least 1.
-    keep_best : how many besides, those of the lowest ``val_l1``.
+    keep_last, keep_best : of a run's checkpoints, see ``Keeping``; None for as its recipe says.
     older_than : what was written since, however needless, and what is written at present.
     """
 
     keep_pairs: int = 1
-    keep_checkpoints: int = 3
-    keep_best: int = 1
+    keep_last: int | None = None
+    keep_best: int | None = None
     older_than: timedelta = timedelta(days=7)
 
 
@@ -78,6 +89,7 @@ class Inventory:
     ----------
     now : by the store's clock.
     sets, checkpoints, exports, uploads : all of them.
+    keeping : what runs say that they keep, by data set and run.
     needed : places that a pointer, its history or a run points at.
     """
 
@@ -86,6 +98,7 @@ class Inventory:
     checkpoints: tuple[StoredCheckpoint, ...]
     exports: tuple[StoredFiles, ...]
     uploads: tuple[Upload, ...]
+    keeping: Mapping[tuple[str, str], Keeping]
     needed: frozenset[str]
 
 
@@ -122,7 +135,7 @@ def plan_removal(inventory: Inventory, rules: Rules) -> list[Removable]:
     """
     found = [
         *_spare_sets(inventory.sets, inventory.needed, rules),
-        *_spare_checkpoints(inventory.checkpoints, inventory.needed, rules),
+        *_spare_checkpoints(inventory, rules),
         *(
             _removable(found, "files to serve", "no promotion names them")
             for found in inventory.exports
@@ -157,17 +170,20 @@ def _spare_sets(
             yield _removable(found, f"pair set {found.fingerprint}", reason)
 
 
-def _spare_checkpoints(
-    checkpoints: Iterable[StoredCheckpoint], needed: frozenset[str], rules: Rules
-) -> Iterator[Removable]:
+def _spare_checkpoints(inventory: Inventory, rules: Rules) -> Iterator[Removable]:
     runs: defaultdict[tuple[str, str], list[StoredCheckpoint]] = defaultdict(list)
-    for found in checkpoints:
+    for found in inventory.checkpoints:
         runs[found.dataset, found.run].append(found)
-    for of_one in runs.values():
-        kept = needed.union(kept_checkpoints(of_one, rules))
+    for run, of_one in runs.items():
+        own = inventory.keeping.get(run, DEFAULT)
+        keeping = Keeping(
+            own.last if rules.keep_last is None else rules.keep_last,
+            own.best if rules.keep_best is None else rules.keep_best,
+        )
+        kept = inventory.needed.union(kept_checkpoints(of_one, keeping))
         for found in of_one:
             if found.place not in kept:
-                reason = f"not of the last {rules.keep_checkpoints} or the best {rules.keep_best}"
+                reason = f"not of the last {keeping.last} or the best {keeping.best}"
                 if not found.whole:
                     reason = "half of it is missing"
                 elif found.record is not None and found.record.batches:
@@ -175,7 +191,7 @@ def _spare_checkpoints(
                 yield _removable(found, f"checkpoint of run {found.run}", reason)
 
 
-def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> Iterator[str]:
+def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], keeping: Keeping) -> Iterator[str]:
     """Yield the places of a run's checkpoints to go on from, to go back to, and to use.
 
     Kept of some of them is at least what is kept of all: what the rule drops at any time during a
@@ -189,10 +205,10 @@ def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], rules: Rules) -> I
     highest = max(((record.step, not record.batches) for record, _ in records), default=None)
     yield from (place for record, place in records if (record.step, not record.batches) == highest)
     epochs = sorted((record.epoch, place) for record, place in records if not record.batches)
-    yield from (place for _, place in epochs[-rules.keep_checkpoints :])
+    yield from (place for _, place in epochs[-keeping.last :])
     measured = [(record.metrics.get("val_l1", math.nan), place) for record, place in records]
     finite = sorted(found for found in measured if math.isfinite(found[0]))
-    yield from (place for _, place in finite[: rules.keep_best])
+    yield from (place for _, place in finite[: keeping.best])
 
 
 def _stale_uploads(uploads: Iterable[Upload]) -> Iterator[Removable]:

@@ -69,6 +69,11 @@ class S3Store:
         """The root as an ``s3://`` URL."""
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
+    @property
+    def address(self) -> str:
+        """The root's URL, and the service's."""
+        return f"{self.url} at {self._endpoint}"
+
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one of that key."""
         if len(data) >= multipart.THRESHOLD:

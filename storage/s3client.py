@@ -67,8 +67,13 @@ def connect(read_timeout: float, attempts: int | None) -> "S3Client":
     try:
         core = botocore.session.get_session()
         attempts = attempts or core.get_config_variable("max_attempts") or _ATTEMPTS
+        # The default of AWS's own setting is the mode that it advises against.
+        mode = core.get_config_variable("retry_mode")
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            retries={
+                "mode": "adaptive" if mode == "adaptive" else "standard",
+                "total_max_attempts": attempts,
+            },
             connect_timeout=min(5, read_timeout),
             read_timeout=read_timeout,
             # A pool that is too small throws connections away: tasks times parts at once.

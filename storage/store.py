@@ -60,6 +60,11 @@ class ObjectStore(Files, Protocol):
         """Where the store is, without any secret."""
         ...
 
+    @property
+    def address(self) -> str:
+        """What tells it from every other store: the URL alone does not say at whose service."""
+        ...
+
     def put_file(self, key: str, file: IO[bytes]) -> None:
         """Write all of an open, seekable file as an object; the file is left open."""
         ...

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from storage import LocalStore, keys
+from storage import LocalStore, keys, outbox
 from storage.registry import Run
 from tests.cli.test_app import icanvas
 from tests.storage.contents import begin_run, make_old, put_set, use_set
@@ -46,6 +46,18 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
     again = icanvas("gc", "--yes")
     assert again.returncode == 0, again.stderr
     assert again.stdout == "Nothing may go: all is needed, kept, or younger than 7d.\n"
+
+
+def test_what_waits_on_this_machine_is_told(store: LocalStore) -> None:
+    here = LocalStore(outbox._folder(store))
+    waiting = Run(here, "demo", "abc")
+    waiting.put("metrics.jsonl", b"12")
+    try:
+        told = icanvas("gc").stdout
+    finally:
+        here.delete(waiting.key("metrics.jsonl"))
+    assert "demo: files of run abc (2 bytes) wait on this machine, in " in told
+    assert "the same `icanvas train demo` pushes them" in told
 
 
 @pytest.mark.slow

@@ -39,12 +39,13 @@ class Fault:
         torn before the server sees it; ``half``, the server sees half of it; ``lost``, the server
         does it and the answer is torn.
     then : called at that moment; with ``none`` before the answer is given.
-    status : of the answer.
+    status, body : of the answer.
     """
 
     kind: Kind
     then: Callable[[], None] = lambda: None
     status: int = 503
+    body: bytes = b""
 
 
 class Line(ThreadingHTTPServer):
@@ -103,8 +104,9 @@ class _Carrier(BaseHTTPRequestHandler):
             self._pieces(size, lambda _: None)
             fault.then()
             self.send_response(fault.status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(fault.body)))
             self.end_headers()
+            self.wfile.write(fault.body)
             return
         far = http.client.HTTPConnection(
             self.server.far.hostname or "", self.server.far.port, timeout=120

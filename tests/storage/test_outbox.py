@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from errors import ConflictError, StorageError
+from errors import ConflictError, InputError, StorageError
 from settings import get_settings
 from storage import LocalStore, ObjectStore, outbox
-from storage.outbox import Outbox
+from storage.outbox import Outbox, list_waiting
 from storage.registry import Run
-from storage.retention import Rules
+from storage.retention import Keeping
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, running_s3
 from tests.storage.contents import watched
@@ -33,8 +33,13 @@ def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return tmp_path / "own-cache"
 
 
-def box(store: ObjectStore, tell: Callable[[str], None] = print, grace: float = 30) -> Outbox:
-    return Outbox(store, "demo", "run", Rules(), grace, tell)
+def box(
+    store: ObjectStore,
+    tell: Callable[[str], None] = print,
+    grace: float = 30,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outbox:
+    return Outbox(store, "demo", "run", Keeping(), grace, should_stop, tell)
 
 
 def kept_here(cache: Path) -> list[str]:
@@ -160,8 +165,12 @@ def test_a_store_that_takes_nothing_is_told_and_the_next_time_pushes(
     assert told
     assert "the store is full." in told[0]
     assert kept_here(own_cache) == ["epoch-0001.json", "epoch-0001.pt"]
+    (left,) = list_waiting(store)
+    assert (left.dataset, left.run) == ("demo", "run")
+    assert left.size == sum(path.stat().st_size for path in Path(left.folder).glob("*/*"))
     with box(store):
         pass
+    assert list_waiting(store) == []
     run = Run(store, "demo", "run")
     assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
     assert kept_here(own_cache) == []
@@ -209,6 +218,80 @@ def test_an_error_waits_for_the_grace_period_only(
     with box(store):
         assert store.get("models/demo/run/a") == b"1"
     assert kept_here(own_cache) == []
+
+
+def test_one_that_is_asked_to_stop_while_it_waits_has_the_grace_period(
+    store: LocalStore, own_cache: Path
+) -> None:
+    halted = threading.Event()
+
+    def hang(call: str) -> None:
+        if call == "put_file":
+            halted.wait(60)
+
+    hanging = watched(store, hang)
+    began = time.monotonic()
+    with (
+        pytest.raises(StorageError, match="Nothing is lost"),
+        box(hanging, grace=0.2, should_stop=lambda: time.monotonic() > began + 0.5) as out,
+    ):
+        out.put("models/demo/run/a", b"1")
+    assert time.monotonic() - began < 30
+    halted.set()
+    with box(store):
+        assert store.get("models/demo/run/a") == b"1"
+
+
+def test_what_a_run_ends_for_does_not_keep_its_files_from_the_store(store: LocalStore) -> None:
+    """Where its loss is no number any more, no other try of it may ever begin."""
+    slow = watched(store, lambda call: time.sleep(0.2) if call == "put_file" else None)
+
+    def fail() -> None:
+        with box(slow, grace=0) as out:
+            for number in range(5):
+                out.put(f"models/demo/run/{number}", b"")
+            raise InputError("the loss is nan")
+
+    with pytest.raises(InputError):
+        fail()
+    assert len(list(store.list("models/demo/run"))) == 5
+
+
+def test_what_the_store_refuses_lets_others_go(store: LocalStore) -> None:
+    told: list[str] = []
+    allowed = threading.Event()
+
+    class NoSamples(LocalStore):
+        def put_file(self, key: str, file: object) -> None:
+            if "/samples/" in key and not allowed.is_set():
+                raise StorageError("no permission.")
+            super().put_file(key, file)  # type: ignore[arg-type]
+
+    pushed = Run(store, "demo", "run")
+    with box(NoSamples(store.root), told.append) as out:
+        run = Run(out, "demo", "run")
+        run.put("samples/epoch-0001.jpg", b"grid")
+        run.put_checkpoint(1, 10, b"one", {})
+        ends = time.monotonic() + 60
+        while not pushed.checkpoints() and time.monotonic() < ends:
+            time.sleep(0.05)
+        assert pushed.get_checkpoint(pushed.checkpoints()[0]) == b"one"
+        assert "" not in told, "it is not over"
+        allowed.set()
+    assert told[-1] == ""
+    assert pushed.get("samples/epoch-0001.jpg") == b"grid"
+
+
+def test_an_outbox_that_cannot_be_opened_is_nobodys(store: LocalStore, own_cache: Path) -> None:
+    with box(store):
+        (folder,) = (path for path in (own_cache / "runs").iterdir() if path.is_dir())
+    folder.write_bytes(b"in its place")
+    with pytest.raises(StorageError, match="have no place"):
+        box(store).__enter__()
+    folder.unlink()
+    with box(store) as out:
+        out.put("models/demo/run/a", b"1")
+    assert store.get("models/demo/run/a") == b"1"
 
 
 def test_the_grace_period_is_for_all_files_together(store: LocalStore, own_cache: Path) -> None:
@@ -283,8 +366,8 @@ def test_one_run_has_one_outbox(
             with pytest.raises(ConflictError, match=r"Wait for it, or change the recipe"):
                 box(store).__enter__()
         with (
-            Outbox(store, "demo", "other", Rules(), 1),
-            Outbox(LocalStore(tmp_path / "elsewhere"), "demo", "run", Rules(), 1),
+            Outbox(store, "demo", "other", Keeping(), 1),
+            Outbox(LocalStore(tmp_path / "elsewhere"), "demo", "run", Keeping(), 1),
         ):
             pass
 
@@ -313,13 +396,13 @@ def test_a_killed_process_leaves_all_of_it(store: LocalStore, own_cache: Path) -
         from storage import LocalStore, local
         from storage.outbox import Outbox
         from storage.registry import Run
-        from storage.retention import Rules
+        from storage.retention import Keeping
 
         class Full(LocalStore):
             def put_file(self, key, file):
                 raise OSError("full")
 
-        with Outbox(Full(Path(sys.argv[1])), "demo", "run", Rules(), 1) as out:
+        with Outbox(Full(Path(sys.argv[1])), "demo", "run", Keeping(), 1) as out:
             run = Run(out, "demo", "run")
             for epoch in range(1, 3):
                 run.put_checkpoint(epoch, epoch, b"%d" % epoch, {"val_l1": 1 / epoch})

@@ -21,6 +21,7 @@ from storage.registry import Run
 from storage.removal import prune, sweep, take_inventory
 from storage.retention import (
     Inventory,
+    Keeping,
     Rules,
     StoredCheckpoint,
     StoredFiles,
@@ -43,7 +44,7 @@ from tests.storage.contents import (
 from tests.storage.test_retention import inventories, rules
 
 AT_ONCE = Rules(older_than=timedelta(0))
-HOUR = Rules(keep_pairs=0, keep_checkpoints=1, older_than=timedelta(hours=1))
+HOUR = Rules(keep_pairs=0, keep_last=1, older_than=timedelta(hours=1))
 NOW = timedelta(0)
 
 
@@ -96,13 +97,13 @@ def test_a_run_in_training_keeps_the_last_the_best_and_the_promoted(
     run = Run(any_store, "demo", "run")
     other = Run(any_store, "demo", "other")
     other.put_checkpoint(1, 1, b"", {"val_l1": 0.1})
-    rules = Rules(keep_checkpoints=2, keep_best=2)
+    keeping = Keeping(last=2, best=2)
     kept = []
     for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7, 0.8], 1):
         run.put_checkpoint(epoch, 10 * epoch, b"", {"val_l1": figure})
         if epoch == 3:
             promote(any_store, epoch=3)
-        prune(any_store, "demo", "run", rules)
+        prune(any_store, "demo", "run", keeping)
         kept.append([record.epoch for record in run.checkpoints()])
     assert kept[1:4] == [[1, 2], [2, 3], [2, 3, 4]], "the best two, the promoted, the last two"
     assert kept[-1] == [2, 3, 5, 7, 8]
@@ -115,7 +116,7 @@ def test_interim_checkpoints_go_when_training_went_on(store: LocalStore) -> None
     run.put_checkpoint(1, 10, b"one", {"l1": 0.7})
     run.put_checkpoint(1, 12, b"later", {}, batches=2)
     run.put_checkpoint(1, 13, b"still later", {}, batches=3)
-    prune(store, "demo", "abc", Rules())
+    prune(store, "demo", "abc", Keeping())
     assert [record.step for record in run.all_checkpoints()] == [10, 13]
     run.put_checkpoint(2, 20, b"two", {"l1": 0.5})
     run.put(f"checkpoints/step-{22:08d}.pt", b"its record is on the way")
@@ -124,7 +125,7 @@ def test_interim_checkpoints_go_when_training_went_on(store: LocalStore) -> None
     # As in an outbox from which its bytes have gone already.
     store.delete(run.key("checkpoints/epoch-0001.pt"))
     coming = [run.key("checkpoints/epoch-0001.json")]
-    prune(store, "demo", "abc", Rules(keep_checkpoints=1), coming)
+    prune(store, "demo", "abc", Keeping(last=1), coming)
     names = [key.rpartition("/")[2] for key in store.list(run.key("checkpoints"))]
     assert names == [
         *("epoch-0000.json", "epoch-0000.pt", "epoch-0001.json"),
@@ -236,6 +237,10 @@ def keep_in(store: LocalStore, inventory: Inventory) -> Inventory:
         path.write_text(content)
         then = (entry.modified - inventory.now + now).timestamp()
         os.utime(path, (then, then))
+    for (dataset, run), keeping in inventory.keeping.items():
+        recipe = {"keep_last": keeping.last, "keep_best": keeping.best}
+        facts = json.dumps({"pairs": "none", "recipe": recipe})
+        store.put(f"models/{dataset}/{run}/recipe.json", facts.encode())
     pointers = set()
     needed = set()
     for place in sorted(inventory.needed):

@@ -19,7 +19,7 @@ from storage.pairsets import is_published, read_current
 from storage.promotion import Promotion, export_files, read_promoted, swap_promoted
 from storage.registry import Run
 from storage.removal import prune, sweep
-from storage.retention import Removable, Rules
+from storage.retention import Keeping, Removable, Rules
 from tests.storage.contents import (
     all_keys,
     assert_marks_hold,
@@ -34,7 +34,7 @@ from tests.storage.contents import (
 )
 
 AT_ONCE = Rules(older_than=timedelta(0))
-HOUR = Rules(keep_pairs=0, keep_checkpoints=1, older_than=timedelta(hours=1))
+HOUR = Rules(keep_pairs=0, keep_last=1, older_than=timedelta(hours=1))
 NOW = timedelta(0)
 
 
@@ -143,7 +143,7 @@ def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
     told: list[Exception] = []
 
     def thin(store: ObjectStore) -> None:
-        prune(store, "demo", "run", Rules(keep_checkpoints=1))
+        prune(store, "demo", "run", Keeping(last=1))
 
     def choose(store: ObjectStore) -> None:
         try:
@@ -212,7 +212,7 @@ def test_what_a_run_was_killed_at_pruning_goes_the_next_time(tmp_path: Path, no_
         return run
 
     def thin(store: ObjectStore) -> None:
-        prune(store, "demo", "run", Rules(keep_checkpoints=2))
+        prune(store, "demo", "run", Keeping(last=2))
 
     store = LocalStore(tmp_path / "counted")
     fill_run(store)
@@ -314,7 +314,7 @@ use_set(store, "new")
 print(step)
 """
     put_set(any_store, "idle")
-    rules = Rules(keep_pairs=0, keep_checkpoints=1, older_than=timedelta(seconds=3))
+    rules = Rules(keep_pairs=0, keep_last=1, older_than=timedelta(seconds=3))
     removed: list[Removable] = []
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
         while process.poll() is None:

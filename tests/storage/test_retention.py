@@ -11,6 +11,7 @@ from storage.entry import Entry, Upload
 from storage.registry import CheckpointRecord
 from storage.retention import (
     Inventory,
+    Keeping,
     Rules,
     StoredCheckpoint,
     StoredFiles,
@@ -75,6 +76,9 @@ def stored_files(draw: st.DrawFn) -> StoredFiles:
     return StoredFiles(dataset, place, entries)
 
 
+counts = st.builds(Keeping, st.integers(1, 3), st.integers(0, 2))
+
+
 @st.composite
 def inventories(draw: st.DrawFn) -> Inventory:
     sets = draw(st.lists(stored_sets(), unique_by=lambda found: found.place))
@@ -84,16 +88,24 @@ def inventories(draw: st.DrawFn) -> Inventory:
     found_all: list[StoredSet | StoredCheckpoint | StoredFiles] = [*sets, *checkpoints, *exports]
     places = [found.place for found in found_all]
     needed = draw(st.sets(st.sampled_from([*places, "datasets/a/pairs/gone"])))
+    runs = {(found.dataset, found.run) for found in checkpoints}
+    keeping = {run: draw(counts) for run in sorted(runs) if draw(st.booleans())}
     return Inventory(
-        NOW, tuple(sets), tuple(checkpoints), tuple(exports), tuple(begun), frozenset(needed)
+        NOW,
+        tuple(sets),
+        tuple(checkpoints),
+        tuple(exports),
+        tuple(begun),
+        keeping,
+        frozenset(needed),
     )
 
 
 rules = st.builds(
     Rules,
     keep_pairs=st.integers(0, 3),
-    keep_checkpoints=st.integers(1, 3),
-    keep_best=st.integers(0, 2),
+    keep_last=st.none() | st.integers(1, 3),
+    keep_best=st.none() | st.integers(0, 2),
     older_than=HOURS.map(lambda hours: timedelta(hours=hours)),
 )
 
@@ -130,12 +142,15 @@ def is_kept_checkpoint(inventory: Inventory, one: StoredCheckpoint, rules: Rules
         and found.record is not None
         and len(found.entries) == 2
     ]
+    own = inventory.keeping.get((one.dataset, one.run), Keeping(3, 1))
+    last = own.last if rules.keep_last is None else rules.keep_last
+    best = own.best if rules.keep_best is None else rules.keep_best
     figures = sorted(r.metrics["val_l1"] for r in run if r.metrics.get("val_l1", math.nan) >= 0)
     later = [record for record in run if not record.batches and record.epoch > one.record.epoch]
     return (
         how_far(one.record) == max(map(how_far, run))
-        or one.record.metrics.get("val_l1", math.nan) in figures[: rules.keep_best]
-        or (not one.record.batches and len(later) < rules.keep_checkpoints)
+        or one.record.metrics.get("val_l1", math.nan) in figures[:best]
+        or (not one.record.batches and len(later) < last)
     )
 
 
@@ -177,20 +192,20 @@ def test_an_interim_one_goes_when_its_epoch_ends_at_that_step() -> None:
         return StoredCheckpoint("a", "r", place, record, pair)
 
     end, same, later = stored(12, 0), stored(12, 4), stored(13, 1)
-    assert set(kept_checkpoints([end, same], Rules())) == {end.place}
-    assert set(kept_checkpoints([same], Rules())) == {same.place}
-    assert set(kept_checkpoints([end, same, later], Rules())) == {end.place, later.place}
+    assert set(kept_checkpoints([end, same], Keeping())) == {end.place}
+    assert set(kept_checkpoints([same], Keeping())) == {same.place}
+    assert set(kept_checkpoints([end, same, later], Keeping())) == {end.place, later.place}
 
 
-@given(inventories(), rules, st.data())
+@given(inventories(), counts, st.data())
 def test_what_goes_of_some_checkpoints_would_go_of_all(
-    inventory: Inventory, rules: Rules, data: st.DataObject
+    inventory: Inventory, keeping: Keeping, data: st.DataObject
 ) -> None:
     """So a run may drop as it goes, and of what waits to be pushed."""
     run = [found for found in inventory.checkpoints if found.run == "r" and found.dataset == "a"]
     some = [found for found in run if data.draw(st.booleans())]
-    gone = {found.place for found in some if found.whole} - set(kept_checkpoints(some, rules))
-    assert not gone & set(kept_checkpoints(run, rules))
+    gone = {found.place for found in some if found.whole} - set(kept_checkpoints(some, keeping))
+    assert not gone & set(kept_checkpoints(run, keeping))
 
 
 @given(inventories(), rules)
@@ -223,8 +238,8 @@ def test_what_marks_others_as_done_goes_before_them() -> None:
     )
     parts = ("generator.onnx", "card.json", "examples/0-drawing.png")
     export = StoredFiles("a", served, tuple(entry(f"{served}/{part}", 999) for part in parts))
-    held = Inventory(NOW, (stored,), checkpoints, (export,), (), frozenset())
-    planned = plan_removal(held, Rules(keep_pairs=0, keep_checkpoints=1))
+    held = Inventory(NOW, (stored,), checkpoints, (export,), (), {}, frozenset())
+    planned = plan_removal(held, Rules(keep_pairs=0, keep_last=1))
     assert [item.size for item in planned] == [50, 20, 30]
     assert [key.rpartition("/")[2] for item in planned for key in item.keys] == [
         *("manifest.parquet", "0.parquet", "1.parquet", "a.html", "val-0.tar"),

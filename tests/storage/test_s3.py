@@ -15,6 +15,7 @@ import pytest
 from errors import InputError, IntegrityError
 from storage import open_store
 from storage.s3 import S3Store
+from tests.faults.line import Fault, Request, line_to
 from tests.s3 import BUCKET, SeaweedFS
 
 LARGE = bytes(range(256)) * 80_000  # three parts
@@ -150,6 +151,35 @@ open_store({s3_store.url!r}).put_file("a/object", Slow(bytes(100_000_000)))
     assert list(s3_store.uploads("a")) == []
     s3_store.put("a/object", b"again")
     assert s3_store.get("a/object") == b"again"
+
+
+def test_an_answer_that_is_lost_at_the_end_of_an_upload_is_no_error(
+    s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client asks again for what is done already; not every service knows of that by then."""
+    asked: list[Request] = []
+    unknown = b"<Error><Code>NoSuchUpload</Code><Message>Which one?</Message></Error>"
+
+    def lose(request: Request) -> Fault | None:
+        if request.method != "POST" or "uploadId" not in request.query:
+            return None
+        asked.append(request)
+        return Fault("lost") if len(asked) == 1 else Fault("status", status=404, body=unknown)
+
+    with line_to(s3_server) as line, monkeypatch.context() as patch:
+        line.fault = lose
+        patch.setenv("AWS_ENDPOINT_URL_S3", line.endpoint)
+        open_store(s3_store.url).put_file("object", io.BytesIO(LARGE))
+    assert len(asked) == 2
+    assert s3_store.get("object") == LARGE
+
+
+def test_two_services_are_two_stores(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = s3_store.address
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    there = open_store(s3_store.url)
+    assert there.url == s3_store.url
+    assert there.address != here
 
 
 def test_a_failed_upload_is_aborted(s3_store: S3Store, s3_server: SeaweedFS) -> None:
