@@ -26,7 +26,7 @@ def train(
 ) -> TrainedRun:
     """Train a generator on a data set's current pairs, preparing them first where there are none.
 
-    A finished run is not done again, an interrupted one goes on after its last epoch.
+    A finished run is not done again, an interrupted one goes on from its last checkpoint.
 
     Parameters
     ----------

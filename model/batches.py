@@ -126,12 +126,13 @@ class _Tries:
         with suppress(BrokenPipeError):
             self._child.stdin.write(f"{batch}\n")
             self._child.stdin.flush()
-        answer = self._child.stdout.readline()
-        if answer:
-            told: dict[str, float | None] = json.loads(answer)
-            if told["seconds"] is None:
-                self._end()
-            return told["seconds"]
+        for line in self._child.stdout:
+            # A compiler or a driver may speak, too.
+            with suppress(ValueError, KeyError, TypeError):
+                seconds: float | None = json.loads(line)["seconds"]
+                if seconds is None:
+                    self._end()
+                return seconds
         code = self._end()
         if code < 0:
             # Killed for want of memory, or it met an allocation that failed and went on.

@@ -1,9 +1,11 @@
 """Pairs from the store as tensors, in an order that a seed and an epoch decide."""
 
+import hashlib
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from errors import DamagedError
 from model.augment import augment_strokes
 from model.distributed import ALONE, Crew, Share
 from model.recipe import Recipe
@@ -22,6 +25,9 @@ from storage.opened import OpenShards
 from storage.pairsets import locate_pairs, locate_split, read_manifest
 
 Sample = tuple[Tensor, Tensor]
+
+# Seconds that a training process has, besides its grace, to end after a signal.
+_LEAVE = 60
 
 
 class PairDataset(Dataset[Sample]):
@@ -101,6 +107,13 @@ class PairDataset(Dataset[Sample]):
         places = self.places
         key = self.stored.shard_key(int(places.shards[index]), self.split)
         data = self.shards.read(key, int(places.offsets[index]), int(places.sizes[index]))
+        # A PNG of ours has checksums of its own, a published JPEG none.
+        published = self.stored.raw is not None
+        if published and hashlib.sha256(data).digest() != places.digests[index].tobytes():
+            raise DamagedError(
+                f"{self.stored.store.location(key)} is damaged {places.offsets[index]} bytes from "
+                f"its start. Delete its folder and run `icanvas prepare {self.stored.dataset}`."
+            )
         return split_pair(decode_pair(data), self.stored.drawing)
 
 
@@ -232,17 +245,21 @@ def make_loader(
         num_workers=workers,
         # A fork of a process with Prefect's threads could hang.
         multiprocessing_context="spawn" if workers else None,
-        worker_init_fn=_leave_signals,
+        worker_init_fn=partial(_leave_signals, _LEAVE + round(recipe.grace)),
         pin_memory=device.type == "cuda",
         # Else each start of a loader would draw from the state that checkpoints keep.
         generator=torch.Generator().manual_seed(recipe.seed),
     )
 
 
-def _leave_signals(_worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which reach a whole group of processes, to the training process."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+def _leave_signals(seconds: int, _worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM, which reach a whole group of processes, to the training process.
+
+    It ends its workers when it has stopped; one that reads from a store that hangs ends itself so
+    many seconds after SIGTERM.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(seconds) and None)
 
 
 def count_workers(device: torch.device, crew: Crew) -> int:

@@ -1,7 +1,10 @@
 """What a run is computed on, how exactly, and whether it is compiled first."""
 
+import os
 import shutil
+import sysconfig
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 
@@ -46,15 +49,31 @@ def should_compile(recipe: Recipe, device: torch.device, steps: int) -> bool:
     """
     if recipe.compile == "off":
         return False
-    if device.type == "cuda":
-        able, needs = find_spec("triton") is not None, "Triton (pip install triton)"
-    else:
-        able, needs = shutil.which("g++") is not None, "a C++ compiler (g++)"
+    missing = _find_missing(device)
     if recipe.compile == "on":
-        if not able:
-            raise InputError(f"compile=on needs {needs}. Install it, or set compile=off.")
+        if missing:
+            raise InputError(
+                f"compile=on needs {' and '.join(missing)}. Install that, or set compile=off."
+            )
         return True
     # Compiled f32 convolutions were slower than PyTorch's own (docs/decisions.md).
     worth = device.type == "cuda" or recipe.precision == "bf16"
     width = min(recipe.generator_width, recipe.discriminator_width)
-    return able and worth and steps >= _WORTH_STEPS[device.type] and width >= _WORTH_WIDTH
+    return not missing and worth and steps >= _WORTH_STEPS[device.type] and width >= _WORTH_WIDTH
+
+
+def _find_missing(device: torch.device) -> list[str]:
+    """Return what PyTorch compiles with on a device and is not there; it asks only as it starts."""
+    missing = []
+    compilers: tuple[str | None, ...]
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            missing.append("Triton (pip install triton)")
+        compilers, called = (os.environ.get("CC"), "gcc", "clang"), "a C compiler (gcc)"
+    else:
+        compilers, called = (os.environ.get("CXX", "g++"),), "a C++ compiler (g++)"
+    if not any(name and shutil.which(name) for name in compilers):
+        missing.append(called)
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        missing.append("Python's headers (python3-dev)")
+    return missing

@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 Result = TypeVar("Result")
 
-# The others wait while the first validates and pushes a checkpoint. One that has died is noticed at
-# once: its connections close, and torchrun ends the rest.
-_PATIENCE = timedelta(hours=2)
+# The others wait while the first traces strokes, validates and writes. One that has died is noticed
+# at once: its connections close, and torchrun ends the rest.
+_PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)

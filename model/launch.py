@@ -152,6 +152,8 @@ def _start(count: int, order: Order) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A compiler or a driver may say what is no text.
+        errors="replace",
         # Ctrl-C is ours to pass on.
         start_new_session=True,
     )
@@ -205,9 +207,11 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read(pipe: IO[str]) -> None:
-        for line in pipe:
-            lines.put(line.rstrip("\n"))
-        lines.put(None)
+        try:
+            for line in pipe:
+                lines.put(line.rstrip("\n"))
+        finally:
+            lines.put(None)
 
     assert child.stdout is not None and child.stderr is not None
     pipes = [child.stdout, child.stderr]

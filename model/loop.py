@@ -1,6 +1,7 @@
 """The training loop: read it top to bottom."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -59,10 +60,13 @@ def learn(
     loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
     stream = iter(loader)
 
+    def keep_interim() -> None:
+        data = save_state(state, recipe)
+        run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
+
     def stop_if(asked: bool) -> None:
         if asked:
-            data = save_state(state, recipe)
-            run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
+            keep_interim()
             raise TrainingStopped
 
     def check() -> float:
@@ -75,19 +79,21 @@ def learn(
 
     def keep() -> None:
         checkpoint = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
+        if checkpoint:
+            # First: what else there is follows from it, and is made again where it is missing.
+            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
         for file, make in watch.files(state, checkpoint).items():
             run.put(file, make())
-        if checkpoint:
-            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
 
     if state.epoch and not state.progress.batches:
         crew.lead(mend)
     hooks.on_step(state.step, total)
+    kept_at = time.monotonic()
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
-            with memory.step():
+            with memory.step(share.count):
                 condition, target = (
                     part.to(device, non_blocking=True) for part in read_batch(stream)
                 )
@@ -98,6 +104,11 @@ def learn(
             hooks.on_step(state.step, total)
             if crew.any(hooks.should_stop()):
                 crew.lead(lambda: stop_if(True))
+            # By the clock of the first process alone: the others meet it at the next step.
+            overdue = recipe.checkpoint_minutes and crew.leads and not last
+            if overdue and time.monotonic() - kept_at >= recipe.checkpoint_minutes * 60:
+                keep_interim()
+                kept_at = time.monotonic()
         metrics = state.progress.means()
         if metrics["skipped"] == batches:
             raise InputError(
@@ -113,6 +124,7 @@ def learn(
             line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
             state.log.append(line)
         crew.lead(keep)
+        kept_at = time.monotonic()
         hooks.on_epoch(state.epoch, metrics)
     return state, metrics
 

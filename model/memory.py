@@ -67,13 +67,15 @@ class MemoryWatch:
         return self
 
     @contextmanager
-    def step(self) -> Iterator[None]:
-        """Take a step in the block; left by an error it stays begun."""
+    def step(self, count: int) -> Iterator[None]:
+        """Take a step of so many pairs in the block; left by an error it stays begun."""
         self._stepping = True
         yield
         self._stepping = False
         self.steps += 1
-        if self.steps == _WHOLE_STEPS and self.crew.leads:
+        # The last batch of an epoch may be small, and so may all be.
+        whole = count == self.recipe.batch
+        if self.steps == _WHOLE_STEPS and whole and self.crew.leads:
             remember_batch(self.recipe, self.device, self._share, self.compiled)
 
     @property

@@ -11,7 +11,14 @@ Precision = Literal["auto", "f32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 
 # What changes when and where a run is kept, and how quickly it runs, but not what it learns.
-_KEEPING = {"checkpoint_every", "keep_last", "keep_best", "grace", "compile"}
+_KEEPING = {
+    "checkpoint_every",
+    "checkpoint_minutes",
+    "keep_last",
+    "keep_best",
+    "grace",
+    "compile",
+}
 
 
 class Recipe(BaseModel):
@@ -112,6 +119,12 @@ class Recipe(BaseModel):
         default=1,
         ge=1,
         description="Epochs from one checkpoint to the next; the last epoch has one anyway.",
+    )
+    checkpoint_minutes: float = Field(
+        default=30.0,
+        ge=0,
+        description="Minutes within an epoch from one interim checkpoint, to go on from, to the "
+        "next; 0 keeps none.",
     )
     keep_last: int = Field(
         default=3, ge=1, description="How many checkpoints stay in the store, the last ones."

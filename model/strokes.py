@@ -43,7 +43,7 @@ class TracedStrokes:
     def __init__(self, pairs: StoredPairs, shards: OpenShards, split: str, places: Places) -> None:
         self._pairs, self._shards, self._split = pairs, shards, split
         self._counts = np.bincount(places.shards)
-        self._heads: dict[int, NDArray[np.uint32]] = {}
+        self._heads: dict[int, NDArray[np.int64]] = {}
 
     def read(self, shard: int, number: int, drawing: NDArray[np.uint8]) -> list[Points]:
         """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each.
@@ -61,10 +61,13 @@ class TracedStrokes:
                 return unpack_strokes(data[_CHECK:])
         return unpack_strokes(pack_strokes(trace_strokes(drawing)))
 
-    def _head(self, key: str, shard: int) -> NDArray[np.uint32]:
+    def _head(self, key: str, shard: int) -> NDArray[np.int64]:
         if shard not in self._heads:
-            head = self._shards.read(key, 0, 4 * (int(self._counts[shard]) + 1))
-            self._heads[shard] = np.frombuffer(head, "<u4")
+            size = 4 * (int(self._counts[shard]) + 1)
+            head = np.frombuffer(self._shards.read(key, 0, size), "<u4").astype(np.int64)
+            if head[0] != size or (np.diff(head) < _CHECK).any():
+                raise ValueError("where strokes begin is damaged")
+            self._heads[shard] = head
         return self._heads[shard]
 
 

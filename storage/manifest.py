@@ -128,7 +128,7 @@ def read_rows(data: bytes) -> list[Row]:
 
 @dataclass(frozen=True)
 class Places:
-    """Where pairs lie, in the manifest's order: all that training needs of rows, in 32 bytes each.
+    """Where pairs lie, in the manifest's order: all that training needs of rows, in 64 bytes each.
 
     Attributes
     ----------
@@ -136,6 +136,7 @@ class Places:
     numbers : int32 (N,), the how manieth of its split's pairs in the shard, from 0.
     offsets, sizes : int64 (N,), where the bytes lie in the shard's tar.
     densities : float64 (N,), share of line pixels; NaN where it is not known.
+    digests : V32 (N,), SHA-256 of the source's file.
     """
 
     shards: NDArray[np.int32]
@@ -143,6 +144,7 @@ class Places:
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     densities: NDArray[np.float64]
+    digests: NDArray[np.void]
 
     def __len__(self) -> int:
         return len(self.shards)
@@ -168,7 +170,9 @@ def read_places(data: bytes, split: str) -> Places:
     DamagedError
         If the bytes are not such a table.
     """
-    table = _read_table(data, ["status", "split", "shard", "offset", "size", "edge_density"])
+    table = _read_table(
+        data, ["status", "split", "shard", "offset", "size", "edge_density", "sha256"]
+    )
     wanted = pc.and_(pc.equal(table["status"], "pair"), pc.equal(table["split"], split))
     table = table.filter(wanted)
     shards = table["shard"].to_numpy()
@@ -183,6 +187,9 @@ def read_places(data: bytes, split: str) -> Places:
         table["offset"].to_numpy(),
         table["size"].to_numpy(),
         table["edge_density"].to_numpy(),
+        np.frombuffer(
+            bytes.fromhex("".join(one or "0" * 64 for one in table["sha256"].to_pylist())), "V32"
+        ),
     )
 
 

@@ -1,17 +1,19 @@
 """Shards that are read again and again: opened once, as local files where there is room."""
 
 import os
+import resource
 import weakref
 from collections import OrderedDict
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from errors import MAKE_ANEW, DamagedError, StorageError
 from storage.shards import read_member
 from storage.store import ObjectStore
 
-# Each takes two descriptors on S3, one for the file and one for the lock that keeps it, and many
-# systems allow a process 1,024.
-_MOST_OPEN = 200
+# Each takes two descriptors on S3, one for the file and one for the lock that keeps it.
+_EACH = 2
+# Descriptors that shards ask for, and those that are left to the rest of the process.
+_WANTED, _OTHERS = 8192, 512
 
 
 class OpenShards:
@@ -45,6 +47,7 @@ class OpenShards:
 
     def _begin(self) -> None:
         self._open: OrderedDict[str, tuple[int, ExitStack]] = OrderedDict()
+        self._most = _count_openable()
         weakref.finalize(self, _close_all, self._open)
 
     def read(self, key: str, offset: int, size: int) -> bytes:
@@ -77,7 +80,7 @@ class OpenShards:
     def _find(self, key: str) -> int:
         """Return the descriptor of a shard, the longest unread one being closed if need be."""
         if key not in self._open:
-            while len(self._open) >= _MOST_OPEN:
+            while len(self._open) >= self._most:
                 self._open.popitem(last=False)[1][1].close()
             with ExitStack() as trial:
                 file = trial.enter_context(
@@ -86,6 +89,19 @@ class OpenShards:
                 self._open[key] = file.fileno(), trial.pop_all()
         self._open.move_to_end(key)
         return self._open[key][0]
+
+
+def _count_openable() -> int:
+    """Return how many shards may be open; many systems allow 1,024 files until they are asked."""
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unbounded = resource.RLIM_INFINITY
+    wanted = _WANTED if most == unbounded else min(_WANTED, most)
+    if allowed != unbounded and allowed < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+            allowed = wanted
+    given = wanted if allowed == unbounded else min(wanted, allowed)
+    return max(16, (given - _OTHERS) // _EACH)
 
 
 def _close_all(opened: OrderedDict[str, tuple[int, ExitStack]]) -> None:

@@ -1,7 +1,11 @@
+import hashlib
 import json
+import multiprocessing
 import pickle
 import re
+import signal
 from collections import Counter
+from multiprocessing.synchronize import Event
 
 import numpy as np
 import pytest
@@ -10,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
-from model.data import Draw, PairDataset, RunSampler, TrainingPairs, make_loader
+from model.data import Draw, PairDataset, RunSampler, TrainingPairs, _leave_signals, make_loader
 from model.recipe import Recipe
 from model.strokes import keep_strokes
 from postprocess import Side, split_pair
@@ -42,6 +46,7 @@ def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: Side
     content = encode(draw_published(1, drawing), "JPEG")
     store.put(f"{keys.raw_folder('shoes', 'abc')}/00007.tar", b"x" * 99 + content + b"x" * 99)
     row = Row("0", "1_AB.jpg", 7, "pair", split="val", offset=99, size=len(content))
+    row.sha256 = hashlib.sha256(content).hexdigest()
     settings = {"stored": "raw", "raw": "abc", "drawing": drawing}
     store.put(keys.pair_settings("shoes", "pairs"), json.dumps(settings).encode())
     store.put(f"{keys.pairs_folder('shoes', 'pairs')}/manifest.parquet", write_rows([row]))
@@ -52,6 +57,11 @@ def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: Side
     assert (condition[0].numpy() * 255 == lines).all()
     restored = ((picture + 1) * 127.5).permute(1, 2, 0).numpy()
     assert np.abs(restored - photo).mean() < 3
+    # A JPEG with a changed byte may well be decoded.
+    damaged = content[:-20] + bytes([content[-20] ^ 1]) + content[-19:]
+    store.put(f"{keys.raw_folder('shoes', 'abc')}/00007.tar", b"x" * 99 + damaged + b"x" * 99)
+    with pytest.raises(IntegrityError, match=r"00007.tar is damaged 99 bytes from its start"):
+        PairDataset(store, "shoes", "pairs", "val", 256)[0]
 
 
 def test_a_smaller_sample_keeps_its_ranges(store: LocalStore) -> None:
@@ -109,6 +119,26 @@ def test_the_last_batch_of_an_epoch_may_be_small(store: LocalStore) -> None:
     publish(store, "ttttt")
     batches = batches_of(PairDataset(store, "tiny", "pairs", "train", 64))
     assert [len(condition) for condition, _ in batches] == [2, 2, 1, 2, 2, 1]
+
+
+def test_a_worker_outlives_a_signal_for_some_time() -> None:
+    """In which the training process, that a whole group's signal has reached, too, may end."""
+    ready = multiprocessing.get_context("spawn").Event()
+    worker = multiprocessing.get_context("spawn").Process(target=wait_as_a_worker, args=(ready,))
+    worker.start()
+    assert ready.wait(60)
+    worker.terminate()
+    worker.join(0.3)
+    assert worker.is_alive()
+    worker.join(30)
+    assert worker.exitcode == -signal.SIGALRM
+
+
+def wait_as_a_worker(ready: Event) -> None:
+    _leave_signals(1, 0)
+    ready.set()
+    while True:
+        signal.pause()
 
 
 @pytest.mark.slow

@@ -1,4 +1,6 @@
 import shutil
+import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ def test_auto_takes_what_the_device_does_well(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_only_long_runs_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda _: "/usr/bin/g++")
+    monkeypatch.setattr("model.device._find_missing", lambda _: [])
     long = {"precision": "bf16"}
     assert should_compile(make_recipe(long, {}), CPU, 10_000)
     assert not should_compile(make_recipe(long, {}), CPU, 10)
@@ -28,8 +30,20 @@ def test_only_long_runs_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) ->
     assert should_compile(make_recipe({}, {"compile": "on"}), CPU, 1)
 
 
-def test_without_a_compiler_only_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_only_the_user_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    there = tmp_path / "Python.h"
+    there.touch()
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert should_compile(Recipe(precision="bf16"), CPU, 10_000)
     monkeypatch.setattr(shutil, "which", lambda _: None)
     assert not should_compile(Recipe(precision="bf16"), CPU, 10_000)
-    with pytest.raises(InputError, match=r"g\+\+.*compile=off"):
+    with pytest.raises(InputError, match=r"needs a C\+\+ compiler \(g\+\+\)\. .*compile=off"):
         should_compile(Recipe(compile="on"), CPU, 10)
+    there.unlink()
+    gpu = torch.device("cuda")
+    assert not should_compile(Recipe(), gpu, 10_000)
+    with pytest.raises(InputError, match=r"a C compiler \(gcc\) and Python's headers"):
+        should_compile(Recipe(compile="on"), gpu, 10)

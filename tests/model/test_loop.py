@@ -5,14 +5,17 @@ from collections.abc import Iterator
 import pytest
 from torch._utils import ExceptionWrapper
 
-from errors import DamagedError
+from errors import DamagedError, InputError
 from model.data import Sample
 from model.hooks import Hooks, TrainingStopped
 from model.loop import read_batch
 from model.recipe import make_recipe
 from model.train import train
+from model.watch import Watch
 from storage import LocalStore
+from storage.registry import Run
 from tests.model.pairs import publish
+from tests.model.test_train import SMALL, run_small, snapshot
 
 
 def fail_as_a_worker_does(text: str) -> Iterator[Sample]:
@@ -29,6 +32,48 @@ def test_an_error_of_a_loaders_process_is_one_line() -> None:
     with pytest.raises(DamagedError) as told:
         read_batch(fail_as_a_worker_does(text))
     assert str(told.value) == text
+
+
+def test_a_checkpoint_is_kept_before_anything_is_drawn(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Drawing takes long, and may be what a process is killed in."""
+    publish(store, "ttv")
+    other = LocalStore(store.root / "other")
+    publish(other, "ttv")
+    run_small(other)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Watch, "files", fail)
+        with pytest.raises(InputError, match="out of memory"):
+            run_small(store)
+    steps: list[int] = []
+    run_small(store, on_step=lambda done, _: steps.append(done))
+    assert steps[0] == 1, "the epoch was done again"
+    assert snapshot(store) == snapshot(other)
+
+
+def test_within_a_long_epoch_a_checkpoint_is_kept_now_and_then(store: LocalStore) -> None:
+    publish(store, "tttttttt")
+    often = SMALL.model_copy(update={"checkpoint_minutes": 1e-6})
+    for recipe, begun in ((often, 2), (SMALL, 0)):
+        steps: list[int] = []
+
+        def crash(done: int, _total: int, steps: list[int] = steps) -> None:
+            steps.append(done)
+            if steps.count(3) == 1 == len(steps) - 3:
+                raise ZeroDivisionError
+
+        seeded = recipe.model_copy(update={"seed": begun})
+        with pytest.raises(ZeroDivisionError):
+            run_small(store, recipe=seeded, on_step=crash)
+        run = run_small(store, recipe=seeded, on_step=crash)
+        assert steps[4] == begun
+        records = Run(store, "tiny", run.run).all_checkpoints()
+        assert not any(record.batches for record in records)
 
 
 def test_tracing_can_be_stopped(store: LocalStore) -> None:

@@ -88,6 +88,19 @@ def test_memory_that_runs_out_anywhere_is_explained(
         run_small(store)
 
 
+def test_a_batch_that_no_step_was_as_large_as_is_not_remembered(
+    store: LocalStore, own_cache: Path
+) -> None:
+    publish(store, "ttv")
+    whole = SMALL.model_copy(update={"batch": 2, "epochs": 2})
+    run_small(store, recipe=whole.model_copy(update={"batch": 3}))
+    assert recall_batch(settle_precision(whole, CPU), CPU) is None
+    run_small(store, recipe=whole)
+    fit = recall_batch(settle_precision(whole, CPU), CPU)
+    assert fit is not None
+    assert fit.batch == 2
+
+
 @given(
     batch=st.integers(1, 1024),
     processes=st.integers(1, 8),
@@ -110,7 +123,7 @@ def test_what_is_advised_can_be_done(
     def fail() -> None:
         with MemoryWatch("tiny", recipe, CPU, Crew(0, processes)) as watch:
             if stepping:
-                with watch.step():
+                with watch.step(batch):
                     raise MemoryError
             raise MemoryError
 

@@ -61,7 +61,7 @@ def test_what_is_kept_is_what_is_read(pairs: PairDataset, monkeypatch: pytest.Mo
     assert read_all(pairs, strokes_of(pairs)) == wanted
 
 
-@pytest.mark.parametrize("damage", ["missing", "short", "flipped", "empty"])
+@pytest.mark.parametrize("damage", ["missing", "short", "flipped", "begins", "empty"])
 def test_what_is_damaged_changes_nothing(
     pairs: PairDataset, store: LocalStore, own_store: Path, damage: str
 ) -> None:
@@ -75,6 +75,10 @@ def test_what_is_damaged_changes_nothing(
         file.write_bytes(data[:-9])
     elif damage == "flipped":
         data[-3] ^= 1
+        file.write_bytes(data)
+    elif damage == "begins":
+        # The second drawing's strokes begin far behind the end.
+        data[7] ^= 0x80
         file.write_bytes(data)
     else:
         file.write_bytes(b"")

@@ -2,6 +2,7 @@
 
 import pickle
 import random
+import resource
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def test_every_member_is_read_as_it_is_stored(
     any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with fewer open files than shards, and by another process."""
-    monkeypatch.setattr(opened, "_MOST_OPEN", 2)
+    monkeypatch.setattr(opened, "_count_openable", lambda: 2)
     fill(any_store)
     shards = OpenShards(any_store, 1000)
     assert shards.read("shards/1.tar", 99, 3) == b"\1en"
@@ -38,6 +39,23 @@ def test_every_member_is_read_as_it_is_stored(
         shards.read("shards/1.tar", 100, 4)
     with pytest.raises(NotFoundError):
         shards.read("shards/9.tar", 0, 1)
+
+
+def test_as_many_may_be_open_as_the_system_allows_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    for limits, count in (
+        ((1024, 1 << 20), 3840),
+        ((1024, 4096), 1792),
+        ((1 << 20, 1 << 20), 3840),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 3840),
+        ((256, 256), 16),
+    ):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, found=limits: found)
+        assert opened._count_openable() == count
+    assert set_to == [(8192, 1 << 20), (4096, 4096)]
 
 
 def test_a_shard_of_s3_is_asked_for_once_where_there_is_room(
