@@ -9,7 +9,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -158,26 +158,38 @@ def reach_s3(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @dataclass(frozen=True)
 class Table:
-    """Where ``docs/reliability.md`` gets its rows from; None where nobody asked for it."""
+    """Where ``docs/reliability.md`` gets its rows from; None where nobody asked for it.
+
+    Attributes
+    ----------
+    path : of the file of rows.
+    seed : of the moments.
+    added : the rows of one test.
+    """
 
     path: Path | None
+    seed: int
+    added: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, fault: str, moment: str, runs: int, outcome: Outcome) -> None:
         """Note what came of a fault, and fail if anything was lost or doubled."""
-        if self.path is not None:
-            row = {
-                "fault": fault,
-                "moment": moment,
-                "runs": runs,
-                "lost": len(outcome.lost),
-                "doubled": len(outcome.doubled),
-            }
-            with self.path.open("a") as file:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        lost, doubled = len(outcome.lost), len(outcome.doubled)
+        self.write(fault=fault, moment=moment, runs=runs, lost=lost, doubled=doubled)
         assert outcome == Outcome([], []), f"{fault}, {moment}"
+
+    def write(self, **row: object) -> None:
+        """Append a row to the file."""
+        self.added.append(row)
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps({"seed": self.seed, **row}, ensure_ascii=False) + "\n")
 
 
 @pytest.fixture
-def table(request: pytest.FixtureRequest) -> Table:
+def table(request: pytest.FixtureRequest) -> Iterator[Table]:
     path = request.config.getoption("table")
-    return Table(None if path is None else Path(path))
+    found = Table(None if path is None else Path(path), request.config.getoption("seed"))
+    yield found
+    if not found.added:
+        # A test that failed before its end has no row of its own.
+        found.write(fault=request.node.name, moment="failed", runs=0, lost=0, doubled=0)

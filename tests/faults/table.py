@@ -6,6 +6,7 @@ Without a page the table is printed.
 """
 
 import json
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -26,7 +27,16 @@ def make_table(outcomes: list[dict[str, Any]]) -> str:
             lines.append(f"| {fault} | {moment} |")
     lost, doubled = (sum(row[name] for row in outcomes) for name in ("lost", "doubled"))
     lines.append(f"| **{len(rows)} faults** | {len(outcomes)} moments | | {lost} | {doubled} |")
+    seeds = ", ".join(sorted({str(row["seed"]) for row in outcomes}))
+    failed = sum(row["moment"] == "failed" for row in outcomes)
+    lines += ["", f"Seed {seeds}, commit {find_commit()}; {failed} tests failed before their end."]
     return "\n".join(lines)
+
+
+def find_commit() -> str:
+    """Return the commit that the outcomes are of, with ``+`` where files differ from it."""
+    asked = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:

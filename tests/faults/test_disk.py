@@ -20,25 +20,60 @@ def cache_with_weights(folder: Path) -> Path:
     cache = folder / "cache"
     cache.mkdir()
     for kept in get_settings().cache.iterdir():
-        if kept.name not in ("shards", "downloads"):
+        if kept.name not in ("shards", "runs", "downloads"):
             (cache / kept.name).symlink_to(kept)
-    (cache / "shards").mkdir()
+    for own in ("shards", "runs"):
+        (cache / own).mkdir()
     return cache
 
 
+@pytest.mark.parametrize("command", ["prepare", "train"])
 @pytest.mark.parametrize("what", ["full", "read-only"])
 def test_the_shard_cache_cannot_be_written(
-    make_world: Make, calm: Calm, table: Table, tmp_path: Path, what: str, moment: int
+    make_world: Make,
+    calm: Calm,
+    table: Table,
+    tmp_path: Path,
+    chance: random.Random,
+    what: str,
+    command: str,
 ) -> None:
-    """Slower, not impossible: shards are fetched into temporary files."""
-    cache = cache_with_weights(tmp_path)
-    options = {"full": "size=4k", "read-only": "ro"}[what]
+    """Slower, not impossible: shards are fetched into temporary files, or read pair by pair."""
+    cache, kilobytes = cache_with_weights(tmp_path), 4 * chance.randrange(1, 6)
+    options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
     world = make_world()
+    if command == "train":
+        world.copy_from(calm.world, "datasets")
     before = with_small_disk(str(cache / "shards"), options)
-    code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
+    code = world.end(world.start(command, "tiny", before=before, ICANVAS_CACHE=str(cache)))
     assert code == 0, world.log
-    outcome = compare(world, calm, ("datasets",))
-    table.add(f"Shard cache {what}", "all of `prepare`", 1, outcome)
+    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
+    room = f" with {kilobytes} kB" if what == "full" else ""
+    table.add(f"Shard cache {what}", f"all of `{command}`{room}", 1, outcome)
+
+
+@pytest.mark.parametrize("what", ["full", "read-only"])
+def test_training_has_no_room_for_its_files(
+    make_world: Make,
+    calm: Calm,
+    table: Table,
+    tmp_path: Path,
+    chance: random.Random,
+    what: str,
+) -> None:
+    """They wait there for the store: an error says so, and with room the run goes on."""
+    cache, kilobytes = cache_with_weights(tmp_path), chance.choice((64, 512, 4096, 16384))
+    options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
+    world = make_world()
+    world.copy_from(calm.world, "datasets")
+    before = with_small_disk(str(cache / "runs"), options)
+    code = world.end(world.start("train", "tiny", before=before, ICANVAS_CACHE=str(cache)))
+    world.check_error(code)
+    assert "ICANVAS_CACHE" in world.log[-1], world.log
+    runs = 1 + world.run_until_done("train", "tiny", ICANVAS_CACHE=str(cache))
+    outcome = compare(world, calm, ("datasets", "models"))
+    room = f"{kilobytes} kB of room" if what == "full" else "all of it"
+    table.add(f"Folder of a run's files {what}", room, runs, outcome)
 
 
 def test_the_whole_cache_is_read_only(
@@ -134,7 +169,8 @@ def test_a_truncated_object_is_made_anew(
             client.delete_object(Bucket=BUCKET, Key=f"{world.prefix}/{key}")
     whole = client.get_object(Bucket=BUCKET, Key=name)
     body = whole["Body"].read()
-    left = chance.randrange(600)
+    # Within the first bytes, or anywhere.
+    left = chance.randrange(chance.choice((min(600, len(body)), len(body))))
     client.put_object(Bucket=BUCKET, Key=name, Body=body[:left], Metadata=whole["Metadata"])
     runs = world.run_until_done(command, "tiny")
     assert runs == 1, world.log

@@ -96,6 +96,23 @@ def test_connections_are_reset(
     table.add("S3 connections reset", "one in five, before, within and after", runs, outcome)
 
 
+def test_an_upload_that_hangs_is_begun_again(
+    make_world: Make, calm: Calm, table: Table, chance: random.Random
+) -> None:
+    """The client's own timeout ends the request; training does not wait for it."""
+    pattern = r"(PUT|POST) models/.*/checkpoints/"
+    world, count = make_world(), calm.count("train", pattern)
+    world.copy_from(calm.world, "datasets")
+    number = chance.randrange(count)
+    world.line.fault = at_moment(world.matcher(pattern), number, Fault("hang"))
+    began = time.monotonic()
+    assert world.end(world.start("train", "tiny")) == 0, world.log
+    took = time.monotonic() - began
+    outcome = compare(world, calm, ("datasets", "models"))
+    moment = f"request {number + 1} of {count} of a checkpoint's upload; done after {took:.0f} s"
+    table.add("S3 server hangs", moment, 1, outcome)
+
+
 @pytest.mark.parametrize(
     ("kind", "command", "pattern", "what"),
     [

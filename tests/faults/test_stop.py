@@ -6,11 +6,13 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
+from errors import StorageError
 from tests.faults.conftest import Make, Table
-from tests.faults.line import Fault
+from tests.faults.line import Fault, Request
 from tests.faults.world import EACH_PAIR, Calm, at_moment, compare
 
 # What supervisors give, Prefect's worker and Kubernetes among them.
@@ -30,10 +32,11 @@ def test_training_is_stopped(
 ) -> None:
     world = make_world()
     world.copy_from(calm.world, "datasets")
-    # A pair is read for each step; the first ones of validation tell the end of an epoch.
+    # A pair is read for each step; the first ones of validation tell the end of an epoch. Drawings
+    # are traced before the first step, and no checkpoint tells of that.
     pattern = r"GET datasets/.*/pairs/.*\.tar"
-    count = calm.count("train", pattern)
-    strikes, seconds = chance.randrange(count), chance.uniform(0.01, 0.2)
+    count, traced = calm.count("train", pattern), calm.count_until("train", pattern, "/strokes-")
+    strikes, seconds = chance.randrange(traced, count), chance.uniform(0.01, 0.2)
     started: list[subprocess.Popen[str]] = []
     sent: list[float] = []
 
@@ -52,7 +55,12 @@ def test_training_is_stopped(
     kept = [key for key in world.hashes() if re.search(r"/checkpoints/\S+\.json", key)]
     assert kept, "no checkpoint is there to go on from"
     world.line.fault = lambda _: None
-    runs = 1 + world.run_until_done(*words)
+    runs = 1 + world.run_until_done(*words, **EACH_PAIR)
+    # No pair was learned from again, or left out.
+    learned = r"GET datasets/.*/pairs/.*/train-\d+\.tar"
+    if processes == 1:
+        asked = sum(map(world.matcher(learned), world.line.requests))
+        assert asked == calm.count("train", learned), world.log
     # Two processes add in another order than one, so that the last bits are others.
     outcome = compare(world, calm, ("datasets", "models") if processes == 1 else ("datasets",))
     done = [{key for key in hashes if "models/" in key} for hashes in (world.hashes(), calm.hashes)]
@@ -60,3 +68,41 @@ def test_training_is_stopped(
     moment = f"at pair {strikes + 1} of {count}; ended after {took:.1f} s"
     shared = f" in {processes} processes" if processes > 1 else ""
     table.add(f"{number.name} during training{shared}", moment, runs, outcome)
+
+
+def test_a_run_that_waits_for_the_store_is_stopped(
+    make_world: Make, calm: Calm, table: Table, chance: random.Random
+) -> None:
+    """No checkpoint gets into the store: what is not there is kept here, and pushed by the next."""
+    world = make_world()
+    world.copy_from(calm.world, "datasets")
+    seconds = chance.uniform(0, 15)
+    started: list[subprocess.Popen[str]] = []
+    sent: list[float] = []
+    matches = world.matcher(r"(PUT|POST) models/.*/checkpoints/")
+
+    def send() -> None:
+        sent.append(time.monotonic())
+        started[0].send_signal(signal.SIGTERM)
+
+    later = threading.Timer(seconds, send)
+
+    def hang(request: Request) -> Fault | None:
+        if not matches(request):
+            return None
+        with suppress(RuntimeError):  # it was started by the first
+            later.start()
+        return Fault("hang")
+
+    world.line.fault = hang
+    started.append(world.start("train", "tiny"))
+    code = world.end(started[0])
+    took = time.monotonic() - sent[0]
+    assert code in (-signal.SIGTERM, StorageError.exit_code), world.log
+    assert took < GRACE
+    assert "Nothing is lost" in world.log[-1]
+    world.line.fault = lambda _: None
+    runs = 1 + world.run_until_done("train", "tiny")
+    outcome = compare(world, calm, ("datasets", "models"))
+    moment = f"{seconds:.1f} s after the first upload hung; ended after {took:.1f} s"
+    table.add("SIGTERM while S3 takes no checkpoint", moment, runs, outcome)

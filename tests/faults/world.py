@@ -130,16 +130,17 @@ class World:
             for entry in page.get("Contents", []):
                 body = client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
                 key = entry["Key"].removeprefix(f"{self.prefix}/")
-                # Traced strokes are only there where someone trained, and never needed.
-                if "/strokes-" not in key:
+                if not _is_strokes(key):
                     found[key] = hashlib.sha256(body).hexdigest()
         return found
 
     def copy_from(self, other: "World", folder: str) -> None:
-        """Put another store's objects below a folder into this one."""
+        """Put another store's objects below a folder into this one, as if no one had trained."""
         theirs, ours = other.server.client(), self.server.client()
         listed = theirs.list_objects_v2(Bucket=BUCKET, Prefix=f"{other.prefix}/{folder}/")
         for entry in listed["Contents"]:
+            if _is_strokes(entry["Key"]):
+                continue
             kept = theirs.get_object(Bucket=BUCKET, Key=entry["Key"])
             ours.put_object(
                 Bucket=BUCKET,
@@ -160,6 +161,12 @@ class Calm:
     def count(self, command: str, pattern: str) -> int:
         """Return how many requests of a command match."""
         return sum(map(self.world.matcher(pattern), self.requests[command]))
+
+    def count_until(self, command: str, pattern: str, last: str) -> int:
+        """Return how many of them come before the last write of a key with something in it."""
+        asked = self.requests[command]
+        end = max(at for at, it in enumerate(asked) if it.method == "PUT" and last in it.key)
+        return sum(map(self.world.matcher(pattern), asked[:end]))
 
 
 @dataclass(frozen=True)
@@ -183,6 +190,11 @@ def compare(world: World, calm: Calm, folders: Sequence[str]) -> Outcome:
         lost += more.lost
         doubled += more.doubled
     return Outcome(lost, doubled)
+
+
+def _is_strokes(key: str) -> bool:
+    """Tell traced strokes: only there where someone trained, and never needed."""
+    return "/strokes-" in key
 
 
 def _check_rows(world: World) -> Outcome:
