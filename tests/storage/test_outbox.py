@@ -1,6 +1,7 @@
 """Files on their way to real stores that fail, hang, and come back."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,8 @@ from storage.outbox import Outbox, list_waiting
 from storage.registry import Run
 from storage.retention import Keeping
 from storage.s3 import S3Store
-from tests.s3 import BUCKET, running_s3
+from tests.faults.line import Fault, Request, line_to
+from tests.s3 import BUCKET, SeaweedFS, running_s3
 from tests.storage.contents import watched
 
 # More than goes in one request.
@@ -457,23 +459,33 @@ def test_trouble_with_tidying_up_does_not_hold_the_files(store: LocalStore) -> N
     assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [1]
 
 
-def test_a_part_that_hangs_does_not_keep_a_process_alive() -> None:
+def test_a_part_that_hangs_does_not_keep_a_process_alive(
+    s3_server: SeaweedFS, s3_store: S3Store
+) -> None:
     script = """
-        import io, threading, time
-        from storage.multipart import upload
+        import io, sys, threading
+        from storage import open_store
 
-        class Hanging:
-            def create_multipart_upload(self, **_):
-                return {"UploadId": "id"}
-
-            def upload_part(self, **_):
-                begun.set()
-                time.sleep(300)
-
-        begun = threading.Event()
-        arguments = Hanging(), "bucket", "key", io.BytesIO(b"1"), 1, {}
-        threading.Thread(target=upload, args=arguments, daemon=True).start()
-        begun.wait()
+        store = open_store(sys.argv[1])
+        upload = lambda: store.put_file("object", io.BytesIO(bytes(20 << 20)))
+        threading.Thread(target=upload, daemon=True).start()
+        sys.stdin.readline()
     """
-    command = [sys.executable, "-c", textwrap.dedent(script)]
-    assert subprocess.run(command, check=False, timeout=60).returncode == 0
+    begun = threading.Event()
+
+    def hang(request: Request) -> Fault | None:
+        return Fault("hang", begun.set) if "partNumber" in request.query else None
+
+    with line_to(s3_server) as line:
+        line.fault = hang
+        child = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(script), s3_store.url],
+            env={**os.environ, "AWS_ENDPOINT_URL_S3": line.endpoint},
+            stdin=subprocess.PIPE,
+        )
+        try:
+            assert begun.wait(60)
+            child.communicate(b"end\n", timeout=30)
+        finally:
+            child.kill()
+    assert child.returncode == 0
