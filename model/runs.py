@@ -1,13 +1,14 @@
 """A run's place in the store: found again by what it learns from and how, and taken up."""
 
 import json
+import platform
+import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import requires, version
 from pathlib import Path
 
-import cv2
-import numpy as np
 import torch
 
 from errors import DamagedError, NotFoundError
@@ -58,7 +59,7 @@ def describe_run(pairs: str, recipe: Recipe, extent: float) -> bytes:
     facts = {
         "pairs": pairs,
         "recipe": recipe.model_dump(),
-        "versions": {part.__name__: part.__version__ for part in (torch, np, cv2)},
+        "versions": _find_versions(),
         "revision": _find_revision(),
         "extent": extent,
         "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
@@ -82,6 +83,13 @@ def read_facts(store: ObjectStore, run: Run) -> RunFacts:
     if facts is None:
         raise NotFoundError(f"There is no {store.location(key)}. Train again to have it.")
     return facts
+
+
+def _find_versions() -> dict[str, str]:
+    """Return the versions of Python and of every package that this one needs, by name."""
+    needs = [need for need in requires("icanvas") or () if "extra ==" not in need]
+    names = sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs)
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def _find_revision() -> str | None:

@@ -83,7 +83,10 @@ def test_a_run_leaves_everything(store: LocalStore) -> None:
     recipe = json.loads(run.get("recipe.json") or b"")
     assert recipe["recipe"] == settle_precision(SMALL, CPU).model_dump()
     assert recipe["pairs"] == "pairs"
-    assert recipe["versions"]["torch"] == torch.__version__
+    versions = recipe["versions"]
+    assert versions["torch"] == torch.__version__
+    assert versions["opencv-python-headless"].startswith("5.")
+    assert versions.keys() >= {"python", "numpy", "prefect", "scikit-image"}
     assert len((recipe["revision"] or "").rstrip("+")) in (0, 40)
     assert made.metrics == run.checkpoints()[-1].metrics
     lines = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
