@@ -49,7 +49,7 @@ def should_compile(recipe: Recipe, device: torch.device, steps: int) -> bool:
     """
     if recipe.compile == "off":
         return False
-    missing = _find_missing(device)
+    missing = find_missing(device)
     if recipe.compile == "on":
         if missing:
             raise InputError(
@@ -62,8 +62,11 @@ def should_compile(recipe: Recipe, device: torch.device, steps: int) -> bool:
     return not missing and worth and steps >= _WORTH_STEPS[device.type] and width >= _WORTH_WIDTH
 
 
-def _find_missing(device: torch.device) -> list[str]:
-    """Return what PyTorch compiles with on a device and is not there; it asks only as it starts."""
+def find_missing(device: torch.device) -> list[str]:
+    """Return what PyTorch compiles with on a device and is not there, as a person calls it.
+
+    PyTorch itself asks for it in the first step.
+    """
     missing = []
     compilers: tuple[str | None, ...]
     if device.type == "cuda":

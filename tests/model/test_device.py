@@ -21,7 +21,7 @@ def test_auto_takes_what_the_device_does_well(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_only_long_runs_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.device._find_missing", lambda _: [])
+    monkeypatch.setattr("model.device.find_missing", lambda _: [])
     long = {"precision": "bf16"}
     assert should_compile(make_recipe(long, {}), CPU, 10_000)
     assert not should_compile(make_recipe(long, {}), CPU, 10)

@@ -1,8 +1,6 @@
 """What only a GPU can show; ``pytest -m gpu`` runs it where there is one."""
 
 import json
-import shutil
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ import torch
 from errors import InputError
 from model.batches import find_batch
 from model.checkpoint import start_state
-from model.device import choose_device, computes_bf16
+from model.device import choose_device, computes_bf16, find_missing
 from model.hooks import TrainingStopped
 from model.launch import Order, train_together
 from model.recipe import Precision, Recipe, Switch
@@ -69,8 +67,8 @@ def test_bf16_agrees_with_f32() -> None:
 
 
 def test_compiled_it_computes_the_same() -> None:
-    if find_spec("triton") is None or shutil.which("cc") is None:
-        pytest.skip("no Triton, or no C compiler for it")
+    if missing := find_missing(GPU):
+        pytest.skip(f"no {' and no '.join(missing)}")
     assert_close(take_steps(WIDER, GPU, compiled=True), take_steps(WIDER, GPU), 0.01)
 
 
