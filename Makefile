@@ -62,6 +62,8 @@ MOMENTS ?= 3
 SEED ?= 0
 # An expression over the names of tests; all when empty.
 FAULTS ?=
+# Each has servers and an undisturbed run of its own: for a few faults one is enough.
+PROCESSES ?= 2
 # The page is of all; of some the table is printed.
 PAGE = $(if $(FAULTS),,docs/reliability.md)
 
@@ -69,7 +71,7 @@ faults: install
 	@rm -f .faults.jsonl
 	@# The table also shows what was lost where a test failed.
 	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
-		--table .faults.jsonl --numprocesses 2 -k "$(FAULTS)"; code=$$?; \
+		--table .faults.jsonl --numprocesses $(PROCESSES) -k "$(FAULTS)"; code=$$?; \
 	$(BIN)/python -m tests.faults.table .faults.jsonl $(PAGE); exit $$code
 
 # Where the screenshots of the UI go: SHOTS=docs/img renews those of docs/operations.md.
