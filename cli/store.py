@@ -150,6 +150,8 @@ def gc(
     else:
         out.print(f"Nothing may go: all is needed, kept, or younger than {escape(older_than)}.")
     for left in list_waiting(opened):
+        if dataset not in (None, left.dataset):
+            continue
         out.print(
             f"{left.dataset}: files of run {left.run} ({decimal(left.size)}) wait on "
             f"this machine, in {left.folder}. If it is not in training now, the same `icanvas "

@@ -104,7 +104,7 @@ class _Tries:
         self._child: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "_Tries":
-        self._errors = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,6 +121,7 @@ class _Tries:
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
                 text=True,
+                errors="replace",
             )
         assert self._child.stdin is not None and self._child.stdout is not None
         with suppress(BrokenPipeError):
@@ -176,7 +177,8 @@ def serve_tries(recipe: Recipe) -> None:
             if not is_out_of_memory(error):
                 raise
             seconds = None
-        print(json.dumps({"seconds": seconds}), flush=True)
+        # On a line of its own, whatever else was printed.
+        print(f"\n{json.dumps({'seconds': seconds})}", flush=True)
         if seconds is None:
             return
 

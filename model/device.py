@@ -68,15 +68,16 @@ def find_missing(device: torch.device) -> list[str]:
     PyTorch itself asks for it in the first step.
     """
     missing = []
-    compilers: tuple[str | None, ...]
+    compilers: tuple[str, ...]
     if device.type == "cuda":
         if find_spec("triton") is None:
             missing.append("Triton (pip install triton)")
-        compilers, called = (os.environ.get("CC"), "gcc", "clang"), "a C compiler (gcc)"
+        chosen, called = os.environ.get("CC"), "a C compiler (gcc)"
+        compilers = (chosen,) if chosen else ("gcc", "clang")
     else:
         compilers, called = (os.environ.get("CXX", "g++"),), "a C++ compiler (g++)"
-    if not any(name and shutil.which(name) for name in compilers):
+    if not any(shutil.which(name) for name in compilers):
         missing.append(called)
-    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+    if not Path(sysconfig.get_path("include", "posix_prefix"), "Python.h").is_file():
         missing.append("Python's headers (python3-dev)")
     return missing

@@ -24,8 +24,9 @@ class Hooks:
     on_epoch : with (epochs done, the epoch's figures).
     on_trouble : from another thread, with what keeps files from the store, and with nothing when it
         is over.
-    should_stop : after each step and each validation picture; at yes an interim checkpoint is kept.
-        Where several processes train together, one that says yes stops all.
+    should_stop : after each step and each validation picture, and while the store is waited for; at
+        yes an interim checkpoint is kept. Where several processes train together, one that says yes
+        stops all.
     """
 
     on_trace: Callable[[int, int], None] = _ignore

@@ -77,12 +77,14 @@ def learn(
         for file, make in watch.files(state, True).items():
             run.put(file, make()) if file in GROWING else keep_file(run, file, make)
 
+    def has_checkpoint() -> bool:
+        return state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
+
     def keep() -> None:
-        checkpoint = state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
-        if checkpoint:
+        if has_checkpoint():
             # First: what else there is follows from it, and is made again where it is missing.
             run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
-        for file, make in watch.files(state, checkpoint).items():
+        for file, make in watch.files(state, has_checkpoint()).items():
             run.put(file, make())
 
     if state.epoch and not state.progress.batches:
@@ -104,10 +106,9 @@ def learn(
             hooks.on_step(state.step, total)
             if crew.any(hooks.should_stop()):
                 crew.lead(lambda: stop_if(True))
-            # By the clock of the first process alone: the others meet it at the next step.
-            overdue = recipe.checkpoint_minutes and crew.leads and not last
-            if overdue and time.monotonic() - kept_at >= recipe.checkpoint_minutes * 60:
-                keep_interim()
+            old = time.monotonic() - kept_at >= 60 * recipe.checkpoint_minutes
+            if recipe.checkpoint_minutes and not last and crew.any(old):
+                crew.lead(keep_interim)
                 kept_at = time.monotonic()
         metrics = state.progress.means()
         if metrics["skipped"] == batches:
@@ -124,7 +125,8 @@ def learn(
             line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
             state.log.append(line)
         crew.lead(keep)
-        kept_at = time.monotonic()
+        if has_checkpoint():
+            kept_at = time.monotonic()
         hooks.on_epoch(state.epoch, metrics)
     return state, metrics
 

@@ -61,6 +61,7 @@ class MemoryWatch:
     compiled: bool = False
     steps: int = 0
     _stepping: bool = False
+    _remembered: bool = False
 
     def __enter__(self) -> "MemoryWatch":
         """Begin a run."""
@@ -74,9 +75,10 @@ class MemoryWatch:
         self._stepping = False
         self.steps += 1
         # The last batch of an epoch may be small, and so may all be.
-        whole = count == self.recipe.batch
-        if self.steps == _WHOLE_STEPS and whole and self.crew.leads:
+        whole = count == self.recipe.batch and self.steps >= _WHOLE_STEPS
+        if whole and not self._remembered and self.crew.leads:
             remember_batch(self.recipe, self.device, self._share, self.compiled)
+            self._remembered = True
 
     @property
     def _share(self) -> int:

@@ -48,7 +48,7 @@ def promote(
     dataset, run, epoch : which checkpoint.
     title : of the data set, for people.
     note, by : why, and who says so.
-    votes : that it was chosen by; kept when nothing else can go wrong any more.
+    votes : that it was chosen by; kept right before the pointer moves.
 
     Returns
     -------

@@ -142,6 +142,10 @@ class Recipe(BaseModel):
         "the store; what is not there by then stays on this machine.",
     )
 
+    def keeping(self) -> dict[str, int]:
+        """Return the fields that decide which checkpoints stay."""
+        return {"keep_last": self.keep_last, "keep_best": self.keep_best}
+
     def shaping(self) -> dict[str, object]:
         """Return the fields that decide what is learned: they name a run."""
         return self.model_dump(exclude=_KEEPING)

@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import requires, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
@@ -68,6 +68,23 @@ def describe_run(pairs: str, recipe: Recipe, extent: float) -> bytes:
     return json.dumps(facts, indent=2).encode()
 
 
+def keep_facts(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], float]) -> None:
+    """Write ``recipe.json`` where it is missing or damaged; it tells what the run began with.
+
+    But which checkpoints stay it tells as of now, for `icanvas gc`.
+
+    Parameters
+    ----------
+    run : which run.
+    pairs, recipe, extent : as of ``describe_run``; the extent is asked for where it is needed.
+    """
+    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
+    facts = json.loads(run.get("recipe.json") or b"{}")
+    if not recipe.keeping().items() <= facts["recipe"].items():
+        facts["recipe"] |= recipe.keeping()
+        run.put("recipe.json", json.dumps(facts, indent=2).encode())
+
+
 def read_facts(store: ObjectStore, run: Run) -> RunFacts:
     """Return what a run's ``recipe.json`` tells.
 
@@ -87,9 +104,14 @@ def read_facts(store: ObjectStore, run: Run) -> RunFacts:
 
 def _find_versions() -> dict[str, str]:
     """Return the versions of Python and of every package that this one needs, by name."""
-    needs = [need for need in requires("icanvas") or () if "extra ==" not in need]
-    names = sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs)
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+    found, needs = {"python": platform.python_version(), "torch": torch.__version__}, []
+    # Not every environment tells of all.
+    with suppress(PackageNotFoundError):
+        needs = [need for need in requires("icanvas") or () if "extra ==" not in need]
+    for name in sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _find_revision() -> str | None:

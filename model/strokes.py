@@ -24,6 +24,8 @@ from storage.opened import OpenShards
 from storage.pairsets import StoredPairs, read_manifest
 
 _CHECK = 4
+# Of a drawing's strokes in bytes, by far.
+_MOST = 16 << 20
 
 
 class TracedStrokes:
@@ -56,6 +58,8 @@ class TracedStrokes:
         key = _key(self._pairs, self._split, shard)
         with suppress(NotFoundError, DamagedError, ValueError):
             start, end = self._head(key, shard)[number:][:2].tolist()
+            if end - start > _MOST:
+                raise ValueError("where strokes end is damaged")
             data = self._shards.read(key, start, end - start)
             if int.from_bytes(data[:_CHECK], "little") == zlib.crc32(data[_CHECK:]):
                 return unpack_strokes(data[_CHECK:])

@@ -1,14 +1,14 @@
 """A run from its pairs to its last checkpoint."""
 
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputError
+from errors import InputError, StorageError
 from model.data import PairDataset, count_workers
 from model.device import choose_device, settle_precision
 from model.distributed import ALONE, Crew
@@ -17,7 +17,7 @@ from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.loop import learn
 from model.memory import MemoryWatch
 from model.recipe import Recipe
-from model.runs import describe_run, find_run, keep_file
+from model.runs import find_run, keep_facts
 from model.samples import fit_sketch, typical_extent
 from model.strokes import keep_strokes
 from model.watch import METRICS, PLOT, Watch
@@ -92,7 +92,8 @@ def train(
     ------
     TrainingStopped
         After ``hooks.should_stop`` said yes and the checkpoint is in the store, or the recipe's
-        grace period is over and it is on this machine.
+        grace period is over and it is on this machine. Also of a run that has learned all, and
+        waits for the store.
     InputError
         If the pair set has no training pair, a loss is no longer finite, or memory runs out.
     NotFoundError
@@ -127,8 +128,8 @@ def train(
 
     def open_run() -> str:
         name, run = find_run(store, dataset, pairs, recipe, refresh)
-        # It tells what a run began with, and `icanvas gc` which pairs it needs.
-        keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
+        # It tells `icanvas gc` which pairs and checkpoints the run needs.
+        keep_facts(run, pairs, recipe, extent)
         check_kept(store, dataset, pairs)
         if recipe.augment:
             keep_strokes(training.stored, training.split, training.found, on_trace)
@@ -143,7 +144,8 @@ def train(
     outbox = Outbox(
         store, dataset, name, keeping, recipe.grace, hooks.should_stop, hooks.on_trouble
     )
-    with ExitStack() as stack:
+    learned = False
+    with _stopped(lambda: learned and hooks.should_stop(), hooks), ExitStack() as stack:
 
         def open_outbox() -> None:
             stack.enter_context(outbox)
@@ -162,6 +164,7 @@ def train(
             crew,
             memory,
         )
+        learned = True
     return TrainedRun(
         dataset=dataset,
         run=name,
@@ -177,3 +180,15 @@ def train(
         events=run.location(EVENTS),
         sketches=run.location(sketches_name(state.epoch)) if by_hand else None,
     )
+
+
+@contextmanager
+def _stopped(asked: Callable[[], bool], hooks: Hooks) -> Iterator[None]:
+    """Make a stop of what the store does not take in time, where one was asked for."""
+    try:
+        yield
+    except StorageError as left:
+        if not asked():
+            raise
+        hooks.on_trouble(str(left))
+        raise TrainingStopped from left

@@ -82,13 +82,19 @@ def upload(
             )
         except s3.exceptions.NoSuchUpload:
             # The client repeats a request whose answer was lost, and it was done the first time.
-            if s3.head_object(Bucket=bucket, Key=key)["Metadata"] != metadata:
+            if not _is_there(s3, bucket, key, metadata):
                 raise
     except BaseException:
         # The first error is the one to tell.
         with suppress(BotoCoreError, ClientError):
             s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
         raise
+
+
+def _is_there(s3: "S3Client", bucket: str, key: str, metadata: dict[str, str]) -> bool:
+    with suppress(BotoCoreError, ClientError):
+        return s3.head_object(Bucket=bucket, Key=key)["Metadata"] == metadata
+    return False
 
 
 def find(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Upload]:

@@ -10,8 +10,9 @@ from errors import MAKE_ANEW, DamagedError, StorageError
 from storage.shards import read_member
 from storage.store import ObjectStore
 
-# Each takes two descriptors on S3, one for the file and one for the lock that keeps it.
-_EACH = 2
+# Each takes two descriptors on S3, one for the file and one for the lock that keeps it; and a run
+# reads two splits.
+_EACH = 2 * 2
 # Descriptors that shards ask for, and those that are left to the rest of the process.
 _WANTED, _OTHERS = 8192, 512
 

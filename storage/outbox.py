@@ -93,10 +93,10 @@ class Outbox:
         self._ended = False
         self._pushed = 0
         self._trouble = ""
-        # Only the thread's: whether the store may hold checkpoints that the rules do not keep, what
-        # it has not taken, and how often in a row something has failed.
+        # Only the thread's: whether the store may hold checkpoints that do not stay, what it has
+        # refused, the last one at the end, and how often in a row something has failed.
         self._untidy = True
-        self._refused: set[str] = set()
+        self._refused: dict[str, None] = {}
         self._failures = 0
 
     def __enter__(self) -> "Outbox":
@@ -260,13 +260,14 @@ class Outbox:
             waiting = list(self._local.list(self._folder))
             if not waiting:
                 return
-            self._refused.intersection_update(waiting)
+            self._refused = {key: None for key in self._refused if key in waiting}
             key = _choose(waiting, self._refused)
             file = Path(self._local.location(key)).open("rb")  # noqa: SIM115
         with file:
-            self._refused.add(key)
+            self._refused.pop(key, None)
+            self._refused[key] = None
             self._push(key, file)
-            self._refused.discard(key)
+            del self._refused[key]
         self._untidy = _is_record(key)
 
     def _pause(self, seconds: float) -> None:
@@ -350,14 +351,18 @@ def _folder(store: ObjectStore) -> Path:
 def _choose(waiting: Collection[str], refused: Collection[str]) -> str:
     """Return what goes next: samples and metrics, then checkpoints, the newest first.
 
-    What was refused lets all others go first, but a record waits for its checkpoint's bytes.
+    What was refused lets all others go first, and then what was refused before it; a record waits
+    for its checkpoint's bytes.
     """
     ready = [
         key
         for key in waiting
         if not (_is_record(key) and f"{key.removesuffix('.json')}.pt" in waiting)
     ]
-    return max(ready, key=lambda key: (key not in refused, key.rpartition(".")[0]))
+    new = [key for key in ready if key not in refused]
+    if new:
+        return max(new, key=lambda key: key.rpartition(".")[0])
+    return next(key for key in refused if key in ready)
 
 
 def _is_record(key: str) -> bool:

@@ -62,7 +62,7 @@ def test_training_has_no_room_for_its_files(
     what: str,
 ) -> None:
     """They wait there for the store: an error says so, and with room the run goes on."""
-    cache, kilobytes = cache_with_weights(tmp_path), chance.choice((64, 512, 4096, 16384))
+    cache, kilobytes = cache_with_weights(tmp_path), chance.choice((64, 512, 16384, 24576, 32768))
     options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
     world = make_world()
     world.copy_from(calm.world, "datasets")

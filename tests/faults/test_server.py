@@ -104,10 +104,16 @@ def test_an_upload_that_hangs_is_begun_again(
     world, count = make_world(), calm.count("train", pattern)
     world.copy_from(calm.world, "datasets")
     number = chance.randrange(count)
-    world.line.fault = at_moment(world.matcher(pattern), number, Fault("hang"))
+    hung: list[float] = []
+
+    def hang() -> None:
+        hung.append(time.monotonic())
+
+    world.line.fault = at_moment(world.matcher(pattern), number, Fault("hang", hang))
     began = time.monotonic()
     assert world.end(world.start("train", "tiny")) == 0, world.log
     took = time.monotonic() - began
+    assert time.monotonic() - hung[0] > 50, "nothing was waited for"
     outcome = compare(world, calm, ("datasets", "models"))
     moment = f"request {number + 1} of {count} of a checkpoint's upload; done after {took:.0f} s"
     table.add("S3 server hangs", moment, 1, outcome)

@@ -130,12 +130,12 @@ def test_a_worker_outlives_a_signal_for_some_time() -> None:
     worker.terminate()
     worker.join(0.3)
     assert worker.is_alive()
-    worker.join(30)
+    worker.join(60)
     assert worker.exitcode == -signal.SIGALRM
 
 
 def wait_as_a_worker(ready: Event) -> None:
-    _leave_signals(1, 0)
+    _leave_signals(5, 0)
     ready.set()
     while True:
         signal.pause()

@@ -35,7 +35,7 @@ def test_without_a_compiler_only_the_user_is_told(
 ) -> None:
     there = tmp_path / "Python.h"
     there.touch()
-    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: str(tmp_path))
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert should_compile(Recipe(precision="bf16"), CPU, 10_000)
     monkeypatch.setattr(shutil, "which", lambda _: None)

@@ -1,6 +1,7 @@
 """What the loop makes of what its loaders and its hooks say."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from torch._utils import ExceptionWrapper
@@ -74,6 +75,28 @@ def test_within_a_long_epoch_a_checkpoint_is_kept_now_and_then(store: LocalStore
         assert steps[4] == begun
         records = Run(store, "tiny", run.run).all_checkpoints()
         assert not any(record.batches for record in records)
+
+
+def test_an_epoch_without_a_checkpoint_is_no_reason_to_wait(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What counts is the time since the last one."""
+    publish(store, "tttttt")
+    clock = iter(range(0, 10_000, 60))
+    monkeypatch.setattr("model.loop.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    # Three steps an epoch, of a minute each as far as the loop knows, and some at its end.
+    recipe = SMALL.model_copy(update={"epochs": 3, "checkpoint_every": 3, "checkpoint_minutes": 5})
+
+    def crash(done: int, _total: int) -> None:
+        if done == 8:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_small(store, recipe=recipe, on_step=crash)
+    (name,) = {key.split("/")[2] for key in store.list("models")}
+    (kept,) = Run(store, "tiny", name).all_checkpoints()
+    assert kept.batches
+    assert 3 < kept.step < 8
 
 
 def test_tracing_can_be_stopped(store: LocalStore) -> None:

@@ -209,3 +209,14 @@ def test_more_workers_may_go_on_with_a_run(
         )
     run_small(store, workers=2)
     assert snapshot(store) == undisturbed
+
+
+def test_its_recipe_says_which_checkpoints_stay_as_of_now(store: LocalStore) -> None:
+    """`icanvas gc` goes by it."""
+    publish(store, "ttv")
+    first = run_small(store)
+    began = json.loads(Run(store, "tiny", first.run).get("recipe.json") or b"")
+    again = run_small(store, recipe=SMALL.model_copy(update={"keep_last": 20, "grace": 5}))
+    assert again.run == first.run
+    told = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
+    assert told == {**began, "recipe": {**began["recipe"], "keep_last": 20}}

@@ -47,10 +47,10 @@ def test_as_many_may_be_open_as_the_system_allows_when_asked(
     set_to: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
     for limits, count in (
-        ((1024, 1 << 20), 3840),
-        ((1024, 4096), 1792),
-        ((1 << 20, 1 << 20), 3840),
-        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 3840),
+        ((1024, 1 << 20), 1920),
+        ((1024, 4096), 896),
+        ((1 << 20, 1 << 20), 1920),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1920),
         ((256, 256), 16),
     ):
         monkeypatch.setattr(resource, "getrlimit", lambda _, found=limits: found)

@@ -284,6 +284,29 @@ def test_what_the_store_refuses_lets_others_go(store: LocalStore) -> None:
     assert pushed.get("samples/epoch-0001.jpg") == b"grid"
 
 
+def test_after_an_outage_no_file_holds_up_the_others(store: LocalStore) -> None:
+    """All were refused once; one still is, and it is the one that would go first."""
+    told: list[str] = []
+    refused: set[str] = set()
+
+    class Away(LocalStore):
+        def put_file(self, key: str, file: object) -> None:
+            if key.endswith("/z") or len(refused) < 3:
+                refused.add(key)
+                raise StorageError("away.")
+            super().put_file(key, file)  # type: ignore[arg-type]
+
+    def fail() -> None:
+        with box(Away(store.root), told.append, grace=3) as out:
+            for name in "xyz":
+                out.put(f"models/demo/run/{name}", b"")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert [key[-1] for key in store.list("models/demo/run")] == ["x", "y"]
+
+
 def test_an_outbox_that_cannot_be_opened_is_nobodys(store: LocalStore, own_cache: Path) -> None:
     with box(store):
         (folder,) = (path for path in (own_cache / "runs").iterdir() if path.is_dir())

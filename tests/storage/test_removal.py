@@ -101,13 +101,15 @@ def test_a_run_in_training_keeps_the_last_the_best_and_the_promoted(
     kept = []
     for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7, 0.8], 1):
         run.put_checkpoint(epoch, 10 * epoch, b"", {"val_l1": figure})
-        if epoch == 3:
-            promote(any_store, epoch=3)
+        if epoch in (3, 4):
+            promote(any_store, epoch=epoch)
         prune(any_store, "demo", "run", keeping)
         kept.append([record.epoch for record in run.checkpoints()])
     assert kept[1:4] == [[1, 2], [2, 3], [2, 3, 4]], "the best two, the promoted, the last two"
-    assert kept[-1] == [2, 3, 5, 7, 8]
-    assert len(list(any_store.list(run.key("checkpoints")))) == 10
+    assert kept[-1] == [2, 3, 4, 5, 7, 8], "what was promoted before stays, too"
+    assert len(list(any_store.list(run.key("checkpoints")))) == 12
+    fewest = plan(any_store, Rules(keep_last=1, older_than=timedelta(0)))
+    assert {item.place[-7:-3] for item in fewest} == {"0005", "0007"}
     assert [record.epoch for record in other.checkpoints()] == [1]
 
 
