@@ -68,9 +68,12 @@ def test_training_has_no_room_for_its_files(
     world.copy_from(calm.world, "datasets")
     before = with_small_disk(str(cache / "runs"), options)
     code = world.end(world.start("train", "tiny", before=before, ICANVAS_CACHE=str(cache)))
-    world.check_error(code)
-    assert "ICANVAS_CACHE" in world.log[-1], world.log
-    runs = 1 + world.run_until_done("train", "tiny", ICANVAS_CACHE=str(cache))
+    runs = 1
+    # With room for one checkpoint it may be pushed before the next one comes.
+    if code or what == "read-only" or kilobytes < 20_000:
+        world.check_error(code)
+        assert "ICANVAS_CACHE" in world.log[-1], world.log
+        runs += world.run_until_done("train", "tiny", ICANVAS_CACHE=str(cache))
     outcome = compare(world, calm, ("datasets", "models"))
     room = f"{kilobytes} kB of room" if what == "full" else "all of it"
     table.add(f"Folder of a run's files {what}", room, runs, outcome)

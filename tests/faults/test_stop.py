@@ -99,7 +99,7 @@ def test_a_run_that_waits_for_the_store_is_stopped(
     took = time.monotonic() - sent[0]
     assert code == -signal.SIGTERM, world.log
     assert took < GRACE
-    assert "Nothing is lost" in world.log[-1]
+    assert "the store does not take its files" in world.log[-1]
     world.line.fault = lambda _: None
     runs = 1 + world.run_until_done("train", "tiny")
     outcome = compare(world, calm, ("datasets", "models"))
