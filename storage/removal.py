@@ -66,7 +66,7 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
     sets: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     checkpoints: defaultdict[tuple[str, str, str], list[Entry]] = defaultdict(list)
     exports: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-    recipes = []
+    recipes: dict[tuple[str, str], str] = {}
     for entry in (entry for root in roots for entry in store.entries(root)):
         match entry.key.split("/"):
             case ["datasets", name, "pairs", fingerprint, _, *_]:
@@ -76,14 +76,13 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
             case ["models", name, run, "checkpoints", file] if file.endswith((".pt", ".json")):
                 checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(entry)
             case ["models", name, run, "recipe.json"]:
-                recipes.append((name, run, entry.key))
+                recipes[name, run] = entry.key
     with ThreadPoolExecutor(_READERS) as pool:
         read = tuple(pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items()))
-        facts = list(pool.map(lambda item: _read_recipe(store, item[-1]), recipes))
+        facts = pool.map(lambda key: _read_recipe(store, key), recipes.values())
+        runs = dict(zip(recipes, facts, strict=True))
     current = _find_current(store, {name for name, _ in sets})
-    learned_from = [
-        keys.pairs_folder(name, one.pairs) for (name, *_), one in zip(recipes, facts, strict=True)
-    ]
+    learned_from = [keys.pairs_folder(name, one.pairs) for (name, _), one in runs.items()]
     promoted = _find_promoted(store, {name for name, *_ in (*checkpoints, *exports)})
     return Inventory(
         now=now,
@@ -95,8 +94,7 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
         ),
         uploads=tuple(upload for root in roots for upload in store.uploads(root)),
         keeping={
-            (name, run): Keeping(one.recipe.keep_last, one.recipe.keep_best)
-            for (name, run, _), one in zip(recipes, facts, strict=True)
+            run: Keeping(one.recipe.keep_last, one.recipe.keep_best) for run, one in runs.items()
         },
         needed=frozenset([*learned_from, *current, *promoted]),
     )

@@ -57,6 +57,14 @@ def refusing(store: ObjectStore, refused: Callable[[], bool]) -> ObjectStore:
     return watched(store, refuse)
 
 
+def hanging(store: ObjectStore, halted: threading.Event) -> ObjectStore:
+    def hang(call: str) -> None:
+        if call == "put_file":
+            halted.wait(60)
+
+    return watched(store, hang)
+
+
 def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
     any_store: ObjectStore, own_cache: Path
 ) -> None:
@@ -194,16 +202,10 @@ def test_an_error_waits_for_the_grace_period_only(
 ) -> None:
     told: list[str] = []
     halted = threading.Event()
-
-    def hang(call: str) -> None:
-        if call == "put_file":
-            halted.wait(60)
-
-    hanging = watched(store, hang)
     began = time.monotonic()
 
     def fail() -> None:
-        with box(hanging, told.append, grace=0.2) as out:
+        with box(hanging(store, halted), told.append, grace=0.2) as out:
             out.put("models/demo/run/a", b"1")
             raise ZeroDivisionError
 
@@ -226,16 +228,12 @@ def test_one_that_is_asked_to_stop_while_it_waits_has_the_grace_period(
     store: LocalStore, own_cache: Path
 ) -> None:
     halted = threading.Event()
-
-    def hang(call: str) -> None:
-        if call == "put_file":
-            halted.wait(60)
-
-    hanging = watched(store, hang)
     began = time.monotonic()
     with (
         pytest.raises(StorageError, match="Nothing is lost"),
-        box(hanging, grace=0.2, should_stop=lambda: time.monotonic() > began + 0.5) as out,
+        box(
+            hanging(store, halted), grace=0.2, should_stop=lambda: time.monotonic() > began + 0.5
+        ) as out,
     ):
         out.put("models/demo/run/a", b"1")
     assert time.monotonic() - began < 30
