@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from model.checkpoint import start_state
-from model.data import PairDataset, RunSampler, make_loader
+from model.data import PairDataset, RunSampler, make_loader, to_floats
 from model.device import choose_device, computes_bf16
 from model.discriminator import Discriminator
 from model.generator import Generator
@@ -197,6 +197,27 @@ def print_loader(recipe: Recipe, step: float | None) -> None:
             where += ", augmented" if augment else ""
             share = f"{recipe.batch / rate / step:.1%}" if step else ""
             print(f"| {where} | {rate:.0f} | {own} | {share} |")
+    print_floats(recipe, step)
+
+
+def print_floats(recipe: Recipe, step: float | None) -> None:
+    """Print what it takes to make numbers of a batch's bytes, on the device that they go to."""
+    device, times = choose_device(), 200
+    shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
+    condition = torch.zeros(shape, dtype=torch.uint8, device=device)
+    picture = condition.repeat(1, 3, 1, 1)
+    to_floats(condition, picture)
+    start, used = time.perf_counter(), time.process_time()
+    for _ in range(times):
+        to_floats(condition, picture)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    taken = (time.perf_counter() - start) / times
+    own = 1000 * (time.process_time() - used) / times / recipe.batch
+    share = f"{taken / step:.1%}" if step else ""
+    print(
+        f"| bytes to floats on {device.type} | {recipe.batch / taken:.0f} | {own:.1f} | {share} |"
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 
 from errors import IcanvasError, InputError
 from model.checkpoint import TrainingState, save_state
-from model.data import PairDataset, RunSampler, Sample, make_loader
+from model.data import PairDataset, RunSampler, Sample, make_loader, to_floats
 from model.device import should_compile
 from model.distributed import Crew
 from model.generator import Generator
@@ -96,9 +96,8 @@ def learn(
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
             with memory.step(share.count):
-                condition, target = (
-                    part.to(device, non_blocking=True) for part in read_batch(stream)
-                )
+                batch = (part.to(device, non_blocking=True) for part in read_batch(stream))
+                condition, target = to_floats(*batch)
                 figures = train_step(state, networks, condition, target, recipe, share)
             check_finite(figures, run.dataset, state.step)
             last = state.progress.batches == batches - 1

@@ -117,10 +117,10 @@ def decode_pair(data: bytes) -> NDArray[np.uint8]:
     IntegrityError
         If the bytes are not a complete picture.
     """
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB) if data else None
     if image is None:
         raise IntegrityError("A stored pair cannot be decoded. Run `icanvas prepare --refresh`.")
-    return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+    return image.astype(np.uint8, copy=False)
 
 
 def _add_channels(image: NDArray[np.uint8]) -> NDArray[np.uint16]:

@@ -14,7 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import IntegrityError, NotFoundError
-from model.data import Draw, PairDataset, RunSampler, TrainingPairs, _leave_signals, make_loader
+from model.data import (
+    Draw,
+    PairDataset,
+    RunSampler,
+    TrainingPairs,
+    _leave_signals,
+    make_loader,
+    to_floats,
+)
 from model.recipe import Recipe
 from model.strokes import keep_strokes
 from postprocess import Side, split_pair
@@ -121,6 +129,22 @@ def test_the_last_batch_of_an_epoch_may_be_small(store: LocalStore) -> None:
     assert [len(condition) for condition, _ in batches] == [2, 2, 1, 2, 2, 1]
 
 
+def test_a_batch_is_bytes_until_it_is_made_floats(store: LocalStore) -> None:
+    """What goes from a worker to the device is a quarter; no value is another for it."""
+    publish(store, "ttt")
+    pairs = PairDataset(store, "tiny", "pairs", "train", 64)
+    (batch,) = batches_of(pairs, Recipe(epochs=1, batch=3, jitter=0, mirror=False, augment=0))
+    assert [part.dtype for part in batch] == [torch.uint8, torch.uint8]
+    condition, picture = to_floats(*batch)
+    for value in (condition, picture):
+        assert value.dtype == torch.float32
+    levels = torch.arange(256, dtype=torch.uint8)
+    zero_to_one, signed = to_floats(levels, levels)
+    assert torch.equal(zero_to_one, torch.arange(256) / 255)
+    assert torch.equal(signed, torch.arange(256) / 127.5 - 1)
+    assert signed[[0, 255]].tolist() == [-1, 1]
+
+
 def test_a_worker_outlives_a_signal_for_some_time() -> None:
     """In which the training process, that a whole group's signal has reached, too, may end."""
     ready = multiprocessing.get_context("spawn").Event()
@@ -192,10 +216,11 @@ def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) 
     # Lines are where the picture's rows differ, in this set; in each draw as in the stored pair.
     seen = set()
     for epoch in range(12):
-        condition, target = shown[Draw(epoch, 0)]
+        condition, target = to_floats(*shown[Draw(epoch, 0)])
         assert condition.shape == (1, size, size)
         assert target.shape == (3, size, size)
-        assert torch.equal(condition, shown[Draw(epoch, 0)][0]), "a draw is not repeatable"
+        again, _ = to_floats(*shown[Draw(epoch, 0)])
+        assert torch.equal(condition, again), "a draw is not repeatable"
         seen.add(condition.numpy().tobytes())
         if size == 256:
             assert set(np.unique(condition)) == {0, 1}, "an enlarged drawing is not grey"
@@ -205,7 +230,8 @@ def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) 
         assert lines[strong].gt(0.1).float().mean() > 0.98
     assert len(seen) == 12
     still = TrainingPairs(pairs, recipe.model_copy(update={"jitter": 0, "mirror": False}))
-    assert all(torch.equal(*both) for both in zip(still[Draw(5, 0)], pairs[0], strict=True))
+    plain = to_floats(*still[Draw(5, 0)])
+    assert all(torch.equal(*both) for both in zip(plain, pairs[0], strict=True))
 
 
 def test_about_half_of_the_draws_are_mirrored(store: LocalStore) -> None:
@@ -214,7 +240,7 @@ def test_about_half_of_the_draws_are_mirrored(store: LocalStore) -> None:
     shown = TrainingPairs(pairs, Recipe(image_size=64, jitter=0))
     mirrored = 0
     for epoch in range(100):
-        target = shown[Draw(epoch, 0)][1]
+        _, target = to_floats(*shown[Draw(epoch, 0)])
         assert torch.equal(target, pairs[0][1]) or torch.equal(target, pairs[0][1].flip(2))
         mirrored += not torch.equal(target, pairs[0][1])
     assert 30 < mirrored < 70

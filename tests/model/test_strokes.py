@@ -102,7 +102,7 @@ def test_pairs_left_out_shift_nothing(store: LocalStore) -> None:
         assert len(unpack_strokes(plain)) > 0
 
 
-def shown(pairs: PairDataset, epoch: int, **changes: object) -> list[NDArray[np.float32]]:
+def shown(pairs: PairDataset, epoch: int, **changes: object) -> list[NDArray[np.uint8]]:
     training = TrainingPairs(pairs, make_recipe({}, {"image_size": 64, "jitter": 8, **changes}))
     return [part.numpy() for part in training[Draw(epoch, 1)]]
 
