@@ -1,5 +1,6 @@
 """Processes that train one run together, each on its share of every batch."""
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Before there is a group: its functions keep the one that they find when they are imported, and
+# what keeps the group keeps its threads, which may abort a process that ends.
+import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -147,4 +152,6 @@ def join_crew() -> Iterator[Crew]:
     try:
         yield Crew(dist.get_rank(), dist.get_world_size())
     finally:
+        # Networks that are called no more may keep the group, in cycles with an error's frames.
+        gc.collect()
         dist.destroy_process_group()

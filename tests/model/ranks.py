@@ -82,6 +82,8 @@ def main(folder: Path) -> None:
             crew.lead(refuse)
         except ValueError as error:
             (folder / f"told-{crew.rank}").write_text(str(error))
+    tasks = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads-{crew.rank}").write_text("\n".join(sorted(tasks)))
 
 
 if __name__ == "__main__":

@@ -134,6 +134,12 @@ def test_what_the_first_process_meets_all_meet(folder: Path, ranks: list[dict[st
     assert [(folder / f"told-{rank}").read_text() for rank in range(2)] == ["refused"] * 2
 
 
+def test_the_group_ends_with_its_block(folder: Path, ranks: list[dict[str, Any]]) -> None:
+    """A thread of it that outlives the interpreter aborts the process now and then."""
+    for rank in range(2):
+        assert "gloo" not in (folder / f"threads-{rank}").read_text()
+
+
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_shares_are_the_whole_batch_and_weigh_one(size: int, count: int) -> None:
