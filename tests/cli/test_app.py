@@ -1,4 +1,4 @@
-"""The command as a user starts it: a process of its own."""
+"""The command as a user starts it: a process of its own, or for a slip its ``main`` alone."""
 
 import os
 import shutil
@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from typer.testing import CliRunner
 
-from cli import app
+from cli import app, main
+from settings import get_settings
 from storage import LocalStore
 from storage.pairsets import CurrentPairs, swap_current
 from tests.model.pairs import publish
@@ -46,21 +48,10 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         (["datasets"], {"ICANVAS_ENGINE": "magic"}, 2, "ICANVAS_ENGINE='magic'"),
         (["prepare", ""], {}, 3, "'' is neither"),
         (["train", "demo", "--set", "seed=99999999999999999999"], {}, 2, "seed"),
-        pytest.param(
-            ["weights", "--cache", "/dev/null/x"], {}, 5, "--cache", marks=pytest.mark.slow
-        ),
-        (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
+        (["weights", "--cache", "/dev/null/x"], {}, 5, "--cache"),
         (["prepare", "demo", "--engine", "magic"], {}, 2, "--engine"),
-        pytest.param(
-            ["prepare", "demo", "--weights", "/nowhere.h5"],
-            {},
-            2,
-            "/nowhere.h5",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            ["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null", marks=pytest.mark.slow
-        ),
+        (["prepare", "demo", "--weights", "/nowhere.h5"], {}, 2, "/nowhere.h5"),
+        (["train", "demo", "--weights", "/dev/null"], {}, 2, "/dev/null"),
         (["calibrate", "nothing-there"], {}, 3, "nothing-there"),
         (["prepare", "car"], {}, 3, "--accept-license"),
         (["train", "car"], {}, 3, "--accept-license"),
@@ -81,15 +72,40 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     ],
 )
 def test_a_slip_gets_one_line_and_a_code(
-    words: list[str], environment: dict[str, str], code: int, says: str
+    words: list[str],
+    environment: dict[str, str],
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    ended = icanvas(*words, **environment)
-    assert ended.returncode == code, ended.stderr
-    assert says in ended.stderr
-    assert "Traceback" not in ended.stderr
-    if "Usage" not in ended.stderr:
-        assert len(ended.stderr.strip().splitlines()) == 1
-        assert ended.stderr.startswith("icanvas: ")
+    monkeypatch.setattr(sys, "argv", ["icanvas", *words])
+    # What options put into the environment goes with it.
+    with patch.dict(os.environ, environment):
+        get_settings.cache_clear()
+        with pytest.raises(SystemExit) as ended:
+            main()
+    check_slip(ended.value.code, capsys.readouterr().err, code, says)
+
+
+def check_slip(ended: object, printed: str, code: int, says: str) -> None:
+    assert ended == code, printed
+    assert says in printed
+    assert "Traceback" not in printed
+    if "Usage" not in printed:
+        assert len(printed.strip().splitlines()) == 1
+        assert printed.startswith("icanvas: ")
+
+
+def test_a_process_ends_as_its_main_does() -> None:
+    """Of a server that does not answer Prefect, too, has something to say when it is imported."""
+    for words, environment, code, says in (
+        (["fly"], {}, 2, "No such command"),
+        (["prepare", "dmeo"], {}, 3, "'dmeo' is neither"),
+        (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
+    ):
+        ended = icanvas(*words, **environment)
+        check_slip(ended.returncode, ended.stderr, code, says)
 
 
 def test_debug_shows_where_it_happened() -> None:
