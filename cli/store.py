@@ -133,9 +133,9 @@ def gc(
     """List, and with --yes remove, pair sets and checkpoints that nothing needs."""
     override_settings(store=store)
     from storage import open_store
-    from storage.outbox import list_waiting
     from storage.removal import sweep, take_inventory
     from storage.retention import Rules, plan_removal
+    from storage.waiting import list_waiting
     from tasks.progress import advance, bar, settle
 
     rules = Rules(keep_pairs, keep_checkpoints, keep_best, _parse_age(older_than))

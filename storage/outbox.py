@@ -3,10 +3,8 @@
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -14,13 +12,12 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from errors import ConflictError, IcanvasError, NotFoundError, StorageError
-from settings import get_settings
-from storage.fingerprint import fingerprint
 from storage.keys import run_folder
 from storage.local import LocalStore
 from storage.removal import prune
 from storage.retention import Keeping
 from storage.store import ObjectStore
+from storage.waiting import choose_next, is_record, waiting_folder
 
 # In seconds. The client of S3 has tried for a while itself when a push fails.
 _FIRST_PAUSE = 1.0
@@ -82,7 +79,7 @@ class Outbox:
         self._grace = grace
         self._should_stop = should_stop
         self._tell = on_trouble
-        self._root = _folder(store)
+        self._root = waiting_folder(store)
         self._lock = FileLock(
             self._root.with_name(f"{self._root.name}-{dataset}-{run}.lock"), thread_local=False
         )
@@ -261,14 +258,14 @@ class Outbox:
             if not waiting:
                 return
             self._refused = {key: None for key in self._refused if key in waiting}
-            key = _choose(waiting, self._refused)
+            key = choose_next(waiting, self._refused)
             file = Path(self._local.location(key)).open("rb")  # noqa: SIM115
         with file:
             self._refused.pop(key, None)
             self._refused[key] = None
             self._push(key, file)
             del self._refused[key]
-        self._untidy = _is_record(key)
+        self._untidy = is_record(key)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
@@ -309,61 +306,3 @@ class Outbox:
                 f"{getattr(cause, 'strerror', None) or error}. Free some space, or choose another "
                 "folder with ICANVAS_CACHE."
             ) from error
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Files of a run on this machine that the store does not have.
-
-    Attributes
-    ----------
-    dataset, run : whose.
-    folder : where they are.
-    size : how many bytes they are.
-    """
-
-    dataset: str
-    run: str
-    folder: str
-    size: int
-
-
-def list_waiting(store: ObjectStore) -> list[Waiting]:
-    """Return what waits on this machine for a store; of a run in training, too."""
-    root = _folder(store)
-    if not root.is_dir():
-        return []
-    local = LocalStore(root)
-    sizes: Counter[tuple[str, str]] = Counter()
-    for entry in local.entries("models"):
-        _, dataset, run, *_ = entry.key.split("/")
-        sizes[dataset, run] += entry.size
-    return [
-        Waiting(dataset, run, local.location(run_folder(dataset, run)), size)
-        for (dataset, run), size in sizes.items()
-    ]
-
-
-def _folder(store: ObjectStore) -> Path:
-    return get_settings().cache / "runs" / fingerprint({"store": store.address})
-
-
-def _choose(waiting: Collection[str], refused: Collection[str]) -> str:
-    """Return what goes next: samples and metrics, then checkpoints, the newest first.
-
-    What was refused lets all others go first, and then what was refused before it; a record waits
-    for its checkpoint's bytes.
-    """
-    ready = [
-        key
-        for key in waiting
-        if not (_is_record(key) and f"{key.removesuffix('.json')}.pt" in waiting)
-    ]
-    new = [key for key in ready if key not in refused]
-    if new:
-        return max(new, key=lambda key: key.rpartition(".")[0])
-    return next(key for key in refused if key in ready)
-
-
-def _is_record(key: str) -> bool:
-    return "/checkpoints/" in key and key.endswith(".json")

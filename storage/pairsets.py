@@ -103,13 +103,23 @@ class StoredPairs:
                     "permissions and disk."
                 ) from error
 
+    def is_whole(self, data: bytes, size: int, sha256: str | None) -> bool:
+        """Tell whether a stored pair's bytes are as they were published.
+
+        Parameters
+        ----------
+        data : what was read.
+        size, sha256 : how many bytes there are to be, and their hexadecimal SHA-256.
+        """
+        # A PNG of ours has checksums of its own, a published JPEG none.
+        ours = self.raw is None
+        return len(data) == size and (ours or hashlib.sha256(data).hexdigest() == sha256)
+
     def _read_from(self, shard: BinaryIO, row: Row) -> bytes:
         assert row.offset is not None and row.size is not None, "a published pair has its place"
         shard.seek(row.offset)
         data = shard.read(row.size)
-        # A PNG of ours has checksums of its own, a published JPEG none.
-        foreign = self.raw is not None and row.sha256 != hashlib.sha256(data).hexdigest()
-        if len(data) != row.size or foreign:
+        if not self.is_whole(data, row.size, row.sha256):
             raise IntegrityError(
                 f"{self.store.location(self.key(row))} is damaged at {row.source_path!r}. Delete "
                 f"its folder and run `icanvas prepare {self.dataset}`."

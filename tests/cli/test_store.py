@@ -4,8 +4,9 @@ import os
 
 import pytest
 
-from storage import LocalStore, keys, outbox
+from storage import LocalStore, keys
 from storage.registry import Run
+from storage.waiting import waiting_folder
 from tests.cli.test_app import icanvas
 from tests.storage.contents import begin_run, make_old, put_set, use_set
 
@@ -49,7 +50,7 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
 
 
 def test_what_waits_on_this_machine_is_told(store: LocalStore) -> None:
-    here = LocalStore(outbox._folder(store))
+    here = LocalStore(waiting_folder(store))
     waiting = Run(here, "demo", "abc")
     waiting.put("metrics.jsonl", b"12")
     try:
