@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from storage import ObjectStore, local
+from settings import get_settings
+from storage import ObjectStore, local, outbox
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -13,3 +16,12 @@ def any_store(request: pytest.FixtureRequest) -> ObjectStore:
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the disk where a test makes hundreds of stores."""
     monkeypatch.setattr(local, "sync", lambda _path: None)
+
+
+@pytest.fixture
+def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give runs' files a folder of their own, and let an outbox that failed try again soon."""
+    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
+    get_settings.cache_clear()
+    monkeypatch.setattr(outbox, "_FIRST_PAUSE", 0.05)
+    return tmp_path / "own-cache"

@@ -1,68 +1,27 @@
 """Files on their way to real stores that fail, hang, and come back."""
 
 import hashlib
-import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from errors import ConflictError, InputError, StorageError
-from settings import get_settings
+from errors import ConflictError, StorageError
 from storage import LocalStore, ObjectStore, outbox
 from storage.outbox import Outbox
 from storage.registry import Run
 from storage.retention import Keeping
 from storage.s3 import S3Store
-from tests.faults.line import Fault, Request, line_to
-from tests.s3 import BUCKET, SeaweedFS, running_s3
+from tests.s3 import BUCKET, running_s3
+from tests.storage.boxes import box, kept_here, refusing
 from tests.storage.contents import watched
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 # More than goes in one request.
 LARGE = bytes(range(256)) * (80 << 10)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
-    get_settings.cache_clear()
-    monkeypatch.setattr(outbox, "_FIRST_PAUSE", 0.05)
-    return tmp_path / "own-cache"
-
-
-def box(
-    store: ObjectStore,
-    tell: Callable[[str], None] = print,
-    grace: float = 30,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Outbox:
-    return Outbox(store, "demo", "run", Keeping(), grace, should_stop, tell)
-
-
-def kept_here(cache: Path) -> list[str]:
-    found = (cache / "runs").rglob("*")
-    return sorted(path.name for path in found if path.is_file() and path.suffix != ".lock")
-
-
-def refusing(store: ObjectStore, refused: Callable[[], bool]) -> ObjectStore:
-    def refuse(call: str) -> None:
-        if call == "put_file" and refused():
-            raise StorageError("the store is full.")
-
-    return watched(store, refuse)
-
-
-def hanging(store: ObjectStore, halted: threading.Event) -> ObjectStore:
-    def hang(call: str) -> None:
-        if call == "put_file":
-            halted.wait(60)
-
-    return watched(store, hang)
 
 
 def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
@@ -160,99 +119,6 @@ def test_a_server_that_is_away_for_a_while_gets_all_of_it(
         assert kept_here(own_cache) == []
 
 
-def test_a_store_that_takes_nothing_is_told_and_the_next_time_pushes(
-    store: LocalStore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "_PATIENCE", 1.0)
-    told: list[str] = []
-    with (
-        pytest.raises(
-            StorageError, match=r"full\. 2 files of run run are not in .*icanvas train demo`"
-        ),
-        box(refusing(store, lambda: True), told.append) as out,
-    ):
-        Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
-    assert told
-    assert "the store is full." in told[0]
-    assert kept_here(own_cache) == ["epoch-0001.json", "epoch-0001.pt"]
-    with box(store):
-        pass
-    run = Run(store, "demo", "run")
-    assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
-    assert kept_here(own_cache) == []
-
-
-def test_patience_begins_anew_with_every_file(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(outbox, "_PATIENCE", 2.0)
-    slow = watched(store, lambda call: time.sleep(0.3) if call == "put_file" else None)
-    with box(slow) as out:
-        for number in range(8):
-            out.put(f"models/demo/run/{number}", b"")
-    assert len(list(store.list("models/demo/run"))) == 8
-
-
-def test_an_error_waits_for_the_grace_period_only(
-    store: LocalStore, own_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[str] = []
-    halted = threading.Event()
-    began = time.monotonic()
-
-    def fail() -> None:
-        with box(hanging(store, halted), told.append, grace=0.2) as out:
-            out.put("models/demo/run/a", b"1")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert time.monotonic() - began < 30
-    assert "Nothing is lost" in told[-1]
-    with monkeypatch.context() as hurried:
-        hurried.setattr(outbox, "_UNNOTICED", 0.1)
-        with pytest.raises(ConflictError, match=r"run of demo is in training on this machine"):
-            box(store).__enter__()
-    halted.set()
-    # The next one waits until what was in hand has arrived.
-    with box(store):
-        assert store.get("models/demo/run/a") == b"1"
-    assert kept_here(own_cache) == []
-
-
-def test_one_that_is_asked_to_stop_while_it_waits_has_the_grace_period(
-    store: LocalStore, own_cache: Path
-) -> None:
-    halted = threading.Event()
-    began = time.monotonic()
-    with (
-        pytest.raises(StorageError, match="Nothing is lost"),
-        box(
-            hanging(store, halted), grace=0.2, should_stop=lambda: time.monotonic() > began + 0.5
-        ) as out,
-    ):
-        out.put("models/demo/run/a", b"1")
-    assert time.monotonic() - began < 30
-    halted.set()
-    with box(store):
-        assert store.get("models/demo/run/a") == b"1"
-
-
-def test_what_a_run_ends_for_does_not_keep_its_files_from_the_store(store: LocalStore) -> None:
-    """Where its loss is no number any more, no other try of it may ever begin."""
-    slow = watched(store, lambda call: time.sleep(0.2) if call == "put_file" else None)
-
-    def fail() -> None:
-        with box(slow, grace=0) as out:
-            for number in range(5):
-                out.put(f"models/demo/run/{number}", b"")
-            raise InputError("the loss is nan")
-
-    with pytest.raises(InputError):
-        fail()
-    assert len(list(store.list("models/demo/run"))) == 5
-
-
 def test_what_the_store_refuses_lets_others_go(store: LocalStore) -> None:
     told: list[str] = []
     allowed = threading.Event()
@@ -311,24 +177,6 @@ def test_an_outbox_that_cannot_be_opened_is_nobodys(store: LocalStore, own_cache
     with box(store) as out:
         out.put("models/demo/run/a", b"1")
     assert store.get("models/demo/run/a") == b"1"
-
-
-def test_the_grace_period_is_for_all_files_together(store: LocalStore, own_cache: Path) -> None:
-    told: list[str] = []
-    slow = watched(store, lambda call: time.sleep(0.2) if call == "put_file" else None)
-
-    def fail() -> None:
-        with box(slow, told.append, grace=0.5) as out:
-            for number in range(30):
-                out.put(f"models/demo/run/{number}", b"")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert "Nothing is lost" in told[-1]
-    with box(store):
-        pass
-    assert len(list(store.list("models/demo/run"))) == 30
 
 
 def test_whoever_is_told_may_fail(store: LocalStore) -> None:
@@ -408,38 +256,6 @@ def test_what_is_written_anew_meanwhile_is_pushed_anew(store: LocalStore) -> Non
     assert store.get("models/demo/run/metrics.jsonl") == b"new"
 
 
-def test_a_killed_process_leaves_all_of_it(store: LocalStore, own_cache: Path) -> None:
-    script = """
-        import os, signal, sys
-        from pathlib import Path
-        from storage import LocalStore, local
-        from storage.outbox import Outbox
-        from storage.registry import Run
-        from storage.retention import Keeping
-
-        class Full(LocalStore):
-            def put_file(self, key, file):
-                raise OSError("full")
-
-        with Outbox(Full(Path(sys.argv[1])), "demo", "run", Keeping(), 1) as out:
-            run = Run(out, "demo", "run")
-            for epoch in range(1, 3):
-                run.put_checkpoint(epoch, epoch, b"%d" % epoch, {"val_l1": 1 / epoch})
-            local.sync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
-            run.put("metrics.jsonl", b"torn")
-    """
-    root = str(Path(store.location("x")).parent)
-    command = [sys.executable, "-c", textwrap.dedent(script), root]
-    assert subprocess.run(command, check=False).returncode == -9
-    assert len(kept_here(own_cache)) == 5, "four files and half of one"
-    with box(store) as out:
-        assert [record.epoch for record in Run(out, "demo", "run").checkpoints()] == [1, 2]
-    run = Run(store, "demo", "run")
-    assert [run.get_checkpoint(one) for one in run.checkpoints()] == [b"1", b"2"]
-    assert run.get("metrics.jsonl") is None
-    assert kept_here(own_cache) == []
-
-
 def test_what_the_rules_drop_while_it_waits_is_never_pushed(store: LocalStore) -> None:
     full, tried = [True], threading.Event()
     taken: list[None] = []
@@ -474,35 +290,3 @@ def test_trouble_with_tidying_up_does_not_hold_the_files(store: LocalStore) -> N
         Run(out, "demo", "run").put_checkpoint(1, 10, b"one", {})
     assert any("promoted.json is damaged" in what for what in told)
     assert [record.epoch for record in Run(store, "demo", "run").checkpoints()] == [1]
-
-
-def test_a_part_that_hangs_does_not_keep_a_process_alive(
-    s3_server: SeaweedFS, s3_store: S3Store
-) -> None:
-    script = """
-        import io, sys, threading
-        from storage import open_store
-
-        store = open_store(sys.argv[1])
-        upload = lambda: store.put_file("object", io.BytesIO(bytes(20 << 20)))
-        threading.Thread(target=upload, daemon=True).start()
-        sys.stdin.readline()
-    """
-    begun = threading.Event()
-
-    def hang(request: Request) -> Fault | None:
-        return Fault("hang", begun.set) if "partNumber" in request.query else None
-
-    with line_to(s3_server) as line:
-        line.fault = hang
-        child = subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(script), s3_store.url],
-            env={**os.environ, "AWS_ENDPOINT_URL_S3": line.endpoint},
-            stdin=subprocess.PIPE,
-        )
-        try:
-            assert begun.wait(60)
-            child.communicate(b"end\n", timeout=30)
-        finally:
-            child.kill()
-    assert child.returncode == 0
