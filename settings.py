@@ -121,6 +121,18 @@ def get_settings() -> Settings:
         ) from None
 
 
+def count_cores() -> int:
+    """Return how many cores the system lets this process use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use: ICANVAS_CORES, or all that it is let."""
+    return get_settings().cores or count_cores()
+
+
 def override_settings(**values: object) -> None:
     """Put command-line options (those that are not None) over the environment's values.
 

@@ -38,7 +38,8 @@ from model.generator import Generator
 from model.generator_file import to_onnx, to_safetensors
 from model.samples import to_image
 from postprocess import encode_png
-from serving.engines import Draw, Options, count_cores, create_engine
+from serving.engines import Draw, Options, create_engine
+from settings import count_cores
 from storage import LocalStore
 from storage.exports import Example
 from tests.serving.exports import Made, draw_outline, promote

@@ -7,7 +7,7 @@ import typer
 
 from cli.console import err, out, print_places
 from cli.options import Store
-from settings import get_settings, override_settings
+from settings import get_settings, override_settings, usable_cores
 
 
 def serve(
@@ -62,7 +62,7 @@ def serve(
     check_user(settings)
     read_keys(settings)
     listener = open_socket(settings.host, settings.port)
-    from serving.engines import choose_engine, count_cores
+    from serving.engines import choose_engine
     from serving.house import build_house, start_engine
     from serving.metrics import Metrics
     from serving.server import run_server
@@ -71,7 +71,7 @@ def serve(
     opened = open_store(get_settings().store)
     _, why = choose_engine(settings.engine)
     metrics = Metrics()
-    runner = start_engine(settings, get_settings().cores or count_cores(), metrics)
+    runner = start_engine(settings, usable_cores(), metrics)
     house = build_house(settings, opened, runner, metrics)
     # One line each, for a terminal and a service manager alike.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

@@ -14,9 +14,8 @@ from datasets import load_catalogue
 from datasets.sources.kaggle import credentials_place
 from errors import ConflictError, IcanvasError, InputError, IntegrityError, StorageError
 from hed import choose_engine, load_weights
-from hed.engines import count_cores
 from hed.weights import default_weights_path
-from settings import get_settings
+from settings import count_cores, get_settings
 from storage import LocalStore, open_store
 
 # HED's weights, a data set of some thousand pictures and a few checkpoints fit in this.

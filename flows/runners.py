@@ -12,8 +12,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from errors import InputError, IntegrityError
-from hed.engines import count_cores
-from settings import Settings, get_settings
+from settings import Settings, get_settings, usable_cores
 from tasks.cores import give_cores
 
 Runner = TaskRunner[Any]
@@ -99,7 +98,7 @@ def open_runner() -> Iterator[Runner]:
 
 def _make(settings: Settings) -> Runner:
     address, processes = settings.runner_address, settings.runner_processes
-    share = max(1, (settings.cores or count_cores()) // processes)
+    share = max(1, usable_cores() // processes)
     if settings.runner == "threads":
         return ThreadPoolTaskRunner(max_workers=_AT_ONCE)
     if settings.runner == "processes":

@@ -46,6 +46,7 @@ def main(order: Order) -> None:
                 Hooks(
                     on_trace=lambda *traced: speak(Message(traced=traced)),
                     on_step=lambda *step: speak(Message(step=step)),
+                    on_lines=lambda lines: speak(Message(line=lines[-1])) if lines else None,
                     on_epoch=lambda *epoch: speak(Message(epoch=epoch)),
                     on_trouble=lambda what: speak(Message(trouble=what[:_LONGEST])),
                     should_stop=asked.is_set,
@@ -54,8 +55,8 @@ def main(order: Order) -> None:
                 crew=crew,
             )
             speak(Message(done=run))
-        except TrainingStopped:
-            speak(Message(stopped=True))
+        except TrainingStopped as stopped:
+            speak(Message(stopped=str(stopped)))
         except Exception as error:
             if isinstance(error, IcanvasError):
                 say(Message(error=(type(error).__name__, str(error)[:_LONGEST])))

@@ -1,6 +1,5 @@
 """Pairs from the store as tensors, in an order that a seed and an epoch decide."""
 
-import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from errors import DamagedError
 from model.augment import augment_strokes
 from model.distributed import ALONE, Crew, Share
+from model.halves import decode_halves
 from model.recipe import Recipe
 from model.strokes import TracedStrokes
-from postprocess import PAIR_SIZE, decode_pair, split_pair
+from postprocess import PAIR_SIZE
+from settings import usable_cores
 from storage import ObjectStore
 from storage.opened import OpenShards
 from storage.pairsets import locate_pairs, locate_split, read_manifest
@@ -106,14 +106,10 @@ class PairDataset(Dataset[Sample]):
         """
         places = self.places
         key = self.stored.shard_key(int(places.shards[index]), self.split)
-        size = int(places.sizes[index])
-        data = self.shards.read(key, int(places.offsets[index]), size)
-        if not self.stored.is_whole(data, size, places.digests[index].tobytes().hex()):
-            raise DamagedError(
-                f"{self.stored.store.location(key)} is damaged {places.offsets[index]} bytes from "
-                f"its start. Delete its folder and run `icanvas prepare {self.stored.dataset}`."
-            )
-        return split_pair(decode_pair(data), self.stored.drawing)
+        offset, size = int(places.offsets[index]), int(places.sizes[index])
+        data = self.shards.read(key, offset, size)
+        sha256 = places.digests[index].tobytes().hex()
+        return decode_halves(self.stored, key, offset, size, sha256, data)
 
 
 @dataclass(frozen=True)
@@ -283,4 +279,4 @@ def count_workers(device: torch.device, crew: Crew) -> int:
     """
     if device.type != "cuda":
         return 0
-    return max(1, min(8, (os.cpu_count() or 1) // crew.size))
+    return max(1, min(8, usable_cores() // crew.size))

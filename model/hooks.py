@@ -1,6 +1,6 @@
 """How whoever starts a run follows it, and stops it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -21,6 +21,7 @@ class Hooks:
     on_trace : with (drawings done, drawings in all) while these are traced to strokes, which
         augmentation needs.
     on_step : with (steps done, steps in all).
+    on_lines : with the lines of metrics.jsonl that an epoch in progress has, about every minute.
     on_epoch : with (epochs done, the epoch's figures).
     on_trouble : from another thread, with what keeps files from the store, and with nothing when it
         is over.
@@ -31,6 +32,7 @@ class Hooks:
 
     on_trace: Callable[[int, int], None] = _ignore
     on_step: Callable[[int, int], None] = _ignore
+    on_lines: Callable[[Sequence[dict[str, float]]], None] = _ignore
     on_epoch: Callable[[int, dict[str, float]], None] = _ignore
     on_trouble: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = _go_on
@@ -41,4 +43,9 @@ NO_HOOKS = Hooks()
 
 
 class TrainingStopped(Exception):
-    """Training was asked to stop; what it had done is in a checkpoint."""
+    """Training was asked to stop; what it had done is kept, and says itself where."""
+
+    def __init__(
+        self, kept: str = "a checkpoint is kept, and the same run goes on from it"
+    ) -> None:
+        super().__init__(kept)

@@ -21,6 +21,7 @@ from errors import IcanvasError, InputError
 from model.hooks import NO_HOOKS, Hooks, TrainingStopped
 from model.recipe import Recipe
 from model.train import TrainedRun
+from settings import usable_cores
 
 # Seconds from SIGTERM to SIGKILL besides the recipe's grace period, which a checkpoint has to get
 # into the store: for the step in progress, and for writing.
@@ -56,10 +57,11 @@ class Message(BaseModel):
     ----------
     step : steps done and steps in all.
     traced : drawings traced and drawings in all.
+    line : the newest of metrics.jsonl.
     epoch : epochs done and the epoch's figures.
     trouble : what keeps files from the store; nothing when it is over.
     done : the finished run.
-    stopped : it was asked to stop, and a checkpoint is kept.
+    stopped : it was asked to stop, and what it had done is kept as this says.
     error : class and text of an IcanvasError.
     lost : what else went wrong; where another process has ended, the others meet it as this.
     """
@@ -68,10 +70,11 @@ class Message(BaseModel):
 
     step: tuple[int, int] | None = None
     traced: tuple[int, int] | None = None
+    line: dict[str, float] | None = None
     epoch: tuple[int, dict[str, float]] | None = None
     trouble: str | None = None
     done: TrainedRun | None = None
-    stopped: bool = False
+    stopped: str | None = None
     error: tuple[str, str] | None = None
     lost: str | None = None
 
@@ -147,7 +150,7 @@ def _start(count: int, order: Order) -> subprocess.Popen[str]:
             *("-m", "model", order.model_dump_json()),
         ],
         # The cores are shared out among them.
-        env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)), **own_environment()},
+        env={"OMP_NUM_THREADS": str(max(1, usable_cores() // count)), **own_environment()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -179,6 +182,8 @@ def _follow(
                 hooks.on_step(*message.step)
             elif message.traced:
                 hooks.on_trace(*message.traced)
+            elif message.line:
+                hooks.on_lines([message.line])
             elif message.trouble is not None:
                 hooks.on_trouble(message.trouble)
             elif message.epoch:
@@ -255,9 +260,9 @@ def _conclude(told: list[Message], dataset: str, stopping: bool, killed: bool) -
         if message.error:
             kind, text = message.error
             raise getattr(errors, kind)(text)
-    stopped = any(message.stopped for message in told)
+    stopped = next((message.stopped for message in told if message.stopped), None)
     if stopped and stopping:
-        raise TrainingStopped
+        raise TrainingStopped(stopped)
     if stopped:
         why = "was stopped from outside"
     elif killed:

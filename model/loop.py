@@ -3,11 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn
 
 import torch
 from torch.nn.functional import l1_loss
 
-from errors import IcanvasError, InputError
+from errors import IcanvasError, InputError, StorageError
 from model.checkpoint import TrainingState, save_state
 from model.data import PairDataset, RunSampler, Sample, make_loader, to_floats
 from model.device import should_compile
@@ -24,7 +25,10 @@ from storage.registry import Run
 
 _MOST_VALIDATION_PAIRS = 200
 
-_CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32."
+# Seconds from one look into a long epoch to the next.
+_LOOK_EVERY = 60.0
+
+_CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32; that is a run of its own."
 
 
 def learn(
@@ -87,37 +91,60 @@ def learn(
         for file, make in watch.files(state, has_checkpoint()).items():
             run.put(file, make())
 
+    def show_progress() -> None:
+        for file, make in watch.growing(state).items():
+            run.put(file, make())
+        hooks.on_lines(state.progress.lines)
+
+    def give_up(what: str) -> NoReturn:
+        def leave() -> bool:
+            show_progress()
+            return any(run.all_checkpoints())
+
+        kept = "with the last checkpoint kept" if crew.lead(leave) else "before any checkpoint"
+        raise InputError(f"{run.dataset}: {what}; training stopped {kept}. {_CALMER}")
+
+    def next_batch() -> Sample:
+        try:
+            return read_batch(stream)
+        except StorageError:
+            # Of a store that is away: what was learned since the last checkpoint stays.
+            if crew.size == 1:
+                keep_interim()
+            raise
+
     if state.epoch and not state.progress.batches:
         crew.lead(mend)
     hooks.on_step(state.step, total)
-    kept_at = time.monotonic()
+    kept_at = looked_at = time.monotonic()
     while state.epoch < recipe.epochs:
         while state.progress.batches < batches:
             lr = set_lr(state, recipe, total)
             share = sampler.share(state.progress.batches)
             with memory.step(share.count):
-                batch = (part.to(device, non_blocking=True) for part in read_batch(stream))
+                batch = (part.to(device, non_blocking=True) for part in next_batch())
                 condition, target = to_floats(*batch)
                 figures = train_step(state, networks, condition, target, recipe, share)
-            check_finite(figures, run.dataset, state.step)
+            check_finite(figures, state.step, give_up)
             last = state.progress.batches == batches - 1
             state.progress.add(figures, lr, state.epoch + 1, state.step, last)
             hooks.on_step(state.step, total)
             if crew.any(hooks.should_stop()):
                 crew.lead(lambda: stop_if(True))
-            old = time.monotonic() - kept_at >= 60 * recipe.checkpoint_minutes
+            now = time.monotonic()
+            if crew.leads and not last and now - looked_at >= _LOOK_EVERY:
+                show_progress()
+                looked_at = now
+            old = now - kept_at >= 60 * recipe.checkpoint_minutes
             if recipe.checkpoint_minutes and not last and crew.any(old):
                 crew.lead(keep_interim)
                 kept_at = time.monotonic()
         metrics = state.progress.means()
         if metrics["skipped"] == batches:
-            raise InputError(
-                f"{run.dataset}: no step of epoch {state.epoch + 1} had a finite gradient; "
-                f"training stopped with the last checkpoint kept. {_CALMER}"
-            )
+            give_up(f"no step of epoch {state.epoch + 1} had a finite gradient")
         if len(validation):
             metrics["val_l1"] = crew.lead(check)
-            check_finite(metrics, run.dataset, state.step)
+            check_finite(metrics, state.step, give_up)
         state.log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
@@ -142,14 +169,13 @@ def read_batch(stream: Iterator[Sample]) -> Sample:
         raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].strip()) from error
 
 
-def check_finite(figures: Mapping[str, float], dataset: str, step: int) -> None:
-    """Raise InputError where a loss or a metric is no number any more: nothing is learned then."""
+def check_finite(
+    figures: Mapping[str, float], step: int, give_up: Callable[[str], NoReturn]
+) -> None:
+    """Give up where a loss or a metric is no number any more: nothing is learned then."""
     for name, value in figures.items():
         if not math.isfinite(value):
-            raise InputError(
-                f"{dataset}: {name} is {value} at step {step}; training stopped with the last "
-                f"checkpoint kept. {_CALMER}"
-            )
+            give_up(f"{name} is {value} at step {step}")
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from errors import DamagedError, NotFoundError
+from errors import DamagedError, IntegrityError, NotFoundError
 from model import events
 from model.card import RunFacts
 from model.checkpoint import TrainingState, restore_state, start_state
@@ -146,7 +146,13 @@ def take_up(
     data, metrics = crew.lead(lambda: _read_newest(run))
     if data is None:
         return start_state(recipe, device), metrics
-    return restore_state(data, recipe, device), metrics
+    try:
+        return restore_state(data, recipe, device), metrics
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"{run.location('checkpoints')}: {error}. Another version wrote it: move the run's "
+            "folder away, or train with another seed (--set seed=1) for a run of its own."
+        ) from error
 
 
 def _read_newest(run: Run) -> tuple[bytes | None, dict[str, float]]:

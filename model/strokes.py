@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import DamagedError, NotFoundError
-from postprocess import (
-    Points,
-    decode_pair,
-    pack_strokes,
-    split_pair,
-    trace_strokes,
-    unpack_strokes,
-)
+from model.halves import decode_halves
+from postprocess import Points, pack_strokes, trace_strokes, unpack_strokes
 from storage import keys
 from storage.manifest import Places, Row
 from storage.opened import OpenShards
@@ -125,8 +119,10 @@ def _key(pairs: StoredPairs, split: str, shard: int) -> str:
 
 def _trace_shard(pairs: StoredPairs, rows: Sequence[Row]) -> bytes:
     parts = []
-    for _, pair in pairs.stream(rows):
-        drawing, _ = split_pair(decode_pair(pair), pairs.drawing)
+    for row, data in pairs.stream(rows):
+        assert row.offset is not None and row.size is not None, "a pair has its place"
+        key = pairs.key(row)
+        drawing, _ = decode_halves(pairs, key, row.offset, row.size, row.sha256, data)
         packed = pack_strokes(trace_strokes(drawing))
         parts.append(zlib.crc32(packed).to_bytes(_CHECK, "little") + packed)
     starts = np.cumsum([4 * (len(parts) + 1), *map(len, parts)])

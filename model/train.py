@@ -124,7 +124,7 @@ def train(
     def on_trace(done: int, total: int) -> None:
         hooks.on_trace(done, total)
         if hooks.should_stop():
-            raise TrainingStopped
+            raise TrainingStopped("the strokes that were traced are kept; no step was taken yet")
 
     def open_run() -> str:
         name, run = find_run(store, dataset, pairs, recipe, refresh)

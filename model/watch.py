@@ -71,7 +71,16 @@ class Watch:
         )
         return files
 
+    def growing(self, state: TrainingState) -> dict[str, Callable[[], bytes]]:
+        """Return what to write within an epoch; its end writes the same files to their end."""
+        lines = state.progress.lines
+        return {
+            METRICS: lambda: write_log(state),
+            events_name(state.epoch + 1): lambda: write_events(lines, {}, state.step),
+        }
+
 
 def write_log(state: TrainingState) -> bytes:
-    """Return ``metrics.jsonl``."""
-    return "".join(json.dumps(line) + "\n" for line in state.log).encode()
+    """Return ``metrics.jsonl``, the lines of an epoch in progress last."""
+    lines = [*state.log, *state.progress.lines]
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -170,8 +170,14 @@ def _evict(path: Path) -> bool:
 def _scratch(size: int, fetch: Fetch, held: ExitStack) -> Path:
     try:
         file = held.enter_context(tempfile.NamedTemporaryFile(prefix="icanvas-"))  # noqa: SIM115
-        fetch(file)
-        file.flush()
+        try:
+            fetch(file)
+            file.flush()
+        except OSError:
+            # What has no room has none where the file is closed, either; that is one error.
+            with suppress(OSError):
+                file.close()
+            raise
     except OSError as error:
         raise StorageError(
             f"There is no place for a local copy of {size / 1e6:.0f} MB: {error.strerror}. Free "

@@ -26,6 +26,9 @@ _LONGEST_PAUSE = 60.0
 # How long nothing may arrive in the store at a run's end. A checkpoint has some 200 MB.
 _PATIENCE = 600.0
 
+# Bytes a second at which a file on its way is not given up, until the store has refused it.
+_SLOWEST = 50_000
+
 # From one look at whether to stop to the next.
 _LOOK_EVERY = 0.2
 
@@ -58,8 +61,9 @@ class Outbox:
     ConflictError
         If another process has the run's outbox.
     StorageError
-        If there is no place for it; at the end of the block, if files wait and for ten minutes none
-        has arrived in the store, or the grace is over. They stay.
+        If there is no place for it; at the end of the block, if files wait and for ten minutes, or
+        what a large one needs on a slow line, none has arrived in the store, or the grace is over.
+        They stay.
     """
 
     def __init__(
@@ -89,6 +93,7 @@ class Outbox:
         self._idle = False
         self._ended = False
         self._pushed = 0
+        self._sending = 0
         self._trouble = ""
         # Only the thread's: whether the store may hold checkpoints that do not stay, what it has
         # refused, the last one at the end, and how often in a row something has failed.
@@ -188,8 +193,13 @@ class Outbox:
             # A pause ends now.
             self._changed.notify_all()
             seen, ends = self._pushed, time.monotonic() + patience
-            while not (self._idle or self._ended) and ends > time.monotonic():
-                self._changed.wait(min(_LOOK_EVERY, max(0, ends - time.monotonic())))
+            while not (self._idle or self._ended):
+                # A large file on a slow line.
+                more = 0 if in_all or self._trouble else self._sending / _SLOWEST
+                left_for = ends + more - time.monotonic()
+                if left_for <= 0:
+                    break
+                self._changed.wait(min(_LOOK_EVERY, left_for))
                 if not in_all and self._should_stop():
                     in_all, ends = True, time.monotonic() + self._grace
                 if self._pushed != seen and not in_all:
@@ -273,6 +283,7 @@ class Outbox:
                 self._changed.wait(seconds)
 
     def _push(self, key: str, file: BinaryIO) -> None:
+        self._sending = os.fstat(file.fileno()).st_size
         self._store.put_file(key, file)
         with self._changed:
             # It may have been written anew meanwhile, or removed.

@@ -2,8 +2,7 @@
 
 import sys
 
-from hed.engines import count_cores
-from settings import get_settings
+from settings import count_cores, get_settings
 
 _given: int | None = None
 

@@ -28,6 +28,9 @@ from tasks.report import inline_jpeg
 
 Result = TypeVar("Result")
 
+# Of a line of metrics.jsonl, what is no figure.
+_WHEN = {"epoch", "step", "lr"}
+
 
 @task(task_run_name="train {dataset} on {pairs}", cache_policy=NO_CACHE)
 def train(
@@ -51,6 +54,11 @@ def train(
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
 
+    def log_lines(lines: Sequence[dict[str, float]]) -> None:
+        for line in lines[-1:]:
+            figures = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k not in _WHEN)
+            logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], figures)
+
     def log_traced(done: int, total: int) -> None:
         # Once a pair set, and then in seconds to minutes.
         logger.info("%s: %d of %d drawings traced to strokes", dataset, done, total)
@@ -70,14 +78,15 @@ def train(
         hooks = Hooks(
             on_trace=log_traced,
             on_step=lambda done, total: move(steps, done, total),
+            on_lines=log_lines,
             on_epoch=log_epoch,
             on_trouble=tell_trouble,
             should_stop=should_stop,
         )
         try:
             return learn(hooks=hooks, sketches=sketches)
-        except TrainingStopped:
-            logger.warning("stopped; a checkpoint is kept, and the same run goes on from it")
+        except TrainingStopped as stopped:
+            logger.warning("stopped; %s", stopped)
             raise
 
     with bar(steps, unit="steps"):

@@ -1,7 +1,6 @@
 """What runs the network: one small class, one module for each way to run a network."""
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,9 @@ import cv2
 from errors import InputError
 from hed.engines.engine import Engine, Options, Runner
 from hed.weights import Weights
+from settings import count_cores
 
-__all__ = ["Engine", "Runner", "choose_engine", "count_cores", "create_engine"]
+__all__ = ["Engine", "Runner", "choose_engine", "create_engine"]
 
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "opencv", "openvino", "torch"]
@@ -91,13 +91,6 @@ def create_engine(
     if precision not in get_args(Precision):
         raise InputError(f"No precision {precision!r}. Choose auto or f32.")
     return _maker(name)(weights, Options(cores or count_cores(), workers, precision == "auto"))
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _find_gpu() -> str | None:

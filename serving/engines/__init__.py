@@ -1,7 +1,6 @@
 """What runs the generators: one module for each way."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from typing import get_args
 
@@ -11,7 +10,7 @@ from errors import InputError
 from serving.engines.engine import Array, Draw, Engine, Options
 from serving.settings import EngineName
 
-__all__ = ["Array", "Draw", "Engine", "Options", "choose_engine", "count_cores", "create_engine"]
+__all__ = ["Array", "Draw", "Engine", "Options", "choose_engine", "create_engine"]
 
 
 def choose_engine(name: str) -> tuple[str, str]:
@@ -59,13 +58,6 @@ def create_engine(name: str, options: Options) -> Engine:
     """
     name, _ = choose_engine(name)
     return _maker(name)(options)
-
-
-def count_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _maker(name: str) -> Callable[[Options], Engine]:

@@ -20,9 +20,11 @@ from model.data import (
     RunSampler,
     TrainingPairs,
     _leave_signals,
+    count_workers,
     make_loader,
     to_floats,
 )
+from model.distributed import Crew
 from model.recipe import Recipe
 from model.strokes import keep_strokes
 from postprocess import Side, split_pair
@@ -267,3 +269,13 @@ def test_missing_and_damaged_pairs_are_told(store: LocalStore) -> None:
     store.put(key, store.get(key)[:-12_000])
     with pytest.raises(IntegrityError, match="to make it anew"):
         pairs[1]
+
+
+@pytest.mark.parametrize(("cores", "size", "count"), [(6, 1, 6), (6, 4, 1), (64, 1, 8)])
+def test_loader_processes_take_the_cores_that_are_allowed(
+    monkeypatch: pytest.MonkeyPatch, cores: int, size: int, count: int
+) -> None:
+    monkeypatch.setenv("ICANVAS_CORES", str(cores))
+    get_settings.cache_clear()
+    assert count_workers(torch.device("cuda"), Crew(0, size)) == count
+    assert count_workers(torch.device("cpu"), Crew(0, size)) == 0

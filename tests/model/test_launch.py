@@ -12,7 +12,7 @@ from errors import InputError, IntegrityError
 from model.data import PairDataset, RunSampler
 from model.distributed import Crew
 from model.hooks import Hooks, TrainingStopped
-from model.launch import Order, count_processes, train_together
+from model.launch import Message, Order, _follow, count_processes, train_together
 from storage import LocalStore
 from storage.keys import pairs_folder, shard_name
 from storage.registry import Run
@@ -54,7 +54,7 @@ def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) ->
     store.put(key, shard[:offset] + bytes(size) + shard[offset + size :])
     steps.clear()
     said: list[str] = []
-    with pytest.raises(IntegrityError, match="cannot be decoded"):
+    with pytest.raises(IntegrityError, match=r"is damaged \d+ bytes from its start"):
         train_together(
             2,
             order_for(store),
@@ -96,3 +96,25 @@ def test_as_many_processes_as_there_is_work_and_place_for(monkeypatch: pytest.Mo
     assert count_processes("auto", 1) == 1
     with pytest.raises(InputError, match="there are 2"):
         count_processes("3", 4)
+
+
+def test_what_a_process_says_is_passed_on(store: LocalStore) -> None:
+    said = [
+        Message(line={"epoch": 1, "step": 10, "l1": 0.5}),
+        Message(trouble="the store is full."),
+        Message(stopped="no step was taken yet"),
+    ]
+    script = "import sys; print(*sys.argv[1:], sep='\\n')"
+    lines = [message.model_dump_json(exclude_defaults=True) for message in said]
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, *lines],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    told: list[object] = []
+    hooks = Hooks(on_lines=told.extend, on_trouble=told.append, should_stop=lambda: bool(told))
+    with pytest.raises(TrainingStopped, match="no step was taken yet"):
+        _follow(child, order_for(store), hooks, told.append)
+    assert told == [said[0].line, said[1].trouble]

@@ -1,18 +1,20 @@
 """What the loop makes of what its loaders and its hooks say."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
 import pytest
 from torch._utils import ExceptionWrapper
 
-from errors import DamagedError, InputError
+from errors import DamagedError, InputError, StorageError
 from model.data import Sample
+from model.events import events_name, is_whole
 from model.hooks import Hooks, TrainingStopped
 from model.loop import read_batch
 from model.recipe import make_recipe
 from model.train import train
-from model.watch import Watch
+from model.watch import METRICS, Watch
 from storage import LocalStore
 from storage.registry import Run
 from tests.model.pairs import publish
@@ -99,12 +101,60 @@ def test_an_epoch_without_a_checkpoint_is_no_reason_to_wait(
     assert 3 < kept.step < 8
 
 
+def test_a_long_epoch_can_be_followed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves need not wait for its end, which leaves what it left before."""
+    publish(store, "t" * 60 + "v")
+    other = LocalStore(store.root / "other")
+    publish(other, "t" * 60 + "v")
+    run_small(other)
+    monkeypatch.setattr("model.loop._LOOK_EVERY", 0.0)
+    told: list[int] = []
+
+    def crash(done: int, _total: int) -> None:
+        if done == 43:
+            raise ZeroDivisionError
+
+    def follow(lines: Sequence[dict[str, float]]) -> None:
+        told.extend(int(line["step"]) for line in lines[-1:])
+
+    with pytest.raises(ZeroDivisionError):
+        run_small(store, on_step=crash, on_lines=follow)
+    assert told[-1] == 40
+    (name,) = {key.split("/")[2] for key in store.list("models")}
+    run = Run(store, "tiny", name)
+    lines = [json.loads(line) for line in (run.get(METRICS) or b"").splitlines()]
+    assert [line["step"] for line in lines if "lr" in line] == [10, 20, 30, 40]
+    assert is_whole(run.get(events_name(2)) or b"")
+    run_small(store)
+    assert snapshot(store) == snapshot(other)
+
+
+def test_a_store_that_is_away_costs_no_step(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "tttttttt")
+
+    def end(stream: Iterator[Sample]) -> Sample:
+        if steps[-1] == 6:
+            raise StorageError("The store does not answer.")
+        return next(stream)
+
+    steps: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("model.loop.read_batch", end)
+        with pytest.raises(StorageError, match="does not answer"):
+            run_small(store, on_step=lambda done, _: steps.append(done))
+    steps.clear()
+    run_small(store, on_step=lambda done, _: steps.append(done))
+    assert steps[0] == 6
+
+
 def test_tracing_can_be_stopped(store: LocalStore) -> None:
     publish(store, "tttv")
     recipe = make_recipe({}, {"image_size": 64, "generator_width": 4, "augment": 1})
     steps: list[int] = []
     hooks = Hooks(on_step=lambda done, _: steps.append(done), should_stop=lambda: True)
-    with pytest.raises(TrainingStopped):
+    with pytest.raises(TrainingStopped, match="no step was taken yet"):
         train(store, "tiny", "pairs", recipe, hooks=hooks)
     assert not steps
     assert list(store.list("datasets/tiny/pairs/pairs/strokes-1")), "what was traced is kept"

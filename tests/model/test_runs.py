@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import ConflictError, StorageError
+from errors import ConflictError, IntegrityError, StorageError
+from model.device import settle_precision
 from model.hooks import TrainingStopped
 from model.runs import name_run
 from model.train import train
@@ -220,3 +221,13 @@ def test_its_recipe_says_which_checkpoints_stay_as_of_now(store: LocalStore) -> 
     assert again.run == first.run
     told = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
     assert told == {**began, "recipe": {**began["recipe"], "keep_last": 20}}
+
+
+def test_a_checkpoint_of_another_version_is_told_with_what_to_do(store: LocalStore) -> None:
+    publish(store, "tttv")
+    run = Run(store, "tiny", name_run("pairs", settle_precision(SMALL, torch.device("cpu"))))
+    run.put_checkpoint(1, 2, b"of another version", {})
+    told = rf"{run.location('checkpoints')}: A checkpoint cannot be loaded.*seed=1"
+    with pytest.raises(IntegrityError, match=told):
+        run_small(store)
+    assert run.checkpoints(), "it is left as it is"

@@ -331,8 +331,10 @@ def test_a_loss_that_is_not_finite_stops_the_run(store: LocalStore) -> None:
     # Far beyond what any loss survives, from the second step on.
     wild = SMALL.model_copy(update={"lr": 1.0, "lambda_l1": 1e30, "clip": 0.0})
     for _ in range(2):
-        with pytest.raises(InputError, match=r"training stopped .*lower lr"):
+        with pytest.raises(InputError, match=r"stopped before any checkpoint.*lower lr"):
             run_small(store, recipe=wild)
+    (log,) = [key for key in store.list("models") if key.endswith("metrics.jsonl")]
+    assert json.loads(store.get(log))["step"] == 2, "the curve that shows it is kept"
 
 
 def test_a_run_that_never_moves_is_stopped(store: LocalStore) -> None:
@@ -348,7 +350,9 @@ def test_a_metric_that_is_not_finite_stops_the_run(
     publish(store, "ttttv")
     found = iter([0.5, float("nan")])
     monkeypatch.setattr(import_module("model.loop"), "validate", lambda *_: next(found))
-    with pytest.raises(InputError, match=r"val_l1 is nan at step 4; .*lower lr"):
+    with pytest.raises(
+        InputError, match=r"val_l1 is nan at step 4; .*last checkpoint kept.*lower lr"
+    ):
         run_small(store)
     assert [record.split("/")[-1] for record in store.list("models") if "checkp" in record] == [
         "epoch-0001.json",

@@ -2,11 +2,13 @@ import hashlib
 import os
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import pytest
 
+from errors import StorageError
 from settings import get_settings
 from storage import cache
 from storage.cache import ShardCache
@@ -167,3 +169,13 @@ def test_a_shard_of_s3_is_fetched_once_and_again_when_it_changes(s3_store: S3Sto
     s3_store.put("shard", b"two")
     with s3_store.open_local("shard") as path:
         assert path.read_bytes() == b"two"
+
+
+def test_no_room_anywhere_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what is written is found to have no room only when it is closed."""
+    (tmp_path / "file").write_bytes(b"")
+    shards, source = ShardCache(tmp_path / "file" / "shards", 10_000), Source("a")
+    full = partial(open, "/dev/full", "wb")
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda **_: full())
+    with pytest.raises(StorageError, match=r"no place for a local copy.*No space left"):
+        source.read(shards)

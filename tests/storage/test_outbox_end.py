@@ -195,3 +195,27 @@ def test_a_part_that_hangs_does_not_keep_a_process_alive(
         finally:
             child.kill()
     assert child.returncode == 0
+
+
+def test_a_large_file_on_a_slow_line_is_waited_for(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not once the store has refused it."""
+    monkeypatch.setattr(outbox, "_PATIENCE", 0.2)
+    monkeypatch.setattr(outbox, "_SLOWEST", 1000)
+
+    def dawdle(call: str) -> None:
+        if call == "put_file":
+            time.sleep(1)
+
+    with box(watched(store, dawdle)) as out:
+        out.put("models/demo/run/large.bin", bytes(5000))
+    assert store.get("models/demo/run/large.bin") == bytes(5000)
+
+    start = time.monotonic()
+    with (
+        pytest.raises(StorageError, match="the store is full"),
+        box(refusing(store, lambda: True)) as out,
+    ):
+        out.put("models/demo/run/large.bin", bytes(50_000))
+    assert time.monotonic() - start < 20

@@ -162,3 +162,24 @@ def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
         "tiny: the store is full."
     ]
     assert "tiny: train: the store does not take its files" in printed.getvalue()
+
+
+def test_the_log_tells_the_newest_losses_and_what_a_stop_leaves(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def learn(*_: object, hooks: Hooks, **__: object) -> NoReturn:
+        hooks.on_lines([])
+        older = {"epoch": 2, "step": 610, "lr": 0.1, "l1": 0.3}
+        hooks.on_lines([older, {**older, "step": 620, "l1": 0.25}])
+        raise TrainingStopped("no step was taken yet")
+
+    task_module = import_module("tasks.train")
+    monkeypatch.setattr(task_module, "train_alone", learn)
+    monkeypatch.setattr(task_module, "get_run_logger", lambda: logging.getLogger("here"))
+    caplog.set_level(logging.INFO, "here")
+    with pytest.raises(TrainingStopped):
+        train.fn("tiny", "pairs", Recipe(), store.url, refresh=False)
+    assert [line.getMessage() for line in caplog.records if line.name == "here"] == [
+        "tiny: epoch 2, step 620, l1 0.2500",
+        "stopped; no step was taken yet",
+    ]
