@@ -99,7 +99,7 @@ def test_connections_are_reset(
 def test_an_upload_that_hangs_is_begun_again(
     make_world: Make, calm: Calm, table: Table, chance: random.Random
 ) -> None:
-    """The client's own timeout ends the request; training does not wait for it."""
+    """The client's own timeout ends the request, and sends it again."""
     pattern = r"(PUT|POST) models/.*/checkpoints/"
     world, count = make_world(), calm.count("train", pattern)
     world.copy_from(calm.world, "datasets")
