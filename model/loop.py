@@ -152,7 +152,7 @@ def learn(
             state.log.append(line)
         crew.lead(keep)
         if has_checkpoint():
-            kept_at = time.monotonic()
+            kept_at = looked_at = time.monotonic()
         hooks.on_epoch(state.epoch, metrics)
     return state, metrics
 

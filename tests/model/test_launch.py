@@ -104,7 +104,11 @@ def test_what_a_process_says_is_passed_on(store: LocalStore) -> None:
         Message(trouble="the store is full."),
         Message(stopped="no step was taken yet"),
     ]
-    script = "import sys; print(*sys.argv[1:], sep='\\n')"
+    # As a process of a run, it says what it has to say when it is asked to end.
+    script = (
+        "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print(*sys.argv[1:], sep='\\n')"
+    )
     lines = [message.model_dump_json(exclude_defaults=True) for message in said]
     child = subprocess.Popen(
         [sys.executable, "-c", script, *lines],
