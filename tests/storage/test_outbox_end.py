@@ -14,6 +14,7 @@ from errors import ConflictError, InputError, StorageError
 from storage import LocalStore, outbox
 from storage.registry import Run
 from storage.s3 import S3Store
+from storage.waiting import list_waiting
 from tests.faults.line import Fault, Request, line_to
 from tests.s3 import SeaweedFS
 from tests.storage.boxes import box, hanging, kept_here, refusing
@@ -37,8 +38,12 @@ def test_a_store_that_takes_nothing_is_told_and_the_next_time_pushes(
     assert told
     assert "the store is full." in told[0]
     assert kept_here(own_cache) == ["epoch-0001.json", "epoch-0001.pt"]
+    (left,) = list_waiting(store)
+    assert (left.dataset, left.run) == ("demo", "run")
+    assert left.size == sum(path.stat().st_size for path in Path(left.folder).glob("*/*"))
     with box(store):
         pass
+    assert list_waiting(store) == []
     run = Run(store, "demo", "run")
     assert run.get_checkpoint(run.checkpoints()[0]) == b"one"
     assert kept_here(own_cache) == []
