@@ -46,7 +46,7 @@ def main(order: Order) -> None:
                 Hooks(
                     on_trace=lambda *traced: speak(Message(traced=traced)),
                     on_step=lambda *step: speak(Message(step=step)),
-                    on_lines=lambda lines: speak(Message(line=lines[-1])) if lines else None,
+                    on_line=lambda line: speak(Message(line=line)),
                     on_epoch=lambda *epoch: speak(Message(epoch=epoch)),
                     on_trouble=lambda what: speak(Message(trouble=what[:_LONGEST])),
                     should_stop=asked.is_set,

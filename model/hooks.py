@@ -1,6 +1,6 @@
 """How whoever starts a run follows it, and stops it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -21,7 +21,7 @@ class Hooks:
     on_trace : with (drawings done, drawings in all) while these are traced to strokes, which
         augmentation needs.
     on_step : with (steps done, steps in all).
-    on_lines : with the lines of metrics.jsonl that an epoch in progress has, about every minute.
+    on_line : with the newest line of metrics.jsonl, about every minute within an epoch.
     on_epoch : with (epochs done, the epoch's figures).
     on_trouble : from another thread, with what keeps files from the store, and with nothing when it
         is over.
@@ -32,7 +32,7 @@ class Hooks:
 
     on_trace: Callable[[int, int], None] = _ignore
     on_step: Callable[[int, int], None] = _ignore
-    on_lines: Callable[[Sequence[dict[str, float]]], None] = _ignore
+    on_line: Callable[[dict[str, float]], None] = _ignore
     on_epoch: Callable[[int, dict[str, float]], None] = _ignore
     on_trouble: Callable[[str], None] = _ignore
     should_stop: Callable[[], bool] = _go_on

@@ -183,7 +183,7 @@ def _follow(
             elif message.traced:
                 hooks.on_trace(*message.traced)
             elif message.line:
-                hooks.on_lines([message.line])
+                hooks.on_line(message.line)
             elif message.trouble is not None:
                 hooks.on_trouble(message.trouble)
             elif message.epoch:

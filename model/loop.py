@@ -94,7 +94,8 @@ def learn(
     def show_progress() -> None:
         for file, make in watch.growing(state).items():
             run.put(file, make())
-        hooks.on_lines(state.progress.lines)
+        for line in state.progress.lines[-1:]:
+            hooks.on_line(line)
 
     def give_up(what: str) -> NoReturn:
         def leave() -> bool:

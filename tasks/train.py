@@ -54,10 +54,9 @@ def train(
         figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
 
-    def log_lines(lines: Sequence[dict[str, float]]) -> None:
-        for line in lines[-1:]:
-            figures = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k not in _WHEN)
-            logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], figures)
+    def log_line(line: dict[str, float]) -> None:
+        figures = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k not in _WHEN)
+        logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], figures)
 
     def log_traced(done: int, total: int) -> None:
         # Once a pair set, and then in seconds to minutes.
@@ -78,7 +77,7 @@ def train(
         hooks = Hooks(
             on_trace=log_traced,
             on_step=lambda done, total: move(steps, done, total),
-            on_lines=log_lines,
+            on_line=log_line,
             on_epoch=log_epoch,
             on_trouble=tell_trouble,
             should_stop=should_stop,

@@ -118,7 +118,7 @@ def test_what_a_process_says_is_passed_on(store: LocalStore) -> None:
         text=True,
     )
     told: list[object] = []
-    hooks = Hooks(on_lines=told.extend, on_trouble=told.append, should_stop=lambda: bool(told))
+    hooks = Hooks(on_line=told.append, on_trouble=told.append, should_stop=lambda: bool(told))
     with pytest.raises(TrainingStopped, match="no step was taken yet"):
         _follow(child, order_for(store), hooks, told.append)
     assert told == [said[0].line, said[1].trouble]

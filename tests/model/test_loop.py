@@ -1,7 +1,7 @@
 """What the loop makes of what its loaders and its hooks say."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -114,11 +114,11 @@ def test_a_long_epoch_can_be_followed(store: LocalStore, monkeypatch: pytest.Mon
         if done == 43:
             raise ZeroDivisionError
 
-    def follow(lines: Sequence[dict[str, float]]) -> None:
-        told.extend(int(line["step"]) for line in lines[-1:])
+    def follow(line: dict[str, float]) -> None:
+        told.append(int(line["step"]))
 
     with pytest.raises(ZeroDivisionError):
-        run_small(store, on_step=crash, on_lines=follow)
+        run_small(store, on_step=crash, on_line=follow)
     assert told[-1] == 40
     (name,) = {key.split("/")[2] for key in store.list("models")}
     run = Run(store, "tiny", name)
