@@ -97,14 +97,14 @@ shots: install
 slow: install
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile \
 		--ignore=tests/operations --ignore=tests/flows/test_many_machines.py \
-		--ignore=tests/model/test_compiled.py --ignore=tests/serving/page/test_shots.py
+		--ignore=tests/model/training/test_compiled.py --ignore=tests/serving/page/test_shots.py
 
 clusters: install
 	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0
 
 # A run that is compiled, stopped and compiled anew: minutes for a C++ compiler.
 compiled: install
-	$(BIN)/python -m pytest tests/model/test_compiled.py -m slow --numprocesses 0
+	$(BIN)/python -m pytest tests/model/training/test_compiled.py -m slow --numprocesses 0
 
 lint: install
 	$(BIN)/ruff format --check .

@@ -77,8 +77,8 @@ def measure(row: str, archive: Path) -> None:
 
 
 def prepare_acquire(archive: Path) -> Callable[[], int]:
-    from datasets import acquire
-    from datasets.catalogue import describe_path
+    from sources import acquire
+    from sources.catalogue import describe_path
     from storage import LocalStore
 
     def work() -> int:
@@ -91,7 +91,7 @@ def prepare_acquire(archive: Path) -> Callable[[], int]:
 
 
 def prepare_inspect(archive: Path) -> Callable[[], int]:
-    from datasets.pictures import decode_picture, hash_pixels
+    from sources.pictures import decode_picture, hash_pixels
 
     def work() -> int:
         count = 0

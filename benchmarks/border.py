@@ -13,9 +13,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from datasets.pictures import decode_picture
 from hed import EdgeDetector
 from postprocess import clean_edges, compare_drawings, fit_picture
+from sources.pictures import decode_picture
 from tests.hed.networks import reflect, run_caffe
 
 _BORDERS = (130, 114, 98, 82, 66, 128, 96, 64)

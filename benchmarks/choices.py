@@ -15,13 +15,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from datasets.pictures import decode_picture
 from hed import EdgeDetector, load_weights
+from hed.crop_plan import BORDER, Plan, plan_axis
 from hed.graph import build_graph
-from hed.plan import BORDER, Plan, plan_axis
 from postprocess import clean_edges, encode_png, fit_picture, join_pair
+from sources.pictures import decode_picture
 
-_DEMO = Path(__file__).parents[1] / "datasets" / "demo" / "color"
+_DEMO = Path(__file__).parents[1] / "sources" / "demo" / "color"
 _REPEATS = 3
 
 

@@ -25,15 +25,15 @@ import scipy.io
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets.pictures import decode_picture
 from hed import EdgeDetector, choose_engine, load_weights
+from hed.crop_plan import Plan, plan_axis
 from hed.engines import Engine, create_engine
-from hed.plan import Plan, plan_axis
 from postprocess import clean_edges, encode_png, fit_picture, join_pair
+from sources.pictures import decode_picture
 
 Picture = NDArray[np.uint8]
 
-_DEMO = Path(__file__).parents[1] / "datasets" / "demo" / "color"
+_DEMO = Path(__file__).parents[1] / "sources" / "demo" / "color"
 _WHITE = (255, 255, 255)
 _ORIGINAL_BORDER = 128
 _FEW = 24

@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 import tasks.extract
-from datasets import acquire, find
-from settings import override_settings
+from config.settings import override_settings
+from sources import acquire, find
 from storage import LocalStore
 from tasks.detector import detector, weights_name
-from tasks.plan import PairPlan
+from tasks.pair_set_plan import PairPlan
 
 _FIRST = 50
 

@@ -76,20 +76,20 @@ def measure(folder: Path, pictures: int, border: int) -> None:
         f'[source]\nkind = "local"\npath = "pictures"\n[edges]\nborder = {border}\n'
     )
     from hed import fetch_default_weights
-    from tasks.embedded import start_embedded_api
+    from tasks.embedded_server import start_embedded_api
 
     fetch_default_weights()
     start_embedded_api()
-    import datasets
     import flows.prepare
+    import sources
     import tasks.acquire
     import tasks.extract
     import tasks.publish
 
     all_work, shards, phase = Watch(), Watch(), Watch()
     for module, name in (
-        (datasets, "find"),
-        (datasets, "acquire"),
+        (sources, "find"),
+        (sources, "acquire"),
         (flows.prepare, "plan_pairs"),
         (tasks.publish, "publish_pairs"),
     ):

@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import draw_scene, encode
-from tests.faults.line import line_to
+from tests.faults.faulty_proxy import line_to
 from tests.s3 import BUCKET, free_ports, running_s3
 
 _ENTRY = """

@@ -32,16 +32,16 @@ import numpy as np
 import psutil
 import torch
 
-from model.card import GeneratorCard
-from model.data import to_condition
-from model.generator import Generator
-from model.generator_file import to_onnx, to_safetensors
-from model.samples import to_image
+from config.settings import count_cores
+from model.data.dataset import to_condition
+from model.export.card import GeneratorCard
+from model.export.serialization import to_onnx, to_safetensors
+from model.networks.generator import Generator
+from model.training.samples import to_image
 from postprocess import encode_png
 from serving.engines import Draw, Options, create_engine
-from settings import count_cores
 from storage import LocalStore
-from storage.exports import Example
+from storage.promoted_files import Example
 from tests.serving.exports import Made, draw_outline, promote
 
 SIDE = 256

@@ -27,16 +27,16 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from datasets import decode_picture
+from config.recipe import Recipe
+from config.settings import get_settings
 from hed import EdgeDetector
-from model.augment import augment_strokes
-from model.checkpoint import restore_generator
-from model.data import PairDataset, scale_drawing, scale_picture, to_condition
-from model.generator import Generator
-from model.metrics import follow_lines, l1, ssim
-from model.recipe import Recipe
-from model.runs import find_run
-from model.train import train
+from model.data.augmentation import augment_strokes
+from model.data.dataset import PairDataset, scale_drawing, scale_picture, to_condition
+from model.evaluation.metrics import follow_lines, l1, ssim
+from model.networks.generator import Generator
+from model.training.checkpoint import restore_generator
+from model.training.resume import find_run
+from model.training.train import train
 from postprocess import (
     Agreement,
     fit_picture,
@@ -44,13 +44,13 @@ from postprocess import (
     trace_strokes,
 )
 from postprocess.thin import thin
-from settings import get_settings
+from sources import decode_picture
 from storage import open_store
-from storage.pairsets import read_current, read_manifest
+from storage.pair_sets import read_current, read_manifest
 
 Image8 = NDArray[np.uint8]
 
-DEMO = Path(__file__).parents[1] / "datasets" / "demo"
+DEMO = Path(__file__).parents[1] / "sources" / "demo"
 SIDE = 256
 LEVELS = (0, 1, 2, 3, 4)
 

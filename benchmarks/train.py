@@ -25,14 +25,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
-from model.checkpoint import start_state
-from model.data import PairDataset, RunSampler, make_loader, to_floats
+from config.recipe import Recipe
+from model.data.dataset import PairDataset, RunSampler, make_loader, to_floats
+from model.data.stroke_cache import keep_strokes
 from model.device import choose_device, computes_bf16
-from model.discriminator import Discriminator
-from model.generator import Generator
-from model.recipe import Recipe
-from model.step import call_networks, train_step
-from model.strokes import keep_strokes
+from model.networks.discriminator import Discriminator
+from model.networks.generator import Generator
+from model.training.checkpoint import start_state
+from model.training.step import call_networks, train_step
 from storage import LocalStore
 
 Step = Callable[[Tensor, Tensor], object]

@@ -10,8 +10,8 @@ from rich.markup import escape
 from cli.calibrate import calibrate
 from cli.compare import compare
 from cli.console import err, fetch_weights, make_table, out, print_places, show_progress_bars
-from cli.listing import listing
-from cli.models import export_model
+from cli.datasets import listing
+from cli.export_model import export_model
 from cli.options import Cache, Store
 from cli.prepare import prepare
 from cli.promote import promote, rollback
@@ -19,8 +19,8 @@ from cli.serve import serve
 from cli.store import export, gc, use
 from cli.train import train
 from cli.up import deploy, up
-from errors import IcanvasError
-from settings import override_settings
+from config.errors import IcanvasError
+from config.settings import override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 

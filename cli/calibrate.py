@@ -15,8 +15,8 @@ from cli.options import (
     WeightsFile,
     Workers,
 )
-from cli.sources import absolute, check_hed
-from settings import get_settings, override_settings
+from cli.preflight import absolute, check_hed
+from config.settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -44,7 +44,7 @@ def calibrate(
         workers=workers,
         runner=runner,
     )
-    from datasets import find_prepared
+    from sources import find_prepared
     from storage import open_store
 
     # A user's slip is met before Prefect is started.

@@ -9,9 +9,9 @@ from rich.markup import escape
 
 from cli.console import err, fetch_weights, make_table, out, print_places, run_prefect
 from cli.options import Cache, Engine, Name, Store, Verbose, WeightsFile, Workers
-from cli.sources import absolute, check_hed
-from errors import InputError
-from settings import get_settings, override_settings
+from cli.preflight import absolute, check_hed
+from config.errors import InputError
+from config.settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -45,11 +45,11 @@ def compare(
 ) -> None:
     """Compare every kept checkpoint on validation pairs and on drawings by hand."""
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
-    from datasets import find_prepared
-    from datasets.sources import open_path
+    from sources import find_prepared
+    from sources.archives import open_path
     from storage import open_store
     from storage.checkpoint_names import check_runs
-    from storage.registry import list_checkpoints
+    from storage.runs import list_checkpoints
 
     # A user's slip is met before Prefect is started.
     opened = open_store(get_settings().store)
@@ -64,7 +64,14 @@ def compare(
     with run_prefect(verbose):
         fetch_weights()
         from flows.compare import compare as flow
-        from tasks.compare_table import BRIEF, NO_METRIC_ALONE, TITLES, name_columns, show, told
+        from reports.comparison_table import (
+            BRIEF,
+            NO_METRIC_ALONE,
+            TITLES,
+            name_columns,
+            show,
+            told,
+        )
 
         found = flow(absolute(source), tuple(runs or ()), drawn, pictures, name=name or "")
     comparison, names = found.comparison, name_columns(found.comparison)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from settings import get_settings
+from config.settings import get_settings
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -33,8 +33,8 @@ def run_prefect(verbose: bool) -> Iterator[None]:
         # The bars tell the rest; the log goes to the API, where the UI shows it.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     with show_progress_bars():
-        from tasks.embedded import start_embedded_api
-        from tasks.interrupt import catch_interrupts
+        from tasks.embedded_server import start_embedded_api
+        from tasks.interrupts import catch_interrupts
         from tasks.progress import bar
 
         catch_interrupts()

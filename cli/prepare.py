@@ -29,9 +29,9 @@ from cli.options import (
     Where,
     Workers,
 )
-from cli.sources import absolute, check_hed
-from errors import InputError, SourceError
-from settings import get_settings, override_settings
+from cli.preflight import absolute, check_hed
+from config.errors import InputError, SourceError
+from config.settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -73,17 +73,10 @@ def prepare(
         runner=runner,
         allow_http=allow_http or None,
     )
-    from datasets import (
-        check_licence,
-        check_own,
-        find,
-        make_choices,
-        read_current_of,
-        state_licence,
-    )
-    from datasets.entry import LocalSource
+    from config.dataset import LocalSource
+    from sources import check_licence, check_own, find, make_choices, read_current_of, state_licence
     from storage import keys, open_store
-    from storage.rawsets import read_origin
+    from storage.raw_sets import read_origin
 
     # A user's slip is met before Prefect is started.
     choices = make_choices(

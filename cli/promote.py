@@ -10,12 +10,12 @@ from rich.markup import escape
 
 from cli.console import make_table, out, print_places, show_progress_bars
 from cli.options import Name, Store
-from errors import InputError, SourceError
-from settings import get_settings, override_settings
+from config.errors import InputError, SourceError
+from config.settings import get_settings, override_settings
 
 if TYPE_CHECKING:
     from storage import ObjectStore
-    from storage.promotion import Promoted
+    from storage.promotions import Promoted
 
 Note = Annotated[str, typer.Option(help="Why; kept with it.", metavar="TEXT")]
 By = Annotated[
@@ -47,12 +47,12 @@ def promote(
 ) -> None:
     """Put a checkpoint into service: export its generator, check it, point at it."""
     override_settings(store=store)
-    from datasets import find_prepared
-    from model.votes import read_ballots, tally
+    from model.evaluation.votes import read_ballots, tally
+    from sources import find_prepared
     from storage import open_store
     from storage.checkpoint_names import choose_checkpoint
-    from storage.promotion import read_promoted
-    from storage.registry import list_checkpoints
+    from storage.promotions import read_promoted
+    from storage.runs import list_checkpoints
 
     opened = open_store(get_settings().store)
     dataset, _ = find_prepared(opened, source, name)
@@ -66,7 +66,7 @@ def promote(
     run, epoch = choose_checkpoint(checkpoint, there)
     ballots = read_ballots((_read(file) for file in votes or ()), dataset.name)
     # PyTorch takes seconds to import: a slip is met before.
-    from model.promotion import promote as put_into_service
+    from model.export.promotion import promote as put_into_service
     from tasks.progress import bar
 
     before = read_promoted(opened, dataset.name)
@@ -100,7 +100,7 @@ def rollback(
 ) -> None:
     """Put back into service what was before; once more leads forth again."""
     override_settings(store=store)
-    from model.promotion import roll_back
+    from model.export.promotion import roll_back
     from storage import open_store
 
     opened = open_store(get_settings().store)
@@ -125,8 +125,8 @@ def _name(by: str | None) -> str:
 
 
 def _print_checkpoints(store: "ObjectStore", dataset: str, there: dict[str, list[int]]) -> None:
-    from storage.promotion import read_promoted
-    from storage.registry import Run
+    from storage.promotions import read_promoted
+    from storage.runs import Run
 
     served = read_promoted(store, dataset)
     before = {old.checkpoint for old in served.previous} if served is not None else set()

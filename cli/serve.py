@@ -7,7 +7,7 @@ import typer
 
 from cli.console import err, out, print_places
 from cli.options import Store
-from settings import get_settings, override_settings, usable_cores
+from config.settings import get_settings, override_settings, usable_cores
 
 
 def serve(
@@ -44,8 +44,8 @@ def serve(
     store: Store = None,
 ) -> None:
     """Serve every promoted generator, with the drawing page; Ctrl-C or SIGTERM ends it."""
-    from serving.opening import check_user, open_socket
     from serving.settings import get_serve_settings, override_serve_settings, read_keys
+    from serving.startup import check_user, open_socket
 
     override_settings(store=store)
     override_serve_settings(
@@ -63,9 +63,9 @@ def serve(
     read_keys(settings)
     listener = open_socket(settings.host, settings.port)
     from serving.engines import choose_engine
-    from serving.house import build_house, start_engine
     from serving.metrics import Metrics
     from serving.server import run_server
+    from serving.state import build_house, start_engine
     from storage import open_store
 
     opened = open_store(get_settings().store)

@@ -11,13 +11,13 @@ from rich.markup import escape
 
 from cli.console import err, make_table, out, print_places, show_progress_bars
 from cli.options import Cache, Name, Store
-from cli.sources import local_folder
-from errors import InputError, SourceError
-from settings import get_settings, override_settings
+from cli.preflight import local_folder
+from config.errors import InputError, SourceError
+from config.settings import get_settings, override_settings
 
 if TYPE_CHECKING:
     from storage import ObjectStore
-    from storage.retention import Inventory, Removable
+    from storage.gc_policy import Inventory, Removable
 
 _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -47,9 +47,9 @@ def export(
 ) -> None:
     """Write a data set's pairs as files that other trainers read."""
     override_settings(store=store, cache=cache)
-    from datasets import find_prepared, state_licence
+    from sources import find_prepared, state_licence
     from storage import keys, open_store
-    from storage.rawsets import read_origin
+    from storage.raw_sets import read_origin
     from tasks.export import export_pairs
 
     place = local_folder(folder)
@@ -133,9 +133,9 @@ def gc(
     """List, and with --yes remove, pair sets and checkpoints that nothing needs."""
     override_settings(store=store)
     from storage import open_store
-    from storage.removal import sweep, take_inventory
-    from storage.retention import Rules, plan_removal
-    from storage.waiting import list_waiting
+    from storage.gc import sweep, take_inventory
+    from storage.gc_policy import Rules, plan_removal
+    from storage.pending_uploads import list_waiting
     from tasks.progress import advance, bar, settle
 
     rules = Rules(keep_pairs, keep_checkpoints, keep_best, _parse_age(older_than))
@@ -188,7 +188,7 @@ def _parse_age(text: str) -> timedelta:
 
 
 def _check_there(store: "ObjectStore", dataset: str) -> None:
-    from datasets.entry import NAME
+    from config.dataset import NAME
 
     folders = [f"{root}/{dataset}" for root in ("datasets", "models")]
     if not re.fullmatch(NAME, dataset) or not any(

@@ -16,9 +16,9 @@ from cli.options import (
     WeightsFile,
     Workers,
 )
-from cli.sources import absolute, check_hed
-from errors import InputError
-from settings import get_settings, override_settings
+from cli.preflight import absolute, check_hed
+from config.errors import InputError
+from config.settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
 
@@ -61,8 +61,8 @@ def train(
         runner=runner,
     )
     recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
-    from datasets import check_licence, check_own, find_prepared
-    from model.recipe import make_recipe
+    from config.recipe import make_recipe
+    from sources import check_licence, check_own, find_prepared
     from storage import keys, open_store
 
     # A user's slip is met before Prefect is started.
@@ -70,7 +70,7 @@ def train(
     dataset, current = find_prepared(opened, source, name)
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
     if find_batch:
-        from cli.batch import print_batches
+        from cli.batch_size import print_batches
 
         print_batches(dataset.name, complete)
         return
@@ -78,7 +78,7 @@ def train(
         check_own(dataset, opened)
         check_licence(dataset, opened, accept=False)
     # PyTorch takes seconds to import: most slips are met before.
-    from model.launch import count_processes
+    from model.training.launch import count_processes
 
     count_processes(get_settings().processes, complete.batch)
     needs_hed = dataset.needs_edges and current is None

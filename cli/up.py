@@ -10,8 +10,8 @@ import typer
 
 from cli.console import err, out, print_places
 from cli.options import Cache, Engine, Store
-from errors import IcanvasError
-from settings import get_settings, override_settings, settle_places
+from config.errors import IcanvasError
+from config.settings import get_settings, override_settings, settle_places
 
 
 def up(
@@ -30,7 +30,7 @@ def up(
     override_settings(store=store, cache=cache, engine=engine)
     # The workers run in the checkout.
     settle_places()
-    from flows.stack import SIGNALS, Stack
+    from flows.local_stack import SIGNALS, Stack
 
     logs = get_settings().cache / "up"
     with _stop_signals(SIGNALS), Stack(host, port, draw_port, logs) as stack:
@@ -45,7 +45,7 @@ def up(
 
 def deploy() -> None:
     """Create pools, deployments and the automation for dead workers on your Prefect server."""
-    from flows.setup import set_up_server
+    from flows.server_setup import set_up_server
 
     set_up_server()
     out.print("Work pools, deployments and automation are in place. Next, on each worker:")

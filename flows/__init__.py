@@ -1,6 +1,6 @@
 """What an operator starts. Read top to bottom, each flow tells its whole story."""
 
-from settings import apply_prefect_defaults
+from config.settings import apply_prefect_defaults
 from tasks.logs import tidy_logs
 
 apply_prefect_defaults()

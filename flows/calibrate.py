@@ -2,15 +2,15 @@
 
 from prefect import flow
 
-import datasets
-from flows.forms import DEFAULT, DataSetName, Engine, OwnName, Pictures, Why
-from flows.names import run_name
+import sources
+from config.settings import get_settings, override_settings
+from flows.parameters import DEFAULT, DataSetName, Engine, OwnName, Pictures, Why
 from flows.prepare import prepare
-from settings import get_settings, override_settings
+from flows.run_names import run_name
 from storage import open_store
 from tasks.calibrate import Calibration, drawn_by_hed
 from tasks.calibrate import calibrate as calibrate_on
-from tasks.interrupt import heed_termination
+from tasks.interrupts import heed_termination
 
 
 @flow(name="calibrate", flow_run_name=run_name)
@@ -39,12 +39,12 @@ def calibrate(
     """
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
-    dataset, current = datasets.find_prepared(open_store(store_url), source, name or None)
+    dataset, current = sources.find_prepared(open_store(store_url), source, name or None)
     if current is None:
-        is_path = dataset.name not in datasets.load_catalogue()
+        is_path = dataset.name not in sources.load_catalogue()
         if not is_path and not dataset.paired:
             raise drawn_by_hed(dataset.name)
-        choices = datasets.Choices(name=name or None, paired=is_path)
+        choices = sources.Choices(name=name or None, paired=is_path)
         pairs = prepare(source, choices).fingerprint
     else:
         pairs = current.fingerprint

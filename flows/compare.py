@@ -3,10 +3,12 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-import datasets
-from errors import InputError
-from flows.decide import ask_choice
-from flows.forms import (
+import sources
+from config.errors import InputError
+from config.settings import get_settings, override_settings
+from flows.locks import one_at_a_time
+from flows.operator_prompt import ask_choice
+from flows.parameters import (
     DEFAULT,
     DataSetName,
     Decide,
@@ -17,16 +19,14 @@ from flows.forms import (
     Runs,
     Why,
 )
-from flows.names import run_name
-from flows.slots import one_at_a_time
-from model.candidates import find_candidates
-from settings import get_settings, override_settings
+from flows.run_names import run_name
+from model.evaluation.candidates import find_candidates
+from reports.comparison_table import as_markdown
 from storage import open_store
 from tasks.artifacts import link
 from tasks.compare import Compared
 from tasks.compare import compare as compare_on
-from tasks.compare_table import as_markdown
-from tasks.interrupt import heed_termination
+from tasks.interrupts import heed_termination
 from tasks.promote import promote
 
 
@@ -65,11 +65,11 @@ def compare(
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, current = datasets.find_prepared(store, source, name or None)
+    dataset, current = sources.find_prepared(store, source, name or None)
     candidates = find_candidates(store, dataset.name, runs)
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
-    drawn = datasets.find_sketches(store, dataset, sketches, pictures)
+    drawn = sources.find_sketches(store, dataset, sketches, pictures)
     with heed_termination():
         found = compare_on(dataset, current.fingerprint, store_url, candidates, drawn, pictures)
     page = link(store, f"{found.folder}/vote.html")

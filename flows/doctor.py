@@ -10,12 +10,12 @@ from typing import Literal
 import httpx
 import torch
 
-from datasets import load_catalogue
-from datasets.sources.kaggle import credentials_place
-from errors import ConflictError, IcanvasError, InputError, IntegrityError, StorageError
+from config.errors import ConflictError, IcanvasError, InputError, IntegrityError, StorageError
+from config.settings import count_cores, get_settings
 from hed import choose_engine, load_weights
 from hed.weights import default_weights_path
-from settings import count_cores, get_settings
+from sources import load_catalogue
+from sources.fetch.kaggle import credentials_place
 from storage import LocalStore, open_store
 
 # HED's weights, a data set of some thousand pictures and a few checkpoints fit in this.

@@ -2,16 +2,16 @@
 
 from prefect import flow
 
-import datasets
-from datasets import Choices, EdgeChoices, RawSet
-from errors import SourceError
-from flows.forms import DEFAULT, DataSetName, Engine, Fit, Refresh, Use, Why
-from flows.names import run_name
+import sources
+from config.errors import SourceError
+from config.settings import get_settings, override_settings
+from flows.locks import one_at_a_time
+from flows.parameters import DEFAULT, DataSetName, Engine, Fit, Refresh, Use, Why
 from flows.prepare import make_pairs, twice
-from flows.slots import one_at_a_time
-from settings import get_settings, override_settings
+from flows.run_names import run_name
+from sources import Choices, EdgeChoices, RawSet
 from storage import open_store
-from storage.pairsets import read_settings
+from storage.pair_sets import read_settings
 from tasks.publish import PairSet
 
 _AS_LISTED = EdgeChoices()
@@ -49,20 +49,20 @@ def extract(
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
-    with one_at_a_time("pairs", datasets.find_prepared(store, source)[0].name):
+    with one_at_a_time("pairs", sources.find_prepared(store, source)[0].name):
         # Only now: a run that was waited for may have put other pictures into use.
-        listed, current = datasets.find_prepared(store, source)
+        listed, current = sources.find_prepared(store, source)
         if current is None:
             raise SourceError(f"{source} has no pictures in the store. Prepare it first.")
         settings = read_settings(store, listed.name, current.fingerprint)
         # Published drawings are what `prepare` takes; here they are drawn anew.
         paired = bool(settings.get("paired"))
-        dataset = datasets.change(
+        dataset = sources.change(
             listed.model_copy(update={"paired": paired}),
             Choices(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
         )
 
         def get_raw() -> RawSet:
-            return datasets.read_raw(dataset, settings["raw"], store)
+            return sources.read_raw(dataset, settings["raw"], store)
 
         return twice(lambda: make_pairs(dataset, store_url, refresh, get_raw, use))

@@ -9,25 +9,25 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 
-import datasets
-from datasets import Choices, DataSet, RawSet
-from errors import DamagedError, StorageError
-from flows.forms import DEFAULT, Accept, DataSetName, Engine, Newest, Partial, Refresh, Why
-from flows.names import run_name
+import sources
+from config.errors import DamagedError, StorageError
+from config.settings import get_settings, override_settings
+from flows.locks import one_at_a_time
+from flows.parameters import DEFAULT, Accept, DataSetName, Engine, Newest, Partial, Refresh, Why
+from flows.run_names import run_name
 from flows.runners import open_runner, runs_here
-from flows.slots import one_at_a_time
-from settings import get_settings, override_settings
+from sources import Choices, DataSet, RawSet
 from storage import keys, open_store
-from storage.claims import claim
-from storage.pairsets import is_published, newest_revision, read_current
+from storage.pair_sets import is_published, newest_revision, read_current
+from storage.pins import claim
 from tasks.acquire import acquire
 from tasks.detector import load, weights_name
+from tasks.drawing_side import find_drawings
 from tasks.extract import extract
-from tasks.interrupt import heed_termination
-from tasks.plan import PairPlan
+from tasks.interrupts import heed_termination
+from tasks.pair_set_plan import PairPlan
 from tasks.progress import advance, bar
 from tasks.publish import PairSet, publish
-from tasks.ready import find_drawings
 from tasks.verify import forget_cut_shards
 
 # Shards that the runner knows of at once: enough for every worker there is, while the memory that
@@ -64,12 +64,12 @@ def prepare(
     reason : for the run's name; nothing else.
     """
     override_settings(engine=None if engine == DEFAULT else engine)
-    dataset = datasets.find(source, choices)
+    dataset = sources.find(source, choices)
     store_url = get_settings().store
     store = open_store(store_url)
-    datasets.check_licence(dataset, store, accept_license)
+    sources.check_licence(dataset, store, accept_license)
     # Refuses another folder of the same name.
-    datasets.read_current_of(store, dataset)
+    sources.read_current_of(store, dataset)
     with one_at_a_time("pairs", dataset.name):
 
         def get_raw() -> RawSet:

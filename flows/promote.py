@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-from datasets import find_prepared
-from flows.forms import Ballot, Checkpoint, DataSetName, Note, OwnName, Who, Why
-from flows.names import run_name
-from flows.slots import one_at_a_time
-from model.votes import read_ballots
-from settings import get_settings
+from config.settings import get_settings
+from flows.locks import one_at_a_time
+from flows.parameters import Ballot, Checkpoint, DataSetName, Note, OwnName, Who, Why
+from flows.run_names import run_name
+from model.evaluation.votes import read_ballots
+from sources import find_prepared
 from storage import open_store
-from storage.promotion import Promoted
+from storage.promotions import Promoted
 from tasks.promote import promote as put_into_service
 
 

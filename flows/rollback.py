@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows.forms import DataSetName, Earlier, Note, Who, Why
-from flows.names import run_name
-from flows.slots import one_at_a_time
-from settings import get_settings
-from storage.promotion import Promoted
+from config.settings import get_settings
+from flows.locks import one_at_a_time
+from flows.parameters import DataSetName, Earlier, Note, Who, Why
+from flows.run_names import run_name
+from storage.promotions import Promoted
 from tasks.promote import roll_back
 
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
-from errors import InputError, IntegrityError
-from settings import Settings, get_settings, usable_cores
-from tasks.cores import give_cores
+from config.errors import InputError, IntegrityError
+from config.settings import Settings, get_settings, usable_cores
+from tasks.cpu_budget import give_cores
 
 Runner = TaskRunner[Any]
 

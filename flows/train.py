@@ -2,14 +2,14 @@
 
 from prefect import flow
 
-import datasets
-from flows.forms import DataSetName, OwnName, Recipe, Refresh, Why
-from flows.names import run_name
+import sources
+from config.recipe import make_recipe
+from config.settings import get_settings
+from flows.locks import one_at_a_time
+from flows.parameters import DataSetName, OwnName, Recipe, Refresh, Why
 from flows.prepare import prepare
-from flows.slots import one_at_a_time
-from model.recipe import make_recipe
-from model.train import TrainedRun
-from settings import get_settings
+from flows.run_names import run_name
+from model.training.train import TrainedRun
 from storage import open_store
 from tasks.train import train as train_on
 
@@ -38,11 +38,11 @@ def train(
     """
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, _ = datasets.find_prepared(store, source, name or None)
-    sketches = list(datasets.read_sketches(dataset).values())
+    dataset, _ = sources.find_prepared(store, source, name or None)
+    sketches = list(sources.read_sketches(dataset).values())
     complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
     with one_at_a_time("train", dataset.name):
         # Only now: while a run was waited for other pairs may have come into use.
-        _, current = datasets.find_prepared(store, source, name or None)
-        pairs = (current or prepare(source, datasets.Choices(name=name or None))).fingerprint
+        _, current = sources.find_prepared(store, source, name or None)
+        pairs = (current or prepare(source, sources.Choices(name=name or None))).fingerprint
         return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)

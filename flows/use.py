@@ -3,12 +3,12 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from flows.forms import DataSetName, Fingerprint, Why
-from flows.names import run_name
-from settings import get_settings
+from config.settings import get_settings
+from flows.parameters import DataSetName, Fingerprint, Why
+from flows.run_names import run_name
 from storage import open_store
 from storage.choosing import use_pairs
-from storage.pairsets import CurrentPairs
+from storage.pair_sets import CurrentPairs
 
 
 @flow(name="use", flow_run_name=run_name)

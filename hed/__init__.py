@@ -1,8 +1,8 @@
 """Pictures in, edge probabilities out: HED, holistically-nested edge detection."""
 
+from hed.crop_plan import BORDER
 from hed.detector import EdgeDetector
 from hed.engines import choose_engine
-from hed.plan import BORDER
 from hed.weights import Weights, fetch_default_weights, load_weights
 
 __all__ = [

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
+from hed.crop_plan import BORDER, Plan
 from hed.engines import Engine, create_engine
-from hed.plan import BORDER, Plan
 from hed.weights import Weights, load_weights
 
 Picture = NDArray[np.uint8]

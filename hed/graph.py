@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from hed.plan import Plan
+from hed.crop_plan import Plan
 
 Layer = tuple[NDArray[np.float32], NDArray[np.float32]]
 

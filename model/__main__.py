@@ -10,11 +10,11 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import IcanvasError
-from model.distributed import join_crew
-from model.hooks import Hooks, TrainingStopped
-from model.launch import Message, Order
-from model.train import train
+from config.errors import IcanvasError
+from model.training.callbacks import Hooks, TrainingStopped
+from model.training.distributed import join_crew
+from model.training.launch import Message, Order
+from model.training.train import train
 from storage import open_store
 
 # So that a line of several processes stays one: what a pipe takes at once, less the rest of it.

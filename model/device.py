@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from errors import InputError
-from model.recipe import Recipe
+from config.errors import InputError
+from config.recipe import Recipe
 
 # Steps that save more time than compiling takes; on a GPU a step is short.
 _WORTH_STEPS = {"cpu": 500, "cuda": 5_000}

@@ -1,8 +1,9 @@
 """Edge probabilities to clean drawings to side-by-side pairs. NumPy in, NumPy out."""
 
-from postprocess.agreement import Agreement, compare_drawings
 from postprocess.clean import clean_edges
+from postprocess.contact_sheet import encode_jpeg, make_sheet
 from postprocess.fit import centre, detail_side, fit_picture, reduce_map
+from postprocess.line_f1 import Agreement, compare_drawings
 from postprocess.pair import (
     PAIR_SIZE,
     Side,
@@ -13,7 +14,6 @@ from postprocess.pair import (
     join_pair,
     split_pair,
 )
-from postprocess.sheet import encode_jpeg, make_sheet
 from postprocess.sketch import drawing_extent, normalise_sketch
 from postprocess.strokes import Points, draw_strokes, pack_strokes, trace_strokes, unpack_strokes
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from postprocess.thin import Mask, thin
 
 Map = NDArray[np.float32]

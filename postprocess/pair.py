@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import IntegrityError
+from config.errors import IntegrityError
 
 # Where the drawing is in a pair that was published.
 Side = Literal["left", "right"]
@@ -110,7 +110,7 @@ def decode_pair(data: bytes) -> NDArray[np.uint8]:
     """Return the uint8 H×2W×3 RGB pair of its stored bytes: a PNG of ours, or a published file.
 
     What a published file holds beside plain pixels (transparency, ink colours) is not looked at:
-    ``tasks.pairs`` lets no file in that would look another way.
+    ``tasks.make_pairs`` lets no file in that would look another way.
 
     Raises
     ------

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from postprocess.clean import large_parts
 from postprocess.thin import thin
 

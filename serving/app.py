@@ -15,13 +15,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from serving.describing import PICTURE_HEADERS, describe
-from serving.headers import Headers
-from serving.house import House
-from serving.page import send_cached
-from serving.refusals import Refusal
+from serving.errors import Refusal
+from serving.middleware import Headers
+from serving.openapi import PICTURE_HEADERS, describe
+from serving.page_files import send_cached
 from serving.routes import make_router, refuse
 from serving.settings import split_list
+from serving.state import House
 
 log = logging.getLogger("icanvas.serving")
 

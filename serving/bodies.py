@@ -7,9 +7,9 @@ from contextlib import contextmanager, suppress
 
 from starlette.requests import ClientDisconnect, Request
 
-from serving.drawing import CONTENT_TYPES
-from serving.limits import client_of
-from serving.refusals import Refusal
+from serving.decode import CONTENT_TYPES
+from serving.errors import Refusal
+from serving.rate_limit import client_of
 
 # What a refused client may still send, so that it reads the answer: one that finds the line closed
 # while it sends may never look. Bytes, and seconds.

@@ -12,18 +12,18 @@ from fastapi.security import APIKeyHeader
 from pydantic import BeforeValidator
 from starlette.requests import ClientDisconnect, Request
 
-from serving import answers
-from serving.answers import describe_errors
+from serving import schemas
 from serving.bodies import drain, read_type
-from serving.describing import DRAWING_BODY, PICTURE_HEADERS
-from serving.generating import Wish, make_task
-from serving.house import House
-from serving.limits import client_of
-from serving.page import send_cached
-from serving.refusals import Refusal
-from serving.served import Served
-from serving.waiting import wait_for
-from serving.work import Job
+from serving.errors import Refusal
+from serving.generate import Wish, make_task
+from serving.loaded_model import Served
+from serving.openapi import DRAWING_BODY, PICTURE_HEADERS
+from serving.page_files import send_cached
+from serving.queue import Job
+from serving.rate_limit import client_of
+from serving.schemas import describe_errors
+from serving.state import House
+from serving.wait import wait_for
 
 log = logging.getLogger("icanvas.serving")
 
@@ -75,14 +75,14 @@ def make_router(house: House) -> APIRouter:
 
     @router.get(
         "/v1/models",
-        response_model=answers.Models,
+        response_model=schemas.Models,
         dependencies=guards,
         responses=describe_errors(*errors),
         summary="What can be drawn with",
     )
-    async def list_models() -> answers.Models:
+    async def list_models() -> schemas.Models:
         """List the models by name; none where nothing is promoted yet."""
-        return answers.Models(models=[_describe(model) for model in house.shelf.models.values()])
+        return schemas.Models(models=[_describe(model) for model in house.shelf.models.values()])
 
     @router.get(
         "/v1/models/{name}/examples/{number}/{what}.png",
@@ -188,26 +188,26 @@ def make_router(house: House) -> APIRouter:
             },
         )
 
-    @router.get("/healthz", response_model=answers.Health, summary="Whether the process answers")
-    async def check_health() -> answers.Health:
+    @router.get("/healthz", response_model=schemas.Health, summary="Whether the process answers")
+    async def check_health() -> schemas.Health:
         """Answer as long as the process does."""
-        return answers.Health()
+        return schemas.Health()
 
     @router.get(
         "/readyz",
-        response_model=answers.Readiness,
-        responses={503: {"model": answers.Readiness, "description": "No model is served."}},
+        response_model=schemas.Readiness,
+        responses={503: {"model": schemas.Readiness, "description": "No model is served."}},
         summary="Whether pictures can be made",
     )
-    async def check_ready(response: Response) -> answers.Readiness:
+    async def check_ready(response: Response) -> schemas.Readiness:
         """Tell what is served and what is not; 503 while nothing is."""
         shelf = house.shelf
-        found = answers.Readiness(
+        found = schemas.Readiness(
             ready=bool(shelf.models),
             engine=house.engine.title,
             models={name: model.promotion.export for name, model in shelf.models.items()},
             refused={
-                name: answers.Refusal(version=refused.promotion.export, why=refused.why)
+                name: schemas.Refusal(version=refused.promotion.export, why=refused.why)
                 for name, refused in shelf.refused.items()
             },
             store=shelf.trouble or ("ok" if shelf.looked else "not read yet"),
@@ -228,9 +228,9 @@ def _find(house: House, name: str) -> Served:
     return models[name]
 
 
-def _describe(model: Served) -> answers.Model:
+def _describe(model: Served) -> schemas.Model:
     promotion = model.promotion
-    return answers.Model(
+    return schemas.Model(
         name=model.name,
         title=promotion.title,
         version=promotion.export,

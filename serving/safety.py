@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from errors import InputError, IntegrityError
+from config.errors import InputError, IntegrityError
 
 # Returns the probability that an image (uint8 H×W×3 RGB) is not for children.
 Gate = Callable[[NDArray[np.uint8]], float]

@@ -10,8 +10,8 @@ from types import FrameType
 import uvicorn
 
 from serving.app import make_app
-from serving.house import House
 from serving.settings import split_list
+from serving.state import House
 
 
 def run_server(house: House, listener: socket.socket, ready: Callable[[], None]) -> None:
@@ -20,7 +20,7 @@ def run_server(house: House, listener: socket.socket, ready: Callable[[], None])
     Parameters
     ----------
     house : the server's parts.
-    listener : from ``serving.opening.open_socket``.
+    listener : from ``serving.startup.open_socket``.
     ready : is called before the first request is taken.
     """
     server = make_server(house)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from errors import InputError
+from config.errors import InputError
 
 EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
 

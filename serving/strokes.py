@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from postprocess import PAIR_SIZE, Points, draw_strokes
-from serving.refusals import Refusal
+from serving.errors import Refusal
 
 _MOST_STROKES = 2_000
 _MOST_POINTS = 50_000

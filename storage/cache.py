@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from errors import StorageError
+from config.errors import StorageError
 
 # Writes what it fetches into a file and returns the SHA-256 (hex) of that, checked.
 Fetch = Callable[[IO[bytes]], str]

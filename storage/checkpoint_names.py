@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from errors import InputError, NotFoundError, SourceError
+from config.errors import InputError, NotFoundError, SourceError
 
 # The last one of the newest run.
 LAST = "last"

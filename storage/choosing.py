@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from errors import NotFoundError
+from config.errors import NotFoundError
 from storage import keys
-from storage.claims import check_kept, claim
-from storage.pairsets import (
+from storage.pair_sets import (
     CurrentPairs,
     is_published,
     read_current,
@@ -15,7 +14,8 @@ from storage.pairsets import (
     read_settings,
     swap_current,
 )
-from storage.rawsets import read_origin
+from storage.pins import check_kept, claim
+from storage.raw_sets import read_origin
 from storage.store import ObjectStore
 
 

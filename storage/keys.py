@@ -1,6 +1,6 @@
 """The layout of the store: every key is made here, and what a key may be is told here."""
 
-from errors import StorageError
+from config.errors import StorageError
 
 # What a store keeps for itself carries this prefix: writes in progress, a lock. No key may.
 PRIVATE = ".icanvas-"

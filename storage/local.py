@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
-from errors import MAKE_ANEW, ConflictError, DamagedError, NotFoundError, StorageError
-from storage.entry import Entry, Upload
+from config.errors import MAKE_ANEW, ConflictError, DamagedError, NotFoundError, StorageError
 from storage.keys import PRIVATE, check_key
+from storage.object_info import Entry, Upload
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from errors import MAKE_ANEW, DamagedError, IntegrityError
+from config.errors import MAKE_ANEW, DamagedError, IntegrityError
 from storage.store import ObjectStore, get_or_none
 
 

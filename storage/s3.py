@@ -14,14 +14,14 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore import exceptions as boto
 
-from errors import ConflictError, DamagedError, NotFoundError
-from settings import get_settings
-from storage import multipart
+from config.errors import ConflictError, DamagedError, NotFoundError
+from config.settings import get_settings
+from storage import s3_multipart
 from storage.cache import ShardCache
-from storage.entry import Entry, Upload
 from storage.keys import check_key
-from storage.s3client import connect, damaged, explained
-from storage.s3stream import ObjectStream
+from storage.object_info import Entry, Upload
+from storage.s3_client import connect, damaged, explained
+from storage.s3_stream import ObjectStream
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -76,7 +76,7 @@ class S3Store:
 
     def put(self, key: str, data: bytes) -> None:
         """Write an object, replacing one of that key."""
-        if len(data) >= multipart.THRESHOLD:
+        if len(data) >= s3_multipart.THRESHOLD:
             self.put_file(key, io.BytesIO(data))
         else:
             with self._explained("write", key):
@@ -91,11 +91,11 @@ class S3Store:
             size += len(chunk)
         file.seek(0)
         with self._explained("write", key):
-            if size < multipart.THRESHOLD:
+            if size < s3_multipart.THRESHOLD:
                 self._put(key, file.read())
             else:
                 name, metadata = self._name(key), {"sha256": digest.hexdigest()}
-                multipart.upload(self._s3, self._bucket, name, file, size, metadata)
+                s3_multipart.upload(self._s3, self._bucket, name, file, size, metadata)
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes; NotFoundError, or IntegrityError if they fail their check."""
@@ -164,13 +164,13 @@ class S3Store:
     def uploads(self, prefix: str) -> Iterator[Upload]:
         """Yield the uploads below a folder that began and have not ended."""
         with self._explained("list", prefix):
-            for found in multipart.find(self._s3, self._bucket, f"{self._name(prefix)}/"):
+            for found in s3_multipart.find(self._s3, self._bucket, f"{self._name(prefix)}/"):
                 yield replace(found, key=self._key(found.key))
 
     def abort(self, upload: Upload) -> None:
         """End such an upload without an object; nothing happens where it has ended."""
         with self._explained("abort", upload.key):
-            multipart.abort(self._s3, self._bucket, self._name(upload.key), upload.id)
+            s3_multipart.abort(self._s3, self._bucket, self._name(upload.key), upload.id)
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import IO, Protocol
 from urllib.parse import unquote, urlsplit
 
-from errors import InputError, NotFoundError, StorageError
-from storage.entry import Entry, Upload
+from config.errors import InputError, NotFoundError, StorageError
 from storage.keys import check_key
 from storage.local import LocalStore
+from storage.object_info import Entry, Upload
 
 # Wider than today's rule of AWS: old buckets and other services have names of their own.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")

@@ -5,8 +5,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-import datasets
-from datasets import DataSet, RawSet
+import sources
+from sources import DataSet, RawSet
 from storage import open_store
 from tasks.progress import advance, bar, move, note, settle
 from tasks.retries import is_outage
@@ -22,7 +22,7 @@ from tasks.retries import is_outage
 def acquire(
     dataset: DataSet, store_url: str, allow_partial: bool = False, anew: bool = False
 ) -> RawSet:
-    """Acquire a data set; see ``datasets.acquire``."""
+    """Acquire a data set; see ``sources.ingest``."""
     fetching, reading = f"{dataset.name}: fetch", f"{dataset.name}: check source"
     files = f"{dataset.name}: acquire"
     with (
@@ -30,7 +30,7 @@ def acquire(
         bar(reading, unit="bytes", later=True),
         bar(files, dataset.pictures, "files", later=True),
     ):
-        raw = datasets.acquire(
+        raw = sources.acquire(
             dataset,
             open_store(store_url),
             allow_partial,

@@ -5,7 +5,7 @@ from urllib.parse import quote
 from prefect.artifacts import create_markdown_artifact
 from prefect.logging import get_run_logger
 
-from settings import get_settings
+from config.settings import get_settings
 from storage import ObjectStore
 
 

@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from datasets import DataSet
-from errors import InputError
+from config.errors import InputError
 from hed import EdgeDetector
 from postprocess import Agreement, clean_edges, compare_drawings, decode_pair, split_pair
+from sources import DataSet
 from storage import keys, open_store
 from storage.fingerprint import fingerprint
 from storage.manifest import Row
-from storage.pairsets import StoredPairs, locate_pairs, read_manifest, read_settings
+from storage.pair_sets import StoredPairs, locate_pairs, read_manifest, read_settings
 from tasks.artifacts import show
 from tasks.detector import detector, weights_name
-from tasks.interrupt import stop_if_interrupted
+from tasks.interrupts import stop_if_interrupted
 from tasks.progress import advance, bar
 
 # In pixels; the widest decides.

@@ -10,26 +10,26 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from datasets import DataSet
-from datasets.pictures import hash_pixels
 from hed import EdgeDetector
-from model.candidates import Candidate
-from model.compare import Hooks, LineSettings
-from model.compare import compare as compare_on
-from model.comparison import SKETCHES, VALIDATION, Column, Comparison
-from model.metrics import METRICS
-from model.metrics.features import NAME, has_features
+from model.evaluation.candidates import Candidate
+from model.evaluation.compare import Hooks, LineSettings
+from model.evaluation.compare import compare as compare_on
+from model.evaluation.comparison import SKETCHES, VALIDATION, Column, Comparison
+from model.evaluation.metrics import METRICS
+from model.evaluation.metrics.features import NAME, has_features
+from reports.comparison_sheet import draw_sheet
+from reports.comparison_table import as_frame, as_markdown
+from reports.pair_set_report import inline_jpeg
+from reports.vote_page import render_page
+from sources import DataSet
+from sources.pictures import hash_pixels
 from storage import ObjectStore, keys, open_store
 from storage.fingerprint import fingerprint
-from storage.pairsets import read_settings
+from storage.pair_sets import read_settings
 from tasks.artifacts import link, show
-from tasks.compare_page import render_page
-from tasks.compare_sheet import draw_sheet
-from tasks.compare_table import as_frame, as_markdown
 from tasks.detector import detector, weights_name
-from tasks.interrupt import stop_if_interrupted
+from tasks.interrupts import stop_if_interrupted
 from tasks.progress import advance, bar, move
-from tasks.report import inline_jpeg
 
 # A picture in an artifact is part of the database: small.
 _WIDTH = 1200
@@ -71,7 +71,10 @@ def compare(
     sketches: Mapping[str, NDArray[np.uint8]],
     pictures: int,
 ) -> Compared:
-    """Judge checkpoints on validation pairs and drawings by hand; see ``model.compare``."""
+    """Judge checkpoints on validation pairs and drawings by hand.
+
+    See ``model.evaluation.compare``.
+    """
     logger = get_run_logger()
     store = open_store(store_url)
     hed, lines = _find_lines(store, dataset, pairs)

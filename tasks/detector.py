@@ -4,12 +4,12 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from errors import InputError
+from config.errors import InputError
+from config.settings import get_settings
 from hed import EdgeDetector, Weights, load_weights
 from hed.engines import Engine, create_engine
-from settings import get_settings
-from tasks.cores import own_cores
-from tasks.plan import PairPlan
+from tasks.cpu_budget import own_cores
+from tasks.pair_set_plan import PairPlan
 
 _starting = threading.Lock()
 

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import DataSet
-from errors import InputError, SourceError, StorageError
+from config.errors import InputError, SourceError, StorageError
+from sources import DataSet
 from storage import ObjectStore
 from storage.local import sync
 from storage.manifest import Row
-from storage.pairsets import locate_pairs, read_manifest, read_settings
-from tasks.ahead import map_ahead
+from storage.pair_sets import locate_pairs, read_manifest, read_settings
+from tasks.bounded_map import map_ahead
 from tasks.export_card import write_card
 from tasks.export_formats import FORMATS, Files, FormatName
 from tasks.progress import advance, bar

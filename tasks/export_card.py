@@ -5,11 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from datasets import DataSet, name_licence, state_licence
-from datasets.entry import LocalSource
+from config.dataset import LocalSource
 from postprocess import PAIR_SIZE
+from sources import DataSet, name_licence, state_licence
 from storage import ObjectStore, keys
-from storage.rawsets import Origin, read_acceptance, read_origin
+from storage.raw_sets import Origin, read_acceptance, read_origin
 from tasks.export_formats import FormatName, shard_names
 
 # Licences that the Hub knows under a name that can be told.

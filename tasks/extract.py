@@ -10,18 +10,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from datasets import forget_if_damaged
-from errors import DamagedError, IntegrityError, NotFoundError
+from config.errors import DamagedError, IntegrityError, NotFoundError
+from sources import forget_if_damaged
 from storage import ObjectStore, keys, open_store
 from storage.manifest import Row, load_rows, read_rows, write_rows
-from storage.scratch import scratch_file
 from storage.shards import ShardWriter
-from tasks.ahead import map_ahead
-from tasks.cores import own_cores
+from storage.temporary_files import scratch_file
+from tasks.bounded_map import map_ahead
+from tasks.cpu_budget import own_cores
 from tasks.detector import detector_for
-from tasks.interrupt import stop_if_interrupted
-from tasks.pairs import draft_pair, finish_pair, take_pair
-from tasks.plan import PairPlan
+from tasks.interrupts import stop_if_interrupted
+from tasks.make_pairs import draft_pair, finish_pair, take_pair
+from tasks.pair_set_plan import PairPlan
 from tasks.progress import advance
 from tasks.retries import is_storage_fault
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from errors import IcanvasError
+from config.errors import IcanvasError
 
 _RUNS = ("prefect.task_runs", "prefect.flow_runs")
 

@@ -1,7 +1,7 @@
 """Progress bars by name: flows and tasks count, the command line shows.
 
 Tasks run in threads of the flow's process, so they share the display. A run that a worker started
-has none, but a bar in the Prefect UI (``tasks.gauges``).
+has none, but a bar in the Prefect UI (``tasks.progress_artifacts``).
 """
 
 import threading
@@ -24,7 +24,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tasks import gauges
+from tasks import progress_artifacts
 
 # Without a terminal a line is printed this often, in seconds.
 _LINE_EVERY = 10.0
@@ -90,11 +90,11 @@ def bar(
             _bars[name] = _display.add_task(
                 name, start=not later, visible=not later, total=total, completed=done, unit=unit
             )
-    gauges.open_gauge(name, total, unit, done)
+    progress_artifacts.open_gauge(name, total, unit, done)
     try:
         yield
     finally:
-        gauges.close_gauge(name)
+        progress_artifacts.close_gauge(name)
         with _lock:
             if (shown := _bars.pop(name, None)) is not None and _display is not None:
                 _finish(_display, shown)
@@ -102,7 +102,7 @@ def bar(
 
 def advance(name: str, count: int = 1) -> None:
     """Count on a bar; nothing happens where it is not shown."""
-    gauges.add(name, count)
+    progress_artifacts.add(name, count)
     with _lock:
         if _display is not None and name in _bars:
             _begin(_display, _bars[name])
@@ -112,7 +112,7 @@ def advance(name: str, count: int = 1) -> None:
 
 def move(name: str, done: int, total: int | None) -> None:
     """Set a bar to ``done`` of ``total``, if it is shown; None where the end is not known."""
-    gauges.set_to(name, done, total)
+    progress_artifacts.set_to(name, done, total)
     with _lock:
         if _display is not None and name in _bars:
             _begin(_display, _bars[name])
@@ -131,7 +131,7 @@ def note(name: str, text: str) -> None:
 
 def settle(name: str) -> None:
     """Let a bar end where it is: fewer than expected may be all there is."""
-    gauges.settle(name)
+    progress_artifacts.settle(name)
     with _lock:
         if _display is not None and name in _bars:
             task = next(task for task in _display.tasks if task.id == _bars[name])

@@ -9,16 +9,16 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from errors import NotFoundError
-from model import promotion
-from model.votes import Votes
+from config.errors import NotFoundError
+from model.evaluation.votes import Votes
+from model.export import promotion
+from reports.pair_set_report import inline_jpeg
 from storage import ObjectStore, keys, open_store
 from storage.checkpoint_names import choose_checkpoint
-from storage.exports import read_example
-from storage.promotion import Promoted
-from storage.registry import list_checkpoints
+from storage.promoted_files import read_example
+from storage.promotions import Promoted
+from storage.runs import list_checkpoints
 from tasks.artifacts import link, show
-from tasks.report import inline_jpeg
 
 # A picture in an artifact is part of the database: small.
 _WIDTH = 192
@@ -34,7 +34,7 @@ def promote(
     by: str = "",
     votes: Sequence[Votes] = (),
 ) -> Promoted:
-    """Put a checkpoint into service; see ``model.promotion.promote``."""
+    """Put a checkpoint into service; see ``model.export.promotion.promote``."""
     store = open_store(store_url)
     there = list_checkpoints(store, dataset)
     if not there:
@@ -51,7 +51,7 @@ def promote(
 def roll_back(
     dataset: str, store_url: str, note: str = "", by: str = "", to: str | None = None
 ) -> Promoted:
-    """Put back into service what was before; see ``model.promotion.roll_back``."""
+    """Put back into service what was before; see ``model.export.promotion.roll_back``."""
     store = open_store(store_url)
     chosen = promotion.roll_back(store, dataset, to=to, note=note, by=by)
     _tell(store, dataset, chosen)

@@ -11,8 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from datasets import RawSet
-from errors import DamagedError
+from config.errors import DamagedError
 from postprocess import (
     PAIR_SIZE,
     decode_pair,
@@ -21,24 +20,20 @@ from postprocess import (
     make_sheet,
     split_pair,
 )
+from reports.pair_set_diff import Comparison, compare_sets, render_comparison
+from reports.pair_set_report import render_report
+from reports.thumbnails import draw_thumbnails
+from sources import RawSet
 from storage import ObjectStore, Reason, keys, open_store
-from storage.claims import check_kept
 from storage.manifest import Row, check_manifest, load_rows, read_rows, write_rows
-from storage.pairsets import (
-    CurrentPairs,
-    locate_pairs,
-    read_current,
-    swap_current,
-)
-from storage.rawsets import read_acceptance, read_origin
-from tasks.against import Comparison, compare_sets, render_comparison
-from tasks.ahead import map_ahead
-from tasks.plan import PairPlan
+from storage.pair_sets import CurrentPairs, locate_pairs, read_current, swap_current
+from storage.pins import check_kept
+from storage.raw_sets import read_acceptance, read_origin
+from tasks.bounded_map import map_ahead
+from tasks.pair_set_artifacts import show_pairs
+from tasks.pair_set_plan import PairPlan
 from tasks.progress import bar
-from tasks.report import render_report
 from tasks.retries import is_store_outage
-from tasks.showing import show_pairs
-from tasks.thumbnails import draw_thumbnails
 from tasks.verify import check_shards
 
 _SHEET_PAIRS = 24
@@ -155,7 +150,7 @@ def publish_pairs(
             plan.settings,
             rows,
             sheet,
-            draw_thumbnails(plan, rows, store),
+            draw_thumbnails(plan.dataset, plan.raw_folder, rows, store),
             _look_for_slips(plan, raw, rows),
             read_origin(store, keys.raw_origin(name, plan.raw)),
             read_acceptance(store, name),

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from datasets.sources.api import Unavailable
-from errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
-from tasks.deployed import is_deployed
+from config.errors import ConflictError, DamagedError, IntegrityError, NotFoundError, StorageError
+from sources.fetch.host_api import Unavailable
+from tasks.deployments import is_deployed
 
 
 def is_storage_fault(_task: object, _run: object, state: Any) -> bool:

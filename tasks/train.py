@@ -13,18 +13,18 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from model.hooks import Hooks, TrainingStopped
-from model.launch import Order, count_processes, train_together
-from model.recipe import Recipe
-from model.train import TrainedRun
-from model.train import train as train_alone
-from model.watch import PLOT
-from settings import get_settings
+from config.recipe import Recipe
+from config.settings import get_settings
+from model.training.artifacts import PLOT
+from model.training.callbacks import Hooks, TrainingStopped
+from model.training.launch import Order, count_processes, train_together
+from model.training.train import TrainedRun
+from model.training.train import train as train_alone
+from reports.pair_set_report import inline_jpeg
 from storage import ObjectStore, open_store
-from storage.registry import Run, sample_name, sketches_name
+from storage.runs import Run, sample_name, sketches_name
 from tasks.artifacts import link, show
 from tasks.progress import bar, move, note
-from tasks.report import inline_jpeg
 
 Result = TypeVar("Result")
 
@@ -41,7 +41,7 @@ def train(
     refresh: bool,
     sketches: Sequence[NDArray[np.uint8]] = (),
 ) -> TrainedRun:
-    """Train on a published pair set; see ``model.train``.
+    """Train on a published pair set; see ``model.training.train``.
 
     In this process, or in as many children as ``ICANVAS_PROCESSES`` says. SIGTERM and Ctrl-C end it
     after the step, with a checkpoint from which the next run goes on.

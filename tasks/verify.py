@@ -4,12 +4,12 @@ import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from errors import DamagedError, NotFoundError
+from config.errors import DamagedError, NotFoundError
 from storage import ObjectStore, keys
 from storage.manifest import Row, load_rows
-from storage.pairsets import locate_pairs
-from tasks.ahead import map_ahead
-from tasks.plan import PairPlan
+from storage.pair_sets import locate_pairs
+from tasks.bounded_map import map_ahead
+from tasks.pair_set_plan import PairPlan
 
 # Shards that are read back at once: one connection does not fill the line to S3.
 _AT_ONCE = 4

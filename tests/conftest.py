@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from config.settings import get_settings
 from hed import EdgeDetector, fetch_default_weights
-from settings import get_settings
 from storage import LocalStore
 from storage.s3 import S3Store
 from tests.hed.weights.files import make_quick

@@ -8,10 +8,10 @@ from typing import Literal, get_args
 
 import cv2
 
-from errors import InputError
+from config.errors import InputError
+from config.settings import count_cores
 from hed.engines.engine import Engine, Options, Runner
 from hed.weights import Weights
-from settings import count_cores
 
 __all__ = ["Engine", "Runner", "choose_engine", "create_engine"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hed.plan import Plan
+from hed.crop_plan import Plan
 
 Map = NDArray[np.float32]
 

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
+from hed.crop_plan import Plan
 from hed.engines.engine import Engine, Map, Options, Runner
-from hed.plan import Plan
 from hed.weights import Weights
 
 

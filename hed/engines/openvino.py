@@ -6,8 +6,8 @@ from collections import OrderedDict
 import numpy as np
 import openvino
 
+from hed.crop_plan import BORDER, Plan
 from hed.engines.engine import Engine, Map, Options, Runner
-from hed.plan import BORDER, Plan
 from hed.weights import Weights
 
 # Sizes whose compiled networks are kept.

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.nn.functional import conv2d, interpolate, max_pool2d, pad, relu_
 
-from errors import InputError
+from config.errors import InputError
+from hed.crop_plan import Plan
 from hed.engines.engine import Engine, Map, Options, Runner
 from hed.graph import BLOCKS, SIDES
-from hed.plan import Plan
 from hed.weights import Weights
 
 # Pictures at once on a GPU; of 448x448, some 250 MB of feature maps each in 16 bits.

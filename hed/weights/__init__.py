@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from errors import InputError
+from config.errors import InputError
 from hed.weights.caffe import read_caffe
 from hed.weights.default import default_weights_path, fetch_default_weights, verify_default
 from hed.weights.keras import read_keras
 from hed.weights.onnx_model import check_model
-from hed.weights.table import Weights
+from hed.weights.schema import Weights
 
 __all__ = ["Weights", "default_weights_path", "fetch_default_weights", "load_weights"]
 

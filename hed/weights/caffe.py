@@ -18,10 +18,10 @@ from google.protobuf import (  # type: ignore[import-untyped]
 )
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from hed.graph import BLOCKS, SIDES, Layer
-from hed.weights.table import AUTHORS_THRESHOLD, Shape, Weights, check_layers, check_shape
-from hed.weights.wording import write_shape
+from hed.weights.formatting import write_shape
+from hed.weights.schema import AUTHORS_THRESHOLD, Shape, Weights, check_layers, check_shape
 
 _Field = descriptor_pb2.FieldDescriptorProto
 _ONE, _MANY = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED

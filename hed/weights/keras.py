@@ -11,10 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from hed.graph import BLOCKS, LAYERS, SIDES, Layer
 from hed.weights.default import DEFAULT_SHA256, DEFAULT_THRESHOLD
-from hed.weights.table import Weights, check_layers, check_shape
+from hed.weights.schema import Weights, check_layers, check_shape
 
 # HDF5's other layouts can name further files, or unfold into any amount of memory.
 _PLAIN = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)

@@ -8,10 +8,10 @@ import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 
-from errors import InputError
-from hed.plan import SMALLEST, STRIDE, Axis, Plan
-from hed.weights.folding import fold_sizes
-from hed.weights.wording import write_shape, write_text
+from config.errors import InputError
+from hed.crop_plan import SMALLEST, STRIDE, Axis, Plan
+from hed.weights.constant_folding import fold_sizes
+from hed.weights.formatting import write_shape, write_text
 
 # The first in which a Slice takes its bounds as inputs.
 _OLDEST_OPSET = 10

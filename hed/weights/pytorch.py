@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from hed.graph import BLOCKS, SIDES, Layer
-from hed.weights.table import AUTHORS_THRESHOLD, Mean, Weights, check_layers, check_shape
+from hed.weights.schema import AUTHORS_THRESHOLD, Mean, Weights, check_layers, check_shape
 
 _ZIP = b"PK"
 _NUMERALS = ("One", "Two", "Thr", "Fou", "Fiv")

@@ -6,7 +6,7 @@ from typing import get_args
 
 from torch import cuda
 
-from errors import InputError
+from config.errors import InputError
 from serving.engines.engine import Array, Draw, Engine, Options
 from serving.settings import EngineName
 

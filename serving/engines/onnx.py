@@ -2,7 +2,7 @@
 
 import onnxruntime
 
-from errors import IntegrityError
+from config.errors import IntegrityError
 from serving.engines.engine import Array, Draw, Engine, Options
 
 

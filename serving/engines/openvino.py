@@ -4,7 +4,7 @@ from queue import SimpleQueue
 
 import openvino
 
-from errors import IntegrityError
+from config.errors import IntegrityError
 from serving.engines.engine import Array, Draw, Engine, Options
 
 

@@ -4,9 +4,9 @@ from contextlib import nullcontext
 
 import torch
 
-from errors import InputError
+from config.errors import InputError
 from model.device import choose_device, computes_bf16
-from model.generator_file import load_generator
+from model.export.serialization import load_generator
 from serving.engines.batching import Batcher
 from serving.engines.engine import Array, Draw, Engine, Options
 

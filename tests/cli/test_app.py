@@ -13,9 +13,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app, main
-from settings import get_settings
+from config.settings import get_settings
 from storage import LocalStore
-from storage.pairsets import CurrentPairs, swap_current
+from storage.pair_sets import CurrentPairs, swap_current
 from tests.model.pairs import publish
 
 # A test may come before any that fetches them.

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from storage import LocalStore
-from storage.pairsets import CurrentPairs, swap_current
+from storage.pair_sets import CurrentPairs, swap_current
 from tests.cli.test_app import icanvas
 from tests.model.checkpoints import keep_run
 from tests.model.pairs import publish

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from model.recipe import Recipe
-from model.train import train
+from config.recipe import Recipe
+from model.training.train import train
 from storage import LocalStore
-from storage.pairsets import CurrentPairs, swap_current
-from storage.promotion import read_promoted
+from storage.pair_sets import CurrentPairs, swap_current
+from storage.promotions import read_promoted
 from tests.cli.test_app import icanvas
 from tests.model.pairs import publish
 
@@ -35,7 +35,7 @@ def test_there_and_back_by_the_command_line(
     publish(store, "tttv")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/x"), None)
     assert icanvas("promote", "tiny").returncode == 3
-    monkeypatch.setattr("model.watch.plot_log", lambda *_: b"")
+    monkeypatch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
     run = train(store, "tiny", "pairs", SMALL).run
 
     first = icanvas("promote", "tiny", f"{run}/1", "--note", "a start", "--by", "me")

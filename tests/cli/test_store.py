@@ -5,8 +5,8 @@ import os
 import pytest
 
 from storage import LocalStore, keys
-from storage.registry import Run
-from storage.waiting import waiting_folder
+from storage.pending_uploads import waiting_folder
+from storage.runs import Run
 from tests.cli.test_app import icanvas
 from tests.storage.contents import begin_run, make_old, put_set, use_set
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from settings import get_settings
+from config.settings import get_settings
 from tests.conftest import draw_scene, encode
-from tests.faults.line import line_to
-from tests.faults.world import EACH_PAIR, NAMES, Calm, Outcome, World, wait_until
+from tests.faults.environment import EACH_PAIR, NAMES, Calm, Outcome, World, wait_until
+from tests.faults.faulty_proxy import line_to
 from tests.s3 import SeaweedFS, running_s3
 
 ENTRY = """

@@ -7,8 +7,8 @@ import subprocess
 import pytest
 
 from tests.faults.conftest import Make, Table
-from tests.faults.line import Fault
-from tests.faults.world import Calm, at_moment, compare, killer
+from tests.faults.environment import Calm, at_moment, compare, killer
+from tests.faults.faulty_proxy import Fault
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="apt install faketime")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from settings import get_settings
+from config.settings import get_settings
 from storage import keys
-from storage.pairsets import read_current
+from storage.pair_sets import read_current
 from tests.disks import with_read_only, with_small_disk
 from tests.faults.conftest import Make, Table
-from tests.faults.world import Calm, compare
+from tests.faults.environment import Calm, compare
 from tests.s3 import BUCKET
 
 

@@ -6,8 +6,8 @@ import subprocess
 import pytest
 
 from tests.faults.conftest import Make, Table
-from tests.faults.line import Fault, Kind
-from tests.faults.world import Calm, at_moment, compare, killer
+from tests.faults.environment import Calm, at_moment, compare, killer
+from tests.faults.faulty_proxy import Fault, Kind
 
 # What a stage asks of the store; reading is part of it where a stage reads first.
 STAGES = {

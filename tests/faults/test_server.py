@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Make, Table
-from tests.faults.line import Fault, Kind, Request
-from tests.faults.world import EACH_PAIR, LONGEST, Calm, World, at_moment, compare
+from tests.faults.environment import EACH_PAIR, LONGEST, Calm, World, at_moment, compare
+from tests.faults.faulty_proxy import Fault, Kind, Request
 from tests.s3 import running_s3
 
 # The client is patient for about a quarter of a minute: some outages are longer.

@@ -11,8 +11,8 @@ from contextlib import suppress
 import pytest
 
 from tests.faults.conftest import Make, Table
-from tests.faults.line import Fault, Request
-from tests.faults.world import EACH_PAIR, Calm, at_moment, compare
+from tests.faults.environment import EACH_PAIR, Calm, at_moment, compare
+from tests.faults.faulty_proxy import Fault, Request
 
 # What supervisors give, Prefect's worker and Kubernetes among them.
 GRACE = 30

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from tests.faults.world import wait_until
+from tests.faults.environment import wait_until
 from tests.s3 import free_ports
 
 Environment = Mapping[str, str]

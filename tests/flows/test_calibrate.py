@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import Choices
-from errors import InputError
+from config.errors import InputError
 from flows.calibrate import calibrate
 from flows.prepare import prepare
 from hed import EdgeDetector
 from postprocess import Side, clean_edges, fit_picture, join_pair
+from sources import Choices
 from storage import LocalStore
-from storage.pairsets import read_current
+from storage.pair_sets import read_current
 from tests.conftest import draw_scene, encode
 
 pytestmark = pytest.mark.usefixtures("prefect_api")

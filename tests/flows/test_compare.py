@@ -11,16 +11,16 @@ from PIL import Image
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from errors import InputError, SourceError
+from config.errors import InputError, SourceError
 from flows.compare import compare
-from model.comparison import LINES, SKETCHES, TRUE, VALIDATION
-from model.promotion import promote
+from model.evaluation.comparison import LINES, SKETCHES, TRUE, VALIDATION
+from model.export.promotion import promote
 from storage import LocalStore, keys
-from storage.pairsets import CurrentPairs, swap_current
+from storage.pair_sets import CurrentPairs, swap_current
 from tests.conftest import encode
 from tests.model.checkpoints import keep_run
 from tests.model.pairs import publish
-from tests.model.test_samples import scrawl
+from tests.model.training.test_samples import scrawl
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
 

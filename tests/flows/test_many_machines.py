@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from prefect import flow
 
-from datasets import acquire, find
+from config.settings import get_settings
 from flows.prepare import extract_shards, plan_pairs, prepare
 from hed import fetch_default_weights
-from settings import get_settings
+from sources import acquire, find
 from storage import LocalStore
-from storage.claims import claim
+from storage.pins import claim
 from storage.s3 import S3Store
 from tasks.publish import publish_pairs
-from tests.faults.line import Fault, line_to
-from tests.faults.world import at_moment
+from tests.faults.environment import at_moment
+from tests.faults.faulty_proxy import Fault, line_to
 from tests.flows.clusters import Cluster, dask_cluster, ray_cluster
 from tests.flows.test_prepare import ENTRY
 from tests.s3 import SeaweedFS

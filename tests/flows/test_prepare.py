@@ -12,21 +12,21 @@ import pytest
 from PIL import Image
 from prefect import flow
 
-from datasets import Choices, EdgeChoices
-from errors import ConflictError, IcanvasError, InputError, SourceError, StorageError
-from flows import slots
+from config.errors import ConflictError, IcanvasError, InputError, SourceError, StorageError
+from config.settings import get_settings
+from flows import locks
 from flows.extract import extract
+from flows.locks import one_at_a_time
 from flows.prepare import prepare
-from flows.slots import one_at_a_time
-from settings import get_settings
+from sources import Choices, EdgeChoices
 from storage import LocalStore
-from storage.pairsets import read_current, read_manifest, read_settings
-from storage.removal import sweep, take_inventory
-from storage.retention import Rules, plan_removal
+from storage.gc import sweep, take_inventory
+from storage.gc_policy import Rules, plan_removal
+from storage.pair_sets import read_current, read_manifest, read_settings
 from tasks.publish import PairSet
 from tests.conftest import draw_scene, encode
-from tests.datasets.test_pictures import huge_png
 from tests.hed.weights.files import make_own
+from tests.sources.test_pictures import huge_png
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
 
@@ -369,7 +369,7 @@ def test_a_second_run_is_refused_where_that_is_set(
         with one_at_a_time("pairs", "tiny"):
             with one_at_a_time("pairs", "tiny"):
                 pass
-            slots._held.clear()
+            locks._held.clear()
             second()
 
     with pytest.raises(ConflictError, match=r"Another run is at work on tiny.*pairs-tiny"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from errors import InputError
+from config.errors import InputError
 from hed import BORDER, EdgeDetector, load_weights
 from hed.engines import Engine, Runner
 from postprocess import clean_edges, compare_drawings

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from hed import load_weights
+from hed.crop_plan import Plan, plan_axis
 from hed.graph import LAYERS, build_graph
-from hed.plan import Plan, plan_axis
 from tests.hed.networks import run_same
 
 

@@ -2,11 +2,11 @@
 
 import torch
 
-from model.checkpoint import save_state, start_state
-from model.recipe import Recipe
-from model.runs import describe_run
+from config.recipe import Recipe
+from model.training.checkpoint import save_state, start_state
+from model.training.resume import describe_run
 from storage import LocalStore
-from storage.registry import Run
+from storage.runs import Run
 
 SMALL = Recipe(image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4, ema=0.9)
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from settings import get_settings
+from config.settings import get_settings
 from storage import local
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import InputError
+from config.errors import InputError
+from config.recipe import Recipe, make_recipe
 from model.device import computes_bf16, settle_precision, should_compile
-from model.recipe import Recipe, make_recipe
 
 CPU = torch.device("cpu")
 

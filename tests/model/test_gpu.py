@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import InputError
-from model.batches import find_batch
-from model.checkpoint import start_state
+from config.errors import InputError
+from config.recipe import Precision, Recipe, Switch
 from model.device import choose_device, computes_bf16, find_missing
-from model.hooks import TrainingStopped
-from model.launch import Order, train_together
-from model.recipe import Precision, Recipe, Switch
-from model.step import call_networks, train_step
+from model.training.batch_size_finder import find_batch
+from model.training.callbacks import TrainingStopped
+from model.training.checkpoint import start_state
+from model.training.launch import Order, train_together
+from model.training.step import call_networks, train_step
 from storage import LocalStore
-from storage.registry import Run
+from storage.runs import Run
 from tests.model.pairs import publish
-from tests.model.test_train import SMALL, run_small
+from tests.model.training.test_train import SMALL, run_small
 
 pytestmark = [
     pytest.mark.gpu,

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from storage.pairsets import read_current, read_settings
+from storage.pair_sets import read_current, read_settings
 from tests.operations.conftest import Stack
 
 pytestmark = pytest.mark.slow

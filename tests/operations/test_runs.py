@@ -21,8 +21,8 @@ from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import AwaitingRetry, Cancelling
 
-from storage.pairsets import is_published, read_current
-from storage.promotion import read_promoted
+from storage.pair_sets import is_published, read_current
+from storage.promotions import read_promoted
 from tests.model.checkpoints import keep_run
 from tests.operations.conftest import PATIENCE, Stack
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-LINES = Path(__file__).parents[2] / "datasets" / "demo" / "line"
+LINES = Path(__file__).parents[2] / "sources" / "demo" / "line"
 Array = NDArray[np.uint8]
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.measure import label
 
-from errors import InputError
+from config.errors import InputError
 from postprocess import clean_edges
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from errors import IntegrityError
+from config.errors import IntegrityError
 from postprocess import (
     Side,
     decode_pair,
@@ -17,7 +17,7 @@ from postprocess import (
     split_pair,
 )
 from tests.conftest import draw_scene, encode
-from tests.published import draw_published
+from tests.published_pairs import draw_published
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from errors import InputError
+from config.errors import InputError
 from postprocess import compare_drawings, drawing_extent, normalise_sketch
 from postprocess.thin import thin
 from tests.postprocess.sketches import MEDIA, Array, load_lines, pencil

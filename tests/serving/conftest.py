@@ -4,7 +4,7 @@ import pytest
 
 from storage import LocalStore
 from tests.serving.exports import make, promote
-from tests.serving.running import Running, running
+from tests.serving.live_server import Running, running
 
 
 @pytest.fixture(scope="module")

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.helper import set_model_props
 
-from model.card import CARD_KEY, GeneratorCard
-from model.data import scale_drawing, to_condition
-from model.generator import Generator
-from model.generator_file import to_onnx, to_safetensors
-from model.samples import to_image
+from model.data.dataset import scale_drawing, to_condition
+from model.export.card import CARD_KEY, GeneratorCard
+from model.export.serialization import to_onnx, to_safetensors
+from model.networks.generator import Generator
+from model.training.samples import to_image
 from postprocess import encode_png
 from storage import ObjectStore, keys
-from storage.exports import Example, put_export
-from storage.promotion import Promoted, Promotion
+from storage.promoted_files import Example, put_export
+from storage.promotions import Promoted, Promotion
 
 SIDE = 64
 

@@ -18,9 +18,9 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from serving.drawing import CONTENT_TYPES
+from serving.decode import CONTENT_TYPES
 from tests.serving.hostile import BAD, GOOD
-from tests.serving.running import Running
+from tests.serving.live_server import Running
 
 CHECKS = [
     not_a_server_error,

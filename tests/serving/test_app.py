@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from postprocess import encode_png
+from serving.encode import decode_png
 from serving.engines import Draw
-from serving.pictures import decode_png
 from storage import LocalStore
 from tests.serving.exports import SIDE, make, promote
 from tests.serving.hostile import BAD, GOOD
-from tests.serving.running import GENERATE, PNG, Running, is_error, running
+from tests.serving.live_server import GENERATE, PNG, Running, is_error, running
 
 KEY = "a-key-of-24-characters-x"
 

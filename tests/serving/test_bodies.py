@@ -7,7 +7,7 @@ import httpx
 from storage import LocalStore
 from tests.serving.exports import make, promote
 from tests.serving.hostile import GOOD
-from tests.serving.running import GENERATE, PNG, Running, is_error, running, wait_until
+from tests.serving.live_server import GENERATE, PNG, Running, is_error, running, wait_until
 
 
 def test_a_body_that_does_not_come_is_given_up(store: LocalStore) -> None:

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from model.promotion import promote, roll_back
-from model.recipe import Recipe
-from model.train import train
-from serving.pictures import decode_png
+from config.recipe import Recipe
+from model.export.promotion import promote, roll_back
+from model.training.train import train
+from serving.encode import decode_png
 from storage import LocalStore
-from storage.exports import read_example
+from storage.promoted_files import read_example
 from tests.model.pairs import publish
-from tests.serving.running import PNG, running
+from tests.serving.live_server import PNG, running
 
 SMALL = Recipe(
     batch=2, epochs=2, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
@@ -20,7 +20,7 @@ def test_what_was_trained_and_promoted_is_served_and_rolled_back(
     store: LocalStore, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(store, "tttvv")
-    monkeypatch.setattr("model.watch.plot_log", lambda *_: b"")
+    monkeypatch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
     run = train(store, "tiny", "pairs", SMALL).run
     promote(store, "tiny", run, 1, title="Tiny")
     second = promote(store, "tiny", run, 2, title="Tiny")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from errors import InputError, IntegrityError
+from config.errors import InputError, IntegrityError
 from serving.safety import open_gate
 
 

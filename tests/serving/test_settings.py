@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import InputError
+from config.errors import InputError
 from serving.settings import get_serve_settings, override_serve_settings, read_keys
 
 KEY = "a-key-of-24-characters-x"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from postprocess import compare_drawings, drawing_extent
-from serving.refusals import Refusal
+from serving.errors import Refusal
 from serving.strokes import Strokes, parse_strokes, redraw_strokes
 
 HOUSE = {

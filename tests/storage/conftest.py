@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from settings import get_settings
-from storage import ObjectStore, local, outbox
+from config.settings import get_settings
+from storage import ObjectStore, local, uploads
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -23,5 +23,5 @@ def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Give runs' files a folder of their own, and let an outbox that failed try again soon."""
     monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
     get_settings.cache_clear()
-    monkeypatch.setattr(outbox, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(uploads, "_FIRST_PAUSE", 0.05)
     return tmp_path / "own-cache"

@@ -8,18 +8,12 @@ from itertools import count
 from typing import Any, cast
 
 from storage import LocalStore, ObjectStore, keys
-from storage.claims import check_kept, claim
-from storage.pairsets import CurrentPairs, is_published, read_current, swap_current
-from storage.promotion import (
-    Promoted,
-    Promotion,
-    export_files,
-    read_promoted,
-    swap_promoted,
-)
-from storage.registry import Run
-from storage.removal import take_inventory
-from storage.retention import Removable, Rules, plan_removal
+from storage.gc import take_inventory
+from storage.gc_policy import Removable, Rules, plan_removal
+from storage.pair_sets import CurrentPairs, is_published, read_current, swap_current
+from storage.pins import check_kept, claim
+from storage.promotions import Promoted, Promotion, export_files, read_promoted, swap_promoted
+from storage.runs import Run
 
 SHARDS = 3
 

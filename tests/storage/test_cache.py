@@ -8,8 +8,8 @@ from typing import IO
 
 import pytest
 
-from errors import StorageError
-from settings import get_settings
+from config.errors import StorageError
+from config.settings import get_settings
 from storage import cache
 from storage.cache import ShardCache
 from storage.s3 import S3Store

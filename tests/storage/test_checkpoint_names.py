@@ -1,6 +1,6 @@
 import pytest
 
-from errors import InputError, NotFoundError
+from config.errors import InputError, NotFoundError
 from storage.checkpoint_names import choose_checkpoint, show_ranges
 
 THERE = {"0123456789ab": [1, 2, 4], "ab0123456789": [3, 10]}

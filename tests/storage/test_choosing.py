@@ -1,12 +1,12 @@
 import pytest
 
-from errors import NotFoundError
+from config.errors import NotFoundError
 from storage import LocalStore, keys
 from storage.choosing import list_published, use_pairs
-from storage.claims import claim
 from storage.manifest import Row, write_rows
-from storage.pairsets import CurrentPairs, read_current, swap_current
-from storage.rawsets import Origin, write
+from storage.pair_sets import CurrentPairs, read_current, swap_current
+from storage.pins import claim
+from storage.raw_sets import Origin, write
 
 OLD, NEW, CUT = "0" * 12, "1" * 12, "2" * 12
 

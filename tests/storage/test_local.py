@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import StorageError
+from config.errors import StorageError
 from storage import LocalStore, open_store
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from errors import IntegrityError
+from config.errors import IntegrityError
 from storage import Reason
 from storage.manifest import (
     Row,

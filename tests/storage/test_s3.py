@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from errors import InputError, IntegrityError
+from config.errors import InputError, IntegrityError
 from storage import open_store
 from storage.s3 import S3Store
-from tests.faults.line import Fault, Request, line_to
+from tests.faults.faulty_proxy import Fault, Request, line_to
 from tests.s3 import BUCKET, SeaweedFS
 
 LARGE = bytes(range(256)) * 80_000  # three parts

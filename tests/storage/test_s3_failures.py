@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from errors import ConflictError, IntegrityError, StorageError
+from config.errors import ConflictError, IntegrityError, StorageError
 from storage import open_store
-from storage.entry import Upload
+from storage.object_info import Upload
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, spoiled_line
 

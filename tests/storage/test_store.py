@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errors import ConflictError, InputError, IntegrityError, NotFoundError, StorageError
+from config.errors import ConflictError, InputError, IntegrityError, NotFoundError, StorageError
 from storage import ObjectStore, open_store
 
 

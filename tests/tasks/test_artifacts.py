@@ -2,7 +2,7 @@ import logging
 
 import pytest
 
-from settings import override_settings
+from config.settings import override_settings
 from storage import LocalStore
 from tasks import artifacts
 from tasks.artifacts import link, show

@@ -12,18 +12,18 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from datasets import DataSet
-from datasets.catalogue import describe_path
-from errors import NotFoundError, SourceError
+from config.errors import NotFoundError, SourceError
 from postprocess import Side
+from sources import DataSet
+from sources.catalogue import describe_path
 from storage import LocalStore, ObjectStore
 from storage.s3 import S3Store
 from tasks.export import Export, export_pairs
 from tasks.export_formats import FormatName
 from tests.conftest import encode
 from tests.model.pairs import draw_halves, publish
-from tests.published import draw_published, publish_folder
-from tests.tasks.test_ready import publish as publish_ready
+from tests.published_pairs import draw_published, publish_folder
+from tests.tasks.test_drawing_side import publish as publish_ready
 
 SPLITS = "ttrvtvt"
 FORMATS: tuple[FormatName, ...] = get_args(FormatName)

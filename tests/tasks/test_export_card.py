@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from datasets import load_catalogue
-from datasets.catalogue import describe_path
+from sources import load_catalogue
+from sources.catalogue import describe_path
 from storage import LocalStore, keys
-from storage.rawsets import Acceptance, Origin, write
+from storage.raw_sets import Acceptance, Origin, write
 from tasks.export_card import write_card
 
 SPLITS: dict[str | None, int] = {"train": 2500, "val": 3}

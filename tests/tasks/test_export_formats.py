@@ -12,7 +12,7 @@ from PIL import Image
 from storage.manifest import Row
 from tasks.export_formats import FORMATS, FormatName, encode_whole, shard_names, write_imagefolder
 from tests.conftest import encode
-from tests.published import draw_published
+from tests.published_pairs import draw_published
 
 
 @given(st.lists(st.text(max_size=20), max_size=5), st.sampled_from(["folder", "hf"]))

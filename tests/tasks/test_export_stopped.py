@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import InputError, IntegrityError, NotFoundError, StorageError
+from config.errors import InputError, IntegrityError, NotFoundError, StorageError
 from storage import LocalStore
 from tasks.export_formats import FormatName
 from tests.model.pairs import publish

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datasets import DataSet, RawSet, acquire, find
-from datasets.entry import EdgeSettings, Geometry
-from errors import InputError, IntegrityError
+from config.dataset import EdgeSettings, Geometry
+from config.errors import InputError, IntegrityError
 from hed import EdgeDetector
 from hed.engines import create_engine
 from postprocess import Side, decode_pair, edge_density, split_pair
+from sources import DataSet, RawSet, acquire, find
 from storage import LocalStore
-from storage.claims import claim
 from storage.manifest import Row
-from storage.pairsets import locate_pairs
+from storage.pair_sets import locate_pairs
+from storage.pins import claim
 from tasks.detector import detector, weights_name
+from tasks.drawing_side import find_drawings
 from tasks.extract import extract_shard
-from tasks.plan import PairPlan
-from tasks.ready import find_drawings
+from tasks.pair_set_plan import PairPlan
 from tests.conftest import draw_scene, encode
 from tests.hed.networks import THIN, as_weights, make_layers
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import acquire
-from errors import IntegrityError
+from config.errors import IntegrityError
+from sources import acquire
 from storage import LocalStore
 from storage.manifest import Row, read_rows, write_rows
-from storage.pairsets import is_published, read_current, read_manifest
+from storage.pair_sets import is_published, read_current, read_manifest
 from tasks.publish import publish_pairs
 from tests.conftest import draw_scene, encode
 from tests.storage.contents import watched

@@ -2,8 +2,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Failed
 
-from datasets.sources.api import Unavailable
-from errors import (
+from config.errors import (
     ConflictError,
     DamagedError,
     IcanvasError,
@@ -13,6 +12,7 @@ from errors import (
     SourceError,
     StorageError,
 )
+from sources.fetch.host_api import Unavailable
 from tasks.retries import is_outage, is_storage_fault
 
 

@@ -15,13 +15,13 @@ from prefect.exceptions import TerminationSignal
 from prefect.utilities.engine import capture_sigterm, is_prefect_sigterm_handler_installed
 from rich.console import Console
 
-from errors import InputError
-from model.hooks import Hooks, TrainingStopped
-from model.recipe import Recipe
-from model.train import TrainedRun
+from config.errors import InputError
+from config.recipe import Recipe
+from model.training.callbacks import Hooks, TrainingStopped
+from model.training.train import TrainedRun
 from postprocess import encode_jpeg
 from storage import LocalStore
-from storage.registry import Run
+from storage.runs import Run
 from tasks.progress import show_progress
 from tasks.train import describe, stop_on_signals, train
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from errors import InputError
+from config.errors import InputError
 from hed import EdgeDetector, choose_engine, engines
+from hed.crop_plan import BORDER, Plan, plan_axis
 from hed.engines import create_engine
 from hed.engines.engine import Engine, Map, Runner
-from hed.plan import BORDER, Plan, plan_axis
 from hed.weights import Weights
 from postprocess import clean_edges, compare_drawings
 from tests.conftest import draw_scene

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from errors import InputError
+from config.errors import InputError
 from hed.weights import load_weights
 from tests.hed.networks import Layers, make_layers
 from tests.hed.weights import files

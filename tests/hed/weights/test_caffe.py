@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from hed.crop_plan import Plan, plan_axis
 from hed.graph import build_graph
-from hed.plan import Plan, plan_axis
 from hed.weights import load_weights
 from tests.hed.networks import (
     THIN,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from errors import IntegrityError, SourceError
+from config.errors import IntegrityError, SourceError
 from hed.graph import LAYERS
 from hed.weights import default, fetch_default_weights, load_weights
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hed.weights
-from errors import InputError
+from config.errors import InputError
 from hed.weights import load_weights
 from tests.hed.networks import THIN, make_layers
 from tests.hed.weights import files

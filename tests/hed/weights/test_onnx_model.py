@@ -9,8 +9,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import conv2d, interpolate, max_pool2d, relu
 
-from errors import InputError
-from hed.plan import Plan
+from config.errors import InputError
+from hed.crop_plan import Plan
 from hed.weights import load_weights
 from hed.weights.onnx_model import fix_size, plan_whole
 from tests.hed.networks import Map, make_picture, reflect

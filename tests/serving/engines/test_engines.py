@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from errors import InputError, IntegrityError
-from model.data import to_condition
+from config.errors import InputError, IntegrityError
+from model.data.dataset import to_condition
 from serving.engines import Array, Draw, Options, choose_engine, create_engine
 from tests.serving.engines.conftest import Together
 from tests.serving.exports import SIDE, draw_outline, make

@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser
 
-from tests.serving.page.desk import open_browser
+from tests.serving.page.browser import open_browser
 
 
 @pytest.fixture(scope="package")

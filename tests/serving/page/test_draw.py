@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Route, expect
 
-from tests.serving.page.desk import ACROSS, SIZES, SQUARE, Desk, Fingers, ask, open_desk, pixels
-from tests.serving.running import Running
+from tests.serving.live_server import Running
+from tests.serving.page.browser import ACROSS, SIZES, SQUARE, Desk, Fingers, ask, open_desk, pixels
 
 
 @pytest.fixture

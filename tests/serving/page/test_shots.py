@@ -15,8 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from postprocess import trace_strokes
-from tests.serving.page.desk import Line, open_desk
-from tests.serving.running import Running
+from tests.serving.live_server import Running
+from tests.serving.page.browser import Line, open_desk
 
 # Every so many pixels of the outline the hand is somewhere.
 STEP = 4

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from tests.serving.page.desk import open_desk
-from tests.serving.running import Running
+from tests.serving.live_server import Running
+from tests.serving.page.browser import open_desk
 
 Point = tuple[float, float, float]
 

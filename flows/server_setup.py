@@ -1,0 +1,123 @@
+"""What a Prefect server needs once: work pools, deployments, and an eye on workers that die."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL
+
+from config.errors import IcanvasError, InputError
+
+CHECKOUT = Path(__file__).parents[1]
+
+# The CPU's pool and the GPU's; prefect.yaml says which deployment goes where.
+POOLS = ("extract", "gpu")
+
+_AUTOMATION = "icanvas: runs of workers that died"
+
+# Seconds: three heartbeats of ``prefect.yaml``'s 30.
+_SILENCE = 90
+
+
+def set_up_server() -> None:
+    """Create or update pools, deployments and automation on the server of ``PREFECT_API_URL``.
+
+    Doing it again changes nothing, except that deployments follow ``prefect.yaml`` and the
+    catalogue.
+
+    Raises
+    ------
+    InputError
+        If no server is configured, or it does not answer or wants a login.
+    IcanvasError
+        If the deployments cannot be created; the message holds Prefect's last line.
+    """
+    url = PREFECT_API_URL.value()
+    if not url:
+        raise InputError(
+            "No Prefect server is configured. Set PREFECT_API_URL, or run `icanvas up` for one."
+        )
+    host = httpx.URL(url).host
+    try:
+        with get_client(sync_client=True) as client:
+            for pool in POOLS:
+                _create_pool(client, pool)
+            _watch_heartbeats(client)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code not in (401, 403):
+            raise IcanvasError(
+                f"The Prefect server on {host} answered {error.response.status_code} "
+                f"{error.response.reason_phrase}. Look at its log, and run this again."
+            ) from error
+        raise InputError(
+            f"The Prefect server on {host} wants a login. Set PREFECT_API_AUTH_STRING to "
+            "USER:PASSWORD (docs/operations.md)."
+        ) from error
+    except httpx.TransportError as error:
+        raise InputError(
+            f"The Prefect server on {host} does not answer ({type(error).__name__}). Start it, or "
+            "run `icanvas up` for one."
+        ) from error
+    _deploy(url)
+
+
+def _create_pool(client: SyncPrefectClient, name: str) -> None:
+    # One that is there may be of another kind, or have other settings, on purpose.
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+
+
+def _watch_heartbeats(client: SyncPrefectClient) -> None:
+    """Let a run that is not heard of any more be marked crashed, so that it can be retried."""
+    ended = ("Completed", "Failed", "Cancelled", "Crashed")
+    automation = AutomationCore(
+        name=_AUTOMATION,
+        description="A run that sends no heartbeat has lost its worker: it is marked crashed.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{it}" for it in ended)},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=_SILENCE),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED, message=f"Its worker was silent for {_SILENCE} s."
+            )
+        ],
+    )
+    known = client.read_automations_by_name(_AUTOMATION)
+    if known:
+        client.update_automation(known[0].id, automation)
+    else:
+        client.create_automation(automation)
+
+
+def _deploy(url: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=CHECKOUT,
+        env={**os.environ, "PREFECT_API_URL": url},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise IcanvasError(
+            f"The deployments were not created: {said[-1]} `prefect deploy --all` in {CHECKOUT} "
+            "shows all of it."
+        )

@@ -1,0 +1,1 @@
+"""Pairs from the store as tensors: data set, sampler, augmentation."""

@@ -1,0 +1,1 @@
+"""Comparison of checkpoints: metrics with intervals, and votes."""

@@ -1,0 +1,141 @@
+"""Which checkpoints are compared, and what their generators draw."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from config.errors import IntegrityError, NotFoundError
+from model.data.dataset import scale_drawing, scale_picture, to_condition
+from model.export.serialization import load_generator
+from model.networks.generator import Generator
+from model.training.checkpoint import restore_generator
+from model.training.resume import read_facts
+from model.training.samples import to_image
+from postprocess import PAIR_SIZE
+from storage import ObjectStore
+from storage.checkpoint_names import check_runs
+from storage.promoted_files import read_weights
+from storage.promotions import Promoted, read_promoted
+from storage.runs import CheckpointRecord, Run, list_checkpoints
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A generator, ready to draw, and what is to be known of it.
+
+    Attributes
+    ----------
+    generator : with the weights that are served: the average where there is one.
+    image_size : side in pixels that it was trained at.
+    extent : how much of a side the drawings typically took that it learned from.
+    pairs : the pair set that it learned from.
+    """
+
+    generator: Generator
+    image_size: int
+    extent: float
+    pairs: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint, of which nothing was read yet.
+
+    Attributes
+    ----------
+    name : ``RUN/EPOCH``, as it is promoted.
+    sha256 : of the checkpoint's bytes (hex).
+    promoted : whether it is the one in production.
+    open : returns its generator, on the CPU; raises NotFoundError, DamagedError or IntegrityError
+        where something is gone, damaged, or none.
+    """
+
+    name: str
+    sha256: str
+    promoted: bool
+    open: Callable[[], Opened]
+
+
+def find_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) -> list[Candidate]:
+    """Return every kept checkpoint of a data set, the runs in the order in which they were trained.
+
+    The one in production is always among them, and is drawn from the files that are served: its
+    checkpoint may be gone.
+
+    Parameters
+    ----------
+    store, dataset : where to look.
+    runs : these only, and the one in production; of all runs where there are none.
+
+    Raises
+    ------
+    SourceError
+        If there is no checkpoint, or no such run; the message tells what there is.
+    IntegrityError
+        If the pointer to what is in production cannot be read.
+    """
+    there = list_checkpoints(store, dataset)
+    check_runs(runs, there, dataset)
+    promoted = read_promoted(store, dataset)
+    found: list[Candidate] = []
+    for run, epochs in there.items():
+        place = Run(store, dataset, run)
+        for epoch in epochs:
+            if promoted is not None and (run, epoch) == (promoted.run, promoted.epoch):
+                found.append(_promoted(store, dataset, promoted))
+            elif not runs or run in runs:
+                found += _kept(store, place, f"{run}/{epoch}", epoch)
+    if promoted is not None and not any(one.promoted for one in found):
+        found.insert(0, _promoted(store, dataset, promoted))
+    return found
+
+
+def _promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> Candidate:
+    opening = partial(_open_export, store, dataset, promoted)
+    return Candidate(promoted.checkpoint, promoted.sha256, True, opening)
+
+
+def _kept(store: ObjectStore, place: Run, name: str, epoch: int) -> list[Candidate]:
+    try:
+        record = place.find_checkpoint(epoch)
+    except NotFoundError:
+        return []  # A run in training has dropped it since.
+    return [Candidate(name, record.sha256, False, partial(_open_kept, store, place, record))]
+
+
+def _open_export(store: ObjectStore, dataset: str, promoted: Promoted) -> Opened:
+    generator, card = load_generator(read_weights(store, dataset, promoted))
+    return Opened(generator, card.image_size, card.extent, card.pairs)
+
+
+def _open_kept(store: ObjectStore, place: Run, record: CheckpointRecord) -> Opened:
+    facts = read_facts(store, place)
+    generator, _ = restore_generator(place.get_checkpoint(record), facts.recipe)
+    return Opened(generator, facts.recipe.image_size, facts.extent, facts.pairs)
+
+
+@torch.no_grad()
+def draw_pictures(
+    opened: Opened, drawings: Sequence[NDArray[np.uint8]], device: torch.device
+) -> Iterator[NDArray[np.uint8]]:
+    """Yield a picture, uint8 256×256×3, for each drawing, uint8 256×256.
+
+    It is drawn at the size that the run was trained at, one at a time as it is served, and scaled:
+    the pictures of all checkpoints are of one size.
+
+    Raises
+    ------
+    IntegrityError
+        If a picture holds values that are not finite.
+    """
+    generator = opened.generator.to(device)
+    for drawing in drawings:
+        condition = to_condition(scale_drawing(drawing, opened.image_size)).unsqueeze(0)
+        picture = generator(condition.to(device))[0].cpu()
+        if not picture.isfinite().all():
+            raise IntegrityError("Its pictures hold values that are not finite.")
+        yield scale_picture(to_image(picture), PAIR_SIZE)

@@ -1,0 +1,19 @@
+"""What pictures are worth in figures, each with an interval. NumPy in, NumPy out."""
+
+from model.evaluation.metrics.bootstrap import Estimate, estimate, estimate_mean
+from model.evaluation.metrics.definitions import METRICS, Metric
+from model.evaluation.metrics.lines import estimate_lines, follow_lines
+from model.evaluation.metrics.paired import l1, ms_ssim, ssim
+
+__all__ = [
+    "METRICS",
+    "Estimate",
+    "Metric",
+    "estimate",
+    "estimate_lines",
+    "estimate_mean",
+    "follow_lines",
+    "l1",
+    "ms_ssim",
+    "ssim",
+]

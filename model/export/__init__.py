@@ -1,0 +1,1 @@
+"""A trained generator as files for other programs, and its promotion."""

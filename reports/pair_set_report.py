@@ -1,0 +1,117 @@
+"""The page that tells what became of every picture; it needs no server and no network."""
+
+import base64
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from reports.thumbnails import Thumbnail
+from sources import DataSet
+from storage.manifest import Row, as_frame
+from storage.raw_sets import Acceptance, Origin
+
+_LISTED_REJECTS = 200
+_BINS = 30
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def render_report(
+    dataset: DataSet,
+    fingerprint: str,
+    settings: dict[str, object],
+    rows: list[Row],
+    sheet: bytes | None,
+    thumbnails: list[Thumbnail],
+    hints: list[str],
+    origin: Origin | None = None,
+    acceptance: Acceptance | None = None,
+) -> str:
+    """Return the report of a pair set as one self-contained HTML page.
+
+    Parameters
+    ----------
+    dataset, fingerprint, settings : what was made, and how.
+    rows : the manifest.
+    sheet : the contact sheet as JPEG; None where there is no pair.
+    thumbnails : some rejected pictures, those of one reason together.
+    hints : what looks wrong, or was other than usual.
+    origin : where the files came from, where that is known.
+    acceptance : of the licence, where it was needed.
+    """
+    frame = as_frame(rows)
+    pairs = frame[frame["status"] == "pair"]
+    rejected = frame[frame["status"] == "rejected"]
+    densities = pairs["edge_density"].to_numpy(float)
+    return render(
+        "pair_set_report.html.j2",
+        dataset=dataset,
+        origin=origin,
+        acceptance=acceptance,
+        hints=hints,
+        fingerprint=fingerprint,
+        settings=dict(flatten(settings)),
+        total=len(rows),
+        pairs=len(pairs),
+        splits={split: int((pairs["split"] == split).sum()) for split in ("train", "val")},
+        reasons=list(rejected["reason"].value_counts().items()),
+        rejected=rejected.head(_LISTED_REJECTS).to_dict("records"),
+        more_rejected=max(0, len(rejected) - _LISTED_REJECTS),
+        thumbnails=[
+            (reason, [(shown.row, inline_jpeg(shown.jpeg)) for shown in group])
+            for reason, group in groupby(thumbnails, lambda shown: shown.row.reason)
+        ],
+        histogram=_histogram(densities),
+        median=float(np.median(densities)) if len(densities) else None,
+        sheet=None if sheet is None else inline_jpeg(sheet),
+    )
+
+
+def inline_jpeg(data: bytes, width: int | None = None) -> str:
+    """Return a JPEG as a ``data:`` URL, scaled down to a width in pixels where one is given."""
+    if width is not None:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if image is not None and image.shape[1] > width:
+            height = round(image.shape[0] * width / image.shape[1])
+            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+            data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 80])[1].tobytes()
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
+
+
+def render(template: str, **values: object) -> str:
+    """Return one of this room's pages."""
+    return _templates.get_template(template).render(**values)
+
+
+def flatten(facts: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    """Return nested facts as names joined by dots, and values."""
+    flat: list[tuple[str, object]] = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            flat += flatten(value, f"{prefix}{name}.")
+        else:
+            flat.append((prefix + name, value))
+    return flat
+
+
+def _histogram(densities: NDArray[np.float64]) -> list[tuple[float, float, int]]:
+    """Return (from, to, pairs) for each bin; densities are shares in [0, 1]."""
+    if not len(densities):
+        return []
+    top = max(0.01, float(np.max(densities)))
+    counts, edges = np.histogram(densities, bins=_BINS, range=(0, top))
+    return [
+        (float(low), float(high), int(count))
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]

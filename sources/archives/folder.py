@@ -1,0 +1,70 @@
+"""A folder of files."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from config.errors import IntegrityError, SourceError
+from sources.archives.source_file import SourceFile, hash_file, printable
+
+
+class FolderSource:
+    """Every regular file below a folder, by path; linked folders are not entered."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._digests: dict[str, str] = {}
+
+    def identity(self, progress: Callable[[int], None]) -> str:
+        """Return a digest of all paths and contents; see ``sources.archives.Source``."""
+        whole = hashlib.sha256()
+        for path in self._paths():
+            with _explained(self._root / path):
+                digest = hash_file(self._root / path, progress)
+            self._digests[path] = digest
+            whole.update(os.fsencode(path) + b"\0" + digest.encode() + b"\0")
+        return whole.hexdigest()
+
+    def files(self) -> Iterator[SourceFile]:
+        """Yield the files; see ``sources.archives.Source``."""
+        for path in self._digests or self._paths():
+            with _explained(self._root / path):
+                size = (self._root / path).stat().st_size
+            yield SourceFile(printable(path), size, partial(self._read, path))
+
+    def names(self) -> Iterator[str]:
+        """Yield the files' paths; see ``sources.archives.Source``."""
+        return (printable(path) for path in self._digests or self._paths())
+
+    def _paths(self) -> list[str]:
+        def refuse(error: OSError) -> None:
+            raise SourceError(f"{error.filename} cannot be read: {error.strerror}.") from error
+
+        found = []
+        for folder, _, names in os.walk(self._root, onerror=refuse):
+            for name in names:
+                path = Path(folder, name)
+                if path.is_file():
+                    found.append(path.relative_to(self._root).as_posix())
+        return sorted(found, key=os.fsencode)
+
+    def _read(self, path: str) -> bytes:
+        with _explained(self._root / path):
+            content = (self._root / path).read_bytes()
+        known = self._digests.get(path)
+        if known is not None and hashlib.sha256(content).hexdigest() != known:
+            raise IntegrityError(f"{self._root / path} changed while it was read. Run again.")
+        return content
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}. Mend its permissions, or take it out."
+        ) from error

@@ -1,0 +1,1 @@
+"""Archives from the network: hosts, resumable downloads, verification."""

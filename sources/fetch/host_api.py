@@ -1,0 +1,87 @@
+"""Questions to a host's API: short answers, asked again where the host is busy."""
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from config.errors import SourceError
+from sources.fetch.http import Broken, Limits, Refused, explain, open_client
+from sources.fetch.http_responses import find_busy
+
+_ATTEMPTS = 4
+_LIMITS = Limits()
+
+
+class Unavailable(SourceError):
+    """A host that cannot be reached or stays busy; ``wait`` is what it asks for, in seconds."""
+
+    def __init__(self, message: str, wait: float = 0) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
+def ask(
+    method: str,
+    url: str,
+    advice: str,
+    headers: Mapping[str, str] | None = None,
+    body: Mapping[str, object] | None = None,
+) -> httpx.Response:
+    """Return a host's answer, whatever its status; a redirect is not followed.
+
+    Raises
+    ------
+    Unavailable
+        If the host cannot be reached, or stays busy; ends with the advice.
+    SourceError
+        If its certificate is not trusted.
+    InputError
+        If the environment's network settings make no sense.
+    """
+    host = httpx.URL(url).host
+    attempt, waited = 0, 0.0
+    while True:
+        failure: Broken | Refused | None
+        try:
+            with open_client(_LIMITS) as client:
+                answer = client.request(method, url, headers=headers, json=body)
+        except httpx.TransportError as error:
+            failure = explain(error, answered=False)
+        else:
+            failure = find_busy(answer)
+            if failure is None:
+                return answer
+        message = f"{host} {failure.told}. {advice}"
+        if isinstance(failure, Refused):
+            raise SourceError(message)
+        attempt += 1
+        waited += failure.wait
+        if attempt == _ATTEMPTS or waited > _LIMITS.retry_after_most:
+            raise Unavailable(message, failure.wait)
+        pause = _LIMITS.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+        time.sleep(max(pause, failure.wait))
+
+
+def read_object(answer: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of an answer.
+
+    Raises
+    ------
+    SourceError
+        If it holds none: an error page, for example.
+    """
+    host = answer.request.url.host
+    try:
+        found = answer.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        kind = answer.headers.get("Content-Type", "no content type")
+        raise SourceError(
+            f"{host} answered HTTP {answer.status_code} with {kind}, not with JSON. "
+            "Run the same command again later."
+        )
+    return found

@@ -1,0 +1,276 @@
+"""What a download leaves on the disk: the part and its trace, then the file and its receipt."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from pydantic import BaseModel
+
+from sources.fetch.disk import explained, load, write
+from storage.local import sync
+
+
+class Receipt(BaseModel, frozen=True):
+    """Where a finished file came from.
+
+    Attributes
+    ----------
+    url : of the host that sent it, without query and user; empty where that is not known.
+    size : bytes.
+    sha256 : of the file (hex).
+    etag, last_modified : the host's, where it gave them.
+    """
+
+    url: str
+    size: int
+    sha256: str
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+class _Finished(Receipt, frozen=True):
+    """A receipt, and how to tell that the file is still that one."""
+
+    md5: str
+    mtime_ns: int
+
+    def is_of(self, path: Path) -> bool:
+        if not path.is_file():
+            return False
+        state = path.stat()
+        return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
+
+
+class Trace(BaseModel, frozen=True):
+    """What the bytes of a part belong to.
+
+    Attributes
+    ----------
+    asked, url : the address and where it led, both without query and user.
+    etag, last_modified : of the answer that the part began with; none where several hosts gave it.
+    total : bytes of the whole file, where the host told.
+    """
+
+    asked: str
+    url: str
+    etag: str | None = None
+    last_modified: str | None = None
+    total: int | None = None
+
+    @property
+    def validator(self) -> str | None:
+        """What a host recognises these very bytes by; None where only a known hash can tell."""
+        if self.etag and not self.etag.startswith("W/"):
+            return self.etag
+        return self.last_modified if self.total is not None else None
+
+
+class Part:
+    """The bytes of ``target`` so far; whatever stops the process, they and the trace agree.
+
+    Parameters
+    ----------
+    pinned : whether the whole has a known SHA-256: then any host may go on with what another began,
+        as the hash tells in the end whether all was of the same file.
+
+    Attributes
+    ----------
+    size : bytes so far.
+    trace : what they belong to.
+    gained : bytes that came since this object was made.
+    """
+
+    def __init__(self, target: Path, pinned: bool) -> None:
+        self.target = target
+        self._pinned = pinned
+        self._path, self._sidecar = _part_paths(target)
+        self.trace = load(self._sidecar, Trace)
+        self.size = self._path.stat().st_size if self.trace and self._path.exists() else 0
+        self.gained = 0
+        self._peak: int | None = None
+        self._digests = (hashlib.sha256(), hashlib.md5(usedforsecurity=False))
+        self._hashed = 0
+        self._file: IO[bytes] | None = None
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is something that a later run can resume."""
+        trace = self.trace
+        if trace is None or not self.size:
+            return False
+        return trace.validator is not None or (self._pinned and trace.total is not None)
+
+    def resumed_at(self, asked: str, size: int | None) -> tuple[int, Trace | None]:
+        """Return from which byte on to ask ``asked`` for the file, and the trace of what comes.
+
+        That is the first byte, and none, where it has to be all.
+        """
+        trace = self.trace
+        if trace is None or not self.kept:
+            return 0, None
+        if trace.asked != asked:
+            if not self._pinned or trace.total is None:
+                return 0, None
+            # No single host vouches for bytes from several.
+            trace = Trace(asked=asked, url=asked, total=trace.total)
+        if trace.total is None:
+            return self.size, trace
+        if self.size > trace.total or size not in (None, trace.total):
+            return 0, None
+        # No host can send a range that begins at the end: the last byte confirms a whole part.
+        return min(self.size, trace.total - 1), trace
+
+    def hash_to(self, offset: int) -> None:
+        """Bring the digests to the first ``offset`` bytes."""
+        if self._hashed == offset:
+            return
+        self._digests = (hashlib.sha256(), hashlib.md5(usedforsecurity=False))
+        self._hashed = 0
+        if not offset:
+            return
+        with explained(self._path), self._path.open("rb") as file:
+            while piece := file.read(min(1 << 20, offset - self._hashed)):
+                self._hash(piece)
+
+    @contextmanager
+    def opened(self, offset: int, trace: Trace) -> Iterator[None]:
+        """Open for writing after the first ``offset`` bytes; 0 drops what was there before."""
+        if self._peak is None:
+            self._peak = offset
+        self.hash_to(offset)
+        # Unbuffered, so that a failing write leaves exactly the bytes that are counted.
+        with explained(self._path):
+            self._file = self._path.open("r+b" if offset else "wb", buffering=0)
+        try:
+            with explained(self._path):
+                self._file.truncate(offset)
+                self._file.seek(offset)
+            self.size = offset
+            if trace != self.trace or not offset:
+                # Only now: until here the old trace may belong to bytes that are still there.
+                write(self._sidecar, trace)
+                self.trace = trace
+            yield
+        finally:
+            self._file.close()
+            self._file = None
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        assert self._file is not None
+        rest = data
+        while rest:
+            with explained(self._path):
+                count = self._file.write(rest)
+            self._hash(rest[:count])
+            self.size += count
+            self.gained += count
+            rest = rest[count:]
+
+    def count_anew(self) -> None:
+        """Let ``progressed`` count from where the next transfer begins."""
+        self._peak = None
+
+    def progressed(self, least: int) -> bool:
+        """Tell whether so many bytes came beyond all there were; then count from here."""
+        if self._peak is None or self.size - self._peak < max(least, 1):
+            return False
+        self._peak = self.size
+        return True
+
+    def digests(self) -> tuple[str, str]:
+        """Return SHA-256 and MD5 (hex) of all bytes."""
+        self.hash_to(self.size)
+        return self._digests[0].hexdigest(), self._digests[1].hexdigest()
+
+    def drop(self) -> None:
+        """Remove the part and its trace."""
+        with explained(self._path):
+            self._path.unlink(missing_ok=True)
+            self._sidecar.unlink(missing_ok=True)
+        self.trace = None
+        self.size = 0
+
+    def finish(self) -> Receipt:
+        """Write the receipt and turn the part into the file."""
+        assert self.trace is not None
+        sha256, md5 = self.digests()
+        with explained(self.target):
+            sync(self._path)
+            # First, so that whatever stops the process, nothing whole is fetched again.
+            receipt = _write_receipt(self.target, self._path, self.trace, sha256, md5)
+            _name(self.target)
+        return receipt
+
+    def _hash(self, piece: bytes) -> None:
+        for digest in self._digests:
+            digest.update(piece)
+        self._hashed += len(piece)
+
+
+def find_finished(
+    target: Path, size: int | None, sha256: str | None, md5: str | None
+) -> Receipt | None:
+    """Return a file's receipt if the file is whole and what is wanted; None to download it.
+
+    A file without a receipt of its own is only trusted for its known hash.
+    """
+    with explained(target):
+        finished = load(_receipt_path(target), _Finished)
+        if finished and finished.is_of(_part_paths(target)[0]):
+            # The process was stopped between receipt and name.
+            _name(target)
+        if not target.is_file() or size not in (None, target.stat().st_size):
+            return None
+        if finished and finished.is_of(target):
+            if sha256 not in (None, finished.sha256) or md5 not in (None, finished.md5):
+                return None
+            return Receipt.model_validate(finished.model_dump())
+        if sha256 is None and md5 is None:
+            return None
+        found = _hash_file(target)
+        if sha256 not in (None, found[0]) or md5 not in (None, found[1]):
+            return None
+        return _write_receipt(target, target, Trace(asked="", url=""), *found)
+
+
+def _hash_file(path: Path) -> tuple[str, str]:
+    digests = (hashlib.sha256(), hashlib.md5(usedforsecurity=False))
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            for digest in digests:
+                digest.update(piece)
+    return digests[0].hexdigest(), digests[1].hexdigest()
+
+
+def _name(target: Path) -> None:
+    """Give a whole part the name of the file."""
+    part, sidecar = _part_paths(target)
+    part.replace(target)
+    sync(target.parent)
+    sidecar.unlink(missing_ok=True)
+
+
+def _write_receipt(target: Path, file: Path, trace: Trace, sha256: str, md5: str) -> Receipt:
+    state = file.stat()
+    receipt = Receipt(
+        url=trace.url,
+        size=state.st_size,
+        sha256=sha256,
+        etag=trace.etag,
+        last_modified=trace.last_modified,
+    )
+    finished = _Finished(**receipt.model_dump(), md5=md5, mtime_ns=state.st_mtime_ns)
+    write(_receipt_path(target), finished)
+    return receipt
+
+
+def _receipt_path(target: Path) -> Path:
+    return target.with_name(target.name + ".json")
+
+
+def _part_paths(target: Path) -> tuple[Path, Path]:
+    """Return where the part lies, and its trace."""
+    return target.with_name(target.name + ".part"), target.with_name(target.name + ".part.json")

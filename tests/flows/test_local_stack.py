@@ -1,0 +1,53 @@
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+import pytest
+
+from flows.local_stack import SIGNALS, _defer_signals
+
+
+class Stopped(BaseException):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """As `icanvas up` has them."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_was_started_is_noted_before_a_signal_stops_anything(number: signal.Signals) -> None:
+    noted: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        with _defer_signals():
+            signal.raise_signal(number)
+            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+            signal.raise_signal(number)
+            noted.append(process)
+
+    with pytest.raises(Stopped):
+        start()
+    assert noted
+    # And is not deaf to them itself.
+    noted[0].send_signal(signal.SIGTERM)
+    assert noted[0].wait(30) == -signal.SIGTERM
+    with pytest.raises(Stopped):
+        signal.raise_signal(number)
+
+
+def test_without_a_signal_nothing_happens() -> None:
+    with _defer_signals():
+        pass
+    assert all(callable(signal.getsignal(number)) for number in SIGNALS)

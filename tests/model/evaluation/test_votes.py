@@ -1,0 +1,64 @@
+import json
+from typing import Any
+
+import pytest
+
+from config.errors import InputError
+from model.evaluation.votes import Votes, read_ballots, read_votes, tally
+
+GOOD: dict[str, Any] = {
+    "format": 1,
+    "dataset": "demo",
+    "comparison": "0123456789ab",
+    "voter": "",
+    "at": "2026-11-27T18:11:28.948Z",
+    "votes": [
+        {"sketch": "a.png", "chosen": "run/12"},
+        {"sketch": "b.png", "chosen": None},
+        {"sketch": "c.png", "chosen": "run/12"},
+        {"sketch": "d.png", "chosen": "other/3"},
+    ],
+}
+
+
+def read(**changes: Any) -> Votes:
+    return read_votes(json.dumps({**GOOD, **changes}).encode())
+
+
+def test_votes_are_read_and_counted() -> None:
+    votes = read()
+    assert votes.at.tzinfo is not None
+    assert tally([votes]) == {"run/12": 2, None: 1, "other/3": 1}
+    assert tally([votes, votes])["run/12"] == 4
+    assert tally([]) == {}
+    other = votes.model_copy(update={"voter": "another"})
+    files = [it.model_dump_json().encode() for it in (votes, other, votes)]
+    assert read_ballots(files, "demo") == (votes, other), "a file given twice counts once"
+    with pytest.raises(InputError, match="of demo, not of shoes"):
+        read_ballots(files, "shoes")
+    assert read_votes(votes.model_dump_json().encode()) == votes
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"format": 2}, "format"),
+        ({"at": "2026-11-27T18:11:28"}, "at"),
+        ({"comparison": "../../etc"}, "comparison"),
+        ({"votes": []}, "votes"),
+        ({"votes": [{"sketch": "a", "chosen": "no epoch"}]}, "votes.0.chosen"),
+        ({"votes": [{"sketch": "a"}]}, "votes.0.chosen"),
+        ({"votes": [{"sketch": "a", "chosen": None}] * 2}, "twice"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_what_is_none_is_refused_in_a_line(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named) as refused:
+        read(**changes)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="no file of votes"):
+        read_votes(data)

@@ -1,0 +1,207 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+
+from config.errors import DamagedError, IntegrityError, NotFoundError, StorageError
+from config.recipe import Recipe
+from model.export.generator import ExportedFiles, export_generator, make_export
+from model.export.serialization import (
+    TOLERANCE,
+    check_same,
+    load_generator,
+    read_card,
+    to_safetensors,
+)
+from model.networks.generator import Generator
+from model.training.checkpoint import restore_generator, restore_state, save_state
+from model.training.train import train
+from storage import LocalStore
+from storage.pair_sets import CurrentPairs, swap_current
+from storage.runs import Run
+from tests.cli.test_app import icanvas
+from tests.model.pairs import publish
+
+SMALL = Recipe(
+    batch=2, epochs=2, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, str]:
+    store = LocalStore(tmp_path_factory.mktemp("store"))
+    publish(store, "tttv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
+        return store, train(store, "tiny", "pairs", SMALL).run
+
+
+@pytest.fixture(scope="module")
+def exported(
+    trained: tuple[LocalStore, str], tmp_path_factory: pytest.TempPathFactory
+) -> ExportedFiles:
+    store, run = trained
+    return export_generator(store, "tiny", run, 1, tmp_path_factory.mktemp("export") / "new")
+
+
+def draw(shape: tuple[int, ...]) -> torch.Tensor:
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(5)) > 0.1).float()
+
+
+def test_both_files_give_the_pictures_of_the_averaged_generator(
+    trained: tuple[LocalStore, str], exported: ExportedFiles
+) -> None:
+    store, name = trained
+    run = Run(store, "tiny", name)
+    state = restore_state(run.get_checkpoint(run.checkpoints()[0]), SMALL, torch.device("cpu"))
+    loaded, _ = load_generator(exported.weights)
+    session = onnxruntime.InferenceSession(exported.network)
+    for shape in ((1, 1, 64, 64), (3, 1, 96, 128)):
+        drawing = draw(shape)
+        with torch.no_grad():
+            averaged, other = state.drawing(drawing), state.generator(drawing)
+            assert torch.equal(loaded(drawing), averaged)
+        (found,) = session.run(["picture"], {"condition": drawing.numpy()})
+        assert np.abs(found - averaged.numpy()).max() <= TOLERANCE
+        assert np.abs(found - other.numpy()).max() > TOLERANCE
+
+
+def test_the_card_tells_all_of_it(trained: tuple[LocalStore, str], exported: ExportedFiles) -> None:
+    store, name = trained
+    card = exported.export.card
+    assert load_generator(exported.weights)[1] == read_card(exported.network.read_bytes()) == card
+    record = Run(store, "tiny", name).checkpoints()[0]
+    assert (card.dataset, card.run, card.epoch, card.step) == ("tiny", name, 1, record.step)
+    assert (card.pairs, card.checkpoint, card.average) == ("pairs", record.sha256, True)
+    assert (card.image_size, card.generator_width, card.generator_blocks) == (64, 4, 1)
+    assert 0.5 < card.extent <= 1
+    assert card.trained_with["torch"] == torch.__version__
+    assert card.exported_with["onnx"] == onnx.__version__
+    assert exported.weights.name == f"tiny-{name}-0001.safetensors"
+
+
+def test_onnx_is_for_any_size_and_tells_nothing_of_this_machine(exported: ExportedFiles) -> None:
+    network = onnx.load(exported.network)
+    for value in (*network.graph.input, *network.graph.output):
+        sizes = [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
+        assert sizes[:1] + sizes[2:] == ["batch", "height", "width"]
+    data = exported.network.read_bytes()
+    for told in (Path(__file__).parents[3], Path(torch.__file__).parent, Path.home()):
+        assert os.fsencode(told) not in data
+    for part in (b".py", b"stack_trace", b"namespace"):
+        assert part not in data
+
+
+@pytest.mark.slow
+def test_the_command_gives_the_same_bytes(
+    trained: tuple[LocalStore, str], exported: ExportedFiles, tmp_path: Path
+) -> None:
+    store, name = trained
+    # The data set is known by its pair set alone.
+    swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere"), None)
+    words = ["--checkpoint", f"{name}/1", "--store", store.url]
+    ended = icanvas("export-model", "tiny", str(tmp_path), *words)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stderr.strip().splitlines() in ([], ["tiny: export"])
+    for made in (exported.weights, exported.network):
+        assert (tmp_path / made.name).read_bytes() == made.read_bytes()
+        assert str(tmp_path / made.name) in ended.stdout
+
+
+def test_without_an_average_the_generator_itself_is_taken(
+    trained: tuple[LocalStore, str],
+) -> None:
+    store, name = trained
+    run = Run(store, "tiny", name)
+    data = run.get_checkpoint(run.checkpoints()[0])
+    plain = SMALL.model_copy(update={"ema": 0.0})
+    state = restore_state(data, plain, torch.device("cpu"))
+    generator, averaged = restore_generator(save_state(state, plain), plain)
+    assert not averaged
+    for found, expected in zip(generator.parameters(), state.generator.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_files_that_disagree_are_refused(exported: ExportedFiles) -> None:
+    export = exported.export
+    generator, card = load_generator(export.weights)
+    network = onnx.load_from_string(export.network)
+    last = next(part for part in network.graph.initializer if list(part.dims) == [3])
+    last.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(last) + 0.1, last.name))
+    with pytest.raises(IntegrityError, match=r"ONNX file gives another picture"):
+        check_same(generator, export.weights, network.SerializeToString())
+    other = Generator(4, 1)
+    with pytest.raises(IntegrityError, match=r"safetensors file gives another picture"):
+        check_same(generator, to_safetensors(other, card), export.network)
+    with torch.no_grad():
+        next(generator.parameters())[0] = torch.nan
+    with pytest.raises(IntegrityError, match=r"differ by nan"):
+        check_same(generator, export.weights, export.network)
+
+
+def test_other_files_are_refused(exported: ExportedFiles, tmp_path: Path) -> None:
+    data = exported.export.weights
+    generator, card = load_generator(data)
+    foreign = to_safetensors(generator, card).replace(b'"icanvas"', b'"another"')
+    wide = card.model_copy(update={"generator_width": 8})
+    half = to_safetensors(Generator(4, 1).half(), card)
+    for wrong, says in (
+        (b"", "cannot be loaded"),
+        (data[:-7], "cannot be loaded"),
+        (b"PK\x03\x04" + bytes(100), "cannot be loaded"),
+        (foreign, "has no card"),
+        (to_safetensors(generator, wide), "cannot be loaded"),
+        (half, "not float32"),
+    ):
+        with pytest.raises(IntegrityError, match=says):
+            load_generator(wrong)
+    with pytest.raises(NotFoundError, match=r"none\.safetensors cannot be read"):
+        load_generator(tmp_path / "none.safetensors")
+    for wrong in (b"", b"no network", data):
+        with pytest.raises(IntegrityError):
+            read_card(wrong)
+
+
+def test_faults_are_told_and_nothing_is_left(
+    trained: tuple[LocalStore, str],
+    exported: ExportedFiles,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, name = trained
+    with pytest.raises(NotFoundError, match=r"no checkpoint .*epoch-0009\.pt"):
+        make_export(store, "tiny", name, 9)
+    monkeypatch.setattr("model.export.generator.make_export", lambda *_: exported.export)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be written"):
+        export_generator(store, "tiny", name, 1, tmp_path / "file")
+    # The second of the two cannot take its place.
+    place = tmp_path / "place"
+    (place / f"tiny-{name}-0001.onnx" / "full").mkdir(parents=True)
+    with pytest.raises(StorageError, match="cannot be written"):
+        export_generator(store, "tiny", name, 1, place)
+    assert not [path for path in place.iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_checkpoint_or_recipe_is_told(
+    trained: tuple[LocalStore, str],
+) -> None:
+    store, name = trained
+    checkpoint = f"models/tiny/{name}/checkpoints/epoch-0002.pt"
+    whole = store.get(checkpoint)
+    store.put(checkpoint, whole[:-1])
+    with pytest.raises(DamagedError, match="SHA-256"):
+        make_export(store, "tiny", name, 2)
+    store.put(checkpoint, whole)
+    recipe = f"models/tiny/{name}/recipe.json"
+    whole = store.get(recipe)
+    for damage, says in ((b"{}", "is damaged"), (None, "There is no")):
+        store.delete(recipe) if damage is None else store.put(recipe, damage)
+        with pytest.raises((IntegrityError, NotFoundError), match=says):
+            make_export(store, "tiny", name, 2)
+    store.put(recipe, whole)

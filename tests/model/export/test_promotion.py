@@ -1,0 +1,227 @@
+import io
+import json
+from datetime import UTC, datetime
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from config.errors import ConflictError, DamagedError, InputError, IntegrityError, NotFoundError
+from config.recipe import Recipe
+from model.data.dataset import to_condition
+from model.evaluation.votes import Vote, Votes
+from model.export.generator import make_export
+from model.export.promotion import EXAMPLES, promote, roll_back
+from model.export.serialization import load_generator
+from model.training.checkpoint import restore_generator
+from model.training.samples import to_image
+from model.training.train import train
+from storage import LocalStore, keys
+from storage.promoted_files import read_example, read_network, read_weights
+from storage.promotions import Promoted, read_promoted
+from storage.runs import Run
+from tests.model.pairs import publish
+
+SMALL = Recipe(
+    batch=4, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+VOTES = Votes(
+    format=1,
+    dataset="tiny",
+    comparison="0123456789ab",
+    voter="",
+    at=datetime(2026, 11, 28, tzinfo=UTC),
+    votes=(Vote(sketch="a.png", chosen="run/2"),),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, str]:
+    store = LocalStore(tmp_path_factory.mktemp("store"))
+    publish(store, "ttttvvvvvvvv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
+        return store, train(store, "tiny", "pairs", SMALL).run
+
+
+# An export takes seconds, and the same one is wanted again and again.
+export_once = cache(make_export)
+
+
+@pytest.fixture
+def run(trained: tuple[LocalStore, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the run, of which nothing is promoted."""
+    monkeypatch.setattr("model.export.promotion.make_export", export_once)
+    store, run = trained
+    for key in list(store.list("models/tiny/promoted")):
+        store.delete(key)
+    store.delete(keys.promoted("tiny"))
+    return run
+
+
+@pytest.fixture
+def shelf(trained: tuple[LocalStore, str]) -> LocalStore:
+    return trained[0]
+
+
+def put_in(store: LocalStore, run: str, epoch: int, note: str = "") -> Promoted:
+    return promote(store, "tiny", run, epoch, title="Tiny", note=note, by="me")
+
+
+def test_what_is_promoted_is_the_checkpoints_generator(shelf: LocalStore, run: str) -> None:
+    promoted = put_in(shelf, run, 2, note="sharper")
+    assert read_promoted(shelf, "tiny") == promoted
+    assert (promoted.title, promoted.note, promoted.by) == ("Tiny", "sharper", "me")
+    assert promoted.checkpoint == f"{run}/2"
+    generator, card = load_generator(read_weights(shelf, "tiny", promoted))
+    record = Run(shelf, "tiny", run).find_checkpoint(2)
+    assert card.checkpoint == promoted.sha256 == record.sha256
+    expected, _ = restore_generator(Run(shelf, "tiny", run).get_checkpoint(record), SMALL)
+    drawing = torch.ones(1, 1, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(generator(drawing), expected(drawing))
+    assert read_network(shelf, "tiny", promoted)
+
+
+@pytest.mark.slow
+def test_its_examples_are_drawings_that_it_did_not_learn_from(shelf: LocalStore, run: str) -> None:
+    promoted = put_in(shelf, run, 1)
+    assert promoted.examples == EXAMPLES
+    generator, _ = load_generator(read_weights(shelf, "tiny", promoted))
+    for number in range(EXAMPLES):
+        images = [
+            np.asarray(Image.open(io.BytesIO(read_example(shelf, "tiny", promoted, number, part))))
+            for part in ("drawing", "picture")
+        ]
+        assert (images[0].shape, images[1].shape) == ((256, 256), (64, 64, 3))
+        small = np.asarray(Image.fromarray(images[0]).resize((64, 64), Image.Resampling.BOX))
+        with torch.no_grad():
+            again = to_image(generator(to_condition(small).unsqueeze(0))[0])
+        assert np.abs(again.astype(int) - images[1]).mean() < 1
+
+
+def test_a_second_time_changes_nothing(shelf: LocalStore, run: str) -> None:
+    first = put_in(shelf, run, 1)
+    assert put_in(shelf, run, 1) == first
+
+
+def test_a_second_time_adds_votes_and_a_note(shelf: LocalStore, run: str) -> None:
+    first = put_in(shelf, run, 1)
+    put_in(shelf, run, 2)
+    again = promote(shelf, "tiny", run, 2, title="Tiny", note="confirmed", votes=[VOTES])
+    assert (again.note, again.epoch) == ("confirmed", 2)
+    assert again.votes is not None
+    assert json.loads(shelf.get(again.votes)) == [VOTES.model_dump(mode="json")]
+    assert [old.export for old in again.previous] == [first.export]
+
+
+def test_damaged_files_are_made_anew(shelf: LocalStore, run: str) -> None:
+    first = put_in(shelf, run, 1)
+    shelf.put(f"{keys.export_folder('tiny', first.export)}/generator.onnx", b"cut")
+    with pytest.raises(DamagedError):
+        read_network(shelf, "tiny", first)
+    second = put_in(shelf, run, 1)
+    assert second.export == first.export
+    assert read_network(shelf, "tiny", second)
+    assert not second.previous, "to go back would lead nowhere"
+
+
+def test_there_and_back(shelf: LocalStore, run: str) -> None:
+    for epoch in (1, 2, 3):
+        put_in(shelf, run, epoch)
+    back = roll_back(shelf, "tiny", note="worse on cats", by="you")
+    assert (back.epoch, back.note, back.by) == (2, "worse on cats", "you")
+    assert roll_back(shelf, "tiny").epoch == 3
+    assert roll_back(shelf, "tiny", to=f"{run}/1").epoch == 1
+    served = read_promoted(shelf, "tiny")
+    assert served is not None
+    assert [old.epoch for old in served.previous] == [3, 2]
+
+
+def test_back_works_when_the_checkpoint_is_gone(
+    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in(shelf, run, 1)
+    put_in(shelf, run, 2)
+    exists = shelf.exists
+    monkeypatch.setattr(shelf, "exists", lambda key: "epoch-0001" not in key and exists(key))
+    assert roll_back(shelf, "tiny").epoch == 1
+
+
+def test_nothing_to_go_back_to_is_told(shelf: LocalStore, run: str) -> None:
+    with pytest.raises(InputError, match="nothing to go back to"):
+        roll_back(shelf, "tiny")
+    put_in(shelf, run, 1)
+    with pytest.raises(InputError, match="nothing to go back to"):
+        roll_back(shelf, "tiny")
+    put_in(shelf, run, 2)
+    with pytest.raises(InputError, match=f"In service were: {run}/1"):
+        roll_back(shelf, "tiny", to=f"{run}/3")
+
+
+def test_damaged_files_are_not_gone_back_to(shelf: LocalStore, run: str) -> None:
+    first = put_in(shelf, run, 1)
+    second = put_in(shelf, run, 2)
+    key = f"{keys.export_folder('tiny', first.export)}/generator.safetensors"
+    shelf.put(key, shelf.get(key)[:-1])
+    with pytest.raises(DamagedError):
+        roll_back(shelf, "tiny")
+    assert read_promoted(shelf, "tiny") == second
+
+
+@pytest.mark.parametrize("moment", ["examples", "files", "pointer"])
+def test_a_promotion_that_fails_leaves_the_one_before(
+    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    first = put_in(shelf, run, 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ConflictError("no")
+
+    named = {"examples": "_draw_examples", "files": "put_export", "pointer": "swap_promoted"}
+    monkeypatch.setattr(f"model.export.promotion.{named[moment]}", refuse)
+    with pytest.raises(ConflictError):
+        put_in(shelf, run, 2)
+    assert read_promoted(shelf, "tiny") == first
+
+
+@pytest.mark.slow
+def test_a_generator_gone_wrong_is_not_promoted(
+    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = put_in(shelf, run, 1)
+
+    def spoil(data: bytes, recipe: Recipe) -> object:
+        generator, averaged = restore_generator(data, recipe)
+        for weights in generator.parameters():
+            weights.data.fill_(float("nan"))
+        return generator, averaged
+
+    monkeypatch.setattr("model.export.generator.restore_generator", spoil)
+    monkeypatch.setattr("model.export.promotion.make_export", make_export)
+    with pytest.raises(IntegrityError, match="nan"):
+        put_in(shelf, run, 2)
+    assert read_promoted(shelf, "tiny") == first
+
+
+def test_only_what_is_there_is_promoted(shelf: LocalStore, run: str) -> None:
+    before = list(shelf.list("models/tiny"))
+    with pytest.raises(NotFoundError, match="epoch-0009"):
+        promote(shelf, "tiny", run, 9, title="Tiny", votes=[VOTES])
+    assert read_promoted(shelf, "tiny") is None
+    assert list(shelf.list("models/tiny")) == before
+
+
+def test_a_removed_pair_set_leaves_it_without_examples(
+    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = keys.manifest("tiny", "pairs")
+    content = shelf.get(manifest)
+    shelf.delete(manifest)
+    try:
+        assert put_in(shelf, run, 1).examples == 0
+    finally:
+        shelf.put(manifest, content)

@@ -1,0 +1,92 @@
+import json
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from config.recipe import Recipe
+from model.training.train import train
+from storage import LocalStore
+from storage.runs import Run
+from tests.model.pairs import publish
+from tests.model.training.test_samples import scrawl
+
+RARE = Recipe(
+    batch=2,
+    epochs=3,
+    checkpoint_every=2,
+    image_size=64,
+    generator_width=4,
+    generator_blocks=1,
+    discriminator_width=4,
+)
+
+
+def test_a_run_can_be_watched(store: LocalStore) -> None:
+    publish(store, "ttttv")
+    made = train(store, "tiny", "pairs", RARE, sketches=[scrawl(), scrawl()[:, ::-1]])
+    run = Run(store, "tiny", made.run)
+    with Image.open(made.plot) as plot:
+        assert plot.size == (1000, 900)
+    for epoch in (2, 3):
+        with Image.open(run.location(f"samples/sketches-{epoch:04d}.jpg")) as grid:
+            assert grid.size == (4 * 68 + 4, 68 + 4)
+    assert made.sketches == run.location("samples/sketches-0003.jpg")
+    extent = json.loads(run.get("recipe.json") or b"")["extent"]
+    assert 0.5 < extent <= 1
+
+    read = EventAccumulator(made.events, {"images": 0, "scalars": 0})
+    read.Reload()
+    logged = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
+    for name, tag in {"l1": "loss/l1", "lr": "lr", "skipped": "skipped"}.items():
+        values = {line["step"]: line[name] for line in logged if name in line}
+        assert {event.step: event.value for event in read.Scalars(tag)} == {
+            step: np.float32(value) for step, value in values.items()
+        }
+    for tag, name in (("pairs", "epoch"), ("sketches", "sketches")):
+        images = read.Images(f"samples/{tag}")
+        assert [image.step for image in images] == [4, 6]
+        assert images[1].encoded_image_string == run.get(f"samples/{name}-0003.jpg")
+
+
+def test_a_finished_run_fits_no_sketch(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "ttv")
+    module = import_module("model.training.train")
+    real, fitted = module.fit_sketch, []
+
+    def count(*arguments: object) -> object:
+        fitted.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "fit_sketch", count)
+    drawn = [scrawl(), scrawl()[:, ::-1]]
+    made = train(store, "tiny", "pairs", RARE, sketches=drawn)
+    assert len(fitted) == 2, "once a run"
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
+    assert len(fitted) == 2
+    store.delete(Run(store, "tiny", made.run).key("samples/sketches-0003.jpg"))
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
+    assert len(fitted) == 4, "what is missing is made anew"
+
+
+def test_sketches_change_nothing_else(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_module("model.training.artifacts"), "plot_log", lambda *_: b"")
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttv")
+    recipe = RARE.model_copy(update={"epochs": 1})
+    drawn = train(store, "tiny", "pairs", recipe, sketches=[scrawl()])
+    plain = train(other, "tiny", "pairs", recipe)
+    assert plain.sketches is None
+    assert plain.run == drawn.run
+    shared = set(other.list("models"))
+    assert set(store.list("models")) - shared == {
+        f"models/tiny/{plain.run}/samples/sketches-0001.jpg"
+    }
+    for key in shared:
+        assert "/events/" in key or store.get(key) == other.get(key)

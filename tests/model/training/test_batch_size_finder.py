@@ -1,0 +1,108 @@
+"""The search for the largest batch, and the command that truly runs out of memory."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cli.batch_size import print_batches
+from config.errors import InputError
+from config.recipe import Recipe
+from config.settings import get_settings
+from model.training.batch_size_finder import LARGEST, Trial, _Tries, find_batch
+
+RECIPE = Recipe(precision="f32")
+
+
+@given(st.integers(1, 2 * LARGEST))
+@settings(max_examples=200)
+def test_the_largest_is_found_to_an_eighth(most: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= most else None)
+        best, trials = find_batch(RECIPE)
+    assert best <= most
+    assert best + max(1, best // 8) > min(most, LARGEST)
+    tried = [trial.batch for trial in trials]
+    assert tried == sorted(set(tried))
+    assert len(tried) <= 15
+    assert Trial(best, 0.1) in trials
+    assert all(1 <= batch <= LARGEST for batch in tried)
+
+
+def test_nothing_larger_is_tried_where_a_step_takes_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 25.0 * batch)
+    assert find_batch(RECIPE)[0] == 4
+
+
+def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Tries, "measure", lambda *_: None)
+    with pytest.raises(InputError, match=r"Not even batch=1 at 256 px .*image_size=128"):
+        find_batch(RECIPE)
+    smallest = RECIPE.model_copy(update={"image_size": 64})
+    with pytest.raises(InputError, match=r"Try a smaller generator_width\."):
+        find_batch(smallest)
+
+
+@pytest.mark.parametrize(
+    ("processes", "fits", "advised"),
+    [
+        ("2", 1, "--set batch=1 in at most 1 processes"),
+        ("auto", LARGEST, f"--set batch={LARGEST}"),
+    ],
+)
+def test_the_batch_that_is_named_can_be_set(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    processes: str,
+    fits: int,
+    advised: str,
+) -> None:
+    """Of two GPUs, or of none for two processes."""
+    gpus = 0 if processes == "2" else 2
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("ICANVAS_PROCESSES", processes)
+    get_settings.cache_clear()
+    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= fits else None)
+    print_batches("demo", RECIPE)
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.endswith(advised)
+    assert "not compiled, a batch of" in told
+
+
+@pytest.mark.slow
+def test_the_command_tries_until_memory_runs_out(own_cache: Path) -> None:
+    room = 700 << 20
+    sizes = (
+        *("image_size=256", "generator_width=16", "generator_blocks=1"),
+        *("discriminator_width=4", "precision=f32"),
+    )
+    ended = subprocess.run(
+        [
+            *(sys.executable, "-m", "cli", "train", "demo", "--find-batch"),
+            *(word for size in sizes for word in ("--set", size)),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (room, room)),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    rows = [line.split() for line in ended.stdout.splitlines() if re.match(r"\d", line)]
+    fit = [int(row[0]) for row in rows if row[1] == "yes"]
+    not_fit = [int(row[0]) for row in rows if row[1] == "no"]
+    assert 1 <= max(fit) < min(not_fit) <= 32
+    assert all(float(row[3]) > 0 for row in rows if row[1] == "yes")
+    assert f"--set batch={max(fit)}" in ended.stdout
+    assert "at 256 px" in ended.stdout
+    assert f'"batch": {max(fit)}' in (own_cache / "batches.json").read_text()

@@ -1,0 +1,233 @@
+"""Runs whose store fails and whose process is killed: nothing is lost, nothing waits."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import torch
+
+from config.errors import ConflictError, IntegrityError, StorageError
+from model.device import settle_precision
+from model.training.callbacks import TrainingStopped
+from model.training.resume import name_run
+from model.training.train import train
+from storage import LocalStore, ObjectStore, uploads
+from storage.runs import Run
+from tests.model.pairs import publish
+from tests.model.training.test_train import SMALL, assert_same, run_small, snapshot
+from tests.storage.contents import watched
+
+PAIRS = "ttttttv"  # three steps an epoch
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    from model.training.callbacks import Hooks
+    from config.recipe import Recipe
+    from model.training.train import train
+    from storage import LocalStore
+
+    class Store(LocalStore):
+        room = int(sys.argv[3])
+
+        def put_file(self, key, file):
+            if not self.room:
+                raise OSError("full")
+            self.room -= 1
+            super().put_file(key, file)
+
+    recipe = Recipe.model_validate_json(sys.argv[2])
+    say = lambda done, total: print(done, flush=True)
+    train(Store(Path(sys.argv[1])), "tiny", "pairs", recipe, hooks=Hooks(on_step=say))
+"""
+
+
+@pytest.fixture
+def undisturbed(store: LocalStore, tmp_path: Path) -> dict[str, bytes]:
+    other = LocalStore(tmp_path / "undisturbed")
+    for place in (store, other):
+        publish(place, PAIRS)
+    run_small(other)
+    return snapshot(other)
+
+
+def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
+    def on_call(call: str) -> None:
+        if call == "put_file":
+            spoil()
+
+    return watched(store, on_call)
+
+
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
+)
+def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(
+    store: LocalStore, undisturbed: dict[str, bytes], seed: int
+) -> None:
+    """`kill -9` of a real process, of whose files some are in the store, some on this machine."""
+    chance = random.Random(seed)
+    step, room = chance.randrange(4, 9), chance.randrange(8)
+    root = Path(store.location("x")).parent
+    arguments = [str(root), SMALL.model_dump_json(), str(room)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if int(line) == step:
+            process.kill()
+    assert process.wait() == -9
+    assert len(snapshot(store)) <= 1 + room
+    steps: list[int] = []
+    run_small(store, on_step=lambda done, _: steps.append(done))
+    assert steps[0] > 0, "it began anew"
+    assert snapshot(store) == undisturbed
+
+
+def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, bytes]) -> None:
+    done = threading.Event()
+    waited: list[bool] = []
+
+    def count(step: int, total: int) -> None:
+        if step == total:
+            done.set()
+
+    hanging = spoiled(store, lambda: waited.append(done.wait(120)))
+    run_small(hanging, on_step=count)
+    assert waited
+    assert all(waited), "training ended only after the store"
+    assert snapshot(store) == undisturbed
+
+
+def test_a_stop_waits_for_the_store_as_long_as_it_has_grace(
+    store: LocalStore, undisturbed: dict[str, bytes]
+) -> None:
+    told: list[str] = []
+    steps: list[int] = []
+    halted = threading.Event()
+    with pytest.raises(TrainingStopped):
+        run_small(
+            spoiled(store, lambda: halted.wait(120)),
+            recipe=SMALL.model_copy(update={"grace": 0.1}),
+            on_step=lambda step, _: steps.append(step),
+            should_stop=lambda: steps[-1] == 5,
+            on_trouble=told.append,
+        )
+    assert "Nothing is lost" in told[-1]
+    halted.set()
+    steps.clear()
+    run_small(store, on_step=lambda step, _: steps.append(step))
+    assert steps[0] == 5
+    ended = snapshot(store)
+    assert ended.keys() == undisturbed.keys()
+    for key, data in ended.items():
+        assert_same(*(without_recipe(key, found) for found in (data, undisturbed[key])))
+
+
+def without_recipe(key: str, data: bytes) -> object:
+    """Return a file's content but the recipe, which tells the grace period that a run began with.
+
+    And but the SHA-256, which tells of the recipe, too.
+    """
+    if key.endswith(".pt"):
+        kept: dict[str, object] = torch.load(io.BytesIO(data), weights_only=True)
+    elif key.endswith(".json"):
+        kept = json.loads(data)
+    else:
+        return data
+    return {name: value for name, value in kept.items() if name not in ("recipe", "sha256")}
+
+
+def test_what_never_reaches_the_store_is_an_error_and_pushed_by_the_next(
+    store: LocalStore, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise StorageError("full.")
+
+    monkeypatch.setattr(uploads, "_PATIENCE", 0.3)
+    with pytest.raises(StorageError, match=r"`icanvas train tiny` on this machine pushes them"):
+        train(spoiled(store, refuse), "tiny", "pairs", SMALL)
+    monkeypatch.undo()
+    steps: list[int] = []
+    run_small(store, on_step=lambda step, _: steps.append(step))
+    assert steps == [9], "a step was done again"
+    assert snapshot(store) == undisturbed
+
+
+def test_a_run_is_in_training_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish(store, "ttv")
+    monkeypatch.setattr(uploads, "_UNNOTICED", 0.1)
+    met: list[str] = []
+
+    def train_too(_step: int, _total: int) -> None:
+        if not met:
+            with pytest.raises(ConflictError) as error:
+                run_small(store)
+            met.append(str(error.value))
+
+    run_small(store, on_step=train_too)
+    assert "is in training on this machine" in met[0]
+
+
+def test_the_last_and_the_best_checkpoints_stay_and_every_sample(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "ttv")
+    figures = iter([0.4, 0.1, 0.5, 0.3, 0.2])
+    monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(figures))
+    recipe = SMALL.model_copy(update={"epochs": 5, "keep_last": 2})
+    assert name_run("pairs", recipe) == name_run(
+        "pairs", recipe.model_copy(update={"keep_last": 3, "keep_best": 0, "grace": 1})
+    )
+    made = run_small(store, recipe=recipe)
+    run = Run(store, "tiny", made.run)
+    assert [record.epoch for record in run.checkpoints()] == [2, 4, 5]
+    assert len(list(store.list(run.key("samples")))) == 5
+
+
+@pytest.mark.slow
+def test_more_workers_may_go_on_with_a_run(
+    store: LocalStore, undisturbed: dict[str, bytes]
+) -> None:
+    steps: list[int] = []
+    with pytest.raises(TrainingStopped):
+        run_small(
+            store,
+            workers=1,
+            on_step=lambda step, _: steps.append(step),
+            should_stop=lambda: steps[-1] == 4,
+        )
+    run_small(store, workers=2)
+    assert snapshot(store) == undisturbed
+
+
+def test_its_recipe_says_which_checkpoints_stay_as_of_now(store: LocalStore) -> None:
+    """`icanvas gc` goes by it."""
+    publish(store, "ttv")
+    first = run_small(store)
+    began = json.loads(Run(store, "tiny", first.run).get("recipe.json") or b"")
+    again = run_small(store, recipe=SMALL.model_copy(update={"keep_last": 20, "grace": 5}))
+    assert again.run == first.run
+    told = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
+    assert told == {**began, "recipe": {**began["recipe"], "keep_last": 20}}
+
+
+def test_a_checkpoint_of_another_version_is_told_with_what_to_do(store: LocalStore) -> None:
+    publish(store, "tttv")
+    run = Run(store, "tiny", name_run("pairs", settle_precision(SMALL, torch.device("cpu"))))
+    run.put_checkpoint(1, 2, b"of another version", {})
+    told = rf"{run.location('checkpoints')}: A checkpoint cannot be loaded.*seed=1"
+    with pytest.raises(IntegrityError, match=told):
+        run_small(store)
+    assert run.checkpoints(), "it is left as it is"

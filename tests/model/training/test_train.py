@@ -1,0 +1,374 @@
+import io
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from config.errors import DamagedError, InputError, IntegrityError
+from config.recipe import Recipe
+from model.device import settle_precision
+from model.training.callbacks import Hooks, TrainingStopped
+from model.training.checkpoint import restore_state, save_state, start_state
+from model.training.step import call_networks, train_step
+from model.training.train import TrainedRun, train
+from storage import LocalStore, ObjectStore
+from storage.runs import Run
+from tests.model.pairs import publish
+from tests.model.training.test_samples import scrawl
+from tests.storage.contents import watched
+
+CPU = torch.device("cpu")
+SMALL = Recipe(
+    batch=2, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
+)
+
+FIGURES = {
+    "discriminator",
+    "adversarial",
+    "l1",
+    "discriminator_gradient",
+    "generator_gradient",
+    "skipped",
+}
+
+
+@pytest.fixture(autouse=True)
+def plain_plot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plot takes longer than these runs do; test_artifacts.py draws it."""
+    monkeypatch.setattr(
+        import_module("model.training.artifacts"), "plot_log", lambda log, _: repr(log).encode()
+    )
+
+
+def run_small(store: ObjectStore, **options: Any) -> TrainedRun:
+    recipe = options.pop("recipe", SMALL)
+    hooks = {name: options.pop(name) for name in vars(Hooks()) if name in options}
+    return train(store, "tiny", "pairs", recipe, hooks=Hooks(**hooks), **options)
+
+
+def last_state(store: LocalStore, run: TrainedRun) -> dict[str, Any]:
+    kept = Run(store, "tiny", run.run)
+    data = kept.get_checkpoint(kept.checkpoints()[-1])
+    state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
+    return state
+
+
+def assert_same(one: Any, two: Any) -> None:
+    assert type(one) is type(two)
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_same(one[key], two[key])
+    elif isinstance(one, list):
+        for first, second in zip(one, two, strict=True):
+            assert_same(first, second)
+    else:
+        assert one == two
+
+
+def test_a_run_leaves_everything(store: LocalStore) -> None:
+    publish(store, "tttttvv")
+    steps: list[tuple[int, int]] = []
+    made = run_small(store, on_step=lambda *step: steps.append(step))
+    assert (made.epochs, made.steps) == (3, 9)
+    assert steps[0] == (0, 9)
+    assert steps[-1] == (9, 9)
+    run = Run(store, "tiny", made.run)
+    assert [record.epoch for record in run.checkpoints()] == [1, 2, 3]
+    recipe = json.loads(run.get("recipe.json") or b"")
+    assert recipe["recipe"] == settle_precision(SMALL, CPU).model_dump()
+    assert recipe["pairs"] == "pairs"
+    versions = recipe["versions"]
+    assert versions["torch"] == torch.__version__
+    assert versions["opencv-python-headless"].startswith("5.")
+    assert versions.keys() >= {"python", "numpy", "prefect", "scikit-image"}
+    assert len((recipe["revision"] or "").rstrip("+")) in (0, 40)
+    assert made.metrics == run.checkpoints()[-1].metrics
+    lines = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
+    assert [line["epoch"] for line in lines if "val_l1" in line] == [1, 2, 3]
+    assert all(np.isfinite(list(line.values())).all() for line in lines)
+    for epoch in (1, 2, 3):
+        assert run.get(f"events/events.out.tfevents.epoch-{epoch:04d}")
+        with Image.open(store.location(run.key(f"samples/epoch-{epoch:04d}.jpg"))) as grid:
+            assert grid.size == (6 * 68 + 4, 68 + 4)
+
+
+def test_it_learns(store: LocalStore) -> None:
+    publish(store, "tttttt")
+    recipe = SMALL.model_copy(update={"epochs": 12, "lr": 2e-3})
+    found: list[float] = []
+    run_small(store, recipe=recipe, on_epoch=lambda _, figures: found.append(figures["l1"]))
+    assert found[-1] < 0.7 * found[0]
+
+
+def test_without_validation_pairs_nothing_is_called_validation(store: LocalStore) -> None:
+    publish(store, "tt")
+    assert set(run_small(store).metrics) == FIGURES
+
+
+def test_the_same_recipe_gives_the_same_weights(store: LocalStore, tmp_path: Any) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    assert_same(last_state(store, run_small(store)), last_state(other, run_small(other)))
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    store: LocalStore, tmp_path: Any, stop_after: int
+) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    whole = run_small(other)
+
+    def stop(done: int, _total: int) -> None:
+        if done == stop_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_small(store, on_step=stop)
+    resumed = run_small(store)
+    assert resumed.run == whole.run
+    assert_same(last_state(store, resumed), last_state(other, whole))
+    metrics = "metrics.jsonl"
+    assert Run(store, "tiny", resumed.run).get(metrics) == Run(other, "tiny", whole.run).get(
+        metrics
+    )
+
+
+def snapshot(store: LocalStore) -> dict[str, bytes]:
+    return {key: store.get(key) for key in store.list("models")}
+
+
+@pytest.mark.parametrize("stops", [[1], [2], [3], [4, 5], [1, 1, 2, 5, 8]])
+def test_a_stopped_run_goes_on_from_the_very_step(
+    store: LocalStore, tmp_path: Path, stops: list[int]
+) -> None:
+    """Wherever it is stopped, in the end every byte is that of an undisturbed run."""
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "tttttv")
+    whole = run_small(other)
+    for stop in stops:
+        steps: list[int] = []
+        with pytest.raises(TrainingStopped):
+            run_small(
+                store,
+                on_step=lambda done, _, steps=steps: steps.append(done),
+                should_stop=lambda stop=stop, steps=steps: steps[-1] >= stop,
+            )
+        assert Run(store, "tiny", whole.run).all_checkpoints()[-1].step == steps[-1]
+    steps = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)).run == whole.run
+    assert steps[0] >= stops[-1], "nothing was done twice"
+    assert snapshot(store) == snapshot(other)
+
+
+def test_a_stop_while_validating_does_no_step_again(store: LocalStore, tmp_path: Path) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttvvv")
+    run_small(other)
+    asked: list[int] = []
+
+    def stop_at_the_second_picture() -> bool:
+        asked.append(1)
+        return len(asked) == 4  # after two steps, before two pictures
+
+    with pytest.raises(TrainingStopped):
+        run_small(store, should_stop=stop_at_the_second_picture)
+    steps: list[int] = []
+    run_small(store, on_step=lambda done, _: steps.append(done))
+    assert steps == [2, 3, 4, 5, 6]
+    assert snapshot(store) == snapshot(other)
+
+
+@pytest.mark.parametrize("damage", [b"", b"damaged"])
+@pytest.mark.parametrize("suffix", ["pt", "json"])
+@pytest.mark.parametrize("epochs", [[3], [2, 3], [1, 2, 3]])
+def test_damaged_checkpoints_are_made_anew(
+    store: LocalStore, damage: bytes, suffix: str, epochs: list[int]
+) -> None:
+    publish(store, "ttttv")
+    made = run_small(store)
+    before = snapshot(store)
+    for epoch in epochs:
+        store.put(f"models/tiny/{made.run}/checkpoints/epoch-{epoch:04d}.{suffix}", damage)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert steps[0] == (epochs[0] - 1) * 2
+    assert snapshot(store) == before
+
+
+def test_a_checkpoint_that_only_arrived_damaged_is_kept(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "ttttv")
+    made = run_small(store)
+    real, calls = Run.get_checkpoint, 0
+
+    def damaged_once(self: Run, record: Any) -> bytes:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise DamagedError("on its way")
+        return real(self, record)
+
+    monkeypatch.setattr(Run, "get_checkpoint", damaged_once)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert steps == [made.steps]
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut short", "empty"])
+def test_other_files_of_a_run_are_made_anew(store: LocalStore, damage: str) -> None:
+    publish(store, "ttttv")
+    made = run_small(store, sketches=[scrawl()])
+    before = snapshot(store)
+    for name in (
+        "recipe.json",
+        "metrics.jsonl",
+        "losses.png",
+        "samples/epoch-0003.jpg",
+        "samples/sketches-0003.jpg",
+        "events/events.out.tfevents.epoch-0003",
+    ):
+        key = f"models/tiny/{made.run}/{name}"
+        if damage == "gone":
+            store.delete(key)
+        else:
+            # As a disk leaves it that was full, or lost power.
+            store.put(key, before[key][:-9] if damage == "cut short" else b"")
+    assert run_small(store, sketches=[scrawl()]) == made
+    assert snapshot(store) == before
+
+
+def test_a_recipe_tells_what_its_run_began_with(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, "ttv")
+    run_small(store)
+    before = snapshot(store)
+    monkeypatch.setattr(import_module("model.training.resume"), "_find_revision", lambda: "another")
+    run_small(store)
+    assert snapshot(store) == before
+
+
+@pytest.mark.parametrize("stop", [3, 5])
+def test_no_line_is_lost_between_rare_checkpoints(
+    store: LocalStore, tmp_path: Path, stop: int
+) -> None:
+    other = LocalStore(tmp_path / "other")
+    for place in (store, other):
+        publish(place, "ttttv")
+    rare = SMALL.model_copy(update={"checkpoint_every": 2})
+    whole = run_small(other, recipe=rare)
+    assert [record.epoch for record in Run(other, "tiny", whole.run).checkpoints()] == [2, 3]
+    steps = [0]
+    with pytest.raises(TrainingStopped):
+        run_small(
+            store,
+            recipe=rare,
+            on_step=lambda done, _: steps.append(done),
+            should_stop=lambda: steps[-1] >= stop,
+        )
+    run_small(store, recipe=rare)
+    assert snapshot(store) == snapshot(other)
+
+
+def test_pairs_that_were_removed_meanwhile_are_told_before_the_first_step(
+    store: LocalStore,
+) -> None:
+    publish(store, "ttv")
+
+    def remove(call: str) -> None:
+        if call == "put":
+            store.delete("datasets/tiny/pairs/pairs/manifest.parquet")
+
+    with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
+        train(watched(store, remove), "tiny", "pairs", SMALL)
+    assert not [key for key in store.list("models") if "checkpoints" in key]
+
+
+def test_a_finished_run_is_not_done_again(store: LocalStore) -> None:
+    publish(store, "ttv")
+    first = run_small(store)
+    steps: list[int] = []
+    assert run_small(store, on_step=lambda done, _: steps.append(done)) == first
+    assert steps == [first.steps]
+
+
+def test_refresh_trains_beside_the_old(store: LocalStore) -> None:
+    publish(store, "ttv")
+    first = run_small(store)
+    second = run_small(store, refresh=True)
+    assert second.run != first.run
+    assert_same(last_state(store, first), last_state(store, second))
+    assert run_small(store) == second, "the newest run counts"
+    changed = run_small(store, recipe=SMALL.model_copy(update={"seed": 1}))
+    assert changed.run not in (first.run, second.run)
+
+
+def test_a_state_survives_saving(store: LocalStore) -> None:
+    state = start_state(SMALL, CPU)
+    networks, settled = call_networks(state, False), settle_precision(SMALL, CPU)
+    train_step(state, networks, torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64), settled)
+    state.epoch = 1
+    restored = restore_state(save_state(state, SMALL), SMALL, CPU)
+    for name in ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser"):
+        assert_same(getattr(state, name).state_dict(), getattr(restored, name).state_dict())
+    assert (restored.epoch, restored.step) == (1, 1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(store: LocalStore) -> None:
+    publish(store, "ttttv")
+    # Far beyond what any loss survives, from the second step on.
+    wild = SMALL.model_copy(update={"lr": 1.0, "lambda_l1": 1e30, "clip": 0.0})
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"stopped before any checkpoint.*lower lr"):
+            run_small(store, recipe=wild)
+    (log,) = [key for key in store.list("models") if key.endswith("metrics.jsonl")]
+    assert json.loads(store.get(log))["step"] == 2, "the curve that shows it is kept"
+
+
+def test_a_run_that_never_moves_is_stopped(store: LocalStore) -> None:
+    publish(store, "ttttv")
+    with pytest.raises(InputError, match=r"no step of epoch 1 had a finite gradient"):
+        run_small(store, recipe=SMALL.model_copy(update={"lambda_l1": 1e39}))
+
+
+def test_a_metric_that_is_not_finite_stops_the_run(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the last step of an epoch spoiled the weights: no checkpoint is kept of that."""
+    publish(store, "ttttv")
+    found = iter([0.5, float("nan")])
+    monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(found))
+    with pytest.raises(
+        InputError, match=r"val_l1 is nan at step 4; .*last checkpoint kept.*lower lr"
+    ):
+        run_small(store)
+    assert [record.split("/")[-1] for record in store.list("models") if "checkp" in record] == [
+        "epoch-0001.json",
+        "epoch-0001.pt",
+    ]
+
+
+def test_faults_are_told(store: LocalStore) -> None:
+    publish(store, "vv")
+    with pytest.raises(InputError, match="no training pair"):
+        run_small(store)
+    for data in (b"", b"\x80\x04cos\nsystem\n", save_state(start_state(SMALL, CPU), SMALL)[:999]):
+        with pytest.raises(IntegrityError, match="cannot be loaded"):
+            restore_state(data, SMALL, CPU)
+    wider = SMALL.model_copy(update={"generator_width": 8})
+    with pytest.raises(IntegrityError, match="cannot be loaded"):
+        restore_state(save_state(start_state(SMALL, CPU), SMALL), wider, CPU)

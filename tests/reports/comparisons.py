@@ -1,0 +1,50 @@
+"""A comparison as ``model.evaluation.compare`` gives it, of plain colours."""
+
+import numpy as np
+
+from model.evaluation.comparison import LINES, SKETCHES, TRUE, VALIDATION, Column, Comparison, Row
+from model.evaluation.metrics import Estimate
+from postprocess import encode_jpeg
+
+COLOURS = {
+    "aaaa11112222/3": (200, 40, 40),
+    "aaaa11112222/7": (40, 200, 40),
+    "bbbb/1": (40, 40, 200),
+}
+PRODUCTION = "aaaa11112222/7"
+
+
+def plain(*colour: int) -> bytes:
+    return encode_jpeg(np.full((256, 256, 3), colour, np.uint8), quality=90, chroma="4:4:4")
+
+
+def make_comparison(sketches: int = 3) -> Comparison:
+    """Return one whose checkpoints' pictures are of one colour each, as ``COLOURS`` has them."""
+    figures = {
+        VALIDATION: {
+            "l1": Estimate(0.1234, 0.1, 0.15, 8),
+            "kid_efflite0": Estimate(0.2, 0.1, 0.3, 8),
+        },
+        SKETCHES: {
+            "edge_f1": Estimate(0.5, 0.4, 0.6, sketches),
+            "near_white": Estimate(0.25, None, None, 2),
+        },
+    }
+    rows = tuple(
+        Row(
+            f"line/{number}.png",
+            plain(220, 220, 220),
+            plain(255, 255, 255),
+            plain(9, 9, 9),
+            "t.png",
+        )
+        for number in range(sketches)
+    )
+    columns = tuple(
+        Column(name, figures, (plain(*colour),) * sketches, name == PRODUCTION)
+        for name, colour in COLOURS.items()
+    )
+    baselines = (Column(LINES, figures), Column(TRUE, {VALIDATION: figures[VALIDATION]}))
+    counts = {VALIDATION: 8, SKETCHES: sketches}
+    notes = ("Left out, for nothing is drawn on them: <empty>.png.",)
+    return Comparison(rows, columns, baselines, counts, 54, notes)

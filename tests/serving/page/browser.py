@@ -1,0 +1,228 @@
+"""The drawing page in a browser, and what a child does there."""
+
+import base64
+import io
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+
+from tests.serving.live_server import Running
+
+# Milliseconds; many times what a quiet machine needs.
+PATIENCE = 60_000
+SIZES = {
+    "phone": (390, 844),
+    "tablet": (820, 1180),
+    "tablet on its side": (1180, 820),
+    "desktop": (1440, 900),
+}
+
+Line = Sequence[tuple[float, float]]
+
+# What a test draws, in shares of the sheet.
+SQUARE: Line = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
+ACROSS: Line = [(0.1, 0.5), (0.9, 0.5)]
+
+_INK = """([left, top, right, bottom]) => {
+  const sheet = document.getElementById("sheet");
+  const at = (share) => Math.round(share * sheet.width);
+  const [x, y, wide, high] = [at(left), at(top), at(right - left), at(bottom - top)];
+  const copy = new OffscreenCanvas(wide, high).getContext("2d");
+  copy.drawImage(sheet, -x, -y);
+  const { data } = copy.getImageData(0, 0, wide, high);
+  let inked = 0;
+  for (let place = 3; place < data.length; place += 4) inked += data[place] > 127;
+  return inked / (wide * high);
+}"""
+
+
+def pixels(picture: bytes) -> NDArray[np.uint8]:
+    return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
+
+
+def ask(server: Running, model: str, drawing: object) -> bytes:
+    """Return what the API makes of strokes."""
+    answer = server.client.post(f"/v1/models/{model}/generate", json=drawing)
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no chromium; on Debian: apt install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        expect.set_options(timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Desk:
+    """A page that is open at a size, with what it asked for and complained of."""
+
+    page: Page
+    requests: list[Request] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.set_default_timeout(PATIENCE)
+        self.page.on("request", lambda request: self.requests.append(request))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self._hear(message.type, message.text))
+
+    def _hear(self, kind: str, text: str) -> None:
+        # That an answer was no 200 is what some tests are about.
+        if kind in ("error", "warning") and "Failed to load resource" not in text:
+            self.complaints.append(text)
+
+    @property
+    def frame(self) -> Any:
+        return self.page.locator("#frame")
+
+    @property
+    def drawings(self) -> list[Any]:
+        """Bodies of what was sent so far: strokes."""
+        return [each.post_data_json for each in self.requests if each.method == "POST"]
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return where on the screen a place of the sheet is."""
+        box = self.page.locator("#sheet").bounding_box()
+        assert box is not None
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def draw(self, line: Line, steps: int = 8) -> None:
+        """Draw by mouse."""
+        mouse = self.page.mouse
+        mouse.move(*self.place(*line[0]))
+        mouse.down()
+        for point in line[1:]:
+            mouse.move(*self.place(*point), steps=steps)
+        mouse.up()
+
+    def get_picture(self, act: Callable[[], object]) -> bytes:
+        """Do something, and return the picture that is shown then."""
+        before = self.page.locator("#picture").get_attribute("src")
+        act()
+        self.expect_picture(other_than=before)
+        return self.shown()
+
+    def expect_picture(self, other_than: str | None = None) -> None:
+        picture = self.page.locator("#picture")
+        if other_than is not None:
+            expect(picture).not_to_have_attribute("src", other_than)
+        expect(picture).to_be_visible()
+        self.expect_state("ready")
+
+    def shown(self) -> bytes:
+        """Return what is shown, as a PNG."""
+        found = self.page.locator("#picture").evaluate(
+            """async (picture) => {
+                 await picture.decode();
+                 const canvas = document.createElement("canvas");
+                 [canvas.width, canvas.height] = [picture.naturalWidth, picture.naturalHeight];
+                 canvas.getContext("2d").drawImage(picture, 0, 0);
+                 return canvas.toDataURL("image/png").split(",")[1];
+               }"""
+        )
+        return base64.b64decode(found)
+
+    def expect_state(self, state: str) -> None:
+        expect(self.frame).to_have_attribute("data-state", state)
+
+    def expect_words(self, words: str) -> None:
+        """Expect words in the picture's frame."""
+        expect(self.page.locator("#notice")).to_be_visible()
+        expect(self.page.locator("#notice")).to_contain_text(words)
+
+    def ink(self, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1) -> float:
+        """Return which share of a part of the sheet is inked, of what is on the screen."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
+        return float(self.page.evaluate(_INK, [left, top, right, bottom]))
+
+    def press(self, name: str) -> None:
+        self.page.get_by_role("button", name=name, exact=True).click()
+
+    def pick(self, name: str) -> None:
+        """Choose a radio button as a person does: by what is seen of it."""
+        self.page.get_by_role("radio", name=name, exact=True).check()
+
+
+class Fingers:
+    """Touches and a pen, as the browser gets them from a screen."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._session = desk.page.context.new_cdp_session(desk.page)
+        self._down: dict[int, tuple[float, float]] = {}
+
+    def touch(self, finger: int, x: float, y: float) -> None:
+        self._down[finger] = self._desk.place(x, y)
+        self._send("touchStart")
+
+    def move(self, finger: int, x: float, y: float) -> None:
+        self._down[finger] = self._desk.place(x, y)
+        self._send("touchMove")
+
+    def lift(self, finger: int) -> None:
+        del self._down[finger]
+        self._send("touchEnd")
+
+    def draw(self, line: Line) -> None:
+        self.touch(0, *line[0])
+        for point in line[1:]:
+            self.move(0, *point)
+        self.lift(0)
+
+    def pen(self, event: str, x: float, y: float, force: float = 0.5) -> None:
+        """Press, move or release the pen."""
+        kind = {"press": "mousePressed", "move": "mouseMoved", "release": "mouseReleased"}[event]
+        left, top = self._desk.place(x, y)
+        self._session.send(
+            "Input.dispatchMouseEvent",
+            {
+                "type": kind,
+                "x": left,
+                "y": top,
+                "button": "left",
+                "buttons": 0 if event == "release" else 1,
+                "clickCount": 1,
+                "pointerType": "pen",
+                "force": force,
+            },
+        )
+
+    def _send(self, kind: str) -> None:
+        points = [{"id": finger, "x": x, "y": y} for finger, (x, y) in self._down.items()]
+        self._session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+
+@contextmanager
+def open_desk(
+    browser: Browser, address: str, size: str = "desktop", locale: str = "en-GB", **options: Any
+) -> Iterator[Desk]:
+    """Open the page; what it complains of fails the test."""
+    width, height = SIZES[size]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, locale=locale, **options
+    )
+    desk = Desk(context.new_page())
+    desk.page.goto(address)
+    try:
+        yield desk
+    finally:
+        context.close()
+    assert not desk.complaints, desk.complaints
+    strangers = [each.url for each in desk.requests if not each.url.startswith(("blob:", "data:"))]
+    origin = "/".join(address.split("/")[:3])
+    assert all(url.startswith(origin) for url in strangers), strangers

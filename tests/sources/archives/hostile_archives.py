@@ -1,0 +1,143 @@
+"""Makers of archives that no honest program would make, and how they are read."""
+
+import gzip
+import io
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from config.errors import SourceError
+from sources.archives import SourceFile, open_path
+
+Make = Callable[..., Path]
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def zip_with(place: Path, *names: str) -> Path:
+    """Make a zip of a first file and files of these names."""
+    with zipfile.ZipFile(place / "x.zip", "w") as archive:
+        for number, name in enumerate(("first.png", *names)):
+            member = zipfile.ZipInfo()
+            # Not by its constructor, which cuts at a NUL.
+            member.filename = name
+            archive.writestr(member, f"content {number}" if name[-1:] not in ("/", "\\") else "")
+    return place / "x.zip"
+
+
+def tar_with(place: Path, *names: str) -> Path:
+    """Make a tar of a first file and files of these names."""
+    with tarfile.open(place / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for number, name in enumerate(("first.png", *names)):
+            content = f"content {number}".encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return place / "x.tar.gz"
+
+
+@dataclass
+class RawMember:
+    """A zip's member; what is None is as it should be for a stored file."""
+
+    name: bytes
+    packed: bytes = b"x"
+    size: int | None = None
+    crc: int | None = None
+    method: int = 0
+    flags: int = 0
+    mode: int = 0o100644
+    name_there: bytes | None = None
+
+    def facts(self) -> tuple[int, ...]:
+        crc = zlib.crc32(self.packed) if self.crc is None else self.crc
+        size = len(self.packed) if self.size is None else self.size
+        return 20, self.flags, self.method, 0, 33, crc, len(self.packed), size, len(self.name), 0
+
+    def local(self) -> bytes:
+        name = self.name if self.name_there is None else self.name_there
+        return struct.pack("<4s5H3I2H", b"PK\3\4", *self.facts()) + name + self.packed
+
+    def entry(self, start: int) -> bytes:
+        rest = (0, 0, 0, self.mode << 16, start)
+        return struct.pack("<4s6H3I5H2I", b"PK\1\2", 0x314, *self.facts(), *rest) + self.name
+
+
+def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
+    """Return a zip; ``shared`` gives all members the content of the first."""
+    content, entries, number = bytearray(), bytearray(), 0
+    for member in members:
+        entries += member.entry(0 if shared else len(content))
+        if not shared or not content:
+            content += member.local()
+        number += 1
+    if shared:
+        # So that the directory's places are possible ones.
+        content += bytes(100)
+    number &= 0xFFFF
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, number, number, len(entries), len(content), 0)
+    return bytes(content + entries + end)
+
+
+def large_end(members: int, start: int, size: int) -> bytes:
+    """Return the end of a zip with so many members, whose directory is just before."""
+    return (
+        struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, size, start)
+        + struct.pack("<4sIQI", b"PK\6\7", 0, start + size, 1)
+        + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+    )
+
+
+def deflated(content: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(content) + packer.flush()
+
+
+def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
+    """Return a tar's header."""
+    member = tarfile.TarInfo(name)
+    member.size, member.type, member.linkname = size, kind, target
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def blocks(content: bytes) -> bytes:
+    return content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+def zeros(mebibytes: int) -> bytes:
+    """Return so many MiB of zeros packed by gzip, in no time: one MiB over and over."""
+    return gzip.compress(bytes(1 << 20)) * mebibytes
+
+
+def paths(path: Path) -> list[str]:
+    return [file.path for file in read_all(path)]
+
+
+def read_all(path: Path) -> list[SourceFile]:
+    files = []
+    for file in open_path(path).files():
+        content = file.read()
+        assert len(content) == file.size
+        files.append(file)
+    regular = [file.path for file in files if file.link is None and file.special is None]
+    assert list(open_path(path).names()) == regular
+    return files
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(SourceError) as caught:
+        read_all(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is refused: ")
+    assert "Nothing was unpacked" in message
+    assert "\n" not in message
+    return message

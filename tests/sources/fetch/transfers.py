@@ -1,0 +1,93 @@
+"""What the tests of the downloader share: a file, hosts that offer it, and ways to fetch it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from config.errors import IcanvasError
+from sources.fetch import download as module
+from sources.fetch import host_api
+from sources.fetch.download import Address, Limits, Receipt, Remote, download
+from tests.hosts import Fault, Hosts, Resource, broken
+
+HOST = "storage.example"
+URL = f"https://{HOST}/set.zip"
+CONTENT = b"PK\x03\x04" + bytes(range(256)) * 1200
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
+LIMITS = Limits(
+    connect=5,
+    read=5,
+    stall_bytes=1000,
+    attempts=3,
+    connect_attempts=2,
+    resume_attempts=3,
+    backoff=0.001,
+    retry_after_most=1,
+)
+# However much came, it is not called progress.
+ONCE = replace(LIMITS, attempts=1, connect_attempts=1, resume_attempts=1, stall_bytes=1 << 40)
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    with Hosts() as running:
+        running.lead_here(monkeypatch)
+        yield running
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record how long is waited before a host is asked again, and do not wait."""
+    waited: list[float] = []
+    for asking in (module, host_api):
+        monkeypatch.setattr(asking, "time", SimpleNamespace(sleep=waited.append))
+    return waited
+
+
+def remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> Remote:
+    mirrors = [lambda url=url: Address(url, headers or {}) for url in urls or (URL,)]
+    return Remote("set.zip", tuple(mirrors), advice="Fetch it by hand.", **known)
+
+
+def offer(hosts: Hosts, *faults: Fault, host: str = HOST, **fields: Any) -> Resource:
+    resource = Resource(**{"content": CONTENT, "faults": list(faults), **fields})
+    hosts.add(host, "/set.zip", resource)
+    return resource
+
+
+def fetch(folder: Path, wanted: Remote | None = None, **options: Any) -> Receipt:
+    """Download, and see that the file is whole and nothing but the receipt lies beside it."""
+    path, receipt = download(wanted or remote(), folder, **{"limits": LIMITS, **options})
+    assert path == folder / "set.zip"
+    assert path.read_bytes() == CONTENT
+    assert (receipt.size, receipt.sha256) == (len(CONTENT), SHA256)
+    assert names(folder) == {"set.zip", "set.zip.json"}
+    return receipt
+
+
+def fail(folder: Path, wanted: Remote | None = None, **options: Any) -> str:
+    with pytest.raises(IcanvasError) as caught:
+        download(wanted or remote(), folder, **{"limits": LIMITS, **options})
+    return f"{type(caught.value).__name__}: {caught.value}"
+
+
+def interrupt(hosts: Hosts, folder: Path, after: int = 1000, **fields: Any) -> Resource:
+    """Leave a part of so many bytes, and forget the requests made for it."""
+    resource = offer(hosts, broken(cut=after), **fields)
+    assert "IntegrityError" in fail(folder, limits=ONCE)
+    hosts.requests.clear()
+    return resource
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"set.zip.lock"}
+
+
+def ranges(hosts: Hosts) -> list[str | None]:
+    return [request.headers.get("range") for request in hosts.requests]

@@ -1,0 +1,201 @@
+from pathlib import Path
+
+import pytest
+
+from config.dataset import TrainingDefaults
+from config.errors import InputError, SourceError
+from config.recipe import Recipe, make_recipe
+from config.settings import get_settings
+from sources import Choices, find, load_catalogue, make_choices
+
+GOOD = """
+name = "mine"
+title = "My pictures"
+[source]
+kind = "local"
+path = "pictures"
+"""
+
+
+def test_the_built_in_entries_are_sound() -> None:
+    catalogue = load_catalogue()
+    assert "demo" in catalogue
+    for entry in catalogue.values():
+        make_recipe(entry.recipe.model_dump(exclude_none=True), {})
+
+
+def test_the_demo_is_what_it_says() -> None:
+    demo = load_catalogue()["demo"]
+    folder = Path(demo.source.title)
+    colour = {path.name for path in folder.glob("*.png")}
+    line = {path.name for path in (folder.parent / "line").glob("*.png")}
+    index = (folder.parent / "index.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(colour) == demo.expected == 64
+    assert colour == line == {f"{row.split(',')[0]}.png" for row in index}
+    assert (folder.parent / "LICENSE-CC-BY-SA-4.0.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("colour = 1", "colour: unknown key"),
+        ("[geometry]\nmode = 'squash'", "geometry.mode: .*'squash'"),
+        ("[geometry]\nbackground = 'white'", "geometry.background: .*'white'"),
+        ("[edges]\nthreshold = 25", "edges.threshold: .*25"),
+        ("[edges]\nborder = -1", "edges.border: .*-1"),
+        ("[edges]\nmin_pixles = 3", "edges.min_pixles: unknown key"),
+        ("[recipe]\nbatch = 0", "recipe.batch: .*0"),
+        ("[recipe]\nlambda = 1", "recipe.lambda: unknown key"),
+        ("[recipe]\nimage_size = 130", "recipe.image_size: .*130"),
+        ("selection = ['!']", "selection: .*!"),
+        ("val_share = 0.9", "val_share: .*0.9"),
+        ("expected = 'many'", "expected: .*'many'"),
+        ("= broken", "not valid TOML"),
+    ],
+)
+def test_a_fault_is_told_with_file_and_key(tmp_path: Path, change: str, says: str) -> None:
+    head, table = GOOD.split("[source]")
+    body = (
+        f"{head}\n[source]{table}\n{change}"
+        if change[0] == "["
+        else f"{head}{change}\n[source]{table}"
+    )
+    (tmp_path / "mine.toml").write_text(body)
+    with pytest.raises(InputError, match=rf"mine\.toml: {says}"):
+        load_catalogue(tmp_path)
+
+
+def test_a_missing_key_and_a_wrong_name_are_told(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD.replace('title = "My pictures"', ""))
+    with pytest.raises(InputError, match=r"mine\.toml: title: missing"):
+        load_catalogue(tmp_path)
+    (tmp_path / "mine.toml").rename(tmp_path / "other.toml")
+    (tmp_path / "other.toml").write_text(GOOD)
+    with pytest.raises(InputError, match=r"other\.toml: name: 'mine'"):
+        load_catalogue(tmp_path)
+
+
+def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head, table = GOOD.split("[source]")
+    (tmp_path / "mine.toml").write_text(f"{head}sketches = 'by hand.zip'\n[source]{table}")
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
+    get_settings.cache_clear()
+    assert find("mine").source.title == str(tmp_path / "pictures")
+    assert find("mine").sketches == str(tmp_path / "by hand.zip")
+    assert find("demo").name == "demo"
+    (tmp_path / "demo.toml").write_text(GOOD.replace("mine", "demo"))
+    with pytest.raises(InputError, match="already"):
+        load_catalogue()
+    monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path / "no"))
+    get_settings.cache_clear()
+    with pytest.raises(InputError, match="ICANVAS_CATALOGUE"):
+        load_catalogue()
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("My Photos 2024", "my-photos-2024"), ("pets.tar.gz", "pets"), ("Käfer!.zip", "k-fer")],
+)
+def test_any_path_gets_a_name(tmp_path: Path, file: str, name: str) -> None:
+    (tmp_path / file).mkdir()
+    dataset = find(str(tmp_path / file))
+    assert dataset.name == name
+    assert dataset.source.title == str(tmp_path / file)
+
+
+def test_recipes_have_the_trainers_fields_and_bounds() -> None:
+    for name, field in TrainingDefaults.model_fields.items():
+        assert field.metadata == Recipe.model_fields[name].metadata, name
+
+
+def test_slips_are_told(tmp_path: Path) -> None:
+    for slip in ("dmeo", "", "x" * 5000):
+        with pytest.raises(SourceError, match=f"'{slip}' is neither"):
+            find(slip)
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(InputError, match="--name"):
+        find(str(tmp_path / "demo"))
+    (tmp_path / "한글").mkdir()
+    with pytest.raises(InputError, match="--name"):
+        find(str(tmp_path / "한글"))
+    assert find(str(tmp_path / "한글"), Choices(name="hangul")).name == "hangul"
+    with pytest.raises(InputError, match="Bad Name"):
+        find(str(tmp_path), Choices(name="Bad Name"))
+    with pytest.raises(InputError, match="catalogue"):
+        find("demo", Choices(name="other"))
+
+
+def test_changes_over_the_entry() -> None:
+    changed = find("demo", Choices(fit="cover", threshold=0.25))
+    assert (changed.geometry.mode, changed.edges.threshold) == ("cover", 0.25)
+    assert changed.geometry.background == find("demo").geometry.background
+    with pytest.raises(InputError, match="fit"):
+        make_choices(fit="squash")
+    with pytest.raises(InputError, match="threshold"):
+        make_choices(threshold=25)
+
+
+def test_the_eight_are_there_with_what_is_known_of_them() -> None:
+    """Counts, sizes and recipes as the data sets' makers and the project's design give them."""
+    catalogue = load_catalogue()
+    eight = {
+        "cartoon": (9_996, 4, 28),
+        "panda": (300, 1, 180),
+        "car": (11_476, 4, 19),
+        "handbags": (138_567, 4, 5),
+        "shoes": (49_825, 4, 25),
+        "maplestory": (69_372, 4, 14),
+        "gemstone": (3_219, 4, 36),
+        "space": (4_649, 4, 40),
+    }
+    for name, (pictures, batch, epochs) in eight.items():
+        entry = catalogue[name]
+        assert entry.pictures == pictures, name
+        assert (entry.recipe.batch, entry.recipe.epochs) == (batch, epochs), name
+        if entry.expected is not None and entry.expected_in:
+            assert sum(entry.expected_in.values()) == entry.expected, name
+        assert entry.homepage is not None
+        assert entry.restricted == (name != "cartoon"), "of these, one has an open licence"
+        assert entry.paired == (name in ("handbags", "shoes")), name
+    assert set(catalogue) == {*eight, "demo"}
+
+
+def test_a_copy_of_ones_own(tmp_path: Path) -> None:
+    copy = tmp_path / "pandas.zip"
+    copy.touch()
+    dataset = find("panda", Choices(archive=str(copy)))
+    assert (dataset.archive, dataset.name) == (str(copy), "panda")
+    assert dataset.origin == find("panda").origin, "it stands for the same source"
+    with pytest.raises(SourceError, match="does not exist"):
+        find("panda", Choices(archive=str(tmp_path / "nothing")))
+    with pytest.raises(InputError, match="--archive"):
+        find(str(tmp_path), Choices(archive=str(copy)))
+
+
+def test_choices_that_a_data_set_has_not() -> None:
+    with pytest.raises(InputError, match="no tables"):
+        find("panda", Choices(where={"quality": ("P",)}))
+    with pytest.raises(InputError, match="no set of pairs"):
+        find("panda", Choices(re_extract=True))
+    with pytest.raises(InputError, match="--where colour: there is body_type"):
+        find("car", Choices(where={"colour": ("red",)}))
+    with pytest.raises(InputError, match="--tables goes with --where"):
+        find("car", Choices(tables="/"))
+    spelled = [Choices(where={"quality": values}) for values in (("P", "n"), ("N", "p", "P"))]
+    assert find("car", spelled[0]) == find("car", spelled[1]), "equal choices are one set"
+    assert find("shoes", Choices(re_extract=True)).needs_edges
+    assert not find("shoes").needs_edges
+    assert find("cartoon", Choices(everything=True)).pictures == 100_000
+
+
+def test_a_source_that_does_not_do_is_told(tmp_path: Path) -> None:
+    for source, says in {
+        'kind = "ftp"': "source: ",
+        'kind = "kaggle"\nhandle = "no-owner"': "source.kaggle.handle",
+        'kind = "http"\nurls = ["https://user:word@host/x.zip"]': "source.http.urls.0",
+        'kind = "http"\nurls = ["https://host/x.zip?token=1"]': "source.http.urls.0",
+    }.items():
+        text = f'name = "mine"\ntitle = "Mine"\n[source]\n{source}\n'
+        (tmp_path / "mine.toml").write_text(text)
+        with pytest.raises(InputError, match=rf"mine\.toml: {says}"):
+            load_catalogue(tmp_path)

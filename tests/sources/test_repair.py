@@ -1,0 +1,41 @@
+"""What is damaged in a store counts as not acquired, and only that."""
+
+import hashlib
+import io
+
+import pytest
+
+from sources import forget_if_damaged
+from storage import keys
+from storage.manifest import Row, write_rows
+from storage.s3 import S3Store
+from storage.shards import ShardWriter
+from tests.s3 import BUCKET, SeaweedFS
+
+
+@pytest.mark.parametrize(
+    ("left", "damaged"),
+    [
+        pytest.param(None, False, id="whole"),
+        pytest.param(600, True, id="cut in a file"),
+        pytest.param(-512, True, id="cut behind the last file"),
+    ],
+)
+def test_a_shard_that_is_cut_anywhere_is_damaged(
+    s3_store: S3Store, s3_server: SeaweedFS, left: int | None, damaged: bool
+) -> None:
+    content, shard = b"a picture" * 100, io.BytesIO()
+    with ShardWriter(shard) as writer:
+        row = Row("0", "a.png", 0, "pair", offset=writer.add("a.png", content), size=len(content))
+        row.sha256 = hashlib.sha256(content).hexdigest()
+    folder = keys.raw_folder("demo", "raw")
+    key, part = f"{folder}/{keys.shard_name(0)}", f"{folder}/{keys.part_name(0)}"
+    s3_store.put(key, shard.getvalue())
+    s3_store.put(part, write_rows([row]))
+    if left is not None:
+        client, name = s3_server.client(), s3_store.location(key).split("/", 3)[3]
+        kept = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
+        cut = shard.getvalue()[:left]
+        client.put_object(Bucket=BUCKET, Key=name, Body=cut, Metadata=kept)
+    assert forget_if_damaged(s3_store, "demo", "raw", 0) == damaged
+    assert s3_store.exists(part) != damaged

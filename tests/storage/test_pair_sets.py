@@ -1,0 +1,194 @@
+import hashlib
+import json
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.errors import ConflictError, IntegrityError, NotFoundError
+from storage import LocalStore, ObjectStore, keys
+from storage.manifest import Row
+from storage.pair_sets import (
+    CurrentPairs,
+    is_published,
+    locate_pairs,
+    newest_revision,
+    prepared_names,
+    read_current,
+    read_manifest,
+    swap_current,
+)
+from storage.pins import claim
+
+
+def test_the_pointer_moves(store: LocalStore) -> None:
+    assert read_current(store, "demo") is None
+    for chosen in (
+        CurrentPairs(fingerprint="a", source="/x"),
+        CurrentPairs(fingerprint="b", source="/x"),
+    ):
+        swap_current(store, "demo", chosen, read_current(store, "demo"))
+        swap_current(store, "demo", chosen)
+        assert read_current(store, "demo") == chosen
+
+
+def test_a_pointer_that_moved_meanwhile_is_left_alone(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swap = store.compare_and_swap
+
+    def other_is_first(key: str, data: bytes, expected: bytes | None) -> None:
+        store.put(key, CurrentPairs(fingerprint="theirs", source="/x").model_dump_json().encode())
+        swap(key, data, expected)
+
+    monkeypatch.setattr(store, "compare_and_swap", other_is_first)
+    with pytest.raises(ConflictError):
+        swap_current(store, "demo", CurrentPairs(fingerprint="ours", source="/x"))
+    assert read_current(store, "demo") == CurrentPairs(fingerprint="theirs", source="/x")
+
+
+@pytest.mark.parametrize("call", range(1, 4))
+def test_a_twin_that_is_first_is_no_conflict(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: int
+) -> None:
+    """Whichever call of ours it comes before."""
+    chosen = CurrentPairs(fingerprint="same", source="/x")
+    put, calls = store.put, count(1)
+
+    def twin_first(ours: Callable[..., Any]) -> Callable[..., Any]:
+        def meet(*given: Any) -> Any:
+            if next(calls) == call:
+                put(keys.current_pairs("demo"), chosen.model_dump_json().encode())
+            return ours(*given)
+
+        return meet
+
+    for name in ("get", "compare_and_swap"):
+        monkeypatch.setattr(store, name, twin_first(getattr(store, name)))
+    swap_current(store, "demo", chosen)
+    assert read_current(store, "demo") == chosen
+    assert next(calls) > call, "the twin came"
+
+
+def test_of_two_who_move_it_at_once_one_wins(any_store: ObjectStore) -> None:
+    ready = threading.Barrier(2)
+    before = None
+
+    def move(name: str) -> str | None:
+        ready.wait()
+        try:
+            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"), before)
+            return name
+        except ConflictError:
+            return None
+
+    with ThreadPoolExecutor(2) as pool:
+        for number in range(25):
+            moved = list(pool.map(move, [f"{number}a", f"{number}b"]))
+            assert moved.count(None) == 1, "the other was not told"
+            before = read_current(any_store, "demo")
+            assert before is not None and before.fingerprint in moved
+
+
+def test_a_choice_made_meanwhile_is_not_overruled(store: LocalStore) -> None:
+    old, new, ours = (CurrentPairs(fingerprint=name, source="/x") for name in ("a", "b", "c"))
+    swap_current(store, "demo", old)
+    swap_current(store, "demo", new, old)
+    with pytest.raises(ConflictError, match="came into use while c was made"):
+        swap_current(store, "demo", ours, old)
+    assert read_current(store, "demo") == new
+
+
+def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> None:
+    settings: dict[str, object] = {"raw": "x", "validation": ("a", "b")}
+    assert newest_revision(store, "demo", settings) is None
+    revisions: dict[str, dict[str, object]] = {
+        "r0": settings,
+        "r2": {**settings, "revision": 2},
+        "other": {"raw": "y"},
+    }
+    for name, made_with in revisions.items():
+        claim(store, "demo", name, made_with)
+        assert newest_revision(store, "demo", settings) is None, "it is not published"
+    for name, newest in {"other": None, "r0": 0, "r2": 2}.items():
+        store.put(keys.manifest("demo", name), b"")
+        assert newest_revision(store, "demo", settings) == newest
+        assert newest_revision(store, "demo", {**settings, "revision": 7}) == newest
+    store.put(keys.pair_settings("demo", "r2"), b"{")
+    assert newest_revision(store, "demo", settings) == 0
+
+
+def test_prepared_sets_are_listed(store: LocalStore) -> None:
+    assert prepared_names(store) == []
+    for name in ("b", "a"):
+        swap_current(store, name, CurrentPairs(fingerprint="x", source="/x"))
+    assert prepared_names(store) == ["a", "b"]
+
+
+def test_a_damaged_pointer_is_told(store: LocalStore) -> None:
+    store.put("datasets/demo/pairs/current.json", b"{}")
+    with pytest.raises(IntegrityError, match=r"current\.json"):
+        read_current(store, "demo")
+
+
+def test_what_is_not_published_is_told(store: LocalStore) -> None:
+    assert not is_published(store, "demo", "abc")
+    with pytest.raises(NotFoundError, match="icanvas prepare demo"):
+        read_manifest(store, "demo", "abc")
+
+
+def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalStore) -> None:
+    row = Row("0", "a.jpg", 3, "pair", split="val", offset=2, size=3)
+    store.put("datasets/demo/pairs/own/val-00003.tar", b"..own..")
+    store.put("datasets/demo/raw/files/00003.tar", b"..raw..")
+    for name, settings in {
+        "own": {"raw": "files"},
+        "there": {"raw": "files", "stored": "raw", "drawing": "right"},
+    }.items():
+        store.put(keys.pair_settings("demo", name), json.dumps(settings).encode())
+    own, there = locate_pairs(store, "demo", "own"), locate_pairs(store, "demo", "there")
+    assert (own.read(row), own.drawing) == (b"own", "left")
+    assert (there.read(row), there.drawing) == (b"raw", "right")
+    # Before they are published.
+    assert locate_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")
+
+
+def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("datasets/demo/pairs/own/train-00000.tar", b".ab.cd")
+    store.put("datasets/demo/pairs/own/val-00000.tar", b"ef")
+    rows = [
+        Row(f"{shard}", "a.png", 0, "pair", split=split, offset=offset, size=2)
+        for shard, (split, offset) in enumerate([("train", 1), ("train", 4), ("val", 0)])
+    ]
+    opened = []
+    real = store.open_local
+
+    def count(key: str) -> AbstractContextManager[Path]:
+        opened.append(key)
+        return real(key)
+
+    monkeypatch.setattr(store, "open_local", count)
+    stored = locate_pairs(store, "demo", "own", {"raw": "files"})
+    assert [data for _, data in stored.stream(rows)] == [b"ab", b"cd", b"ef"]
+    assert len(opened) == 2
+    rows[0].shard = 7
+    with pytest.raises(NotFoundError, match="train-00007"):
+        list(stored.stream(rows))
+
+
+@pytest.mark.parametrize("content", [b"..fil", b"..fire"])
+def test_a_stream_gives_no_damaged_file(store: LocalStore, content: bytes) -> None:
+    digest = hashlib.sha256(b"file").hexdigest()
+    row = Row("0", "a\n.jpg", 0, "pair", split="val", offset=2, size=4, sha256=digest)
+    settings = {"raw": "files", "stored": "raw", "drawing": "left"}
+    stored = locate_pairs(store, "demo", "pairs", settings)
+    store.put("datasets/demo/raw/files/00000.tar", b"..file")
+    assert list(stored.stream([row])) == [(row, b"file")]
+    store.put("datasets/demo/raw/files/00000.tar", content)
+    with pytest.raises(IntegrityError, match=r"00000\.tar is damaged at 'a\\n\.jpg'"):
+        list(stored.stream([row]))

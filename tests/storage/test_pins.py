@@ -1,0 +1,36 @@
+from datetime import timedelta
+
+import pytest
+
+from config.errors import ConflictError, IntegrityError
+from storage import LocalStore, keys
+from storage.gc_lock import announced
+from storage.pins import check_kept, claim
+from tests.storage.contents import meddled
+
+
+def test_what_is_being_removed_is_not_relied_on(store: LocalStore) -> None:
+    store.put(keys.manifest("demo", "abc"), b"")
+    check_kept(store, "demo", "abc")
+    with announced(store, [keys.pairs_folder("demo", "abc")], timedelta(0)):
+        with pytest.raises(ConflictError, match=r"abc is being removed by `icanvas gc`"):
+            claim(store, "demo", "abc", {})
+        with pytest.raises(ConflictError, match=r"abc is being removed by `icanvas gc`"):
+            check_kept(store, "demo", "abc")
+    store.delete(keys.manifest("demo", "abc"))
+    claim(store, "demo", "abc", {})
+    with pytest.raises(IntegrityError, match=r"abc of demo was removed.*icanvas prepare demo"):
+        check_kept(store, "demo", "abc")
+
+
+def test_a_removal_that_ends_in_the_middle_of_the_question_is_seen(store: LocalStore) -> None:
+    store.put(keys.manifest("demo", "abc"), b"")
+    removal = announced(store, [keys.pairs_folder("demo", "abc")], timedelta(0))
+    removal.__enter__()
+
+    def end() -> None:
+        store.delete(keys.manifest("demo", "abc"))
+        removal.__exit__(None, None, None)
+
+    with pytest.raises(ConflictError, match="is being removed"):
+        check_kept(meddled(store, 1, end), "demo", "abc")

@@ -1,0 +1,70 @@
+import hashlib
+from typing import Any
+
+import pytest
+
+from config.errors import DamagedError, NotFoundError
+from storage import LocalStore, ObjectStore, keys
+from storage.promoted_files import Example, put_export, read_example, read_network, read_weights
+from storage.promotions import Promotion
+from tests.storage.contents import make_promotion
+
+EXAMPLES = [Example(b"drawing", b"picture"), Example(b"another", b"its own")]
+
+
+def put(store: ObjectStore, weights: bytes = b"weights", network: bytes = b"network") -> Promotion:
+    stored = put_export(store, "demo", weights, network, b"{}", EXAMPLES)
+    facts: dict[str, Any] = vars(stored)
+    return make_promotion().model_copy(update=facts)
+
+
+def test_what_is_put_is_read(any_store: ObjectStore) -> None:
+    promotion = put(any_store)
+    assert promotion.weights == hashlib.sha256(b"weights").hexdigest()
+    assert read_weights(any_store, "demo", promotion) == b"weights"
+    assert read_network(any_store, "demo", promotion) == b"network"
+    assert promotion.examples == 2
+    assert read_example(any_store, "demo", promotion, 1, "drawing") == b"another"
+    assert read_example(any_store, "demo", promotion, 0, "picture") == b"picture"
+    with pytest.raises(NotFoundError):
+        read_example(any_store, "demo", promotion, 2, "drawing")
+
+
+def test_other_files_are_another_export(store: LocalStore) -> None:
+    found = {put(store, *files).export for files in [(b"a", b"b"), (b"a", b"c"), (b"d", b"b")]} | {
+        put(store, b"a", b"b").export
+    }
+    assert len(found) == 3
+
+
+def test_the_card_comes_last(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    put_object = store.put
+
+    def note(key: str, data: bytes) -> None:
+        order.append(key)
+        put_object(key, data)
+
+    monkeypatch.setattr(store, "put", note)
+    promotion = put(store)
+    assert order[-1] == keys.export_card("demo", promotion.export)
+    assert len(order) == 7
+
+
+def test_damage_is_told(store: LocalStore) -> None:
+    promotion = put(store)
+    folder = keys.export_folder("demo", promotion.export)
+    for name in ("generator.safetensors", "generator.onnx"):
+        store.put(f"{folder}/{name}", b"weight")
+    for read in (read_weights, read_network):
+        with pytest.raises(DamagedError, match="Promote the checkpoint again"):
+            read(store, "demo", promotion)
+
+
+def test_what_a_store_spoils_is_not_marked_whole(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "get", lambda key: b"spoilt")
+    with pytest.raises(DamagedError):
+        put(store)
+    assert not [key for key in store.list("models") if key.endswith("card.json")]

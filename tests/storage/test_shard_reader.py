@@ -1,0 +1,97 @@
+"""Shards that stay open, on real stores."""
+
+import pickle
+import random
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from config.errors import DamagedError, NotFoundError
+from config.settings import get_settings
+from storage import LocalStore, ObjectStore, shard_reader
+from storage.s3 import S3Store
+from storage.shard_reader import OpenShards
+from tests.storage.contents import watched
+
+SHARDS = {f"shards/{number}.tar": bytes([number]) * 100 + b"end" for number in range(5)}
+
+
+def fill(store: ObjectStore) -> None:
+    for key, data in SHARDS.items():
+        store.put(key, data)
+
+
+def test_every_member_is_read_as_it_is_stored(
+    any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with fewer open files than shards, and by another process."""
+    monkeypatch.setattr(shard_reader, "_count_openable", lambda: 2)
+    fill(any_store)
+    shards = OpenShards(any_store, 1000)
+    assert shards.read("shards/1.tar", 99, 3) == b"\1en"
+    for reader in (shards, pickle.loads(pickle.dumps(shards))):
+        for key in random.Random(0).choices(list(SHARDS), k=30):
+            assert reader.read(key, 98, 5) == SHARDS[key][98:103]
+    assert len(shards._open) == 2
+    with pytest.raises(DamagedError, match=r"1.tar is cut short: 3 of 4 bytes from 100 on"):
+        shards.read("shards/1.tar", 100, 4)
+    with pytest.raises(NotFoundError):
+        shards.read("shards/9.tar", 0, 1)
+
+
+def test_as_many_may_be_open_as_the_system_allows_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_to: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    for limits, count in (
+        ((1024, 1 << 20), 1920),
+        ((1024, 4096), 896),
+        ((1 << 20, 1 << 20), 1920),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1920),
+        ((256, 256), 16),
+    ):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, found=limits: found)
+        assert shard_reader._count_openable() == count
+    assert set_to == [(8192, 1 << 20), (4096, 4096)]
+
+
+def test_a_shard_of_s3_is_asked_for_once_where_there_is_room(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(s3_store)
+    for room, calls in ((20.0, {"open_local": 5}), (300e-9, {"open_range": 20})):
+        monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", str(room))
+        get_settings.cache_clear()
+        asked: list[str] = []
+        shards = OpenShards(watched(s3_store, asked.append), 515)
+        for key in 4 * list(SHARDS):
+            assert shards.read(key, 0, 103) == SHARDS[key]
+        del asked[0]  # whether there is room
+        assert {call: asked.count(call) for call in asked} == calls
+
+
+def list_open(folder: Path) -> list[str]:
+    """Return the names of the shards in a folder that this process holds open.
+
+    Only there: what other tests have left to the collector is not counted.
+    """
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            path = descriptor.readlink()
+            if path.is_relative_to(folder) and path.suffix == ".tar":
+                found.append(path.name)
+    return sorted(found)
+
+
+def test_what_is_open_goes_with_it(store: LocalStore, tmp_path: Path) -> None:
+    fill(store)
+    shards = OpenShards(store, 1000)
+    for key in SHARDS:
+        shards.read(key, 0, 1)
+    assert list_open(tmp_path) == [Path(key).name for key in SHARDS]
+    del shards
+    assert list_open(tmp_path) == []

@@ -1,0 +1,61 @@
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tasks.bounded_map import map_ahead
+
+
+@given(
+    delays=st.lists(st.floats(0, 0.004), max_size=12),
+    ahead=st.integers(0, 5),
+    threads=st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=30)
+def test_results_come_in_order_and_no_more_is_begun_than_asked(
+    delays: list[float], ahead: int, threads: int
+) -> None:
+    begun = 0
+
+    def items() -> Iterator[tuple[int, float]]:
+        nonlocal begun
+        for item in enumerate(delays):
+            begun += 1
+            yield item
+
+    def work(item: tuple[int, float]) -> int:
+        time.sleep(item[1])
+        return item[0]
+
+    with ThreadPoolExecutor(threads) as pool:
+        for number, found in enumerate(map_ahead(pool, work, items(), ahead)):
+            assert found == number
+            assert begun <= number + ahead + 1
+    assert begun == len(delays)
+
+
+def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
+    begun = 0
+    go = threading.Semaphore(1)
+
+    def work(number: int) -> int:
+        nonlocal begun
+        begun += 1
+        assert go.acquire(timeout=30)
+        return number
+
+    with ThreadPoolExecutor(1) as pool:
+        results = map_ahead(pool, work, range(20), ahead=10)
+        assert next(results) == 0
+        results.close()  # type: ignore[attr-defined]
+        go.release()
+    assert begun <= 2, "the queue was worked off"
+
+
+def test_an_error_in_a_thread_arrives() -> None:
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(map_ahead(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))
