@@ -45,21 +45,21 @@ def main() -> None:
 
 def print_table(archive: Path) -> None:
     size = archive.stat().st_size
-    found = {}
+    results = {}
     for row in ROWS:
         command = [sys.executable, __file__, "--measure", row, str(archive)]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
-        found[row] = json.loads(done.stdout)
-    pictures = found["read"]["pictures"]
-    assert all(facts["pictures"] == pictures for facts in found.values())
+        completed = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        results[row] = json.loads(completed.stdout)
+    pictures = results["read"]["pictures"]
+    assert all(facts["pictures"] == pictures for facts in results.values())
     print(f"\n{archive.name}, {pictures:,} pictures, {size / 1e6:.0f} MB\n")
     print("| | s | pictures/s | MB/s | CPU s | times bare reading | peak MiB |")
     print("|---|---|---|---|---|---|---|")
     for row, title in ROWS.items():
-        seconds, cpu, peak = (found[row][key] for key in ("seconds", "cpu", "peak"))
+        seconds, cpu, peak = (results[row][key] for key in ("seconds", "cpu", "peak"))
         print(
             f"| {title} | {seconds:.1f} | {pictures / seconds:,.0f} | {size / 1e6 / seconds:.1f} | "
-            f"{cpu:.1f} | {seconds / found['read']['seconds']:.2f} | {peak:.0f} |",
+            f"{cpu:.1f} | {seconds / results['read']['seconds']:.2f} | {peak:.0f} |",
             flush=True,
         )
 

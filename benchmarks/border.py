@@ -16,7 +16,7 @@ from rich.table import Table
 from hed import EdgeDetector
 from postprocess import clean_edges, compare_drawings, fit_picture
 from sources.pictures import decode_picture
-from tests.hed.networks import reflect, run_caffe
+from tests.hed.networks import pad_reflect, run_caffe
 
 _BORDERS = (130, 114, 98, 82, 66, 128, 96, 64)
 _ORIGINAL = 128
@@ -33,17 +33,17 @@ def main() -> None:
         picture = fit_picture(decoded, 256, "cover")
         bgr = (picture[..., ::-1] - np.array(weights.mean)).astype(np.float32)
         batch = np.ascontiguousarray(bgr.transpose(2, 0, 1)[np.newaxis])
-        around = (_ORIGINAL, _ORIGINAL)
-        inside = slice(_ORIGINAL, -_ORIGINAL)
-        wanted = run_caffe(dict(weights.layers), reflect(batch, around, around))[inside, inside]
+        padding = (_ORIGINAL, _ORIGINAL)
+        inner = slice(_ORIGINAL, -_ORIGINAL)
+        expected = run_caffe(dict(weights.layers), pad_reflect(batch, padding, padding))[inner, inner]
         for border, hed in detectors.items():
-            (found,) = hed.detect([picture])
-            off = np.abs(found - wanted)
-            lines = compare_drawings(clean_edges(found, 0.5), clean_edges(wanted, 0.5), 1)
-            rows[border].append((float(off.max()), float(off.mean()), lines.f1))
+            (edge_map,) = hed.detect([picture])
+            difference = np.abs(edge_map - expected)
+            lines = compare_drawings(clean_edges(edge_map, 0.5), clean_edges(expected, 0.5), 1)
+            rows[border].append((float(difference.max()), float(difference.mean()), lines.f1))
     table = Table("border", "largest difference", "mean", "F1 at 1 px", "least F1")
-    for border, figures in rows.items():
-        largest, mean, f1 = np.array(figures).T
+    for border, values in rows.items():
+        largest, mean, f1 = np.array(values).T
         table.add_row(
             str(border),
             *(f"{largest.max():.2g}", f"{mean.mean():.2g}", f"{f1.mean():.4f}", f"{f1.min():.4f}"),

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hed import EdgeDetector, choose_engine, load_weights
-from hed.crop_plan import Plan, plan_axis
-from hed.engines import Engine, create_engine
+from hed.crop_plan import CropPlan, plan_axis
+from hed.engines import HedEngine, create_engine
 from postprocess import clean_edges, encode_png, fit_picture, join_pair
 from sources.pictures import decode_picture
 
@@ -70,19 +70,21 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     for name in options.engines:
         engine, _, precision = name.partition(":")
         folder = scratch / name.replace(":", "-")
-        running = create_engine(engine, weights, precision=precision or "auto")
+        engine_all = create_engine(engine, weights, precision=precision or "auto")
         pictures = make_pictures(options.folder, folder / "few", _FEW)
-        bare = measure_bare(running, pictures, options.seconds)
-        more = make_pictures(options.folder, folder / "many", _FEW + int(bare * options.seconds))
+        engine_rate = measure_engine(engine_all, pictures, options.seconds)
+        many_pictures = make_pictures(
+            options.folder, folder / "many", _FEW + int(engine_rate * options.seconds)
+        )
         prepared = measure_prepare(folder, engine, precision or "auto")
         # As people run it: one network on all cores.
-        alone = create_engine(engine, weights, 1, precision or "auto")
-        original = measure_original(alone, more, folder, options.seconds)
+        single_engine = create_engine(engine, weights, 1, precision or "auto")
+        original = measure_original(single_engine, many_pictures, folder, options.seconds)
         rates[name] = prepared, original
         print(
-            f"| {running.title} | {bare:.2f} | {bare * _GFLOP_PLANNED / cores:.0f} "
-            f"| {prepared:.2f} | {prepared / bare:.1%} "
-            f"| {original:.2f} | {prepared / original:.2f} |",
+            f"| {engine_all.description} | {engine_rate:.2f} "
+            f"| {engine_rate * _GFLOP_PLANNED / cores:.0f} | {prepared:.2f} "
+            f"| {prepared / engine_rate:.1%} | {original:.2f} | {prepared / original:.2f} |",
             flush=True,
         )
     first = options.engines[0]
@@ -92,19 +94,19 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
         measure_memory(options.memory, options.folder, scratch)
 
 
-def make_pictures(folder: Path, into: Path, count: int) -> list[Path]:
+def make_pictures(folder: Path, target: Path, count: int) -> list[Path]:
     """Write as many different JPEGs as wanted, from the pictures of a folder."""
-    into.mkdir(parents=True)
+    target.mkdir(parents=True)
     sources = list_pictures(folder)
-    made = []
+    paths = []
     for index in range(count):
         path = sources[index % len(sources)]
         picture = decode_picture(path.read_bytes(), path.name, _WHITE, 10**9)
         turn = index // len(sources)
         moved = np.roll(picture, (17 * turn, 11 * turn), (0, 1))[:, :: -1 if turn % 2 else 1]
-        made.append(into / f"{index:05d}.jpg")
-        Image.fromarray(moved).save(made[-1], quality=92)
-    return made
+        paths.append(target / f"{index:05d}.jpg")
+        Image.fromarray(moved).save(paths[-1], quality=92)
+    return paths
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -156,26 +158,26 @@ def measure_stages(files: list[Path]) -> None:
         cost = best_time(work, 5, time.process_time) / len(files) * 1000
         total += cost
         print(f"| {stage} | {cost:.1f} |")
-    prepare = best_time(lambda: [hed._prepare(p) for p in fitted], 5, time.process_time)
+    prepare = best_time(lambda: [hed._preprocess(p) for p in fitted], 5, time.process_time)
     print(f"| all but the network | {total:.1f} |")
     print(f"| (border and mean, counted with the network) | {prepare / len(files) * 1000:.1f} |")
 
 
-def measure_bare(engine: Engine, files: list[Path], seconds: float) -> float:
+def measure_engine(engine: HedEngine, files: list[Path], seconds: float) -> float:
     """Pictures a second when the network is never without a batch."""
     hed = EdgeDetector(engine, load_weights())
-    prepared = [hed._prepare(decode_and_fit(path)) for path in files]
+    prepared = [hed._preprocess(decode_and_fit(path)) for path in files]
     batches = [
-        (np.concatenate([blob for blob, _ in prepared[i : i + engine.batch]]), prepared[i][1])
-        for i in range(0, len(prepared) - engine.batch + 1, engine.batch)
+        (np.concatenate([blob for blob, _ in prepared[i : i + engine.batch_size]]), prepared[i][1])
+        for i in range(0, len(prepared) - engine.batch_size + 1, engine.batch_size)
     ]
-    for future in [engine.submit(*batches[0]) for _ in range(engine.in_flight)]:
+    for future in [engine.submit(*batches[0]) for _ in range(engine.max_in_flight)]:
         future.result()
     waiting: deque[Future[NDArray[np.float32]]] = deque()
     done, start = 0, time.perf_counter()
     for batch in itertools.cycle(batches):
         waiting.append(engine.submit(*batch))
-        if len(waiting) > engine.in_flight:
+        if len(waiting) > engine.max_in_flight:
             done += len(waiting.popleft().result())
         if time.perf_counter() - start > seconds:
             break
@@ -190,7 +192,7 @@ def measure_prepare(folder: Path, engine: str, precision: str) -> float:
     one.mkdir()
     first = next((folder / "few").iterdir())
     (one / first.name).hardlink_to(first)
-    took, counts = [], []
+    times, counts = [], []
     # The first makes Prefect's database.
     for pictures in (one, folder / "few", folder / "many"):
         environment = {
@@ -202,15 +204,15 @@ def measure_prepare(folder: Path, engine: str, precision: str) -> float:
         command = [sys.executable, "-m", "cli", "prepare", str(pictures), "--engine", engine]
         start = time.perf_counter()
         subprocess.run(command, env=environment, check=True, capture_output=True)
-        took.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - start)
         counts.append(len(list(pictures.iterdir())))
-    return (counts[2] - counts[1]) / (took[2] - took[1])
+    return (counts[2] - counts[1]) / (times[2] - times[1])
 
 
-def measure_original(engine: Engine, files: list[Path], scratch: Path, seconds: float) -> float:
+def measure_original(engine: HedEngine, files: list[Path], scratch: Path, seconds: float) -> float:
     """Pictures a second by the original's steps: one at a time, each whole, through .mat files."""
     side = 256 + 2 * _ORIGINAL_BORDER
-    plan = Plan(plan_axis(side, 0), plan_axis(side, 0))
+    plan = CropPlan(plan_axis(side, 0), plan_axis(side, 0))
     inner = slice(_ORIGINAL_BORDER, -_ORIGINAL_BORDER)
     mean = np.array(load_weights().mean, np.float32)
     done, start = 0, 0.0
@@ -240,13 +242,13 @@ def measure_memory(engine: str, folder: Path, scratch: Path) -> None:
     files = make_pictures(folder, scratch / "thousand", 1000)
     script = str(Path(__file__).with_name("memory.py"))
     for count in (100, 1000):
-        few = scratch / f"first-{count}"
-        few.mkdir()
+        subset = scratch / f"first-{count}"
+        subset.mkdir()
         for path in files[:count]:
-            (few / path.name).hardlink_to(path)
-        command = [sys.executable, script, str(few), "--engine", engine]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        print(f"| {count:,} | {done.stdout.strip()} |", flush=True)
+            (subset / path.name).hardlink_to(path)
+        command = [sys.executable, script, str(subset), "--engine", engine]
+        completed = subprocess.run(command, check=True, capture_output=True, text=True)
+        print(f"| {count:,} | {completed.stdout.strip()} |", flush=True)
 
 
 def best_time(

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import tasks.extract
 from config.settings import override_settings
-from sources import acquire, find
+from sources import acquire, find_dataset
 from storage import LocalStore
-from tasks.detector import detector, weights_name
-from tasks.pair_set_plan import PairPlan
+from tasks.detector import get_detector, format_weights_id
+from tasks.pair_set_plan import PairSetPlan
 
 _FIRST = 50
 
@@ -29,20 +29,20 @@ def main() -> None:
     override_settings(engine=options.engine)
     pictures = sum(1 for _ in options.folder.iterdir())
     # Larger than a catalogue entry may ask for, to see what grows.
-    dataset = find(str(options.folder)).model_copy(update={"shard_size": pictures})
+    dataset = find_dataset(str(options.folder)).model_copy(update={"shard_size": pictures})
     sizes: list[int] = []
-    tasks.extract.advance = lambda _: sizes.append(resident())
+    tasks.extract.advance = lambda _: sizes.append(resident_bytes())
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder))
         raw = acquire(dataset, store)
-        hed = detector(dataset.edges.border)
-        plan = PairPlan(dataset, raw.fingerprint, hed.weights.threshold, weights_name(hed.weights))
+        hed = get_detector(dataset.edges.border)
+        plan = PairSetPlan(dataset, raw.fingerprint, hed.weights.threshold, format_weights_id(hed.weights))
         rows = tasks.extract.extract_shard(plan, 0, store)
     assert sum(row.status == "pair" for row in rows) > 0.9 * pictures, "too few pairs to tell"
     print(f"{max(sizes[_FIRST:]) / 2**20:.0f}")
 
 
-def resident() -> int:
+def resident_bytes() -> int:
     """Return the bytes of this process that are in memory."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

@@ -20,7 +20,7 @@ from typing import Any
 SHARDS = 40
 
 
-class Watch:
+class CallTimer:
     """Note when functions begin and end."""
 
     def __init__(self) -> None:
@@ -31,21 +31,21 @@ class Watch:
         function: Callable[..., Any] = getattr(module, name)
 
         def timed(*arguments: Any, **named: Any) -> Any:
-            begun = time.monotonic()
+            start = time.monotonic()
             try:
                 return function(*arguments, **named)
             finally:
                 with self._lock:
-                    self.spans.append((begun, time.monotonic()))
+                    self.spans.append((start, time.monotonic()))
 
         setattr(module, name, timed)
 
-    def covered(self) -> float:
+    def union_seconds(self) -> float:
         """Return the seconds in which at least one ran."""
         total, until = 0.0, float("-inf")
-        for begun, ended in sorted(self.spans):
-            total += max(0.0, ended - max(begun, until))
-            until = max(until, ended)
+        for start, end in sorted(self.spans):
+            total += max(0.0, end - max(start, until))
+            until = max(until, end)
         return total
 
 
@@ -86,22 +86,22 @@ def measure(folder: Path, pictures: int, border: int) -> None:
     import tasks.extract
     import tasks.publish
 
-    all_work, shards, phase = Watch(), Watch(), Watch()
+    all_work, shards, phase = CallTimer(), CallTimer(), CallTimer()
     for module, name in (
         (sources, "find"),
         (sources, "acquire"),
-        (flows.prepare, "plan_pairs"),
+        (flows.prepare, "plan_pair_set"),
         (tasks.publish, "publish_pairs"),
     ):
         all_work.wrap(module, name)
     shards.wrap(tasks.extract, "extract_shard")
     phase.wrap(flows.prepare, "extract_shards")
-    begun = time.monotonic()
+    start = time.monotonic()
     flows.prepare.prepare("many")
-    wall = time.monotonic() - begun
+    wall = time.monotonic() - start
     all_work.spans += shards.spans
-    share = 1 - all_work.covered() / wall
-    extracting = phase.covered()
+    share = 1 - all_work.union_seconds() / wall
+    extracting = phase.union_seconds()
     busy = sum(ended - started for started, ended in shards.spans)
     print(f"{SHARDS} shards of {pictures} pictures: {wall:.1f} s, extraction {extracting:.1f} s")
     print(f"none of our functions ran in {share:.1%} of the run")

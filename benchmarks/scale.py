@@ -61,7 +61,7 @@ class Fleet:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SimulationResult:
     """What came of a simulated run.
 
     Attributes
@@ -74,21 +74,21 @@ class Outcome:
     """
 
     seconds: float
-    useful: float
+    utilization: float
     tasks_a_second: float
-    server: float
-    behind: float
+    server_load: float
+    max_lag: float
 
 
-def simulate(pictures: int, fleet: Fleet, shard: int = SHARD, seed: int = 0) -> Outcome:
+def simulate(pictures: int, fleet: Fleet, shard: int = SHARD, seed: int = 0) -> SimulationResult:
     """Return what comes of a run, event by event."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     shards = math.ceil(pictures / shard)
     mean = shard / (fleet.rate * fleet.cores)
     spread = 0.15
     finished = bytearray(shards)
-    first = taken = 0
-    server_free = behind = server_used = useful = now = submitted = 0.0
+    num_leading_done = next_shard = 0
+    server_free_at = max_lag = server_seconds = useful_seconds = now = submitted_at = 0.0
     idle: list[int] = []
     # Time, order, worker, the shard that it ends with or None.
     queue = [(0.0, number, number, -1) for number in range(min(fleet.workers, shards))]
@@ -96,10 +96,10 @@ def simulate(pictures: int, fleet: Fleet, shard: int = SHARD, seed: int = 0) -> 
 
     def report(at: float) -> None:
         """Send half of a task's events and log; nobody waits for the server."""
-        nonlocal server_free, behind, server_used
-        server_free = max(server_free, at) + fleet.server / 2
-        server_used += fleet.server / 2
-        behind = max(behind, server_free - at)
+        nonlocal server_free_at, max_lag, server_seconds
+        server_free_at = max(server_free_at, at) + fleet.server / 2
+        server_seconds += fleet.server / 2
+        max_lag = max(max_lag, server_free_at - at)
 
     while queue:
         now, _, worker, ended = heapq.heappop(queue)
@@ -107,31 +107,31 @@ def simulate(pictures: int, fleet: Fleet, shard: int = SHARD, seed: int = 0) -> 
         if ended >= 0:
             report(now)
             finished[ended] = 1
-            while first < shards and finished[first]:
-                first += 1
+            while num_leading_done < shards and finished[num_leading_done]:
+                num_leading_done += 1
             ready += idle
             idle = []
         for free in ready:
-            if taken == shards:
+            if next_shard == shards:
                 continue
-            if taken >= first + SUBMITTED:
+            if next_shard >= num_leading_done + SUBMITTED:
                 idle.append(free)
                 continue
             # A shard that had to wait for its place is submitted now.
-            submitted = max(submitted + fleet.submit, now if free != worker else 0)
-            begin = max(now, submitted) + fleet.overhead
+            submitted_at = max(submitted_at + fleet.submit, now if free != worker else 0)
+            begin = max(now, submitted_at) + fleet.overhead
             report(begin)
-            work = mean * chance.lognormvariate(-(spread**2) / 2, spread)
-            useful += work
+            work = mean * rng.lognormvariate(-(spread**2) / 2, spread)
+            useful_seconds += work
             order += 1
-            heapq.heappush(queue, (begin + work, order, free, taken))
-            taken += 1
-    return Outcome(
+            heapq.heappush(queue, (begin + work, order, free, next_shard))
+            next_shard += 1
+    return SimulationResult(
         now,
-        useful / (now * min(fleet.workers, shards)),
+        useful_seconds / (now * min(fleet.workers, shards)),
         shards / now,
-        server_used / now,
-        behind,
+        server_seconds / now,
+        max_lag,
     )
 
 
@@ -169,19 +169,19 @@ def main() -> None:
         (100_000_000, 400, 16, "OpenVINO, bf16"),
     ):
         fleet = Fleet(workers, cores, RATES[engine])
-        told = _tell(simulate(pictures, fleet))
-        print(f"  {pictures:>11,} {workers:>4} × {cores}, {engine}: {told}")
+        line = _format_result(simulate(pictures, fleet))
+        print(f"  {pictures:>11,} {workers:>4} × {cores}, {engine}: {line}")
     print("\nWhat a task costs flow and server, with 100 × 16 cores, OpenVINO, bf16, 100 million")
     fleet = Fleet(100, 16, RATES["OpenVINO, bf16"])
     for seconds in (0.01, 0.03, 0.1, 0.3):
-        told = _tell(simulate(100_000_000, replace(fleet, submit=seconds, server=seconds)))
-        print(f"  {1000 * seconds:>4.0f} ms: {told}")
+        line = _format_result(simulate(100_000_000, replace(fleet, submit=seconds, server=seconds)))
+        print(f"  {1000 * seconds:>4.0f} ms: {line}")
 
 
-def _tell(outcome: Outcome) -> str:
+def _format_result(outcome: SimulationResult) -> str:
     return (
-        f"{outcome.seconds / 3600:7.2f} h, {outcome.useful:6.1%}, {outcome.tasks_a_second:6.2f}/s, "
-        f"{outcome.server:6.1%}, {outcome.behind:8.1f} s"
+        f"{outcome.seconds / 3600:7.2f} h, {outcome.utilization:6.1%}, "
+        f"{outcome.tasks_a_second:6.2f}/s, {outcome.server_load:6.1%}, {outcome.max_lag:8.1f} s"
     )
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 
 from tests.conftest import draw_scene, encode
-from tests.faults.faulty_proxy import line_to
+from tests.faults.faulty_proxy import run_faulty_proxy
 from tests.s3 import BUCKET, free_ports, running_s3
 
 _ENTRY = """
@@ -48,32 +48,34 @@ def main() -> None:
     parser.add_argument("--runner", default="threads")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        seen = [_count(place / str(shards), shards, options.runner) for shards in (2, 10)]
-    for what in ("S3 requests", "Prefect calls", "Prefect events"):
-        few, many = (counts[what] for counts in seen)
-        print(f"{what} a shard ({options.runner}); of a run besides")
+        root = Path(folder)
+        counters = [
+            _count_requests(root / str(shards), shards, options.runner) for shards in (2, 10)
+        ]
+    for kind in ("S3 requests", "Prefect calls", "Prefect events"):
+        counts_2, counts_10 = (counts[kind] for counts in counters)
+        print(f"{kind} a shard ({options.runner}); of a run besides")
         total = 0.0
-        for name in sorted(few.keys() | many.keys()):
-            each = (many[name] - few[name]) / 8
-            total += each
-            print(f"  {each:6.2f}  {few[name] - 2 * each:6.1f}  {name}")
+        for name in sorted(counts_2.keys() | counts_10.keys()):
+            per_shard = (counts_10[name] - counts_2[name]) / 8
+            total += per_shard
+            print(f"  {per_shard:6.2f}  {counts_2[name] - 2 * per_shard:6.1f}  {name}")
         print(f"  {total:6.2f}  in all")
 
 
-def _count(place: Path, shards: int, runner: str) -> dict[str, Counter[str]]:
-    pictures = place / "pictures"
+def _count_requests(root: Path, shards: int, runner: str) -> dict[str, Counter[str]]:
+    pictures = root / "pictures"
     pictures.mkdir(parents=True)
     for number in range(2 * shards):
         (pictures / f"{number:03d}.png").write_bytes(encode(draw_scene(number)))
-    (place / "scenes.toml").write_text(_ENTRY.format(name="scenes", path=pictures))
-    (place / "s3").mkdir()
+    (root / "scenes.toml").write_text(_ENTRY.format(name="scenes", path=pictures))
+    (root / "s3").mkdir()
     calls: Counter[str] = Counter()
     with (
-        running_s3(place / "s3") as server,
-        line_to(server) as line,
-        _prefect(place / "prefect") as port,
-        _counting(port, calls) as api,
+        running_s3(root / "s3") as server,
+        run_faulty_proxy(server) as proxy,
+        _prefect(root / "prefect") as port,
+        _count_calls(port, calls) as api,
     ):
         command = [sys.executable, "-c", "from cli import main; main()", "prepare", "scenes"]
         subprocess.run(
@@ -81,35 +83,38 @@ def _count(place: Path, shards: int, runner: str) -> dict[str, Counter[str]]:
             env={
                 **os.environ,
                 **server.environment,
-                "AWS_ENDPOINT_URL_S3": line.endpoint,
+                "AWS_ENDPOINT_URL_S3": proxy.endpoint,
                 "ICANVAS_STORE": f"s3://{BUCKET}/scale",
-                "ICANVAS_CATALOGUE": str(place),
+                "ICANVAS_CATALOGUE": str(root),
                 "PREFECT_API_URL": f"http://127.0.0.1:{api}/api",
             },
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        requests = Counter(_kind(asked.method, asked.key, asked.query) for asked in line.requests)
+        requests = Counter(
+            _classify_request(request.method, request.key, request.query)
+            for request in proxy.requests
+        )
         time.sleep(5)
         events = _count_events(port)
     return {"S3 requests": requests, "Prefect calls": calls, "Prefect events": events}
 
 
-def _kind(method: str, key: str, query: str) -> str:
+def _classify_request(method: str, key: str, query: str) -> str:
     """Return what is asked of which kind of object."""
     if "list-type" in query:
         return "LIST"
-    place = key.split("/")[3] if key.count("/") > 3 else "other"
+    collection = key.split("/")[3] if key.count("/") > 3 else "other"
     name = re.sub(r"\d{5}", "N", "/".join(key.split("/")[5:])) or key
-    return f"{method} {place} {name}"
+    return f"{method} {collection} {name}"
 
 
 def _count_events(port: int) -> Counter[str]:
-    answer = httpx.post(
+    response = httpx.post(
         f"http://127.0.0.1:{port}/api/events/count-by/event", json={"filter": {}}, timeout=60
     )
-    if answer.is_success:
-        return Counter({found["label"]: found["count"] for found in answer.json()})
+    if response.is_success:
+        return Counter({row["label"]: row["count"] for row in response.json()})
     return Counter()
 
 
@@ -135,34 +140,34 @@ def _prefect(home: Path) -> Iterator[int]:
 
 
 @contextmanager
-def _counting(port: int, calls: Counter[str]) -> Iterator[int]:
+def _count_calls(port: int, calls: Counter[str]) -> Iterator[int]:
     """Give a port that leads to the server; what is called goes into the counter."""
 
     def carry(source: socket.socket, sink: socket.socket, count: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 # A client sends a request's head as one piece.
-                for found in _CALL.finditer(data) if count else ():
-                    calls[f"{found[1].decode()} {_ID.sub('ID', found[2].decode())}"] += 1
+                for match in _CALL.finditer(data) if count else ():
+                    calls[f"{match[1].decode()} {_ID.sub('ID', match[2].decode())}"] += 1
                 sink.sendall(data)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def listen(door: socket.socket) -> None:
+    def listen(listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = door.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", port))
-            for line in ((near, far, True), (far, near, False)):
+            upstream = socket.create_connection(("127.0.0.1", port))
+            for line in ((client, upstream, True), (upstream, client, False)):
                 threading.Thread(target=carry, args=line, daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=listen, args=[door], daemon=True).start()
-        yield door.getsockname()[1]
-        door.shutdown(socket.SHUT_RDWR)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=listen, args=[listener], daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 if __name__ == "__main__":

@@ -39,20 +39,20 @@ from model.export.serialization import to_onnx, to_safetensors
 from model.networks.generator import Generator
 from model.training.samples import to_image
 from postprocess import encode_png
-from serving.engines import Draw, Options, create_engine
+from serving.engines import GenerateFn, GeneratorEngineOptions, create_engine
 from storage import LocalStore
 from storage.promoted_files import Example
-from tests.serving.exports import Made, draw_outline, promote
+from tests.serving.exports import ExportedGenerator, draw_outline, promote
 
 SIDE = 256
-MOST_OVERHEAD_MS = 15
-MOST_GROWTH_MIB = 60
-BESIDE = 200
+MAX_OVERHEAD_MS = 15
+MAX_MEMORY_GROWTH_MIB = 60
+NUM_OVERHEAD_REQUESTS = 200
 # Seconds; a server may close a line that was idle for five.
-_IDLE = 3
+_MAX_IDLE_S = 3
 
 
-def make_random(width: int, blocks: int) -> Made:
+def make_random(width: int, blocks: int) -> ExportedGenerator:
     """Return a generator of a size with random weights, exported."""
     torch.manual_seed(0)
     generator = Generator(width, blocks).eval().requires_grad_(False)
@@ -75,34 +75,34 @@ def make_random(width: int, blocks: int) -> Made:
     outline = draw_outline(0)
     picture = to_image(generator(to_condition(outline).unsqueeze(0))[0])
     examples = (Example(encode_png(outline), encode_png(picture)),)
-    return Made(to_safetensors(generator, card), to_onnx(generator, card), card, examples)
+    return ExportedGenerator(to_safetensors(generator, card), to_onnx(generator, card), card, examples)
 
 
-def strokes() -> bytes:
+def make_strokes() -> bytes:
     """Return a drawing of twelve strokes with 40 points each, as the page sends it."""
     random = np.random.default_rng(0)
-    drawn = []
+    strokes = []
     for _ in range(12):
         steps = np.cumsum(random.normal(0, 25, (40, 2)), 0) + random.uniform(300, 700, 2)
-        drawn.append({"points": np.clip(steps, 0, 1000).round(1).tolist()})
-    return json.dumps({"width": 1000, "height": 1000, "strokes": drawn}).encode()
+        strokes.append({"points": np.clip(steps, 0, 1000).round(1).tolist()})
+    return json.dumps({"width": 1000, "height": 1000, "strokes": strokes}).encode()
 
 
-def sheet() -> bytes:
+def make_png() -> bytes:
     """Return the like as a PNG of 1024×1024."""
     image = np.full((1024, 1024, 3), 255, np.uint8)
-    for stroke in json.loads(strokes())["strokes"]:
+    for stroke in json.loads(make_strokes())["strokes"]:
         points = np.array(stroke["points"]).astype(np.int32)
         cv2.polylines(image, [points], False, (40, 40, 40), 10, cv2.LINE_AA)
     return encode_png(image)
 
 
-class Client:
+class BenchmarkClient:
     """One connection that stays open.
 
     Attributes
     ----------
-    taken : seconds of each picture.
+    elapsed : seconds of each picture.
     beside : seconds of each that were not the network's.
     outcomes : answers by status.
     """
@@ -112,29 +112,29 @@ class Client:
         self._line = http.client.HTTPConnection(urlsplit(address).netloc, timeout=120)
         self._headers, self._body = {"Content-Type": kind}, body
         self._used = time.perf_counter()
-        self.taken: list[float] = []
-        self.beside: list[float] = []
-        self.outcomes: Counter[int] = Counter()
+        self.latencies: list[float] = []
+        self.overheads: list[float] = []
+        self.status_counts: Counter[int] = Counter()
 
-    def draw(self) -> None:
-        began = time.perf_counter()
-        if began - self._used > _IDLE:
+    def send_request(self) -> None:
+        start = time.perf_counter()
+        if start - self._used > _MAX_IDLE_S:
             self._line.close()  # It opens again by itself.
         self._line.request("POST", self._target, self._body, self._headers)
-        answer = self._line.getresponse()
-        answer.read()
+        response = self._line.getresponse()
+        response.read()
         self._used = time.perf_counter()
-        taken = self._used - began
-        self.outcomes[answer.status] += 1
-        if answer.status == 200:
-            found = re.search(r"network;dur=([\d.]+)", answer.headers["Server-Timing"])
-            assert found
-            self.taken.append(taken)
-            self.beside.append(taken - float(found[1]) / 1000)
+        elapsed = self._used - start
+        self.status_counts[response.status] += 1
+        if response.status == 200:
+            match = re.search(r"network;dur=([\d.]+)", response.headers["Server-Timing"])
+            assert match
+            self.latencies.append(elapsed)
+            self.overheads.append(elapsed - float(match[1]) / 1000)
 
 
 @contextmanager
-def serving(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil.Process, str]]:
+def running_server(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil.Process, str]]:
     """Run the server; give its address, process and engine."""
     words = [sys.executable, "-m", "cli", "serve", "--port", "0", "--store", store.url]
     environment = {**os.environ, "ICANVAS_SERVE_RATE": "0", "ICANVAS_SERVE_ALLOW_ROOT": "1"}
@@ -146,14 +146,14 @@ def serving(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil.Proces
         text=True,
     ) as process:
         assert process.stdout is not None
-        printed = ""
-        while printed.count("is served after") < 2:
+        output = ""
+        while output.count("is served after") < 2:
             line = process.stdout.readline()
             if not line or "is refused" in line:
-                sys.exit(f"The server does not serve:\n{printed}{line}")
-            printed += line
-        address = re.search(r"http://[\d.]+:\d+", printed)
-        title = re.search(r"engine +(.*)", printed)
+                sys.exit(f"The server does not serve:\n{output}{line}")
+            output += line
+        address = re.search(r"http://[\d.]+:\d+", output)
+        title = re.search(r"engine +(.*)", output)
         assert address and title
         try:
             yield address[0], psutil.Process(process.pid), title[1]
@@ -162,82 +162,86 @@ def serving(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil.Proces
             process.wait()
 
 
-def show(name: str, taken: list[float], rate: float) -> None:
-    if not taken:
+def print_latencies(name: str, latencies: list[float], rate: float) -> None:
+    if not latencies:
         sys.exit(f"{name}: no picture came in time. Measure for longer, or when less runs.")
-    p50, p95 = np.percentile(taken, [50, 95]) * 1000
+    p50, p95 = np.percentile(latencies, [50, 95]) * 1000
     print(f"| {name} | {p50:,.0f} | {p95:,.0f} | {rate:.2f} |", flush=True)
 
 
-def show_beside(name: str, make: Callable[[], Client], process: psutil.Process) -> float:
+def print_overhead(
+    name: str, make: Callable[[], BenchmarkClient], process: psutil.Process
+) -> float:
     """Print what drawings cost beside the network, and return the median in ms."""
     client = make()
     for _ in range(10):
-        client.draw()
-    before = sum(process.cpu_times()[:2])
-    client.beside.clear()
-    for _ in range(BESIDE):
-        client.draw()
-    used = (sum(process.cpu_times()[:2]) - before) / BESIDE * 1000
-    p50, p95 = np.percentile(client.beside, [50, 95]) * 1000
-    print(f"| {name} | {p50:.1f} | {p95:.1f} | {used:.1f} |", flush=True)
+        client.send_request()
+    cpu_before = sum(process.cpu_times()[:2])
+    client.overheads.clear()
+    for _ in range(NUM_OVERHEAD_REQUESTS):
+        client.send_request()
+    cpu_ms = (sum(process.cpu_times()[:2]) - cpu_before) / NUM_OVERHEAD_REQUESTS * 1000
+    p50, p95 = np.percentile(client.overheads, [50, 95]) * 1000
+    print(f"| {name} | {p50:.1f} | {p95:.1f} | {cpu_ms:.1f} |", flush=True)
     return float(p50)
 
 
-def run_bare(draw: Draw, threads: int, seconds: float) -> tuple[list[float], float]:
+def run_engine(draw: GenerateFn, threads: int, seconds: float) -> tuple[list[float], float]:
     """Return seconds of each picture, and pictures a second, of an engine alone."""
     condition = to_condition(draw_outline(0)).numpy()
-    taken: list[float] = []
+    latencies: list[float] = []
     end = time.perf_counter() + seconds
 
     def work(_number: int) -> None:
         while time.perf_counter() < end:
-            began = time.perf_counter()
+            start = time.perf_counter()
             draw(condition)
-            taken.append(time.perf_counter() - began)
+            latencies.append(time.perf_counter() - start)
 
-    passed = run_threads(work, threads)
-    return taken, len(taken) / passed
+    elapsed = run_threads(work, threads)
+    return latencies, len(latencies) / elapsed
 
 
-def run_clients(make: Callable[[], Client], count: int, seconds: float) -> tuple[Client, float]:
+def run_clients(
+    make: Callable[[], BenchmarkClient], count: int, seconds: float
+) -> tuple[BenchmarkClient, float]:
     """Return all that clients met as one, and pictures a second; each asks without a pause."""
     clients = [make() for _ in range(count)]
     end = time.perf_counter() + seconds
 
     def work(number: int) -> None:
         while time.perf_counter() < end:
-            clients[number].draw()
+            clients[number].send_request()
 
-    passed = run_threads(work, count)
-    whole = merge(clients)
-    return whole, len(whole.taken) / passed
+    elapsed = run_threads(work, count)
+    merged = merge_clients(clients)
+    return merged, len(merged.latencies) / elapsed
 
 
 def run_threads(work: Callable[[int], None], count: int) -> float:
     """Run work in threads, and return the seconds that it took."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     with ThreadPoolExecutor(count) as threads:
         list(threads.map(work, range(count)))
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def merge(clients: list[Client]) -> Client:
-    whole = clients[0]
+def merge_clients(clients: list[BenchmarkClient]) -> BenchmarkClient:
+    merged = clients[0]
     for client in clients[1:]:
-        whole.taken += client.taken
-        whole.beside += client.beside
-        whole.outcomes += client.outcomes
-    return whole
+        merged.latencies += client.latencies
+        merged.overheads += client.overheads
+        merged.status_counts += client.status_counts
+    return merged
 
 
-def overload(
-    make: Callable[[], Client], process: psutil.Process, rate: float, seconds: float
-) -> tuple[Client, list[float]]:
+def run_overload(
+    make: Callable[[], BenchmarkClient], process: psutil.Process, rate: float, seconds: float
+) -> tuple[BenchmarkClient, list[float]]:
     """Send so many drawings a second, whatever comes back; return what came, and MiB over time."""
-    clients: list[Client] = []
+    clients: list[BenchmarkClient] = []
     memory: list[float] = []
-    lock, begun = threading.Lock(), time.perf_counter()
+    lock, start = threading.Lock(), time.perf_counter()
     count = [0]
 
     def work(_number: int) -> None:
@@ -246,24 +250,24 @@ def overload(
             clients.append(client)
         while True:
             with lock:
-                due = begun + count[0] / rate
+                due = start + count[0] / rate
                 count[0] += 1
-            if due > begun + seconds:
+            if due > start + seconds:
                 return
             time.sleep(max(0.0, due - time.perf_counter()))
-            client.draw()
+            client.send_request()
 
-    def watch() -> None:
-        while time.perf_counter() < begun + seconds:
+    def sample_memory() -> None:
+        while time.perf_counter() < start + seconds:
             memory.append(process.memory_info().rss / 2**20)
             time.sleep(0.5)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    sampler = threading.Thread(target=sample_memory)
+    sampler.start()
     # Enough for all that wait in the queue, and those that come meanwhile.
     run_threads(work, 64)
-    watcher.join()
-    return merge(clients), memory
+    sampler.join()
+    return merge_clients(clients), memory
 
 
 def main() -> None:
@@ -273,70 +277,75 @@ def main() -> None:
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--seconds", type=float, default=30, help="for each row")
     parser.add_argument("--overload", type=float, default=60, help="seconds of overload")
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder))
-        made = make_random(64, 9)
-        promote(store, "bench", made)
+        exported = make_random(64, 9)
+        promote(store, "bench", exported)
         promote(store, "small", make_random(8, 1))
-        faults = compare(store, made, given.engine, given.seconds, given.overload)
-    if faults:
-        sys.exit("\n".join(faults))
+        failures = compare_server_with_engine(
+            store, exported, options.engine, options.seconds, options.overload
+        )
+    if failures:
+        sys.exit("\n".join(failures))
 
 
-def compare(
-    store: LocalStore, made: Made, name: str, seconds: float, overloaded: float
+def compare_server_with_engine(
+    store: LocalStore, exported: ExportedGenerator, name: str, seconds: float, overload_seconds: float
 ) -> list[str]:
     """Print all figures, and return what is not as it should be."""
     cv2.setNumThreads(1)
-    engine = create_engine(name, Options(count_cores()))
-    draw = engine.load(getattr(made, engine.takes), SIDE)
-    run_bare(draw, engine.workers, 3)
-    with serving(store, name) as (address, process, title):
+    engine = create_engine(name, GeneratorEngineOptions(count_cores()))
+    draw = engine.load(getattr(exported, engine.weights_format), SIDE)
+    run_engine(draw, engine.workers, 3)
+    with running_server(store, name) as (address, process, title):
 
-        def strokes_for(model: str) -> Callable[[], Client]:
-            return lambda: Client(address, model, "application/json", strokes())
+        def strokes_for(model: str) -> Callable[[], BenchmarkClient]:
+            return lambda: BenchmarkClient(address, model, "application/json", make_strokes())
 
-        def sheet_for(model: str) -> Callable[[], Client]:
-            return lambda: Client(address, model, "image/png", sheet())
+        def sheet_for(model: str) -> Callable[[], BenchmarkClient]:
+            return lambda: BenchmarkClient(address, model, "image/png", make_png())
 
         print(
             f"{title}\n\n| beside the network | p50 ms | p95 ms | server's CPU ms, network's too |"
         )
         print("|---|---|---|---|")
-        beside = show_beside("strokes", strokes_for("small"), process)
-        show_beside("PNG of 1024×1024", sheet_for("small"), process)
+        overhead_ms = print_overhead("strokes", strokes_for("small"), process)
+        print_overhead("PNG of 1024×1024", sheet_for("small"), process)
         print("\n| | p50 ms | p95 ms | pictures/s |\n|---|---|---|---|")
         run_clients(strokes_for("bench"), engine.workers, 3)
-        show("engine alone, 1 thread", *run_bare(draw, 1, seconds))
+        print_latencies("engine alone, 1 thread", *run_engine(draw, 1, seconds))
         for kind, make in (("strokes", strokes_for), ("PNG of 1024×1024", sheet_for)):
-            one, rate = run_clients(make("bench"), 1, seconds)
-            show(f"server, 1 client, {kind}", one.taken, rate)
-        taken, alone = run_bare(draw, engine.workers, seconds)
-        show(f"engine alone, {engine.workers} threads", taken, alone)
+            single, rate = run_clients(make("bench"), 1, seconds)
+            print_latencies(f"server, 1 client, {kind}", single.latencies, rate)
+        latencies, engine_rate = run_engine(draw, engine.workers, seconds)
+        print_latencies(f"engine alone, {engine.workers} threads", latencies, engine_rate)
         eight, rate = run_clients(strokes_for("bench"), 8, seconds)
-        show("server, 8 clients, strokes", eight.taken, rate)
-        print(f"\nServer against engine alone: {rate / alone:.3f} of its pictures/s.")
-        many, memory = overload(strokes_for("bench"), process, 4 * rate, overloaded)
+        print_latencies("server, 8 clients, strokes", eight.latencies, rate)
+        print(f"\nServer against engine alone: {rate / engine_rate:.3f} of its pictures/s.")
+        overload, memory = run_overload(strokes_for("bench"), process, 4 * rate, overload_seconds)
         alive = process.is_running()
-    p50, p95 = np.percentile(many.taken, [50, 95])
+    p50, p95 = np.percentile(overload.latencies, [50, 95])
     third = len(memory) // 3
     growth = float(np.median(memory[-third:]) - np.median(memory[third : 2 * third]))
-    taken_in, sent_away = many.outcomes[200], many.outcomes[503]
+    num_accepted, num_rejected = overload.status_counts[200], overload.status_counts[503]
     print(
-        f"Overload, {4 * rate:.1f} drawings/s for {overloaded:.0f} s: {taken_in} accepted "
-        f"({taken_in / overloaded:.2f}/s), p50 {p50:.2f} s, p95 {p95:.2f} s; {sent_away} answered "
-        f"with 503; memory {memory[0]:.0f} MiB at first, {max(memory):.0f} at most, "
+        f"Overload, {4 * rate:.1f} drawings/s for {overload_seconds:.0f} s: "
+        f"{num_accepted} accepted ({num_accepted / overload_seconds:.2f}/s), p50 {p50:.2f} s, "
+        f"p95 {p95:.2f} s; {num_rejected} answered with 503; "
+        f"memory {memory[0]:.0f} MiB at first, {max(memory):.0f} at most, "
         f"{growth:+.1f} from the second third to the last."
     )
-    others = {code: count for code, count in many.outcomes.items() if code not in (200, 503)}
-    found = {
-        f"A request costs {beside:.1f} ms beside the network.": beside >= MOST_OVERHEAD_MS,
-        f"There were other answers under overload: {others}.": bool(others),
-        "The server ended under overload.": not alive,
-        f"Memory grew by {growth:.0f} MiB.": growth > MOST_GROWTH_MIB,
+    other_statuses = {
+        code: count for code, count in overload.status_counts.items() if code not in (200, 503)
     }
-    return [fault for fault, holds in found.items() if holds]
+    failures = {
+        f"A request costs {overhead_ms:.1f} ms beside the network.": overhead_ms >= MAX_OVERHEAD_MS,
+        f"There were other answers under overload: {other_statuses}.": bool(other_statuses),
+        "The server ended under overload.": not alive,
+        f"Memory grew by {growth:.0f} MiB.": growth > MAX_MEMORY_GROWTH_MIB,
+    }
+    return [fault for fault, holds in failures.items() if holds]
 
 
 if __name__ == "__main__":

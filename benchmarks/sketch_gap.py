@@ -32,15 +32,15 @@ from config.settings import get_settings
 from hed import EdgeDetector
 from model.data.augmentation import augment_strokes
 from model.data.dataset import PairDataset, scale_drawing, scale_picture, to_condition
-from model.evaluation.metrics import follow_lines, l1, ssim
+from model.evaluation.metrics import match_lines, l1, ssim
 from model.networks.generator import Generator
 from model.training.checkpoint import restore_generator
 from model.training.resume import find_run
 from model.training.train import train
 from postprocess import (
-    Agreement,
+    LineMatchCounts,
     fit_picture,
-    make_sheet,
+    make_contact_sheet,
     trace_strokes,
 )
 from postprocess.thin import thin
@@ -56,13 +56,13 @@ LEVELS = (0, 1, 2, 3, 4)
 
 
 # Which strength of augmentation, and which seed.
-Which = tuple[float, int]
+RunKey = tuple[float, int]
 
-NEVER = "never seen"
+UNSEEN = "never seen"
 
 
 @dataclass(frozen=True)
-class Judged:
+class GeneratorScores:
     """What one generator is worth.
 
     Attributes
@@ -72,13 +72,13 @@ class Judged:
     curves : mean L1 and SSIM at each level of a distortion.
     """
 
-    plain: NDArray[np.float64]
-    edges: list[Agreement]
+    scores: NDArray[np.float64]
+    line_f1: list[LineMatchCounts]
     curves: dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class LineDrawing:
     """A designer's line drawing and its picture: uint8 256×256 and 256×256×3."""
 
     group: str
@@ -122,59 +122,61 @@ def main() -> None:
         for seed in range(options.seeds)
         for strength in options.strengths
     }
-    drawn = read_drawn(current.fingerprint, options.more, options.most)
+    drawings = read_line_drawings(current.fingerprint, options.more, options.most)
     # One thread each: small steps are no quicker with more.
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
-        given = current.fingerprint, drawn
-        jobs = {which: pool.submit(work, recipe, *given) for which, recipe in recipes.items()}
-        judged = {which: job.result() for which, job in jobs.items()}
-    print_plain(judged, drawn)
-    print_curves(judged, options.out / "curves.png")
+        arguments = current.fingerprint, drawings
+        jobs = {
+            key: pool.submit(train_and_score, recipe, *arguments) for key, recipe in recipes.items()
+        }
+        scores = {key: job.result() for key, job in jobs.items()}
+    print_scores(scores, drawings)
+    print_curves(scores, options.out / "curves.png")
     generators = {
-        strength: load_one(current.fingerprint, recipe)
+        strength: load_generator_of(current.fingerprint, recipe)
         for (strength, seed), recipe in recipes.items()
         if seed == 0
     }
-    write_png(options.out / "generated.png", draw_generated(generators, drawn, options.size))
+    write_png(options.out / "generated.png", draw_generated(generators, drawings, options.size))
 
 
-def work(recipe: Recipe, pairs: str, drawn: Sequence[Drawn]) -> Judged:
+def train_and_score(recipe: Recipe, pairs: str, drawings: Sequence[LineDrawing]) -> GeneratorScores:
     """Train a generator and judge it."""
     torch.set_num_threads(1)
     run = train(open_store(get_settings().store), "demo", pairs, recipe)
     print(f"strength {recipe.augment:g}, seed {recipe.seed}: {run.steps} steps", file=sys.stderr)
-    return judge_all(pairs, recipe, drawn)
+    return score_generator(pairs, recipe, drawings)
 
 
-def load_one(pairs: str, recipe: Recipe) -> Generator:
-    _, run = find_run(open_store(get_settings().store), "demo", pairs, recipe, refresh=False)
-    data = run.get_checkpoint(run.checkpoints()[-1])
+def load_generator_of(pairs: str, recipe: Recipe) -> Generator:
+    _, run = find_run(open_store(get_settings().store), "demo", pairs, recipe, force=False)
+    data = run.read_checkpoint(run.list_checkpoints()[-1])
     return restore_generator(data, recipe)[0]
 
 
-def read_drawn(pairs: str, more: Path | None, most: int) -> list[Drawn]:
+def read_line_drawings(pairs: str, extra_folder: Path | None, max_count: int) -> list[LineDrawing]:
     """Return the designers' drawings: of pictures trained on, of the others, and of more."""
     store = open_store(get_settings().store)
     rows = read_manifest(store, "demo", pairs)
-    trained = {row.source_path for row in rows if row.status == "pair" and row.split == "train"}
-    drawn = []
+    trained_on = {row.source_path for row in rows if row.status == "pair" and row.split == "train"}
+    drawings = []
     own = sorted((DEMO / "line").glob("*.png"))
-    others = sorted((more / "line").glob("*.png")) if more else []
+    others = sorted((extra_folder / "line").glob("*.png")) if extra_folder else []
     others = [path for path in others if not (DEMO / "line" / path.name).exists()]
-    for path in own + others[:: -(-len(others) // most) or 1]:
-        group = "trained on" if path in own and path.name in trained else NEVER
-        picture = read_white(path.parents[1] / "color" / path.name)
-        drawn.append(Drawn(group, as_lines(read_white(path).mean(2) < 128), picture))
-    return drawn
+    for path in own + others[:: -(-len(others) // max_count) or 1]:
+        group = "trained on" if path in own and path.name in trained_on else UNSEEN
+        picture = read_on_white(path.parents[1] / "color" / path.name)
+        drawings.append(LineDrawing(group, thin_lines(read_on_white(path).mean(2) < 128), picture))
+    return drawings
 
 
-def read_white(path: Path) -> Image8:
+def read_on_white(path: Path) -> Image8:
     """Return a PNG on white: uint8 256×256×3 RGB."""
     picture = decode_picture(path.read_bytes(), path.name, (255, 255, 255), max_pixels=10**8)
     return fit_picture(picture, SIDE, "stretch")
 
 
-def as_lines(ink: NDArray[np.bool_]) -> Image8:
+def thin_lines(ink: NDArray[np.bool_]) -> Image8:
     """Thin as a served sketch is, but leave it where it is: the true picture is there too."""
     return np.where(thin(ink), np.uint8(0), np.uint8(255))
 
@@ -188,7 +190,7 @@ def double_lines(ink: NDArray[np.bool_], level: int, random: np.random.Generator
     for _ in range(level):
         y, x = random.integers(-5, 6, 2)
         doubled |= np.roll(ink, (y, x), (0, 1))
-    return as_lines(doubled)
+    return thin_lines(doubled)
 
 
 def stray_marks(ink: NDArray[np.bool_], level: int, random: np.random.Generator) -> Image8:
@@ -198,16 +200,16 @@ def stray_marks(ink: NDArray[np.bool_], level: int, random: np.random.Generator)
         start, move = random.integers(0, SIDE, 2), random.integers(-40, 41, 2)
         end = start + move
         cv2.line(marked, start.tolist(), end.tolist(), 1, 2)
-    return as_lines(marked > 0)
+    return thin_lines(marked > 0)
 
 
 def coarse_grid(ink: NDArray[np.bool_], level: int, _: np.random.Generator) -> Image8:
     """Draw on a grid of larger and larger pixels."""
     if not level:
-        return as_lines(ink)
+        return thin_lines(ink)
     cell = 2 ** (level + 1)
     rows = ink.reshape(SIDE // cell, cell, SIDE // cell, cell).any((1, 3))
-    return as_lines(rows.repeat(cell, 0).repeat(cell, 1))
+    return thin_lines(rows.repeat(cell, 0).repeat(cell, 1))
 
 
 Distort = Callable[[NDArray[np.bool_], int, np.random.Generator], Image8]
@@ -227,76 +229,80 @@ def generate(generator: Generator, drawing: Image8, size: int) -> Image8:
     return picture.round().clip(0, 255).astype(np.uint8)
 
 
-def judge(generated: Image8, picture: Image8) -> tuple[float, float]:
+def score_picture(generated: Image8, picture: Image8) -> tuple[float, float]:
     """Return L1 and SSIM, at the size that was generated."""
     target = scale_picture(picture, generated.shape[0])
     return l1(generated, target), ssim(generated, target)
 
 
-def follow(detector: EdgeDetector, generated: Image8, drawing: Image8) -> Agreement:
+def compare_edges(detector: EdgeDetector, generated: Image8, drawing: Image8) -> LineMatchCounts:
     """Compare the edges of what was generated with the drawing, at 2 px of 256."""
-    large = cv2.resize(generated, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    (followed,) = follow_lines(detector, [large], [drawing], detector.weights.threshold_or(None))
-    return followed
+    upscaled = cv2.resize(generated, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    (agreement,) = match_lines(
+        detector, [upscaled], [drawing], detector.weights.resolve_threshold(None)
+    )
+    return agreement
 
 
-def judge_all(pairs: str, recipe: Recipe, drawn: Sequence[Drawn]) -> Judged:
+def score_generator(pairs: str, recipe: Recipe, drawings: Sequence[LineDrawing]) -> GeneratorScores:
     """Return what a generator is worth, of every drawing."""
-    generator, size = load_one(pairs, recipe), recipe.image_size
+    generator, size = load_generator_of(pairs, recipe), recipe.image_size
     detector = EdgeDetector.load("auto")
-    plain, edges = [], []
-    for one in drawn:
-        generated = generate(generator, one.drawing, size)
-        plain.append(judge(generated, one.picture))
-        edges.append(follow(detector, generated, one.drawing))
+    scores, edges = [], []
+    for drawing in drawings:
+        generated = generate(generator, drawing.drawing, size)
+        scores.append(score_picture(generated, drawing.picture))
+        edges.append(compare_edges(detector, generated, drawing.drawing))
     curves = {
-        name: np.array([judge_level(generator, drawn, distort, level, size) for level in LEVELS])
+        name: np.array(
+            [score_distortion(generator, drawings, distort, level, size) for level in LEVELS]
+        )
         for name, distort in DISTORTIONS.items()
     }
-    return Judged(np.array(plain), edges, curves)
+    return GeneratorScores(np.array(scores), edges, curves)
 
 
-def judge_level(
-    generator: Generator, drawn: Sequence[Drawn], distort: Distort, level: int, size: int
+def score_distortion(
+    generator: Generator, drawings: Sequence[LineDrawing], distort: Distort, level: int, size: int
 ) -> NDArray[np.float64]:
     """Return mean L1 and SSIM of the drawings never seen, at a level of distortion."""
     scores = []
-    for number, one in enumerate(drawn):
-        if one.group == NEVER:
-            drawing = distort(one.drawing == 0, level, np.random.default_rng([level, number]))
-            scores.append(judge(generate(generator, drawing, size), one.picture))
+    for number, drawing in enumerate(drawings):
+        if drawing.group == UNSEEN:
+            distorted = distort(drawing.drawing == 0, level, np.random.default_rng([level, number]))
+            scores.append(score_picture(generate(generator, distorted, size), drawing.picture))
     return np.mean(scores, axis=0)
 
 
-def print_plain(judged: dict[Which, Judged], drawn: Sequence[Drawn]) -> None:
+def print_scores(scores: dict[RunKey, GeneratorScores], drawings: Sequence[LineDrawing]) -> None:
     print("| drawings | augment | L1 | SSIM | edges F1 | precision | recall |")
     print("|---|---|---|---|---|---|---|")
-    for group in dict.fromkeys(one.group for one in drawn):
-        numbers = [number for number, one in enumerate(drawn) if one.group == group]
-        for strength in dict.fromkeys(strength for strength, _ in judged):
+    for group in dict.fromkeys(one.group for one in drawings):
+        numbers = [number for number, one in enumerate(drawings) if one.group == group]
+        for strength in dict.fromkeys(strength for strength, _ in scores):
             rows = []
-            for (of, _), found in judged.items():
+            for (of, _), result in scores.items():
                 if of == strength:
-                    edges = sum((found.edges[number] for number in numbers), Agreement())
-                    figures = edges.f1, edges.precision, edges.recall
-                    rows.append([*found.plain[numbers].mean(0), *figures])
+                    edges = sum((result.line_f1[number] for number in numbers), LineMatchCounts())
+                    values = edges.f1, edges.precision, edges.recall
+                    rows.append([*result.scores[numbers].mean(0), *values])
             cells = " | ".join(
-                f"{mean:.4f} ± {spread:.4f}"
-                for mean, spread in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)
+                f"{mean:.4f} ± {std:.4f}"
+                for mean, std in zip(np.mean(rows, 0), np.std(rows, 0), strict=True)
             )
             print(f"| {group} ({len(numbers)}) | {strength:g} | {cells} |")
     print()
 
 
-def print_curves(judged: dict[Which, Judged], path: Path) -> None:
+def print_curves(scores: dict[RunKey, GeneratorScores], path: Path) -> None:
     figure = Figure(figsize=(4 * len(DISTORTIONS), 6.5), layout="constrained")
     axes = figure.subplots(2, len(DISTORTIONS), squeeze=False)
     for column, name in enumerate(DISTORTIONS):
         print(f"| {name} | {' | '.join(f'level {level}' for level in LEVELS)} | mean |")
         print(f"|---|{'---|' * (len(LEVELS) + 1)}")
-        for strength in dict.fromkeys(strength for strength, _ in judged):
+        for strength in dict.fromkeys(strength for strength, _ in scores):
             curves = np.array(
-                [found.curves[name] for (of, _), found in judged.items() if of == strength]
+                [result.curves[name] for (of, _), result in scores.items() if of == strength]
             )
             for row, metric in enumerate(("L1", "SSIM")):
                 values = curves[..., row]
@@ -318,7 +324,7 @@ def draw_variants(pairs: str) -> Image8:
     dataset = PairDataset(open_store(get_settings().store), "demo", pairs, "train", SIDE)
     tiles = []
     for index in (3, 11, 20, 34, 47):
-        drawing, _ = dataset.halves(index)
+        drawing, _ = dataset.load_pair(index)
         strokes = trace_strokes(drawing)
         for strength in (0.25, 0.5, 1.0):
             variants = [
@@ -326,20 +332,23 @@ def draw_variants(pairs: str) -> Image8:
                 for seed in range(10)
             ]
             tiles += [scale_drawing(tile, SIDE // 2) for tile in [drawing, *variants]]
-    return make_sheet([np.repeat(tile[..., None], 3, 2) for tile in tiles], 11)
+    return make_contact_sheet([np.repeat(tile[..., None], 3, 2) for tile in tiles], 11)
 
 
 def draw_generated(
-    generators: dict[float, Generator], drawn: Sequence[Drawn], size: int, most: int = 12
+    generators: dict[float, Generator],
+    drawings: Sequence[LineDrawing],
+    size: int,
+    max_count: int = 12,
 ) -> Image8:
     """Lay out drawings never seen: drawing, what is made at each strength, picture."""
-    never = [one for one in drawn if one.group == NEVER]
+    unseen = [one for one in drawings if one.group == UNSEEN]
     tiles = []
-    for one in never[:: max(1, len(never) // most)][:most]:
+    for one in unseen[:: max(1, len(unseen) // max_count)][:max_count]:
         tiles.append(np.repeat(scale_drawing(one.drawing, size)[..., None], 3, 2))
         tiles += [generate(generator, one.drawing, size) for generator in generators.values()]
         tiles.append(scale_picture(one.picture, size))
-    return make_sheet(tiles, 2 * (len(generators) + 2))
+    return make_contact_sheet(tiles, 2 * (len(generators) + 2))
 
 
 def write_png(path: Path, picture: Image8) -> None:

@@ -29,13 +29,13 @@ GOAL = 0.8
 
 def measure(work: Callable[[int], None], numbers: range) -> float:
     """Return how many seconds the work takes for all of these shards."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     for number in numbers:
         work(number)
-    return time.perf_counter() - began
+    return time.perf_counter() - start
 
 
-def in_turns(count: int, turn: int) -> Iterator[range]:
+def split_into_turns(count: int, turn: int) -> Iterator[range]:
     for start in range(0, count, turn):
         yield range(start, min(start + turn, count))
 
@@ -51,27 +51,30 @@ def compare(store: S3Store, shards: int, size: int, scratch: Path) -> float:
         with source.open("rb") as file:
             store.put_file(f"ours/{number:05d}.tar", file)
 
-    def put_theirs(number: int) -> None:
+    def put_with_boto3(number: int) -> None:
         with source.open("rb") as file:
             client.upload_fileobj(file, bucket, f"{prefix}/theirs/{number:05d}.tar")
 
     def get(number: int) -> None:
-        with store.open_local(f"ours/{number:05d}.tar") as path:
+        with store.local_copy(f"ours/{number:05d}.tar") as path:
             assert path.stat().st_size == size
 
-    def get_theirs(number: int) -> None:
+    def get_with_boto3(number: int) -> None:
         file: IO[bytes]
         with (scratch / f"theirs-{number}").open("wb") as file:
             client.download_fileobj(bucket, f"{prefix}/theirs/{number:05d}.tar", file)
 
     # Both are warm before anything counts.
-    for work in (put, put_theirs, get, get_theirs):
+    for work in (put, put_with_boto3, get, get_with_boto3):
         work(shards)
     ratios = []
-    for name, ours, theirs in (("upload", put, put_theirs), ("download", get, get_theirs)):
+    for name, store_work, boto3_work in (
+        ("upload", put, put_with_boto3),
+        ("download", get, get_with_boto3),
+    ):
         seconds = [0.0, 0.0]
-        for numbers in in_turns(shards, 8):
-            for index, work in enumerate((ours, theirs)):
+        for numbers in split_into_turns(shards, 8):
+            for index, work in enumerate((store_work, boto3_work)):
                 seconds[index] += measure(work, numbers)
         rates = [shards * size / MB / second for second in seconds]
         print(

@@ -26,13 +26,14 @@ from torch import Tensor, nn
 from torch.nn.functional import l1_loss, mse_loss
 
 from config.recipe import Recipe
-from model.data.dataset import PairDataset, RunSampler, make_loader, to_floats
-from model.data.stroke_cache import keep_strokes
-from model.device import choose_device, computes_bf16
+from model.data.dataset import PairDataset, make_loader, to_float32
+from model.data.sampler import ResumableBatchSampler
+from model.data.stroke_cache import cache_strokes
+from model.device import choose_device, supports_bf16
 from model.networks.discriminator import Discriminator
 from model.networks.generator import Generator
-from model.training.checkpoint import start_state
-from model.training.step import call_networks, train_step
+from model.training.checkpoint import init_state
+from model.training.step import prepare_networks, train_step
 from storage import LocalStore
 
 Step = Callable[[Tensor, Tensor], object]
@@ -63,7 +64,7 @@ def main() -> None:
         discriminator_width=options.width,
     )
     if options.row:
-        serve_turns(make_step(options.row, recipe), recipe, options.steps)
+        run_turns(make_step(options.row, recipe), recipe, options.steps)
         return
     step = None if options.loader else print_steps(sys.argv[1:], options.turns, recipe)
     print_loader(recipe, step)
@@ -72,7 +73,7 @@ def main() -> None:
 def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
     """Print the table of steps and return the quickest row's seconds a step."""
     device = choose_device()
-    rows = [row for row in ROWS if "bf16" not in row or computes_bf16(device)]
+    rows = [row for row in ROWS if "bf16" not in row or supports_bf16(device)]
     seconds: dict[str, list[float]] = {row: [] for row in rows}
     first: dict[str, float] = {}
     workers = {
@@ -90,11 +91,11 @@ def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
             assert worker.stdout is not None
             worker.stdin.write("go\n")
             worker.stdin.flush()
-            taken = json.loads(worker.stdout.readline())
+            seconds_per_batch = json.loads(worker.stdout.readline())
             if turn:
-                seconds[row].append(taken)
+                seconds[row].append(seconds_per_batch)
             else:
-                first[row] = taken
+                first[row] = seconds_per_batch
     for worker in workers.values():
         worker.communicate()
     medians = {row: statistics.median(seconds[row]) for row in rows}
@@ -110,7 +111,7 @@ def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
     return min(medians.values())
 
 
-def serve_turns(step: Step, recipe: Recipe, count: int) -> None:
+def run_turns(step: Step, recipe: Recipe, count: int) -> None:
     """For each line of input take steps, at first one, and print the seconds of one."""
     device = choose_device()
     shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
@@ -130,61 +131,61 @@ def serve_turns(step: Step, recipe: Recipe, count: int) -> None:
 def make_step(row: str, recipe: Recipe) -> Step:
     device = choose_device()
     if row == "plain":
-        return plain_step(recipe, device)
-    settled = recipe.model_copy(update={"precision": row.split()[0]})
-    state = start_state(settled, device)
-    networks = call_networks(state, row.endswith("compiled"))
-    return lambda condition, target: train_step(state, networks, condition, target, settled)
+        return make_plain_step(recipe, device)
+    resolved = recipe.model_copy(update={"precision": row.split()[0]})
+    state = init_state(resolved, device)
+    networks = prepare_networks(state, row.endswith("compiled"))
+    return lambda condition, target: train_step(state, networks, condition, target, resolved)
 
 
-def plain_step(recipe: Recipe, device: torch.device) -> Step:
+def make_plain_step(recipe: Recipe, device: torch.device) -> Step:
     generator = Generator(recipe.generator_width, recipe.generator_blocks).to(device)
     discriminator = Discriminator(recipe.discriminator_width).to(device)
-    optimisers = [
+    optimizers = [
         torch.optim.Adam(network.parameters(), lr=recipe.lr, betas=(0.5, 0.999))
         for network in (generator, discriminator)
     ]
 
-    def judge(picture: Tensor, condition: Tensor, real: bool) -> Tensor:
+    def adversarial_loss(picture: Tensor, condition: Tensor, real: bool) -> Tensor:
         scores: Tensor = discriminator(torch.cat([picture, condition * 2 - 1], 1))
         return mse_loss(scores, torch.full_like(scores, float(real)))
 
-    def learns(network: nn.Module, wanted: bool) -> None:
+    def set_requires_grad(network: nn.Module, requires_grad: bool) -> None:
         for parameter in network.parameters():
-            parameter.requires_grad = wanted
+            parameter.requires_grad = requires_grad
 
     def step(condition: Tensor, target: Tensor) -> None:
         generated = generator(condition)
-        learns(discriminator, True)
-        optimisers[1].zero_grad()
-        fake = judge(generated.detach(), condition, real=False)
-        ((fake + judge(target, condition, real=True)) * 0.5).backward()  # type: ignore[no-untyped-call]
-        optimisers[1].step()
-        learns(discriminator, False)
-        optimisers[0].zero_grad()
-        loss = judge(generated, condition, real=True)
+        set_requires_grad(discriminator, True)
+        optimizers[1].zero_grad()
+        fake = adversarial_loss(generated.detach(), condition, real=False)
+        ((fake + adversarial_loss(target, condition, real=True)) * 0.5).backward()  # type: ignore[no-untyped-call]
+        optimizers[1].step()
+        set_requires_grad(discriminator, False)
+        optimizers[0].zero_grad()
+        loss = adversarial_loss(generated, condition, real=True)
         (loss + recipe.lambda_l1 * l1_loss(generated, target)).backward()
-        optimisers[0].step()
+        optimizers[0].step()
 
     return step
 
 
 def print_loader(recipe: Recipe, step: float | None) -> None:
     """Print how quickly pairs come, and beside how quickly steps want them where that is known."""
-    from tests.model.pairs import publish
+    from tests.model.pairs import publish_test_pairs
 
     print("\n| pairs from local shards | pairs/s | CPU ms a pair | of a step's time |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder))
-        publish(store, "t" * 256)
+        publish_test_pairs(store, "t" * 256)
         pairs = PairDataset(store, "tiny", "pairs", "train", recipe.image_size)
-        keep_strokes(pairs.stored, pairs.split, pairs.found)
+        cache_strokes(pairs.reader, pairs.split, pairs.records)
         for workers, augment in ((0, 0.0), (2, 0.0), (0, 1.0), (2, 1.0)):
             turns = recipe.model_copy(
                 update={"epochs": 8, "augment": augment, "augment_share": augment}
             )
-            sampler = RunSampler(len(pairs), turns)
+            sampler = ResumableBatchSampler(len(pairs), turns)
             batches = iter(make_loader(pairs, turns, sampler, choose_device(), workers))
             next(batches)
             start, used, count = time.perf_counter(), time.process_time(), 0
@@ -192,31 +193,32 @@ def print_loader(recipe: Recipe, step: float | None) -> None:
                 count += len(condition)
             rate = count / (time.perf_counter() - start)
             # Of this process alone: what else the machine does changes it little.
-            own = "" if workers else f"{1000 * (time.process_time() - used) / count:.1f}"
+            cpu_ms = "" if workers else f"{1000 * (time.process_time() - used) / count:.1f}"
             where = f"{workers} workers" if workers else "in the training process"
             where += ", augmented" if augment else ""
             share = f"{recipe.batch / rate / step:.1%}" if step else ""
-            print(f"| {where} | {rate:.0f} | {own} | {share} |")
-    print_floats(recipe, step)
+            print(f"| {where} | {rate:.0f} | {cpu_ms} | {share} |")
+    print_conversion(recipe, step)
 
 
-def print_floats(recipe: Recipe, step: float | None) -> None:
+def print_conversion(recipe: Recipe, step: float | None) -> None:
     """Print what it takes to make numbers of a batch's bytes, on the device that they go to."""
     device, times = choose_device(), 200
     shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
     condition = torch.zeros(shape, dtype=torch.uint8, device=device)
     picture = condition.repeat(1, 3, 1, 1)
-    to_floats(condition, picture)
+    to_float32(condition, picture)
     start, used = time.perf_counter(), time.process_time()
     for _ in range(times):
-        to_floats(condition, picture)
+        to_float32(condition, picture)
     if device.type == "cuda":
         torch.cuda.synchronize()
-    taken = (time.perf_counter() - start) / times
-    own = 1000 * (time.process_time() - used) / times / recipe.batch
-    share = f"{taken / step:.1%}" if step else ""
+    seconds_per_batch = (time.perf_counter() - start) / times
+    cpu_ms = 1000 * (time.process_time() - used) / times / recipe.batch
+    share = f"{seconds_per_batch / step:.1%}" if step else ""
     print(
-        f"| bytes to floats on {device.type} | {recipe.batch / taken:.0f} | {own:.1f} | {share} |"
+        f"| bytes to floats on {device.type} | {recipe.batch / seconds_per_batch:.0f} | "
+        f"{cpu_ms:.1f} | {share} |"
     )
 
 

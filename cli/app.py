@@ -9,16 +9,26 @@ from rich.markup import escape
 
 from cli.calibrate import calibrate
 from cli.compare import compare
-from cli.console import err, fetch_weights, make_table, out, print_places, show_progress_bars
-from cli.datasets import listing
+from cli.console import (
+    console,
+    err_console,
+    fetch_weights,
+    make_table,
+    print_locations,
+    show_progress_bars,
+)
+from cli.datasets import datasets_app
+from cli.export import export
 from cli.export_model import export_model
+from cli.gc import gc
+from cli.missing_packages import format_missing
 from cli.options import Cache, Store
 from cli.prepare import prepare
 from cli.promote import promote, rollback
 from cli.serve import serve
-from cli.store import export, gc, use
 from cli.train import train
 from cli.up import deploy, up
+from cli.use import use
 from config.errors import IcanvasError
 from config.settings import override_settings
 
@@ -35,7 +45,7 @@ app = typer.Typer(
     "_ALLOW_HTTP, _WHEN_BUSY, _LINKS; an option of the same name wins.",
 )
 
-app.add_typer(listing, name="datasets")
+app.add_typer(datasets_app, name="datasets")
 
 
 @app.callback()
@@ -95,8 +105,8 @@ def weights(cache: Cache = None) -> None:
     with show_progress_bars():
         fetch_weights()
     table = load_weights()
-    out.print(f"HED weights are in place, SHA-256 {table.digest}")
-    print_places({"file": str(fetch_default_weights())}.items())
+    console.print(f"HED weights are in place, SHA-256 {table.digest}")
+    print_locations({"file": str(fetch_default_weights())}.items())
 
 
 app.command(
@@ -121,15 +131,15 @@ app.command(
 def doctor(store: Store = None, cache: Cache = None) -> None:
     """Check weights, store, disk, GPU and Prefect, and say what to do about each."""
     override_settings(store=store, cache=cache)
-    from flows.doctor import check_all
+    from flows.doctor import run_checks
 
     table = make_table("", "what", "found", "what to do")
     worst = 0
-    for check in check_all():
+    for check in run_checks():
         mark = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}[check.state]
-        table.add_row(mark, check.name, escape(check.found), escape(check.advice))
+        table.add_row(mark, check.name, escape(check.result), escape(check.advice))
         worst = max(worst, check.exit_code)
-    out.print(table)
+    console.print(table)
     raise typer.Exit(worst)
 
 
@@ -138,19 +148,25 @@ def main() -> None:
     # Before PyTorch is imported: threads that spin while they wait slow a shared machine down.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Anywhere on the line, for it is added to a line that failed.
-    words = [word for word in sys.argv[1:] if word != "--debug"]
-    debug = len(words) < len(sys.argv) - 1
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
     try:
-        app(words, standalone_mode=True)
+        app(arguments, standalone_mode=True)
     except IcanvasError as error:
         if debug:
             raise
-        err.print(f"[bold red]icanvas:[/] {escape(str(error))}")
+        err_console.print(f"[bold red]icanvas:[/] {escape(str(error))}")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        message = format_missing(error, arguments[0] if arguments else "")
+        if debug or message is None:
+            raise
+        err_console.print(f"[bold red]icanvas:[/] {escape(message)}")
+        sys.exit(2)
     except Exception as error:
         if debug:
             raise
-        err.print(
+        err_console.print(
             f"[bold red]icanvas:[/] unexpected {type(error).__name__}: {escape(str(error))} "
             "The same command with --debug shows where."
         )

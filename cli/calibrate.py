@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.console import fetch_weights, make_table, out, print_places, run_prefect
+from cli.console import console, fetch_weights, make_table, prefect_session, print_locations
 from cli.options import (
     Cache,
     Engine,
@@ -15,7 +15,7 @@ from cli.options import (
     WeightsFile,
     Workers,
 )
-from cli.preflight import absolute, check_hed
+from cli.preflight import check_hed_settings, make_absolute
 from config.settings import get_settings, override_settings
 
 # Flows, and Prefect with them, take seconds to import: each command imports what it calls.
@@ -44,33 +44,33 @@ def calibrate(
         workers=workers,
         runner=runner,
     )
-    from sources import find_prepared
+    from sources import find_prepared_dataset
     from storage import open_store
 
     # A user's slip is met before Prefect is started.
-    opened = open_store(get_settings().store)
-    find_prepared(opened, source, name)
-    check_hed(threshold=0)
-    with run_prefect(verbose):
+    object_store = open_store(get_settings().store)
+    find_prepared_dataset(object_store, source, name)
+    check_hed_settings(threshold=0)
+    with prefect_session(verbose):
         fetch_weights()
         from flows.calibrate import calibrate as flow
 
-        found = flow(absolute(source), name, pictures)
-    frame, best = found.as_frame(), found.best
+        result = flow(make_absolute(source), name, pictures)
+    frame, best = result.to_frame(), result.best
     table = make_table(*(column.replace("_", " ") for column in frame.columns))
     for row in frame.itertuples(index=False):
-        marks = "[bold]" if row[0] == best.threshold else ""
-        table.add_row(*(f"{marks}{value:.3f}" for value in row))
-    out.print(table)
-    own = "none" if found.default is None else f"{found.default:.3g}"
-    out.print(
-        f"\nBest by F1 at 2 px over {found.pictures:,} drawings: "
-        f"[bold]--threshold {best.threshold:.3g}[/] (F1 {best.agreements[-1].f1:.3f}); "
-        f"the weights' own: {own}"
+        style = "[bold]" if row[0] == best.threshold else ""
+        table.add_row(*(f"{style}{value:.3f}" for value in row))
+    console.print(table)
+    default_threshold = "none" if result.default_threshold is None else f"{result.default_threshold:.3g}"
+    console.print(
+        f"\nBest by F1 at 2 px over {result.pictures:,} drawings: "
+        f"[bold]--threshold {best.threshold:.3g}[/] (F1 {best.line_matches[-1].f1:.3f}); "
+        f"the weights' own: {default_threshold}"
     )
-    print_places(
+    print_locations(
         {
-            "plot": opened.location(f"{found.folder}/plot.png"),
-            "table": opened.location(f"{found.folder}/table.csv"),
+            "plot": object_store.location(f"{result.folder}/plot.png"),
+            "table": object_store.location(f"{result.folder}/table.csv"),
         }.items()
     )

@@ -7,9 +7,16 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from cli.console import err, fetch_weights, make_table, out, print_places, run_prefect
+from cli.console import (
+    console,
+    err_console,
+    fetch_weights,
+    make_table,
+    prefect_session,
+    print_locations,
+)
 from cli.options import Cache, Engine, Name, Store, Verbose, WeightsFile, Workers
-from cli.preflight import absolute, check_hed
+from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError
 from config.settings import get_settings, override_settings
 
@@ -45,53 +52,57 @@ def compare(
 ) -> None:
     """Compare every kept checkpoint on validation pairs and on drawings by hand."""
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
-    from sources import find_prepared
+    from sources import find_prepared_dataset
     from sources.archives import open_path
     from storage import open_store
-    from storage.checkpoint_names import check_runs
+    from storage.checkpoint_names import check_runs_exist
     from storage.runs import list_checkpoints
 
     # A user's slip is met before Prefect is started.
-    opened = open_store(get_settings().store)
-    dataset, current = find_prepared(opened, source, name)
-    check_runs(runs or (), list_checkpoints(opened, dataset.name), dataset.name)
+    object_store = open_store(get_settings().store)
+    dataset, current = find_prepared_dataset(object_store, source, name)
+    check_runs_exist(runs or (), list_checkpoints(object_store, dataset.name), dataset.name)
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
-    drawn = "" if sketches is None else absolute(sketches)
-    if drawn:
-        open_path(Path(drawn))
-    check_hed(dataset.edges.threshold)
-    with run_prefect(verbose):
+    sketch_source = "" if sketches is None else make_absolute(sketches)
+    if sketch_source:
+        open_path(Path(sketch_source))
+    check_hed_settings(dataset.edges.threshold)
+    with prefect_session(verbose):
         fetch_weights()
         from flows.compare import compare as flow
         from reports.comparison_table import (
-            BRIEF,
-            NO_METRIC_ALONE,
-            TITLES,
-            name_columns,
-            show,
-            told,
+            KEY_METRICS,
+            METRICS_WARNING,
+            INPUT_TITLES,
+            display_names,
+            format_estimate,
+            list_metrics,
         )
 
-        found = flow(absolute(source), tuple(runs or ()), drawn, pictures, name=name or "")
-    comparison, names = found.comparison, name_columns(found.comparison)
-    for drawings, title in TITLES.items():
-        metrics = [it for it in told(comparison, drawings) if it.key in BRIEF[drawings]]
+        result = flow(
+            make_absolute(source), tuple(runs or ()), sketch_source, pictures, name=name or ""
+        )
+    comparison, names = result.comparison, display_names(result.comparison)
+    for drawings, title in INPUT_TITLES.items():
+        metrics = [it for it in list_metrics(comparison, drawings) if it.key in KEY_METRICS[drawings]]
         if not metrics:
             continue
-        out.print(f"\nOn {comparison.counts[drawings]} {title}, ± of a 95 % interval:")
+        console.print(f"\nOn {comparison.counts[drawings]} {title}, ± of a 95 % interval:")
         table = make_table("name", *(metric.title for metric in metrics))
         for shown in table.columns:
             shown.no_wrap = True
-        for column in (*comparison.columns, *comparison.baselines):
-            figures = column.figures.get(drawings)
+        for column in (*comparison.results, *comparison.baselines):
+            figures = column.metrics.get(drawings)
             if figures:
-                cells = (show(metric, figures.get(metric.key)) for metric in metrics)
+                cells = (format_estimate(metric, figures.get(metric.key)) for metric in metrics)
                 table.add_row(names[column.name], *cells)
         # On a console of its own, for others cut it to their width, and a log file has none.
-        Console(file=out.file, highlight=False, width=max(out.width, 120)).print(table)
-    out.print(f"\n{NO_METRIC_ALONE}")
+        Console(file=console.file, highlight=False, width=max(console.width, 120)).print(table)
+    console.print(f"\n{METRICS_WARNING}")
     for note in comparison.notes:
-        err.print(escape(note))
+        err_console.print(escape(note))
     files = {"vote here": "vote.html", "sheet": "sheet.jpg", "all figures": "table.csv"}
-    print_places((what, opened.location(f"{found.folder}/{file}")) for what, file in files.items())
+    print_locations(
+        (what, object_store.location(f"{result.folder}/{file}")) for what, file in files.items()
+    )

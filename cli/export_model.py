@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from cli.console import out, print_places, show_progress_bars
+from cli.console import console, print_locations, show_progress_bars
 from cli.options import Name, Store
-from cli.preflight import local_folder
+from cli.preflight import check_local_folder
 from config.errors import SourceError
 from config.settings import get_settings, override_settings
 
@@ -27,34 +27,35 @@ def export_model(
 ) -> None:
     """Write a trained generator as safetensors and as ONNX, and check that they agree."""
     override_settings(store=store)
-    place = local_folder(folder).expanduser().resolve()
-    from sources import find_prepared, state_licence
+    target = check_local_folder(folder).expanduser().resolve()
+    from sources import find_prepared_dataset, format_license_terms
     from storage import keys, open_store
-    from storage.checkpoint_names import choose_checkpoint
+    from storage.checkpoint_names import resolve_checkpoint
     from storage.raw_sets import read_origin
     from storage.runs import list_checkpoints
 
-    opened = open_store(get_settings().store)
-    dataset, _ = find_prepared(opened, source, name)
-    there = list_checkpoints(opened, dataset.name)
-    if not there:
+    object_store = open_store(get_settings().store)
+    dataset, _ = find_prepared_dataset(object_store, source, name)
+    checkpoints = list_checkpoints(object_store, dataset.name)
+    if not checkpoints:
         raise SourceError(f"{dataset.name} has no checkpoint. Run `icanvas train {source}`.")
-    run, epoch = choose_checkpoint(checkpoint, there)
+    run, epoch = resolve_checkpoint(checkpoint, checkpoints)
     # PyTorch takes seconds to import: a slip is met before.
-    from model.export.generator import export_generator
-    from tasks.progress import bar
+    from model.export.generator import save_generator
+    from tasks.progress import progress_bar
 
-    with show_progress_bars(), bar(f"{dataset.name}: export"):
-        made = export_generator(opened, dataset.name, run, epoch, place)
-    card = made.export.card
-    out.print(
+    with show_progress_bars(), progress_bar(f"{dataset.name}: export"):
+        exported = save_generator(object_store, dataset.name, run, epoch, target)
+    card = exported.export.card
+    console.print(
         f"[bold]{dataset.name}[/]: generator of run {run} after epoch {epoch}, "
-        f"{card.image_size} px; both files give its pictures, to {made.export.apart:.1g} in [-1, 1]"
+        f"{card.image_size} px; both files reproduce its pictures to "
+        f"{exported.export.max_abs_diff:.1g} in [-1, 1]"
     )
-    origin = read_origin(opened, keys.newest_origin(dataset.name))
-    places = {
-        "safetensors": str(made.weights),
-        "ONNX": str(made.network),
-        "licence of the pictures": state_licence(dataset, origin),
+    origin = read_origin(object_store, keys.latest_origin(dataset.name))
+    locations = {
+        "safetensors": str(exported.weights),
+        "ONNX": str(exported.network),
+        "license of the pictures": format_license_terms(dataset, origin),
     }
-    print_places(places.items())
+    print_locations(locations.items())

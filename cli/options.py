@@ -79,7 +79,9 @@ Limit = Annotated[
     int | None,
     typer.Option(help="Take at most so many pictures, always the same ones.", min=1),
 ]
-Newest = Annotated[
+Update = Annotated[
     bool,
-    typer.Option("--newest", help="Acquire what the source holds now, though it was before."),
+    typer.Option(
+        "--update", help="Acquire the source's present version, even if an older one is stored."
+    ),
 ]

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from cli.console import err, fetch_weights, out, print_places, run_prefect
+from cli.console import console, err_console, fetch_weights, prefect_session, print_locations
 from cli.options import (
     AcceptLicense,
     AllowHttp,
@@ -17,19 +17,19 @@ from cli.options import (
     Fit,
     Limit,
     Name,
-    Newest,
     Paired,
     ReExtract,
     Runner,
     Store,
     Tables,
     Threshold,
+    Update,
     Verbose,
     WeightsFile,
     Where,
     Workers,
 )
-from cli.preflight import absolute, check_hed
+from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError, SourceError
 from config.settings import get_settings, override_settings
 
@@ -51,9 +51,9 @@ def prepare(
     allow_partial: AllowPartial = False,
     allow_http: AllowHttp = False,
     limit: Limit = None,
-    newest: Newest = False,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Extract everything again, beside the old.")
+    update: Update = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Extract everything again, beside the old pair set.")
     ] = False,
     store: Store = None,
     cache: Cache = None,
@@ -74,12 +74,12 @@ def prepare(
         allow_http=allow_http or None,
     )
     from config.dataset import LocalSource
-    from sources import check_licence, check_own, find, make_choices, read_current_of, state_licence
+    from sources import check_license, check_local_inputs, find_dataset, make_options, read_current_pairs_of, format_license_terms
     from storage import keys, open_store
     from storage.raw_sets import read_origin
 
     # A user's slip is met before Prefect is started.
-    choices = make_choices(
+    options = make_options(
         name=name,
         paired=paired,
         re_extract=re_extract,
@@ -91,43 +91,49 @@ def prepare(
         limit=limit,
         where=_parse_where(where or []),
     )
-    dataset = find(source, choices)
-    opened = open_store(get_settings().store)
-    check_own(dataset, opened)
-    check_licence(dataset, opened, accept_license)
-    read_current_of(opened, dataset)
+    dataset = find_dataset(source, options)
+    object_store = open_store(get_settings().store)
+    check_local_inputs(dataset, object_store)
+    check_license(dataset, object_store, accept_license)
+    read_current_pairs_of(object_store, dataset)
     if dataset.needs_edges:
-        check_hed(dataset.edges.threshold)
-    with run_prefect(verbose):
+        check_hed_settings(dataset.edges.threshold)
+    with prefect_session(verbose):
         if dataset.needs_edges:
             fetch_weights()
         from flows.prepare import prepare as flow
 
-        made = flow(absolute(source), choices, refresh, accept_license, allow_partial, newest)
-    rejected = sum(made.rejected.values())
-    reasons = ", ".join(f"{count} {reason}" for reason, count in made.rejected.items())
-    out.print(
-        f"[bold]{made.dataset}[/]: {made.train:,} training and {made.val:,} validation pairs, "
-        f"{rejected:,} rejected{f' ({reasons})' if reasons else ''}"
+        pair_set = flow(
+            make_absolute(source), options, force, accept_license, allow_partial, update
+        )
+    rejected = sum(pair_set.rejected.values())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in pair_set.rejected.items())
+    console.print(
+        f"[bold]{pair_set.dataset}[/]: {pair_set.train:,} training and {pair_set.val:,} validation "
+        f"pairs, {rejected:,} rejected{f' ({reasons})' if reasons else ''}"
     )
-    places = {"pairs": made.folder, "contact sheet": made.sheet or "none", "report": made.report}
-    if made.comparison is not None:
-        places["against the old"] = made.comparison
+    locations = {
+        "pairs": pair_set.folder,
+        "contact sheet": pair_set.contact_sheet or "none",
+        "report": pair_set.report,
+    }
+    if pair_set.diff is not None:
+        locations["against the old"] = pair_set.diff
     if not isinstance(dataset.source, LocalSource):
-        origin = read_origin(opened, keys.newest_origin(dataset.name))
-        places["licence"] = state_licence(dataset, origin)
-    print_places(places.items())
-    for hint in made.hints:
-        err.print(f"[yellow]hint:[/] {escape(hint)}")
-    if not made.train + made.val:
+        origin = read_origin(object_store, keys.latest_origin(dataset.name))
+        locations["license"] = format_license_terms(dataset, origin)
+    print_locations(locations.items())
+    for hint in pair_set.warnings:
+        err_console.print(f"[yellow]hint:[/] {escape(hint)}")
+    if not pair_set.train + pair_set.val:
         raise SourceError(f"No file of {source} became a pair; the report says why.")
 
 
-def _parse_where(changes: list[str]) -> dict[str, tuple[str, ...]]:
+def _parse_where(conditions: list[str]) -> dict[str, tuple[str, ...]]:
     where: dict[str, tuple[str, ...]] = {}
-    for change in changes:
-        column, equals, value = change.partition("=")
+    for condition in conditions:
+        column, equals, value = condition.partition("=")
         if not equals or not value:
-            raise InputError(f"--where {change}: write COLUMN=VALUE, as in --where quality=P.")
+            raise InputError(f"--where {condition}: write COLUMN=VALUE, as in --where quality=P.")
         where[column] = (*where.get(column, ()), value)
     return where

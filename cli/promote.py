@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from cli.console import make_table, out, print_places, show_progress_bars
+from cli.console import console, make_table, print_locations, show_progress_bars
 from cli.options import Name, Store
 from config.errors import InputError, SourceError
 from config.settings import get_settings, override_settings
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from storage.promotions import Promoted
 
 Note = Annotated[str, typer.Option(help="Why; kept with it.", metavar="TEXT")]
-By = Annotated[
-    str | None, typer.Option(help="Who chose; your user name when left out.", metavar="WHO")
+Author = Annotated[
+    str | None,
+    typer.Option("--by", help="Who chose it; your user name when left out.", metavar="NAME"),
 ]
 
 
@@ -34,7 +35,7 @@ def promote(
         ),
     ] = None,
     note: Note = "",
-    by: By = None,
+    author: Author = None,
     votes: Annotated[
         list[Path] | None,
         typer.Option(
@@ -47,118 +48,127 @@ def promote(
 ) -> None:
     """Put a checkpoint into service: export its generator, check it, point at it."""
     override_settings(store=store)
-    from model.evaluation.votes import read_ballots, tally
-    from sources import find_prepared
+    from model.evaluation.votes import read_votes_files, count_votes
+    from sources import find_prepared_dataset
     from storage import open_store
-    from storage.checkpoint_names import choose_checkpoint
+    from storage.checkpoint_names import resolve_checkpoint
     from storage.promotions import read_promoted
     from storage.runs import list_checkpoints
 
-    opened = open_store(get_settings().store)
-    dataset, _ = find_prepared(opened, source, name)
-    there = list_checkpoints(opened, dataset.name)
-    if not there:
+    object_store = open_store(get_settings().store)
+    dataset, _ = find_prepared_dataset(object_store, source, name)
+    checkpoints = list_checkpoints(object_store, dataset.name)
+    if not checkpoints:
         raise SourceError(f"{dataset.name} has no checkpoint. Run `icanvas train {source}`.")
     if checkpoint is None:
-        _print_checkpoints(opened, dataset.name, there)
-        out.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
+        _print_checkpoints(object_store, dataset.name, checkpoints)
+        console.print(f"\nTo serve one: icanvas promote {escape(source)} RUN/EPOCH --note WHY")
         return
-    run, epoch = choose_checkpoint(checkpoint, there)
-    ballots = read_ballots((_read(file) for file in votes or ()), dataset.name)
+    run, epoch = resolve_checkpoint(checkpoint, checkpoints)
+    ballots = read_votes_files((_read_votes_file(file) for file in votes or ()), dataset.name)
     # PyTorch takes seconds to import: a slip is met before.
-    from model.export.promotion import promote as put_into_service
-    from tasks.progress import bar
+    from model.export.promotion import promote_checkpoint as promote_to_service
+    from tasks.progress import progress_bar
 
-    before = read_promoted(opened, dataset.name)
-    with show_progress_bars(), bar(f"{dataset.name}: export and check"):
-        chosen = put_into_service(
-            opened,
+    previous = read_promoted(object_store, dataset.name)
+    with show_progress_bars(), progress_bar(f"{dataset.name}: export and check"):
+        promoted = promote_to_service(
+            object_store,
             dataset.name,
             run,
             epoch,
             title=dataset.title,
             note=note,
-            by=_name(by),
+            author=_resolve_author(author),
             votes=ballots,
         )
     _print_promoted(
-        opened, dataset.name, chosen, "is in service already" if chosen == before else ""
+        object_store,
+        dataset.name,
+        promoted,
+        "is in service already" if promoted == previous else "",
     )
-    for what, count in tally(ballots).items():
-        out.print(f"  {count} votes for {what or 'none of them'}")
+    for what, count in count_votes(ballots).items():
+        console.print(f"  {count} votes for {what or 'none of them'}")
 
 
 def rollback(
     dataset: Annotated[str, typer.Argument(help="A data set's name.", metavar="DATASET")],
-    to: Annotated[
+    target: Annotated[
         str | None,
-        typer.Option(help="An older one than the last.", metavar="RUN/EPOCH"),
+        typer.Option("--to", help="An earlier one than the last.", metavar="RUN/EPOCH"),
     ] = None,
     note: Note = "",
-    by: By = None,
+    author: Author = None,
     store: Store = None,
 ) -> None:
     """Put back into service what was before; once more leads forth again."""
     override_settings(store=store)
-    from model.export.promotion import roll_back
+    from model.export.promotion import rollback
     from storage import open_store
 
-    opened = open_store(get_settings().store)
-    chosen = roll_back(opened, dataset, to=to, note=note, by=_name(by))
-    _print_promoted(opened, dataset, chosen)
+    object_store = open_store(get_settings().store)
+    promoted = rollback(
+        object_store, dataset, target=target, note=note, author=_resolve_author(author)
+    )
+    _print_promoted(object_store, dataset, promoted)
 
 
-def _read(file: Path) -> bytes:
+def _read_votes_file(file: Path) -> bytes:
     try:
         return file.expanduser().read_bytes()
     except OSError as error:
         raise InputError(f"--votes {file}: it cannot be read ({error.strerror}).") from None
 
 
-def _name(by: str | None) -> str:
-    if by is not None:
-        return by
+def _resolve_author(author: str | None) -> str:
+    if author is not None:
+        return author
     # A container may have no user of a name.
     with suppress(OSError, KeyError):
         return getpass.getuser()
     return ""
 
 
-def _print_checkpoints(store: "ObjectStore", dataset: str, there: dict[str, list[int]]) -> None:
+def _print_checkpoints(
+    store: "ObjectStore", dataset: str, checkpoints: dict[str, list[int]]
+) -> None:
     from storage.promotions import read_promoted
     from storage.runs import Run
 
     served = read_promoted(store, dataset)
-    before = {old.checkpoint for old in served.previous} if served is not None else set()
+    previously_served = {old.checkpoint for old in served.previous} if served is not None else set()
     table = make_table("", "what", "val_l1", "")
-    for run in there:
-        for record in Run(store, dataset, run).checkpoints():
-            what, figure = f"{run}/{record.epoch}", record.metrics.get("val_l1")
+    for run in checkpoints:
+        for record in Run(store, dataset, run).list_checkpoints():
+            what, val_l1 = f"{run}/{record.epoch}", record.metrics.get("val_l1")
             in_service = served is not None and served.checkpoint == what
-            said = "in service" if in_service else "was in service" if what in before else ""
+            status = "was in service" if what in previously_served else ""
+            if in_service:
+                status = "in service"
             table.add_row(
                 "[green]✓[/]" if in_service else "",
                 what,
-                "–" if figure is None else f"{figure:.4f}",
-                said,
+                "–" if val_l1 is None else f"{val_l1:.4f}",
+                status,
             )
-    out.print(table)
+    console.print(table)
 
 
 def _print_promoted(
-    store: "ObjectStore", dataset: str, promoted: "Promoted", said: str = ""
+    store: "ObjectStore", dataset: str, promoted: "Promoted", status: str = ""
 ) -> None:
     from storage import keys
 
-    said = said or "is in service; a running server takes it up within a minute"
-    out.print(f"[bold]{dataset}[/]: {promoted.checkpoint} {said}")
-    places = {
+    status = status or "is in service; a running server takes it up within a minute"
+    console.print(f"[bold]{dataset}[/]: {promoted.checkpoint} {status}")
+    locations = {
         "files": store.location(keys.export_folder(dataset, promoted.export)),
         "pointer": store.location(keys.promoted(dataset)),
     }
     if promoted.previous:
-        places["before"] = (
+        locations["before"] = (
             f"{promoted.previous[0].checkpoint}, back with icanvas rollback {dataset}"
         )
-    places["serve it"] = "icanvas serve"
-    print_places(places.items())
+    locations["serve it"] = "icanvas serve"
+    print_locations(locations.items())

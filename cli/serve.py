@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from cli.console import err, out, print_places
+from cli.console import console, err_console, print_locations
 from cli.options import Store
-from config.settings import get_settings, override_settings, usable_cores
+from config.settings import get_settings, override_settings, get_usable_cores
 
 
 def serve(
@@ -44,8 +44,8 @@ def serve(
     store: Store = None,
 ) -> None:
     """Serve every promoted generator, with the drawing page; Ctrl-C or SIGTERM ends it."""
-    from serving.settings import get_serve_settings, override_serve_settings, read_keys
-    from serving.startup import check_user, open_socket
+    from serving.settings import get_serve_settings, override_serve_settings, read_api_keys
+    from serving.startup import check_not_root, open_socket
 
     override_settings(store=store)
     override_serve_settings(
@@ -59,36 +59,40 @@ def serve(
     )
     settings = get_serve_settings()
     # A slip is met before the seconds that the networks' libraries take to import.
-    check_user(settings)
-    read_keys(settings)
+    check_not_root(settings)
+    read_api_keys(settings)
     listener = open_socket(settings.host, settings.port)
     from serving.engines import choose_engine
-    from serving.metrics import Metrics
+    from serving.metrics import ServerMetrics
     from serving.server import run_server
-    from serving.state import build_house, start_engine
+    from serving.state import build_state, build_engine
     from storage import open_store
 
-    opened = open_store(get_settings().store)
-    _, why = choose_engine(settings.engine)
-    metrics = Metrics()
-    runner = start_engine(settings, usable_cores(), metrics)
-    house = build_house(settings, opened, runner, metrics)
+    object_store = open_store(get_settings().store)
+    _, reason = choose_engine(settings.engine)
+    metrics = ServerMetrics()
+    runner = build_engine(settings, get_usable_cores(), metrics)
+    state = build_state(settings, object_store, runner, metrics)
     # One line each, for a terminal and a service manager alike.
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("icanvas").setLevel(logging.INFO)
 
-    def tell() -> None:
-        shown, port = listener.getsockname()[:2]
-        address = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-        out.print("[bold]icanvas serves[/]; Ctrl-C stops it. Models are told as they are loaded.\n")
-        print_places(
+    def print_addresses() -> None:
+        bound_host, port = listener.getsockname()[:2]
+        address = (
+            f"http://[{bound_host}]:{port}" if ":" in bound_host else f"http://{bound_host}:{port}"
+        )
+        console.print(
+            "[bold]icanvas serves[/]; Ctrl-C stops it. Models are told as they are loaded.\n"
+        )
+        print_locations(
             [
                 ("drawing page", f"{address}/"),
                 ("API", f"{address}/openapi.json"),
-                ("store", opened.url),
-                ("engine", f"{house.engine.title} ({why})"),
+                ("store", object_store.url),
+                ("engine", f"{state.engine.description} ({reason})"),
             ]
         )
 
-    run_server(house, listener, tell)
-    err.print("All that was accepted is answered.")
+    run_server(state, listener, print_addresses)
+    err_console.print("All that was accepted is answered.")

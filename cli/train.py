@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from cli.console import err, fetch_weights, out, print_places, run_prefect
+from cli.console import console, err_console, fetch_weights, prefect_session, print_locations
 from cli.options import (
     Cache,
     Engine,
@@ -16,7 +16,7 @@ from cli.options import (
     WeightsFile,
     Workers,
 )
-from cli.preflight import absolute, check_hed
+from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError
 from config.settings import get_settings, override_settings
 
@@ -32,8 +32,8 @@ def train(
             "--set", help="Change a field of the recipe; repeatable.", metavar="FIELD=VALUE"
         ),
     ] = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Train once more, beside a finished run.")
+    force: Annotated[
+        bool, typer.Option("--force", help="Train again, beside a finished run.")
     ] = False,
     processes: Processes = None,
     find_batch: Annotated[
@@ -62,48 +62,50 @@ def train(
     )
     recipe: dict[str, bool | int | float | str] = dict(map(_parse_change, changes or []))
     from config.recipe import make_recipe
-    from sources import check_licence, check_own, find_prepared
+    from sources import check_license, check_local_inputs, find_prepared_dataset
     from storage import keys, open_store
 
     # A user's slip is met before Prefect is started.
-    opened = open_store(get_settings().store)
-    dataset, current = find_prepared(opened, source, name)
-    complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe)
+    object_store = open_store(get_settings().store)
+    dataset, current = find_prepared_dataset(object_store, source, name)
+    full_recipe = make_recipe(dataset.recipe.model_dump(exclude_unset=True), recipe)
     if find_batch:
-        from cli.batch_size import print_batches
+        from cli.batch_size import print_batch_sizes
 
-        print_batches(dataset.name, complete)
+        print_batch_sizes(dataset.name, full_recipe)
         return
     if current is None:
-        check_own(dataset, opened)
-        check_licence(dataset, opened, accept=False)
+        check_local_inputs(dataset, object_store)
+        check_license(dataset, object_store, accept=False)
     # PyTorch takes seconds to import: most slips are met before.
     from model.training.launch import count_processes
 
-    count_processes(get_settings().processes, complete.batch)
+    count_processes(get_settings().processes, full_recipe.batch)
     needs_hed = dataset.needs_edges and current is None
     if needs_hed:
-        check_hed(dataset.edges.threshold)
-    with run_prefect(verbose):
+        check_hed_settings(dataset.edges.threshold)
+    with prefect_session(verbose):
         if needs_hed:
             fetch_weights()
         from flows.train import train as flow
 
-        run = flow(absolute(source), recipe, name, refresh)
-    told = (name for name in run.metrics if name != "skipped" and not name.endswith("_gradient"))
-    figures = ", ".join(f"{name} {run.metrics[name]:.3f}" for name in told)
-    out.print(
+        run = flow(make_absolute(source), recipe, name, force)
+    metric_names = (
+        name for name in run.metrics if name != "skipped" and not name.endswith("_gradient")
+    )
+    metrics = ", ".join(f"{name} {run.metrics[name]:.3f}" for name in metric_names)
+    console.print(
         f"[bold]{run.dataset}[/]: run {run.run}, {run.epochs} epochs, {run.steps:,} steps; "
-        f"{figures}"
+        f"{metrics}"
     )
     if run.metrics["skipped"]:
-        err.print(f"{run.metrics['skipped']:.0f} steps of the last epoch were skipped")
-    if run.left_out:
-        err.print(f"{run.left_out:,} training pairs were next to blank, and left out")
+        err_console.print(f"{run.metrics['skipped']:.0f} steps of the last epoch were skipped")
+    if run.num_blank:
+        err_console.print(f"{run.num_blank:,} training pairs were next to blank, and left out")
     pairs = keys.pairs_folder(run.dataset, run.pairs)
-    places = {
-        "pairs": opened.location(pairs),
-        "contact sheet": opened.location(f"{pairs}/contact-sheet.jpg"),
+    locations = {
+        "pairs": object_store.location(pairs),
+        "contact sheet": object_store.location(f"{pairs}/contact-sheet.jpg"),
         "sample grid": run.samples,
         **({"by hand": run.sketches} if run.sketches else {}),
         "losses": run.plot,
@@ -111,7 +113,7 @@ def train(
         "metrics": run.metrics_file,
         "checkpoint": run.checkpoint,
     }
-    print_places(places.items())
+    print_locations(locations.items())
 
 
 def _parse_change(change: str) -> tuple[str, str]:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from cli.console import err, out, print_places
+from cli.console import console, err_console, print_locations
 from cli.options import Cache, Engine, Store
 from config.errors import IcanvasError
-from config.settings import get_settings, override_settings, settle_places
+from config.settings import get_settings, override_settings, export_paths_to_env
 
 
 def up(
@@ -29,18 +29,22 @@ def up(
     """Start Prefect with deployments and workers, and the drawing page; Ctrl-C stops all."""
     override_settings(store=store, cache=cache, engine=engine)
     # The workers run in the checkout.
-    settle_places()
-    from flows.local_stack import SIGNALS, Stack
+    export_paths_to_env()
+    from flows.local_stack import SIGNALS, LocalStack
 
     logs = get_settings().cache / "up"
-    with _stop_signals(SIGNALS), Stack(host, port, draw_port, logs) as stack:
-        err.print("starting Prefect's server, the deployments, two workers and the drawing page …")
+    with _stop_signals(SIGNALS), LocalStack(host, port, draw_port, logs) as stack:
+        err_console.print(
+            "starting Prefect's server, the deployments, two workers and the drawing page …"
+        )
         stack.start()
-        out.print("[bold]icanvas is up[/]; Ctrl-C stops it.\n")
-        print_places([*stack.addresses, ("store", get_settings().store), ("logs", str(logs))])
-        out.print(f"\nTry: {stack.addresses[0][1]}/deployments, `prepare`, quick run, `demo`.")
-        gone = stack.wait()
-        raise IcanvasError(f"{gone} ended unasked. Its log is {logs / gone}.log.")
+        console.print("[bold]icanvas is up[/]; Ctrl-C stops it.\n")
+        print_locations([*stack.addresses, ("store", get_settings().store), ("logs", str(logs))])
+        console.print(f"\nTry: {stack.addresses[0][1]}/deployments, `prepare`, quick run, `demo`.")
+        stopped_process = stack.wait()
+        raise IcanvasError(
+            f"{stopped_process} ended unasked. Its log is {logs / stopped_process}.log."
+        )
 
 
 def deploy() -> None:
@@ -48,27 +52,27 @@ def deploy() -> None:
     from flows.server_setup import set_up_server
 
     set_up_server()
-    out.print("Work pools, deployments and automation are in place. Next, on each worker:")
-    out.print("  prefect worker start --pool extract --type process     (or gpu)")
+    console.print("Work pools, deployments and automation are in place. Next, on each worker:")
+    console.print("  prefect worker start --pool extract --type process     (or gpu)")
 
 
-class _Stopped(BaseException):
+class _StopRequested(BaseException):
     """One of them came."""
 
 
 @contextmanager
-def _stop_signals(numbers: tuple[signal.Signals, ...]) -> Iterator[None]:
+def _stop_signals(signals: tuple[signal.Signals, ...]) -> Iterator[None]:
     """End the block quietly on a signal; a second one does not cut the stopping short."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        for number in numbers:
+        for number in signals:
             signal.signal(number, signal.SIG_IGN)
-        err.print("\nstopping …")
-        raise _Stopped
+        err_console.print("\nstopping …")
+        raise _StopRequested
 
-    for number in numbers:
+    for number in signals:
         signal.signal(number, stop)
     try:
         yield
-    except _Stopped:
-        out.print("All has stopped. Runs that were cut short can be retried.")
+    except _StopRequested:
+        console.print("All has stopped. Runs that were cut short can be retried.")

@@ -7,16 +7,18 @@ from urllib.parse import urlsplit
 import pathspec
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-_Patterns = TypeVar("_Patterns", tuple[str, ...], dict[str, int])
+from config.recipe import Recipe
 
-NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_PatternsT = TypeVar("_PatternsT", tuple[str, ...], dict[str, int])
+
+NAME_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class LocalSource(_Strict):
+class LocalSource(_StrictModel):
     """A folder or an archive on this machine.
 
     Attributes
@@ -33,7 +35,7 @@ class LocalSource(_Strict):
         return self.path
 
 
-class _Download(_Strict):
+class _DownloadSource(_StrictModel):
     """What every archive from the network has.
 
     Attributes
@@ -49,7 +51,7 @@ class _Download(_Strict):
     max_files: int = Field(default=500_000, ge=1)
 
     @property
-    def bytes(self) -> int | None:
+    def expected_bytes(self) -> int | None:
         """How much there is to fetch, as far as known."""
         return self.size or self.about
 
@@ -59,7 +61,7 @@ class _Download(_Strict):
         return "it"
 
 
-class HttpSource(_Download):
+class HttpSource(_DownloadSource):
     """An archive on web servers.
 
     Attributes
@@ -84,7 +86,7 @@ class HttpSource(_Download):
         return self.urls[0]
 
 
-class KaggleSource(_Download):
+class KaggleSource(_DownloadSource):
     """A data set on Kaggle.
 
     Attributes
@@ -108,7 +110,7 @@ class KaggleSource(_Download):
         return f"https://www.kaggle.com/datasets/{self.handle}"
 
 
-class FigshareSource(_Download):
+class FigshareSource(_DownloadSource):
     """A file of an article on figshare.
 
     Attributes
@@ -144,7 +146,7 @@ RemoteSource = HttpSource | KaggleSource | FigshareSource
 AnySource = Annotated[LocalSource | RemoteSource, Field(discriminator="kind")]
 
 
-class Choice(_Strict):
+class RandomSubset(_StrictModel):
     """Some of the selected files, by chance.
 
     The files with the lowest SHA-256 of ``<seed>:<file name>`` are taken: neither their order nor
@@ -160,7 +162,7 @@ class Choice(_Strict):
     seed: int
 
 
-class Geometry(_Strict):
+class Geometry(_StrictModel):
     """How a picture gets onto the square, and which are not fit for it.
 
     Attributes
@@ -180,13 +182,13 @@ class Geometry(_Strict):
     max_aspect: float = Field(default=4.0, ge=1)
 
     @property
-    def colour(self) -> tuple[int, int, int]:
+    def background_rgb(self) -> tuple[int, int, int]:
         """The background as RGB, 0 to 255 each."""
         red, green, blue = bytes.fromhex(self.background[1:])
         return red, green, blue
 
 
-class EdgeSettings(_Strict):
+class EdgeSettings(_StrictModel):
     """How edges become lines.
 
     Attributes
@@ -208,29 +210,7 @@ class EdgeSettings(_Strict):
     min_density: float = Field(default=0.002, ge=0, lt=1)
 
 
-class TrainingDefaults(_Strict):
-    """The recipe that goes with a data set; what is left out takes the trainer's default.
-
-    The fields and their bounds are those of ``config.recipe.Recipe``, which this room may not see.
-    """
-
-    batch: int | None = Field(default=None, ge=1, le=1024)
-    epochs: int | None = Field(default=None, ge=1)
-    lr: float | None = Field(default=None, gt=0, le=1)
-    decay: float | None = Field(default=None, ge=0, le=1)
-    lambda_l1: float | None = Field(default=None, ge=0)
-    ema: float | None = Field(default=None, ge=0, lt=1)
-    jitter: int | None = Field(default=None, ge=0, le=128)
-    mirror: bool | None = None
-    augment: float | None = Field(default=None, ge=0, le=1)
-    augment_share: float | None = Field(default=None, ge=0, le=1)
-    image_size: int | None = Field(default=None, ge=64, le=256, multiple_of=4)
-    generator_width: int | None = Field(default=None, ge=4)
-    generator_blocks: int | None = Field(default=None, ge=1)
-    discriminator_width: int | None = Field(default=None, ge=4)
-
-
-class DataSet(_Strict):
+class DatasetConfig(_StrictModel):
     """One entry of the catalogue.
 
     Attributes
@@ -263,17 +243,17 @@ class DataSet(_Strict):
         source and of the tables' source.
     """
 
-    name: str = Field(pattern=NAME, max_length=64)
+    name: str = Field(pattern=NAME_PATTERN, max_length=64)
     title: str
     source: AnySource
     selection: tuple[str, ...] = Field(default=("**",), min_length=1)
-    choice: Choice | None = None
+    choice: RandomSubset | None = None
     limit: int | None = Field(default=None, ge=1)
     tables: AnySource | None = None
     where: dict[str, tuple[str, ...]] = {}
     expected: int | None = Field(default=None, ge=1)
     expected_in: dict[str, Annotated[int, Field(ge=1)]] = {}
-    licence: str = "not stated"
+    license: str = "not stated"
     terms: str | None = None
     homepage: str | None = Field(default=None, pattern=r"^https?://")
     restricted: bool = False
@@ -285,14 +265,14 @@ class DataSet(_Strict):
     validation: tuple[str, ...] = ()
     max_pixels: int = Field(default=64_000_000, ge=1)
     shard_size: int = Field(default=256, ge=1, le=256)
-    recipe: TrainingDefaults = TrainingDefaults()
+    recipe: Recipe = Recipe()
     sketches: str | None = Field(default=None, min_length=1)
     archive: str | None = None
     tables_archive: str | None = None
 
     @field_validator("selection", "validation", "expected_in")
     @classmethod
-    def _are_patterns(cls, patterns: _Patterns) -> _Patterns:
+    def _check_patterns(cls, patterns: _PatternsT) -> _PatternsT:
         pathspec.PathSpec.from_lines("gitignore", patterns)
         return patterns
 
@@ -302,7 +282,7 @@ class DataSet(_Strict):
         return not self.paired or self.re_extract
 
     @property
-    def pictures(self) -> int | None:
+    def num_files(self) -> int | None:
         """How many files are to be taken, where known."""
         whole = self.expected or sum(self.expected_in.values()) or None
         if self.choice is not None:

@@ -28,7 +28,7 @@ class IntegrityError(IcanvasError):
     exit_code = 4
 
 
-class DamagedError(IntegrityError):
+class CorruptObjectError(IntegrityError):
     """A stored object is not what was written: a second read would find the same."""
 
 
@@ -47,4 +47,4 @@ class NotFoundError(StorageError):
 
 
 # What to do about a stored object that is not what was written, where no more is known than that.
-MAKE_ANEW = "Run `icanvas prepare` with its data set's name to make it anew."
+PREPARE_AGAIN = "Run `icanvas prepare` with its data set's name to make it anew."

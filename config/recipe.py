@@ -1,9 +1,9 @@
 """What a run is made by."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from config.errors import InputError
 
@@ -11,13 +11,23 @@ Precision = Literal["auto", "f32", "bf16"]
 Switch = Literal["auto", "on", "off"]
 
 # What changes when and where a run is kept, and how quickly it runs, but not what it learns.
-_KEEPING = {
+_NON_FINGERPRINT_FIELDS = {
     "checkpoint_every",
     "checkpoint_minutes",
     "keep_last",
     "keep_best",
-    "grace",
+    "shutdown_grace_s",
     "compile",
+}
+
+# Fields whose names in recipes that earlier versions stored differ. The fingerprint is computed
+# over the stored names, so that a run keeps its name.
+_STORED_NAMES = {
+    "lr_decay_fraction": "decay",
+    "max_grad_norm": "clip",
+    "image_pool_size": "pool",
+    "hflip": "mirror",
+    "shutdown_grace_s": "grace",
 }
 
 
@@ -35,7 +45,7 @@ class Recipe(BaseModel):
         default=2e-4, gt=0, le=1, description="Learning rate of both Adam optimisers."
     )
     beta1: float = Field(default=0.5, ge=0, lt=1, description="Of both Adam optimisers.")
-    decay: float = Field(
+    lr_decay_fraction: float = Field(
         default=0.5,
         ge=0,
         le=1,
@@ -45,12 +55,12 @@ class Recipe(BaseModel):
     lambda_l1: float = Field(
         default=10.0, ge=0, description="Weight of the L1 term against the adversarial one."
     )
-    clip: float = Field(
+    max_grad_norm: float = Field(
         default=100.0,
         ge=0,
         description="Gradients are scaled down to this norm, for each network; 0 leaves them.",
     )
-    pool: int = Field(
+    image_pool_size: int = Field(
         default=0,
         ge=0,
         le=1000,
@@ -78,7 +88,7 @@ class Recipe(BaseModel):
         description="Pixels that a pair is enlarged by, at a side of 256, before a square of the "
         "side is cut from it at random; in proportion at other sides.",
     )
-    mirror: bool = Field(default=True, description="Show every pair mirrored half of the time.")
+    hflip: bool = Field(default=True, description="Show every pair mirrored half of the time.")
     augment: float = Field(
         default=0.0,
         ge=0,
@@ -134,7 +144,7 @@ class Recipe(BaseModel):
         ge=0,
         description="And how many of the lowest val_l1. What is promoted stays anyway.",
     )
-    grace: float = Field(
+    shutdown_grace_s: float = Field(
         default=20.0,
         ge=0,
         le=3600,
@@ -142,13 +152,25 @@ class Recipe(BaseModel):
         "the store; what is not there by then stays on this machine.",
     )
 
-    def keeping(self) -> dict[str, int]:
+    def retention_fields(self) -> dict[str, int]:
         """Return the fields that decide which checkpoints stay."""
         return {"keep_last": self.keep_last, "keep_best": self.keep_best}
 
-    def shaping(self) -> dict[str, object]:
-        """Return the fields that decide what is learned: they name a run."""
-        return self.model_dump(exclude=_KEEPING)
+    def fingerprint_fields(self) -> dict[str, object]:
+        """Return the fields that decide what is learned, by their stored names: they name a run."""
+        fields = self.model_dump(exclude=_NON_FINGERPRINT_FIELDS)
+        return {_STORED_NAMES.get(name, name): value for name, value in fields.items()}
+
+
+def _rename_stored_fields(stored: object) -> object:
+    if not isinstance(stored, dict):
+        return stored
+    new_names = {old: new for new, old in _STORED_NAMES.items()}
+    return {new_names.get(name, name): value for name, value in stored.items()}
+
+
+# A recipe as ``recipe.json`` holds it: earlier versions wrote other names of some fields.
+StoredRecipe = Annotated[Recipe, BeforeValidator(_rename_stored_fields)]
 
 
 def make_recipe(defaults: Mapping[str, object], overrides: Mapping[str, object]) -> Recipe:
@@ -162,10 +184,10 @@ def make_recipe(defaults: Mapping[str, object], overrides: Mapping[str, object])
     try:
         return Recipe.model_validate({**defaults, **overrides})
     except ValidationError as error:
-        fault = error.errors()[0]
-        field = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
+        detail = error.errors()[0]
+        field = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
             raise InputError(
                 f"Recipe: there is no field {field!r}. Fields: {', '.join(Recipe.model_fields)}."
             ) from None
-        raise InputError(f"Recipe: {field}={fault['input']!r}: {fault['msg']}.") from None
+        raise InputError(f"Recipe: {field}={detail['input']!r}: {detail['msg']}.") from None

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from config.errors import InputError
 
 # Fields that the command line has an option for.
-_OPTIONS = {
+_FIELDS_WITH_OPTION = {
     "store",
     "cache",
     "engine",
@@ -86,17 +86,17 @@ class Settings(BaseSettings):
     accept_licenses: str = ""
     shard_cache_gb: float = Field(default=20, ge=0, allow_inf_nan=False)
     when_busy: Literal["wait", "refuse"] = "wait"
-    links: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    store_web_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     allow_http: bool = False
 
     @field_validator("store")
     @classmethod
-    def _hold_anywhere_too(cls, store: str) -> str:
+    def _resolve_store(cls, store: str) -> str:
         return store if "://" in store else str(Path(store).expanduser().absolute())
 
     @field_validator("cache", "catalogue", "weights")
     @classmethod
-    def _hold_anywhere(cls, path: Path | None) -> Path | None:
+    def _resolve_path(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()
 
 
@@ -114,7 +114,7 @@ def get_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        option = f" (option --{field.replace('_', '-')})" if field in _OPTIONS else ""
+        option = f" (option --{field.replace('_', '-')})" if field in _FIELDS_WITH_OPTION else ""
         raise InputError(
             f"ICANVAS_{field.upper()}={first['input']!r}{option} does not fit: {first['msg']}. "
             "Change or unset it."
@@ -128,7 +128,7 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
-def usable_cores() -> int:
+def get_usable_cores() -> int:
     """Return how many cores this process may use: ICANVAS_CORES, or all that it is let."""
     return get_settings().cores or count_cores()
 
@@ -144,7 +144,7 @@ def override_settings(**values: object) -> None:
     get_settings.cache_clear()
 
 
-def settle_places() -> None:
+def export_paths_to_env() -> None:
     """Put the places that are set into the environment such that they hold in any folder.
 
     For child processes that run in another one.

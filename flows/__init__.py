@@ -1,7 +1,7 @@
-"""What an operator starts. Read top to bottom, each flow tells its whole story."""
+"""Prefect flows: what an operator starts. One module per flow, beside what flows share."""
 
 from config.settings import apply_prefect_defaults
-from tasks.logs import tidy_logs
+from tasks.logs import install_log_filter
 
 apply_prefect_defaults()
-tidy_logs()
+install_log_filter()

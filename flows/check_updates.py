@@ -1,4 +1,4 @@
-"""Every prepared data set whose source has changed, anew; on a schedule, mostly nothing."""
+"""The flow that prepares data sets whose sources have changed; runs on a schedule."""
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
@@ -9,102 +9,104 @@ from prefect.runtime import flow_run
 import sources
 from config.errors import IcanvasError
 from config.settings import get_settings
-from flows.parameters import Start, Why
+from flows.parameters import AutoStart, Reason
 from flows.prepare import prepare
-from flows.run_names import run_name
-from sources import Choices, Finding
-from sources.status import State
+from flows.run_names import format_run_name
+from sources import PrepareOptions, UpdateStatus
+from sources.status import DatasetStatus
 from storage import ObjectStore, open_store
 from storage.pair_sets import read_settings
-from tasks.check_updates import check
+from tasks.check_updates import check_update
 from tasks.deployments import is_deployed
 
 
-@flow(name="refresh-all", flow_run_name=run_name)
-def refresh_all(start: Start = True, reason: Why = "") -> dict[str, Finding]:
-    """Ask the sources of all prepared data sets for a new version; prepare those that have one.
+@flow(name="check-updates", flow_run_name=format_run_name)
+def check_updates(auto_start: AutoStart = True, reason: Reason = "") -> dict[str, UpdateStatus]:
+    """Check the sources of all prepared data sets for new versions, and prepare those that have one.
 
-    Each is prepared by a run of its own, with the edge settings that are in use. Data sets of
-    which a part was chosen by hand, and newer versions that the catalogue does not name, are left
-    to a person: the table says which.
+    Each data set is prepared by a flow run of its own, with its current edge settings. Data sets
+    whose current selection differs from the catalogue, and versions that the catalogue does not
+    name, are left to an operator. A table artifact lists all results.
 
     Parameters
     ----------
-    start : prepare what is new.
-    reason : for the run's name; nothing else.
+    auto_start : bool
+        Prepare data sets that have a new version.
+    reason : str
+        Shown in the name of the flow run.
 
     Returns
     -------
-    dict
-        What was found of each data set, by name.
+    dict of str to UpdateStatus
+        Result of each check, by name of the data set.
     """
     store_url = get_settings().store
     store = open_store(store_url)
     catalogue = sources.load_catalogue()
-    found: dict[str, Finding] = {}
-    for state in sources.list_states(store):
+    statuses: dict[str, UpdateStatus] = {}
+    for state in sources.list_statuses(store):
         if state.dataset.name in catalogue and state.pairs is not None:
-            finding = _check(state, store_url)
-            if finding is not None:
-                found[state.dataset.name] = finding
+            status = _check(state, store_url)
+            if status is not None:
+                statuses[state.dataset.name] = status
     started = {}
-    for name, finding in found.items():
-        if start and finding.state == "new":
+    for name, status in statuses.items():
+        if auto_start and status.state == "new":
             try:
-                started[name] = _prepare(name, finding, store)
+                started[name] = _start_prepare(name, status, store)
             except IcanvasError as error:
-                # The others' turn comes all the same.
+                # The other data sets are still prepared.
                 started[name] = f"not started: {error}"
     create_table_artifact(
-        key="refresh-all",
-        description="What the sources of the prepared data sets say",
+        key="check-updates",
+        description="Updates of the sources of all prepared data sets",
         table=[
-            {"data set": name, "state": it.state, "why": it.what, "run": started.get(name, "")}
-            for name, it in found.items()
+            {"data set": name, "state": it.state, "why": it.message, "run": started.get(name, "")}
+            for name, it in statuses.items()
         ],
     )
-    return found
+    return statuses
 
 
-def _check(state: State, store_url: str) -> Finding | None:
+def _check(state: DatasetStatus, store_url: str) -> UpdateStatus | None:
     try:
-        finding = check(state.dataset, store_url)
+        status = check_update(state.dataset, store_url)
     except IcanvasError as error:
-        return Finding("unknown", str(error))
-    if finding is not None and finding.state == "new" and state.chosen_otherwise:
-        return Finding("ask", f"{finding.what}; of the old one a part was chosen by hand")
-    return finding
+        return UpdateStatus("unknown", str(error))
+    if status is not None and status.state == "new" and state.has_own_selection:
+        return UpdateStatus("ask", f"{status.message}; the current selection differs from the catalogue")
+    return status
 
 
-def _prepare(name: str, finding: Finding, store: ObjectStore) -> str:
-    """Start a run that makes pairs of what is new; return what it is found by."""
-    choices, why = _choices_in_use(store, name), finding.what[:80]
+def _start_prepare(name: str, status: UpdateStatus, store: ObjectStore) -> str:
+    """Start a flow run that prepares a data set; return its description for the table."""
+    options, reason = _get_current_options(store, name), status.message[:80]
     if not is_deployed():
-        prepare(name, choices, newest=True, reason=why)
+        prepare(name, options, update=True, reason=reason)
         return f"prepare {name}"
     run = run_deployment(
         "prepare/prepare",
         parameters={
             "source": name,
-            "choices": choices.model_dump(exclude_defaults=True),
-            "newest": True,
-            "reason": why,
+            "options": options.model_dump(exclude_defaults=True),
+            "update": True,
+            "reason": reason,
         },
         timeout=0,
         as_subflow=False,
-        # A retry of this run starts nothing twice.
+        # A retry of this run must not start the same flow run again.
         idempotency_key=f"{name} for {flow_run.id}",
     )
-    assert isinstance(run, FlowRun), "it is no coroutine outside of one"
-    return f"prepare {name}: {why} ({run.id})"
+    assert isinstance(run, FlowRun), "outside of a coroutine the call is synchronous"
+    return f"prepare {name}: {reason} ({run.id})"
 
 
-def _choices_in_use(store: ObjectStore, name: str) -> Choices:
-    """Return what makes a pair set of other pictures as the one in use was made."""
-    current = sources.find_prepared(store, name)[1]
-    assert current is not None, "a prepared data set has a pair set in use"
+def _get_current_options(store: ObjectStore, name: str) -> PrepareOptions:
+    """Return the options with which the current pair set was made, without its selection."""
+    current = sources.find_prepared_dataset(store, name)[1]
+    assert current is not None, "a prepared data set has a current pair set"
     settings = read_settings(store, name, current.fingerprint)
-    return Choices(
+    return PrepareOptions(
         **settings["edges"],
         fit=settings["geometry"]["mode"],
         re_extract=bool(settings.get("re_extract")),

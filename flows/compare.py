@@ -1,4 +1,4 @@
-"""Every kept checkpoint of a data set, side by side; a person may choose on the spot."""
+"""The flow that compares the checkpoints of a data set, and can ask an operator to choose one."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -6,81 +6,95 @@ from prefect.logging import get_run_logger
 import sources
 from config.errors import InputError
 from config.settings import get_settings, override_settings
-from flows.locks import one_at_a_time
-from flows.operator_prompt import ask_choice
+from flows.locks import dataset_lock
+from flows.operator_prompt import prompt_operator
 from flows.parameters import (
     DEFAULT,
-    DataSetName,
+    DatasetName,
     Decide,
-    Drawings,
-    Engine,
-    Judged,
-    OwnName,
+    EngineName,
+    LocalName,
+    MaxSamples,
+    Reason,
     Runs,
-    Why,
+    Sketches,
 )
-from flows.run_names import run_name
-from model.evaluation.candidates import find_candidates
-from reports.comparison_table import as_markdown
+from flows.run_names import format_run_name
+from model.evaluation.candidates import list_candidates
+from reports.comparison_table import comparison_to_markdown
 from storage import open_store
-from tasks.artifacts import link
-from tasks.compare import Compared
-from tasks.compare import compare as compare_on
-from tasks.interrupts import heed_termination
-from tasks.promote import promote
+from tasks.artifacts import render_link
+from tasks.compare import StoredComparison
+from tasks.compare import compare as compare_task
+from tasks.interrupts import handle_sigterm
+from tasks.promote import promote as promote_task
 
 
-@flow(name="compare", flow_run_name=run_name)
+@flow(name="compare", flow_run_name=format_run_name)
 def compare(
-    source: DataSetName,
+    source: DatasetName,
     runs: Runs = (),
-    sketches: Drawings = "",
-    pictures: Judged = 32,
+    sketches: Sketches = "",
+    pictures: MaxSamples = 32,
     decide: Decide = False,
-    name: OwnName = "",
-    engine: Engine = DEFAULT,
-    reason: Why = "",
-) -> Compared:
-    """Judge every kept checkpoint of a data set on validation pairs and on drawings by hand.
+    name: LocalName = "",
+    engine: EngineName = DEFAULT,
+    reason: Reason = "",
+) -> StoredComparison:
+    """Compare the checkpoints of a data set on validation pairs and on hand-drawn sketches.
 
     Parameters
     ----------
-    source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
-    runs : of these runs alone, and the checkpoint in production; of all when empty.
-    sketches : a folder or archive of drawings by hand, or the name of a prepared set of them, in
-        place of the data set's own.
-    pictures : validation pairs and drawings by hand at most, taken evenly.
-    decide : pause until a person has chosen a checkpoint, and promote it.
-    name : what a folder or archive was called when it was prepared.
-    engine : what runs HED, in place of the setting.
-    reason : for the run's name, and with decide for the promotion's note.
+    source : str
+        Name of a data set of the catalogue, path of a folder or archive, or its name if prepared.
+    runs : tuple of str
+        Compare only checkpoints of these runs, and the promoted one; all runs if empty.
+    sketches : str
+        Folder or archive of hand-drawn sketches, or name of a prepared set of them; the sketches of
+        the data set if empty.
+    pictures : int
+        Maximum number of validation pairs, and of sketches, in [1, 1000]; evenly spaced.
+    decide : bool
+        Pause until an operator has chosen a checkpoint, and promote it.
+    name : str
+        Name under which a folder or archive was prepared.
+    engine : str
+        HED engine; ``default`` for that of the settings.
+    reason : str
+        Shown in the name of the flow run. With `decide` also the note of the promotion.
+
+    Returns
+    -------
+    StoredComparison
 
     Raises
     ------
     InputError
-        If nothing was prepared, or there is nothing to compare on.
+        If the data set has no pairs, or there is nothing to compare on.
     SourceError
-        If there is no checkpoint, or the drawings cannot be read.
+        If there is no checkpoint, or the sketches cannot be read.
     """
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, current = sources.find_prepared(store, source, name or None)
-    candidates = find_candidates(store, dataset.name, runs)
+    dataset, current = sources.find_prepared_dataset(store, source, name or None)
+    candidates = list_candidates(store, dataset.name, runs)
     if current is None:
         raise InputError(f"{dataset.name} has no pairs. Run `icanvas prepare {source}`.")
-    drawn = sources.find_sketches(store, dataset, sketches, pictures)
-    with heed_termination():
-        found = compare_on(dataset, current.fingerprint, store_url, candidates, drawn, pictures)
-    page = link(store, f"{found.folder}/vote.html")
-    get_run_logger().info("%s: vote on %s", dataset.name, page)
+    sketch_files = sources.load_sketches(store, dataset, sketches, pictures)
+    with handle_sigterm():
+        stored = compare_task(
+            dataset, current.fingerprint, store_url, candidates, sketch_files, pictures
+        )
+    vote_page = render_link(store, f"{stored.folder}/vote.html")
+    get_run_logger().info("%s: vote page: %s", dataset.name, vote_page)
     if decide:
-        offered = [column.name for column in reversed(found.comparison.columns)]
-        about = f"{as_markdown(found.comparison)}\n\nVote first, on {page}."
-        chosen = ask_choice("Which checkpoint goes into service?", offered, about)
-        if chosen is None:
-            get_run_logger().info("%s: none was chosen, and nothing is changed", dataset.name)
+        options = [column.name for column in reversed(stored.comparison.results)]
+        description = f"{comparison_to_markdown(stored.comparison)}\n\nVote first: {vote_page}"
+        selected = prompt_operator("Which checkpoint goes into service?", options, description)
+        if selected is None:
+            get_run_logger().info("%s: no checkpoint was chosen; nothing changes", dataset.name)
         else:
-            with one_at_a_time("promote", dataset.name):
-                promote(dataset.name, dataset.title, chosen, store_url, note=reason)
-    return found
+            with dataset_lock("promote", dataset.name):
+                promote_task(dataset.name, dataset.title, selected, store_url, note=reason)
+    return stored

@@ -1,4 +1,4 @@
-"""Is this machine ready? Each check says what it found and what to do about it."""
+"""Checks whether this machine is set up correctly; each tells its result and what to do."""
 
 import os
 import shutil
@@ -15,34 +15,48 @@ from config.settings import count_cores, get_settings
 from hed import choose_engine, load_weights
 from hed.weights import default_weights_path
 from sources import load_catalogue
-from sources.fetch.kaggle import credentials_place
+from sources.fetch.kaggle import describe_credentials
 from storage import LocalStore, open_store
 
-# HED's weights, a data set of some thousand pictures and a few checkpoints fit in this.
-_WANTED_BYTES = 5 * 2**30
+# Enough for HED's weights, a data set of some thousand pictures and a few checkpoints.
+_MIN_FREE_BYTES = 5 * 2**30
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding.
+    """Result of one check.
 
     Attributes
     ----------
-    name : what was looked at.
-    state : ``good``, ``note`` (works, could be better) or ``bad``.
-    found, advice : for a person; no advice where nothing is to be done.
-    exit_code : 0 unless bad.
+    name : str
+        What was checked.
+    state : {'good', 'note', 'bad'}
+        ``note`` means that it works but could be better.
+    result : str
+        What was found, for people.
+    advice : str
+        What to do; empty if nothing.
+    exit_code : int
+        Exit code of the command; 0 unless the state is ``bad``.
     """
 
     name: str
     state: Literal["good", "note", "bad"]
-    found: str
+    result: str
     advice: str = ""
     exit_code: int = 0
 
 
-def check_all() -> Iterator[Check]:
-    """Yield every check; none asks the network beyond Prefect's API, and none leaves anything."""
+def run_checks() -> Iterator[Check]:
+    """Yield the result of each check.
+
+    No check uses the network, except for requests to the configured Prefect server and store. No
+    check leaves anything behind.
+
+    Yields
+    ------
+    Check
+    """
     checks: list[tuple[str, Callable[[], Check]]] = [
         ("weights", _check_weights),
         ("engine", _check_engine),
@@ -67,29 +81,29 @@ def _check_weights() -> Check:
     if settings.weights is None and not path.exists():
         return Check("weights", "note", f"not in {path.parent}", "icanvas weights (55 MB, once)")
     weights = load_weights(settings.weights)
-    found = f"{path}, form {weights.form}, SHA-256 {weights.digest[:12]}…"
-    return Check("weights", "good", found)
+    result = f"{path}, form {weights.format}, SHA-256 {weights.digest[:12]}…"
+    return Check("weights", "good", result)
 
 
 def _check_engine() -> Check:
     settings = get_settings()
-    name, why = choose_engine(settings.engine)
+    name, reason = choose_engine(settings.engine)
     cores = count_cores()
-    found = f"{name} ({why}), {cores} cores"
+    result = f"{name} ({reason}), {cores} cores"
     if settings.workers is not None and settings.workers > cores:
-        return Check("engine", "note", found, f"ICANVAS_WORKERS={cores} is as many as is useful")
+        return Check("engine", "note", result, f"set ICANVAS_WORKERS={cores}: more do not help")
     best, reason = choose_engine("auto")
     if name != best:
-        return Check("engine", "note", found, f"--engine {best} is quicker: {reason}")
+        return Check("engine", "note", result, f"--engine {best} is faster: {reason}")
     if name == "opencv":
         return Check(
-            "engine", "good", found, "pip install -e '.[openvino]' brings a quicker one (optional)"
+            "engine", "good", result, "pip install -e '.[openvino]' adds a faster one (optional)"
         )
-    return Check("engine", "good", found)
+    return Check("engine", "good", result)
 
 
 def _check_runner() -> Check:
-    # Prefect takes seconds to import, and is not needed for the checks above.
+    # Prefect takes seconds to import, and the checks above do not need it.
     from flows.runners import check_runner
 
     check_runner()
@@ -103,40 +117,44 @@ def _check_store() -> Check:
     key, content = f"doctor/{os.urandom(8).hex()}", os.urandom(16)
     store.put(key, content)
     if store.get(key) != content:
-        raise IntegrityError(f"{store.url} gives back other bytes than it was given.")
+        raise IntegrityError(f"{store.url} returned other bytes than were written.")
     try:
-        # Pointers move by this, and a service that ignores the condition would lose one.
+        # Pointers are swapped by conditional writes. Services that ignore them lose updates.
         store.compare_and_swap(key, content, None)
     except ConflictError:
         pass
     else:
         raise StorageError(
-            f"{store.url} overwrites in spite of If-None-Match: two writers would not notice each "
-            "other. Use a service that has conditional writes (docs/storage.md)."
+            f"{store.url} ignores If-None-Match, so concurrent writers would overwrite each other. "
+            "Use a service that supports conditional writes (docs/storage.md)."
         )
     finally:
         store.delete(key)
-    return Check("store", "good", f"{store.url} can be written and read, and heeds conditions")
+    return Check("store", "good", f"{store.url} is readable, writable and supports conditional writes")
 
 
 def _check_disk() -> Check:
-    short = []
-    places = {"store": _store_folder(), "cache": get_settings().cache}
-    for what, place in places.items():
-        if place is None:
+    low_space = []
+    folders = {"store": _store_folder(), "cache": get_settings().cache}
+    for what, folder in folders.items():
+        if folder is None:
             continue
-        existing = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
+        existing = next(
+            folder for folder in (folder, *folder.absolute().parents) if folder.exists()
+        )
         free = shutil.disk_usage(existing).free
-        if free < _WANTED_BYTES:
-            short.append(f"{what}: {free / 2**30:.1f} GiB free in {existing}")
-    if short:
-        return Check("disk", "note", "; ".join(short), "free some space, or use --store, --cache")
-    checked = " and ".join(what for what, place in places.items() if place is not None)
-    return Check("disk", "good", f"over {_WANTED_BYTES >> 30} GiB free for {checked}")
+        if free < _MIN_FREE_BYTES:
+            low_space.append(f"{what}: {free / 2**30:.1f} GiB free in {existing}")
+    if low_space:
+        return Check(
+            "disk", "note", "; ".join(low_space), "free some space, or use --store, --cache"
+        )
+    checked = " and ".join(what for what, place in folders.items() if place is not None)
+    return Check("disk", "good", f"over {_MIN_FREE_BYTES >> 30} GiB free for {checked}")
 
 
 def _store_folder() -> Path | None:
-    """Return the store's folder; None where it is no folder of this machine."""
+    """Return the folder of the store; None if the store is not on this machine."""
     store = open_store(get_settings().store)
     return Path(store.location("doctor")).parent if isinstance(store, LocalStore) else None
 
@@ -147,8 +165,8 @@ def _check_gpu() -> Check:
     return Check(
         "GPU",
         "note",
-        f"none that torch {torch.__version__} can use",
-        "training runs on the CPU: fine for the demo, hours to days for a real data set",
+        f"no GPU that torch {torch.__version__} supports",
+        "training runs on the CPU: fine for the demo, days for a real data set",
     )
 
 
@@ -165,7 +183,7 @@ def _check_prefect() -> Check:
         return Check(
             "Prefect",
             "bad",
-            f"{prefect.__version__}, no answer from {httpx.URL(url).host}: {type(error).__name__}",
+            f"{prefect.__version__}, no response from {httpx.URL(url).host}: {type(error).__name__}",
             "start it with `prefect server start`, or unset PREFECT_API_URL",
             InputError.exit_code,
         )
@@ -177,12 +195,12 @@ def _check_catalogue() -> Check:
 
 
 def _check_kaggle() -> Check:
-    place = credentials_place()
-    if place is not None:
-        return Check("Kaggle", "good", f"credentials in {place}")
+    location = describe_credentials()
+    if location is not None:
+        return Check("Kaggle", "good", f"credentials in {location}")
     return Check(
         "Kaggle",
         "note",
         "no credentials",
-        "sets that want a login need KAGGLE_API_TOKEN (docs/data-sets.md)",
+        "data sets that require a login need KAGGLE_API_TOKEN (docs/data-sets.md)",
     )

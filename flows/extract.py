@@ -1,68 +1,80 @@
-"""Another pair set from pictures that are in the store: other edges, nothing fetched."""
+"""The flow that extracts the edges of a prepared data set again, with other settings."""
 
 from prefect import flow
 
 import sources
 from config.errors import SourceError
 from config.settings import get_settings, override_settings
-from flows.locks import one_at_a_time
-from flows.parameters import DEFAULT, DataSetName, Engine, Fit, Refresh, Use, Why
-from flows.prepare import make_pairs, twice
-from flows.run_names import run_name
-from sources import Choices, EdgeChoices, RawSet
+from flows.locks import dataset_lock
+from flows.parameters import DEFAULT, DatasetName, EngineName, FitMode, Force, Reason, Use
+from flows.prepare import build_pair_set, retry_if_corrupt
+from flows.run_names import format_run_name
+from sources import PrepareOptions, EdgeOptions, RawSet
 from storage import open_store
 from storage.pair_sets import read_settings
 from tasks.publish import PairSet
 
-_AS_LISTED = EdgeChoices()
+_DEFAULT_EDGES = EdgeOptions()
 
 
-@flow(name="extract", flow_run_name=run_name)
+@flow(name="extract", flow_run_name=format_run_name)
 def extract(
-    source: DataSetName,
-    edges: EdgeChoices = _AS_LISTED,
-    fit: Fit = DEFAULT,
+    source: DatasetName,
+    edges: EdgeOptions = _DEFAULT_EDGES,
+    fit: FitMode = DEFAULT,
     use: Use = True,
-    refresh: Refresh = False,
-    engine: Engine = DEFAULT,
-    reason: Why = "",
+    force: Force = False,
+    engine: EngineName = DEFAULT,
+    reason: Reason = "",
 ) -> PairSet:
     """Extract the edges of a prepared data set again, with other settings.
 
-    Its pictures are those of the pair set in use; no source is asked. The new pair set appears
-    beside the old one, and is compared with it.
+    The pictures are those of the current pair set; the source is not used. The new pair set is
+    published beside the old one and compared with it.
 
     Parameters
     ----------
-    source : a data set of the catalogue, or the name of a folder or archive that was prepared.
-    edges, fit : what is to be other than the catalogue says.
-    use : put the new pair set into use when it is complete.
-    refresh : extract everything again though there is a pair set with these settings.
-    engine : what runs HED, in place of the setting.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set of the catalogue, or of a prepared folder or archive.
+    edges : EdgeOptions
+        Changes to the edge settings of the catalogue.
+    fit : str
+        How pictures are fitted to the square; ``default`` for the data set's own way.
+    use : bool
+        Put the new pair set into use when it is complete.
+    force : bool
+        Extract everything again even if a pair set with these settings exists.
+    engine : str
+        HED engine; ``default`` for that of the settings.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    PairSet
 
     Raises
     ------
     SourceError
-        If the data set is not prepared yet.
+        If the data set is not prepared.
     """
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store
     store = open_store(store_url)
-    with one_at_a_time("pairs", sources.find_prepared(store, source)[0].name):
-        # Only now: a run that was waited for may have put other pictures into use.
-        listed, current = sources.find_prepared(store, source)
+    with dataset_lock("pairs", sources.find_prepared_dataset(store, source)[0].name):
+        # Read after the lock is held: the run that held it may have changed the current pair set.
+        configured, current = sources.find_prepared_dataset(store, source)
         if current is None:
             raise SourceError(f"{source} has no pictures in the store. Prepare it first.")
-        settings = read_settings(store, listed.name, current.fingerprint)
-        # Published drawings are what `prepare` takes; here they are drawn anew.
+        settings = read_settings(store, configured.name, current.fingerprint)
+        # `prepare` uses published drawings; this flow replaces them by HED's.
         paired = bool(settings.get("paired"))
-        dataset = sources.change(
-            listed.model_copy(update={"paired": paired}),
-            Choices(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
+        dataset = sources.apply_options(
+            configured.model_copy(update={"paired": paired}),
+            PrepareOptions(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
         )
 
-        def get_raw() -> RawSet:
+        def load_raw() -> RawSet:
             return sources.read_raw(dataset, settings["raw"], store)
 
-        return twice(lambda: make_pairs(dataset, store_url, refresh, get_raw, use))
+        return retry_if_corrupt(lambda: build_pair_set(dataset, store_url, force, load_raw, use))

@@ -17,17 +17,17 @@ import httpx
 
 from config.errors import IcanvasError, InputError
 from config.settings import get_settings, override_settings
-from flows.server_setup import CHECKOUT, POOLS, set_up_server
+from flows.server_setup import PACKAGE_ROOT, WORK_POOLS, set_up_server
 from storage import LocalStore, open_store
 
 # What stops it: Ctrl-C, a service manager, a terminal that is closed.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Seconds. A busy machine needs a minute for a new database.
-_START = 300
+_START_TIMEOUT_S = 300
 
 # Seconds that a worker gets to end: it gives its runs, one after another, 30 each.
-_STOP = 90
+_STOP_TIMEOUT_S = 90
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Service:
     command: list[str]
 
 
-class Stack:
+class LocalStack:
     """Start and stop all; a context manager, whose end stops what runs.
 
     Parameters
@@ -54,11 +54,16 @@ class Stack:
     logs : folder for the logs.
     """
 
-    def __init__(self, host: str, port: int, drawing_port: int, logs: Path) -> None:
-        self._host, self._port, self._drawing_port, self._logs = host, port, drawing_port, logs
+    def __init__(self, host: str, port: int, drawing_port: int, log_folder: Path) -> None:
+        self._host, self._port, self._drawing_port, self._log_folder = (
+            host,
+            port,
+            drawing_port,
+            log_folder,
+        )
         # Who listens everywhere is asked here.
-        self._near = "127.0.0.1" if host == "0.0.0.0" else host
-        self._url = f"http://{self._near}:{port}"
+        self._client_host = "127.0.0.1" if host == "0.0.0.0" else host
+        self._url = f"http://{self._client_host}:{port}"
         self._store = open_store(get_settings().store)
         self._running: list[tuple[Service, subprocess.Popen[bytes]]] = []
 
@@ -76,13 +81,13 @@ class Stack:
     @property
     def addresses(self) -> list[tuple[str, str]]:
         """What to open in a browser: (what, where)."""
-        drawing = ("drawing page", f"http://{self._near}:{self._drawing_port}")
+        drawing = ("drawing page", f"http://{self._client_host}:{self._drawing_port}")
         files = [("files", self._files_url)] if isinstance(self._store, LocalStore) else []
         return [("Prefect", self._url), drawing, *files]
 
     @property
     def _files_url(self) -> str:
-        return f"http://{self._near}:{self._port + 1}"
+        return f"http://{self._client_host}:{self._port + 1}"
 
     def start(self) -> None:
         """Start the server, set it up, start the workers and the drawing page.
@@ -105,11 +110,11 @@ class Stack:
         ports = {"--port": self._port, "--draw-port": self._drawing_port}
         if isinstance(self._store, LocalStore):
             # What artifacts name in the store can be opened then.
-            override_settings(links=get_settings().links or self._files_url)
+            override_settings(links=get_settings().store_web_url or self._files_url)
             ports["--port, whose next one shows the store's files"] = self._port + 1
         for option, port in ports.items():
             self._check_port(port, option)
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._log_folder.mkdir(parents=True, exist_ok=True)
         self._launch(self._server())
         self._wait_for_server()
         os.environ["PREFECT_API_URL"] = f"{self._url}/api"
@@ -132,44 +137,46 @@ class Stack:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         while self._running:
-            _end_group(self._running[-1][1])
+            _terminate_group(self._running[-1][1])
             self._running.pop()
 
     def _server(self) -> Service:
-        words = ["server", "start", "--host", self._host, "--port", str(self._port)]
-        return Service("server", [sys.executable, "-m", "prefect", *words])
+        arguments = ["server", "start", "--host", self._host, "--port", str(self._port)]
+        return Service("server", [sys.executable, "-m", "prefect", *arguments])
 
     def _services(self) -> list[Service]:
         """Return what runs beside the server."""
         python = [sys.executable, "-m"]
         worker = [*python, "prefect", "worker", "start", "--type", "process"]
-        found = [
+        services = [
             Service(f"worker-{pool}", [*worker, "--pool", pool, "--name", f"up-{pool}"])
-            for pool in POOLS
+            for pool in WORK_POOLS
         ]
         drawing = ["--host", self._host, "--port", str(self._drawing_port)]
         # For a first look whoever started this may serve.
-        found.append(Service("drawing", [*python, "cli", "serve", "--allow-root", *drawing]))
+        services.append(Service("drawing", [*python, "cli", "serve", "--allow-root", *drawing]))
         if isinstance(self._store, LocalStore):
             files = [str(self._port + 1), "--bind", self._host, "--directory"]
-            found.append(Service("files", [*python, "http.server", *files, str(self._store.root)]))
-        return found
+            services.append(
+                Service("files", [*python, "http.server", *files, str(self._store.root)])
+            )
+        return services
 
     def _launch(self, service: Service) -> None:
         # Who comes from elsewhere has another address of this machine: the UI asks the one that the
         # browser has. Leases outlive a restart in files.
         leases = "prefect.server.concurrency.lease_storage.filesystem"
         settings = {
-            "PREFECT_UI_API_URL": f"{self._url}/api" if self._near == self._host else "/api",
+            "PREFECT_UI_API_URL": f"{self._url}/api" if self._client_host == self._host else "/api",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": leases,
             # Runs start at once, as a person who looks expects.
             "PREFECT_WORKER_QUERY_SECONDS": "2",
         }
         # What was started must be noted before anything stops this.
-        with (self._logs / f"{service.name}.log").open("wb") as log, _defer_signals():
+        with (self._log_folder / f"{service.name}.log").open("wb") as log, _defer_signals():
             process = subprocess.Popen(
                 service.command,
-                cwd=CHECKOUT,
+                cwd=PACKAGE_ROOT,
                 env={**settings, **os.environ},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -191,14 +198,16 @@ class Stack:
                 ) from None
 
     def _wait_for_server(self) -> None:
-        process, until = self._running[0][1], time.monotonic() + _START
-        while process.poll() is None and time.monotonic() < until:
+        process, deadline = self._running[0][1], time.monotonic() + _START_TIMEOUT_S
+        while process.poll() is None and time.monotonic() < deadline:
             try:
                 httpx.get(f"{self._url}/api/health", timeout=5).raise_for_status()
                 return
             except httpx.HTTPError:
                 time.sleep(0.3)
-        raise IcanvasError(f"Prefect's server did not start. Its log is {self._logs}/server.log.")
+        raise IcanvasError(
+            f"Prefect's server did not start. Its log is {self._log_folder}/server.log."
+        )
 
 
 @contextmanager
@@ -207,34 +216,34 @@ def _defer_signals() -> Iterator[None]:
 
     By handlers, for a signal that is blocked stays so in what is started meanwhile.
     """
-    came: list[int] = []
-    before = {
-        number: signal.signal(number, lambda found, _frame: came.append(found))
+    received: list[int] = []
+    previous_handlers = {
+        number: signal.signal(number, lambda found, _frame: received.append(found))
         for number in SIGNALS
     }
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        if received:
+            signal.raise_signal(received[0])
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
+def _terminate_group(process: subprocess.Popen[bytes]) -> None:
     """End a process and all that it started, gently, and then not."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
         except ProcessLookupError:
             break
-        until = time.monotonic() + _STOP
-        while _has_group(process) and time.monotonic() < until:
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
+        while _is_group_alive(process) and time.monotonic() < deadline:
             time.sleep(0.1)
     process.wait()
 
 
-def _has_group(process: subprocess.Popen[bytes]) -> bool:
+def _is_group_alive(process: subprocess.Popen[bytes]) -> bool:
     # Reaps the leader, so that what is left are its children.
     process.poll()
     try:

@@ -16,13 +16,13 @@ from config.settings import get_settings
 from tasks.deployments import is_deployed
 
 # Seconds after which the slot of a run that was killed is free again; a run renews it earlier.
-_LEASE = 90
+_LEASE_DURATION_S = 90
 
-_held: set[str] = set()
+_held_limits: set[str] = set()
 
 
 @contextmanager
-def one_at_a_time(what: str, dataset: str) -> Iterator[None]:
+def dataset_lock(kind: str, dataset: str) -> Iterator[None]:
     """Hold the slot of a data set for the time of the block.
 
     The slot is one of Prefect's global concurrency limits, ``pairs-panda`` for example, made on
@@ -39,29 +39,29 @@ def one_at_a_time(what: str, dataset: str) -> Iterator[None]:
     ConflictError
         If another run holds it and ``ICANVAS_WHEN_BUSY`` is ``refuse``.
     """
-    name = f"{what}-{dataset}"
+    name = f"{kind}-{dataset}"
     # A flow that calls another holds the slot already.
-    if not is_deployed() or name in _held:
+    if not is_deployed() or name in _held_limits:
         yield
         return
-    _make(name)
+    _ensure_limit(name)
     with ExitStack() as stack:
         try:
-            stack.enter_context(_slot(name, max_retries=0))
+            stack.enter_context(_acquire_slot(name, max_retries=0))
         except ConcurrencySlotAcquisitionError as error:
             if not _is_taken(error):
                 raise
-            busy = f"Another run is at work on {dataset} (concurrency limit {name!r})"
+            message = f"Another run is at work on {dataset} (concurrency limit {name!r})"
             if get_settings().when_busy == "refuse":
-                raise ConflictError(f"{busy}. Start this one again when it has ended.") from None
-            get_run_logger().info("%s; this one waits for it.", busy)
-            stack.enter_context(_slot(name))
-        _held.add(name)
-        stack.callback(_held.discard, name)
+                raise ConflictError(f"{message}. Start this one again when it has ended.") from None
+            get_run_logger().info("%s; this one waits for it.", message)
+            stack.enter_context(_acquire_slot(name))
+        _held_limits.add(name)
+        stack.callback(_held_limits.discard, name)
         yield
 
 
-def _make(name: str) -> None:
+def _ensure_limit(name: str) -> None:
     """Make the limit where it is not there; one that an operator has changed stays so."""
     with get_client(sync_client=True) as client:
         try:
@@ -79,11 +79,11 @@ def _is_taken(error: ConcurrencySlotAcquisitionError) -> bool:
     return isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code == 423
 
 
-def _slot(name: str, max_retries: int | None = None) -> AbstractContextManager[None]:
+def _acquire_slot(name: str, max_retries: int | None = None) -> AbstractContextManager[None]:
     return concurrency(
         name,
         max_retries=max_retries,
-        lease_duration=_LEASE,
+        lease_duration=_LEASE_DURATION_S,
         strict=True,
         # Work of hours does not end because the server was away for a minute.
         raise_on_lease_renewal_failure=False,

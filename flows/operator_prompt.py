@@ -11,12 +11,12 @@ from pydantic import Field, create_model
 NONE = "none"
 
 
-def ask_choice(
+def prompt_operator(
     question: str,
     options: Sequence[str],
-    about: str = "",
-    patience: timedelta = timedelta(days=7),
-    poll_seconds: int = 5,
+    description: str = "",
+    timeout: timedelta = timedelta(days=7),
+    poll_interval_s: int = 5,
 ) -> str | None:
     """Pause the run until a person has chosen; call in a flow.
 
@@ -37,15 +37,15 @@ def ask_choice(
         The option; None where the person wants none of them.
     """
     assert options and NONE not in options, "there is something to choose, and a way not to"
-    offered: Any = Literal[(*options, NONE)]
+    choice_type: Any = Literal[(*options, NONE)]
     form = create_model(
-        "Decision", __base__=RunInput, choice=(offered, Field(title=question, default=NONE))
+        "Decision", __base__=RunInput, choice=(choice_type, Field(title=question, default=NONE))
     )
-    wanted = form.with_initial_data(description=about or question)
+    form_with_description = form.with_initial_data(description=description or question)
     answer = pause_flow_run(
-        wait_for_input=wanted,
-        timeout=int(patience.total_seconds()),
-        poll_interval=poll_seconds,
+        wait_for_input=form_with_description,
+        timeout=int(timeout.total_seconds()),
+        poll_interval=poll_interval_s,
     )
-    chosen = str(answer.choice)  # type: ignore[attr-defined]
-    return None if chosen == NONE else chosen
+    choice = str(answer.choice)  # type: ignore[attr-defined]
+    return None if choice == NONE else choice

@@ -3,25 +3,25 @@
 from prefect import flow
 
 from config.settings import get_settings
-from flows.locks import one_at_a_time
-from flows.parameters import Ballot, Checkpoint, DataSetName, Note, OwnName, Who, Why
-from flows.run_names import run_name
-from model.evaluation.votes import read_ballots
-from sources import find_prepared
+from flows.locks import dataset_lock
+from flows.parameters import Author, CheckpointName, DatasetName, LocalName, Note, Reason, VotesFile
+from flows.run_names import format_run_name
+from model.evaluation.votes import read_votes_files
+from sources import find_prepared_dataset
 from storage import open_store
 from storage.promotions import Promoted
-from tasks.promote import promote as put_into_service
+from tasks.promote import promote as promote_task
 
 
-@flow(name="promote", flow_run_name=run_name)
+@flow(name="promote", flow_run_name=format_run_name)
 def promote(
-    source: DataSetName,
-    checkpoint: Checkpoint,
+    source: DatasetName,
+    checkpoint: CheckpointName,
     note: Note = "",
-    by: Who = "",
-    votes: Ballot = "",
-    name: OwnName = "",
-    reason: Why = "",
+    author: Author = "",
+    votes: VotesFile = "",
+    name: LocalName = "",
+    reason: Reason = "",
 ) -> Promoted:
     """Export a checkpoint's generator, check it, and put it into service.
 
@@ -46,9 +46,9 @@ def promote(
     """
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, _ = find_prepared(store, source, name or None)
-    ballots = read_ballots([votes.encode()] if votes else [], dataset.name)
-    with one_at_a_time("promote", dataset.name):
-        return put_into_service(
-            dataset.name, dataset.title, checkpoint, store_url, note, by, ballots
+    dataset, _ = find_prepared_dataset(store, source, name or None)
+    votes_files = read_votes_files([votes.encode()] if votes else [], dataset.name)
+    with dataset_lock("promote", dataset.name):
+        return promote_task(
+            dataset.name, dataset.title, checkpoint, store_url, note, author, votes_files
         )

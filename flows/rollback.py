@@ -3,16 +3,20 @@
 from prefect import flow
 
 from config.settings import get_settings
-from flows.locks import one_at_a_time
-from flows.parameters import DataSetName, Earlier, Note, Who, Why
-from flows.run_names import run_name
+from flows.locks import dataset_lock
+from flows.parameters import Author, DatasetName, Note, Reason, TargetVersion
+from flows.run_names import format_run_name
 from storage.promotions import Promoted
-from tasks.promote import roll_back
+from tasks.promote import rollback as rollback_task
 
 
-@flow(name="rollback", flow_run_name=run_name)
+@flow(name="rollback", flow_run_name=format_run_name)
 def rollback(
-    source: DataSetName, to: Earlier = "", note: Note = "", by: Who = "", reason: Why = ""
+    source: DatasetName,
+    target: TargetVersion = "",
+    note: Note = "",
+    author: Author = "",
+    reason: Reason = "",
 ) -> Promoted:
     """Put back into service what was before; once more leads forth again.
 
@@ -30,5 +34,5 @@ def rollback(
     IntegrityError, NotFoundError
         If its files are damaged or gone. What is in service stays then.
     """
-    with one_at_a_time("promote", source):
-        return roll_back(source, get_settings().store, note, by, to or None)
+    with dataset_lock("promote", source):
+        return rollback_task(source, get_settings().store, note, author, target or None)

@@ -12,18 +12,18 @@ from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner, ThreadPoolTaskRunner
 
 from config.errors import InputError, IntegrityError
-from config.settings import Settings, get_settings, usable_cores
-from tasks.cpu_budget import give_cores
+from config.settings import Settings, get_settings, get_usable_cores
+from tasks.cpu_budget import set_cpu_budget
 
 Runner = TaskRunner[Any]
 
 # Two shards at once of one engine: while one shard's last pictures are done and it is stored, the
 # next one's keep the networks busy.
-_AT_ONCE = 2
+_MAX_CONCURRENT_SHARDS = 2
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Ray's word for the cluster that this machine is part of.
-_OWN = "auto"
+_RAY_AUTO = "auto"
 
 
 def check_runner() -> None:
@@ -51,7 +51,7 @@ def check_runner() -> None:
         )
 
 
-def runs_here() -> bool:
+def runs_in_process() -> bool:
     """Tell whether tasks run in this process, and so count on its progress bars."""
     return get_settings().runner == "threads"
 
@@ -71,10 +71,10 @@ def open_runner() -> Iterator[Runner]:
     """
     check_runner()
     settings = get_settings()
-    _check_way_back(settings)
+    _check_api_reachable(settings)
     with ExitStack() as stack:
         try:
-            runner = stack.enter_context(_make(settings))
+            runner = stack.enter_context(_create_runner(settings))
             if settings.runner == "dask":
                 # It would connect with the first task.
                 _ = runner.client  # type: ignore[attr-defined]
@@ -87,7 +87,7 @@ def open_runner() -> Iterator[Runner]:
         try:
             yield runner
         except Exception as error:
-            if not _is_loss(error):
+            if not _is_worker_loss(error):
                 raise
             raise IntegrityError(
                 f"Workers of the runner {settings.runner} died ({type(error).__name__}): out of "
@@ -96,21 +96,21 @@ def open_runner() -> Iterator[Runner]:
             ) from error
 
 
-def _make(settings: Settings) -> Runner:
+def _create_runner(settings: Settings) -> Runner:
     address, processes = settings.runner_address, settings.runner_processes
-    share = max(1, usable_cores() // processes)
+    cores = max(1, get_usable_cores() // processes)
     if settings.runner == "threads":
-        return ThreadPoolTaskRunner(max_workers=_AT_ONCE)
+        return ThreadPoolTaskRunner(max_workers=_MAX_CONCURRENT_SHARDS)
     if settings.runner == "processes":
         return ProcessPoolTaskRunner(
-            max_workers=processes, initializer=give_cores, initargs=(share,)
+            max_workers=processes, initializer=set_cpu_budget, initargs=(cores,)
         )
     if settings.runner == "dask":
-        return _make_dask(address, processes, share)
-    return _make_ray(address, processes, share)
+        return _create_dask_runner(address, processes, cores)
+    return _create_ray_runner(address, processes, cores)
 
 
-def _make_dask(address: str | None, processes: int, share: int) -> Runner:
+def _create_dask_runner(address: str | None, processes: int, cores: int) -> Runner:
     from prefect_dask.task_runners import DaskTaskRunner
 
     if address is not None:
@@ -118,8 +118,8 @@ def _make_dask(address: str | None, processes: int, share: int) -> Runner:
     return DaskTaskRunner(
         cluster_kwargs={
             "n_workers": processes,
-            "threads_per_worker": _AT_ONCE,
-            "env": {"ICANVAS_CORES": str(share)},
+            "threads_per_worker": _MAX_CONCURRENT_SHARDS,
+            "env": {"ICANVAS_CORES": str(cores)},
             # Nobody but this machine, and no port that another may have.
             "host": "127.0.0.1",
             "dashboard_address": None,
@@ -127,37 +127,37 @@ def _make_dask(address: str | None, processes: int, share: int) -> Runner:
     )
 
 
-def _make_ray(address: str | None, processes: int, share: int) -> Runner:
+def _create_ray_runner(address: str | None, processes: int, cores: int) -> Runner:
     from prefect_ray.task_runners import RayTaskRunner
 
     # The log goes to Prefect; Ray's copy of it would run through the progress bars.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    own: dict[str, Any] = {
+    local_cluster: dict[str, Any] = {
         # Each shard counts as one CPU to Ray.
         "num_cpus": processes,
-        "runtime_env": {"env_vars": {"ICANVAS_CORES": str(share)}},
+        "runtime_env": {"env_vars": {"ICANVAS_CORES": str(cores)}},
         "include_dashboard": False,
     }
-    kwargs = quiet if address is not None else quiet | own
+    kwargs = quiet if address is not None else quiet | local_cluster
     runner: Runner = RayTaskRunner(address=address, init_kwargs=kwargs)
     return runner
 
 
-def _check_way_back(settings: Settings) -> None:
+def _check_api_reachable(settings: Settings) -> None:
     """Refuse workers elsewhere that would look for Prefect's API on their own machine."""
     if settings.runner_address is None:
         return
-    api = urlsplit(PREFECT_API_URL.value() or "").hostname
+    api_host = urlsplit(PREFECT_API_URL.value() or "").hostname
     # Ray's addresses may have no scheme.
-    there = urlsplit(f"//{settings.runner_address.rpartition('//')[2]}").hostname
-    if there not in (*_LOOPBACK, _OWN) and api in (*_LOOPBACK, None):
+    runner_host = urlsplit(f"//{settings.runner_address.rpartition('//')[2]}").hostname
+    if runner_host not in (*_LOOPBACK, _RAY_AUTO) and api_host in (*_LOOPBACK, None):
         raise InputError(
             f"The workers of {settings.runner_address} report to Prefect's API, which is on this "
             "machine only. Set PREFECT_API_URL to a server that they reach (docs/scale.md)."
         )
 
 
-def _is_loss(error: Exception) -> bool:
+def _is_worker_loss(error: Exception) -> bool:
     """Tell a dead worker: by module, as what is not installed cannot be imported."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, BrokenExecutor) or library in ("distributed", "ray")

@@ -19,15 +19,22 @@ from prefect.settings import PREFECT_API_URL
 
 from config.errors import IcanvasError, InputError
 
-CHECKOUT = Path(__file__).parents[1]
+# The folder that the packages are in: a checkout, or site-packages. Entrypoints start there.
+PACKAGE_ROOT = Path(__file__).parents[1]
+
+# The wheel has it beside this module, for `site-packages` is not ours.
+_BUNDLED_PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
+PREFECT_FILE = (
+    _BUNDLED_PREFECT_FILE if _BUNDLED_PREFECT_FILE.exists() else PACKAGE_ROOT / "prefect.yaml"
+)
 
 # The CPU's pool and the GPU's; prefect.yaml says which deployment goes where.
-POOLS = ("extract", "gpu")
+WORK_POOLS = ("extract", "gpu")
 
-_AUTOMATION = "icanvas: runs of workers that died"
+_AUTOMATION_NAME = "icanvas: runs of workers that died"
 
 # Seconds: three heartbeats of ``prefect.yaml``'s 30.
-_SILENCE = 90
+_HEARTBEAT_TIMEOUT_S = 90
 
 
 def set_up_server() -> None:
@@ -51,9 +58,9 @@ def set_up_server() -> None:
     host = httpx.URL(url).host
     try:
         with get_client(sync_client=True) as client:
-            for pool in POOLS:
-                _create_pool(client, pool)
-            _watch_heartbeats(client)
+            for pool in WORK_POOLS:
+                _create_work_pool(client, pool)
+            _create_heartbeat_automation(client)
     except httpx.HTTPStatusError as error:
         if error.response.status_code not in (401, 403):
             raise IcanvasError(
@@ -72,52 +79,54 @@ def set_up_server() -> None:
     _deploy(url)
 
 
-def _create_pool(client: SyncPrefectClient, name: str) -> None:
+def _create_work_pool(client: SyncPrefectClient, name: str) -> None:
     # One that is there may be of another kind, or have other settings, on purpose.
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
-def _watch_heartbeats(client: SyncPrefectClient) -> None:
+def _create_heartbeat_automation(client: SyncPrefectClient) -> None:
     """Let a run that is not heard of any more be marked crashed, so that it can be retried."""
-    ended = ("Completed", "Failed", "Cancelled", "Crashed")
+    end_states = ("Completed", "Failed", "Cancelled", "Crashed")
     automation = AutomationCore(
-        name=_AUTOMATION,
+        name=_AUTOMATION_NAME,
         description="A run that sends no heartbeat has lost its worker: it is marked crashed.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
-            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{it}" for it in ended)},
+            expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{it}" for it in end_states)},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=_SILENCE),
+            within=timedelta(seconds=_HEARTBEAT_TIMEOUT_S),
         ),
         actions=[
             ChangeFlowRunState(
-                state=StateType.CRASHED, message=f"Its worker was silent for {_SILENCE} s."
+                state=StateType.CRASHED,
+                message=f"Its worker was silent for {_HEARTBEAT_TIMEOUT_S} s.",
             )
         ],
     )
-    known = client.read_automations_by_name(_AUTOMATION)
-    if known:
-        client.update_automation(known[0].id, automation)
+    existing = client.read_automations_by_name(_AUTOMATION_NAME)
+    if existing:
+        client.update_automation(existing[0].id, automation)
     else:
         client.create_automation(automation)
 
 
 def _deploy(url: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
-        cwd=CHECKOUT,
+    command = ["prefect", "--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE)]
+    result = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=PACKAGE_ROOT,
         env={**os.environ, "PREFECT_API_URL": url},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+    if result.returncode:
+        output_lines = (result.stderr or result.stdout).strip().splitlines() or ["no output"]
         raise IcanvasError(
-            f"The deployments were not created: {said[-1]} `prefect deploy --all` in {CHECKOUT} "
-            "shows all of it."
+            f"The deployments were not created: {output_lines[-1]} Run `{' '.join(command)}` in "
+            f"{PACKAGE_ROOT} to see the whole output."
         )

@@ -5,24 +5,24 @@ from prefect import flow
 import sources
 from config.recipe import make_recipe
 from config.settings import get_settings
-from flows.locks import one_at_a_time
-from flows.parameters import DataSetName, OwnName, Recipe, Refresh, Why
+from flows.locks import dataset_lock
+from flows.parameters import DatasetName, Force, LocalName, Reason, RecipeChanges
 from flows.prepare import prepare
-from flows.run_names import run_name
+from flows.run_names import format_run_name
 from model.training.train import TrainedRun
 from storage import open_store
-from tasks.train import train as train_on
+from tasks.train import train as train_task
 
-_AS_LISTED: dict[str, bool | int | float | str] = {}
+_NO_CHANGES: dict[str, bool | int | float | str] = {}
 
 
-@flow(name="train", flow_run_name=run_name)
+@flow(name="train", flow_run_name=format_run_name)
 def train(
-    source: DataSetName,
-    recipe: Recipe = _AS_LISTED,
-    name: OwnName = "",
-    refresh: Refresh = False,
-    reason: Why = "",
+    source: DatasetName,
+    recipe: RecipeChanges = _NO_CHANGES,
+    name: LocalName = "",
+    force: Force = False,
+    reason: Reason = "",
 ) -> TrainedRun:
     """Train a generator on a data set's current pairs, preparing them first where there are none.
 
@@ -38,11 +38,11 @@ def train(
     """
     store_url = get_settings().store
     store = open_store(store_url)
-    dataset, _ = sources.find_prepared(store, source, name or None)
+    dataset, _ = sources.find_prepared_dataset(store, source, name or None)
     sketches = list(sources.read_sketches(dataset).values())
-    complete = make_recipe(dataset.recipe.model_dump(exclude_none=True), recipe or {})
-    with one_at_a_time("train", dataset.name):
+    full_recipe = make_recipe(dataset.recipe.model_dump(exclude_unset=True), recipe or {})
+    with dataset_lock("train", dataset.name):
         # Only now: while a run was waited for other pairs may have come into use.
-        _, current = sources.find_prepared(store, source, name or None)
-        pairs = (current or prepare(source, sources.Choices(name=name or None))).fingerprint
-        return train_on(dataset.name, pairs, complete, store_url, refresh, sketches)
+        _, current = sources.find_prepared_dataset(store, source, name or None)
+        pairs = (current or prepare(source, sources.PrepareOptions(name=name or None))).fingerprint
+        return train_task(dataset.name, pairs, full_recipe, store_url, force, sketches)

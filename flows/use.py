@@ -4,15 +4,14 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from config.settings import get_settings
-from flows.parameters import DataSetName, Fingerprint, Why
-from flows.run_names import run_name
+from flows.parameters import DatasetName, Fingerprint, Reason
+from flows.run_names import format_run_name
 from storage import open_store
-from storage.choosing import use_pairs
-from storage.pair_sets import CurrentPairs
+from storage.pair_sets import CurrentPairs, use_pair_set
 
 
-@flow(name="use", flow_run_name=run_name)
-def use(source: DataSetName, fingerprint: Fingerprint, reason: Why = "") -> CurrentPairs:
+@flow(name="use", flow_run_name=format_run_name)
+def use(source: DatasetName, fingerprint: Fingerprint, reason: Reason = "") -> CurrentPairs:
     """Put a pair set that is there into use; nothing is extracted, nothing removed.
 
     Parameters
@@ -26,9 +25,9 @@ def use(source: DataSetName, fingerprint: Fingerprint, reason: Why = "") -> Curr
     NotFoundError
         If there is no such pair set; the message lists those that there are.
     """
-    chosen = use_pairs(open_store(get_settings().store), source, fingerprint)
+    current = use_pair_set(open_store(get_settings().store), source, fingerprint)
     get_run_logger().info(
         "%s: pair set %s is in use, %s train and %s val pairs",
-        *(source, fingerprint, chosen.train, chosen.val),
+        *(source, fingerprint, current.train, current.val),
     )
-    return chosen
+    return current

@@ -1,30 +1,31 @@
-"""Which part of every feature map the wanted edges depend on.
+"""Computes which cells of every HED feature map contribute to the requested edges.
 
-HED sees up to 113 px beyond a pixel, but its deep and costly layers need far less of a border than
-its first: where every layer is computed whole, nothing ever reads a third of it. The plan walks the
-network backwards and keeps, at every layer, the cells that are read. The values in them are those
-of the whole network.
+HED's receptive field reaches 113 px beyond a pixel, but its deep and costly layers need a much
+smaller border than its first layers: without cropping, a third of the computed cells is never
+used. The plan walks the network backwards and keeps, in every layer, the cells that are read. The
+values in these cells equal those of the uncropped network.
 """
 
 from dataclasses import dataclass
 from math import ceil, floor
 
-# Four poolings halve the picture: a size that divides by this needs no rounding anywhere.
+# Four poolings halve the input: a multiple of this size needs no rounding in any layer.
 STRIDE = 16
-# With a single row or column left after them, OpenCV 5.0 resizes from memory that nobody wrote.
-SMALLEST = 32
+# With a single row or column after the poolings, OpenCV 5.0 reads uninitialized memory when it
+# resizes.
+MIN_INPUT_SIZE = 32
 
-# Reflected pixels around a picture. With this many the pooling cells lie as they do in the authors'
-# network on a border of 128 px, and the lines are the same (docs/weights.md).
+# Default number of reflected pixels around a picture. It aligns the pooling cells as the authors'
+# network does with its border of 128 px, so the lines are the same (docs/weights.md).
 BORDER = 98
 
-# 3x3 convolutions in each of VGG-16's five blocks; a 2x2 max pooling stands between blocks.
-DEPTHS = (2, 2, 3, 3, 3)
+# Number of 3x3 convolutions in each of VGG-16's five blocks. A 2x2 max pooling separates blocks.
+CONVS_PER_BLOCK = (2, 2, 3, 3, 3)
 
 
 @dataclass(frozen=True)
-class Span:
-    """Cells [start, stop) along one axis of one layer's whole map."""
+class CellRange:
+    """Half-open range of cells [start, stop) along one axis of one layer's uncropped map."""
 
     start: int
     stop: int
@@ -34,88 +35,117 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One convolution along one axis: zeros before and after its input make its output."""
+class ConvPadding:
+    """Number of zero cells that one convolution adds before and after its input, along one axis."""
 
     before: int
     after: int
 
 
 @dataclass(frozen=True)
-class Axis:
-    """The plan of one axis.
+class CropAxis:
+    """Crop plan of one axis.
 
     Attributes
     ----------
-    side : wanted pixels.
-    before, after : reflected pixels to add to them.
-    blocks : for each block the zero padding of its convolutions.
-    scores : for each block (first, cells, skip): the cells of its last feature map that its side
-        output reads, counted from that map's own start, and the pixels to skip once they are
-        upsampled.
+    output_size : int, pixels
+        Size of the edge map along this axis.
+    pad_before, pad_after : int, pixels
+        Reflected pixels that the input has beyond the edge map on either end.
+    conv_paddings : tuple of tuple of ConvPadding
+        For each block, the zero padding of each of its convolutions.
+    score_crops : tuple of (int, int, int)
+        For each block, the crop of its side output: index of the first cell of the block's last
+        feature map that is scored, number of cells, and number of pixels to drop from the start
+        after upsampling.
     """
 
-    side: int
-    before: int
-    after: int
-    blocks: tuple[tuple[Step, ...], ...]
-    scores: tuple[tuple[int, int, int], ...]
+    output_size: int
+    pad_before: int
+    pad_after: int
+    conv_paddings: tuple[tuple[ConvPadding, ...], ...]
+    score_crops: tuple[tuple[int, int, int], ...]
 
     @property
-    def input(self) -> int:
-        """Pixels that the network is given."""
-        return self.before + self.side + self.after
+    def input_size(self) -> int:
+        """Size of the network's input along this axis, in pixels."""
+        return self.pad_before + self.output_size + self.pad_after
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to compute for pictures of one size; input is rows.input × columns.input pixels."""
+class CropPlan:
+    """Crop plan of both axes, for pictures of one size.
 
-    rows: Axis
-    columns: Axis
-
-
-def plan_axis(side: int, border: int) -> Axis:
-    """Return the plan for ``side`` wanted pixels within ``border`` reflected ones on both ends.
-
-    After the picture there are up to 15 px less, so that all is a multiple of 16; where the border
-    has not that many, more. Of the border only what the wanted pixels depend on is asked for. What
-    lies beyond it is zero to every convolution, as in the whole network.
+    The network's input has ``rows.input_size`` × ``columns.input_size`` pixels and its output
+    ``rows.output_size`` × ``columns.output_size``.
     """
-    whole = (side + 2 * border) // STRIDE * STRIDE
-    if whole < side + border:
-        whole += STRIDE
-    whole = max(SMALLEST, whole)
-    wanted = [_read_by_upsampling(level, border, side, whole) for level in range(len(DEPTHS))]
-    blocks: list[tuple[Step, ...]] = []
-    scores: list[tuple[int, int, int]] = []
-    below: Span | None = None
-    for level in reversed(range(len(DEPTHS))):
-        cells, stride = whole >> level, 1 << level
-        # What the next block pools holds what the side output reads.
-        span = wanted[level] if below is None else Span(2 * below.start, 2 * below.stop)
-        read = wanted[level]
-        scores.append((read.start - span.start, len(read), border - read.start * stride))
-        steps = []
-        for _ in range(DEPTHS[level]):
-            source = Span(max(span.start - 1, 0), min(span.stop + 1, cells))
-            steps.append(Step(source.start - span.start + 1, span.stop + 1 - source.stop))
+
+    rows: CropAxis
+    columns: CropAxis
+
+
+def plan_axis(size: int, border: int) -> CropAxis:
+    """Compute the crop plan of one axis of HED.
+
+    The padded picture (border, picture, border) is shortened by up to 15 px at its end, so that its
+    size is a multiple of 16. If the border is shorter than that, it is extended instead. Only the
+    part of the border that the edge map depends on becomes input; beyond it every convolution pads
+    with zeros, as the uncropped network does.
+
+    Parameters
+    ----------
+    size : int, pixels, at least 1
+        Size of the edge map.
+    border : int, pixels, at least 0
+        Reflected border on each end.
+
+    Returns
+    -------
+    CropAxis
+    """
+    padded_size = (size + 2 * border) // STRIDE * STRIDE
+    if padded_size < size + border:
+        padded_size += STRIDE
+    padded_size = max(MIN_INPUT_SIZE, padded_size)
+    required = [
+        _cells_for_upsampling(level, border, size, padded_size)
+        for level in range(len(CONVS_PER_BLOCK))
+    ]
+    conv_paddings: list[tuple[ConvPadding, ...]] = []
+    score_crops: list[tuple[int, int, int]] = []
+    next_span: CellRange | None = None
+    for level in reversed(range(len(CONVS_PER_BLOCK))):
+        cells, stride = padded_size >> level, 1 << level
+        # The cells that the next block pools include those that the side output reads.
+        span = (
+            required[level]
+            if next_span is None
+            else CellRange(2 * next_span.start, 2 * next_span.stop)
+        )
+        score_span = required[level]
+        score_crops.append(
+            (score_span.start - span.start, len(score_span), border - score_span.start * stride)
+        )
+        paddings = []
+        for _ in range(CONVS_PER_BLOCK[level]):
+            source = CellRange(max(span.start - 1, 0), min(span.stop + 1, cells))
+            paddings.append(ConvPadding(source.start - span.start + 1, span.stop + 1 - source.stop))
             span = source
-        blocks.append(tuple(reversed(steps)))
-        below = span
-    assert below is not None
-    return Axis(
-        side,
-        border - below.start,
-        below.stop - border - side,
-        tuple(reversed(blocks)),
-        tuple(reversed(scores)),
+        conv_paddings.append(tuple(reversed(paddings)))
+        next_span = span
+    assert next_span is not None
+    return CropAxis(
+        size,
+        border - next_span.start,
+        next_span.stop - border - size,
+        tuple(reversed(conv_paddings)),
+        tuple(reversed(score_crops)),
     )
 
 
-def _read_by_upsampling(level: int, border: int, side: int, whole: int) -> Span:
-    """Return the cells between whose centres the wanted pixels' centres lie."""
+def _cells_for_upsampling(level: int, border: int, size: int, padded_size: int) -> CellRange:
+    """Return the cells whose centers enclose the centers of the requested pixels."""
     stride = 1 << level
     first = floor((border + 0.5) / stride - 0.5)
-    last = ceil((border + side - 0.5) / stride - 0.5)
-    return Span(max(first, 0), min(last + 1, whole // stride))
+    last = ceil((border + size - 0.5) / stride - 0.5)
+    return CellRange(max(first, 0), min(last + 1, padded_size // stride))

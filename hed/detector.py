@@ -1,4 +1,4 @@
-"""Pictures of any size to edge maps of the same size."""
+"""Edge detection for pictures of any size."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,43 +11,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import InputError
-from hed.crop_plan import BORDER, Plan
-from hed.engines import Engine, create_engine
-from hed.weights import Weights, load_weights
+from hed.crop_plan import BORDER, CropPlan
+from hed.engines import HedEngine, create_engine
+from hed.engines.engine import Float32Array
+from hed.weights import HedWeights, load_weights
 
 Picture = NDArray[np.uint8]
-Map = NDArray[np.float32]
+EdgeMap = NDArray[np.float32]
 
-# A network is made for one size, and making one costs as much as a picture or two: pictures whose
-# sides round up to the same multiple share it.
-_SIDE_STEP = 64
+# A network is built for one input size, which costs as much as detecting a picture or two. Sizes
+# are rounded up to a multiple of this, so that similar pictures share a network.
+_SIZE_STEP = 64
 
 
 @dataclass
-class _Place:
-    """Where a picture's edges will be found: in a batch, once that is submitted."""
+class _PendingEdges:
+    """Position of one picture in a batch, and the batch's edges once it is submitted."""
 
     index: int
     height: int
     width: int
-    edges: Future[Map] | None = None
+    edges: Future[EdgeMap] | None = None
 
-    def take(self) -> Map:
-        assert self.edges is not None, "its batch was submitted"
+    def result(self) -> EdgeMap:
+        assert self.edges is not None, "the batch was not submitted"
         return self.edges.result()[self.index, : self.height, : self.width]
 
 
 class EdgeDetector:
-    """HED with weights and an engine; may be shared between threads.
+    """HED with its weights and an inference engine. Instances may be shared between threads.
 
     Attributes
     ----------
-    weights : what it runs with; ``weights.threshold`` is the edge threshold that goes with it.
-    engine : what runs it.
-    border : reflected pixels added on each side before, and cut off after, the network.
+    weights : HedWeights
+        The loaded weights; ``weights.threshold`` is the matching edge threshold.
+    engine : HedEngine
+        Runs the network.
+    border : int, pixels, at least 0
+        Reflected border added to each side before inference and cut off afterwards.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> detector = EdgeDetector.load(engine="opencv")
+    >>> (edges,) = detector.detect([np.zeros((48, 64, 3), np.uint8)])
+    >>> edges.shape, edges.dtype
+    ((48, 64), dtype('float32'))
     """
 
-    def __init__(self, engine: Engine, weights: Weights, border: int = BORDER) -> None:
+    def __init__(self, engine: HedEngine, weights: HedWeights, border: int = BORDER) -> None:
         if border < 0:
             raise InputError(f"The border must be 0 px or more, got {border}.")
         self.weights = weights
@@ -63,32 +75,44 @@ class EdgeDetector:
         workers: int | None = None,
         precision: str = "auto",
     ) -> "EdgeDetector":
-        """Return a detector, fetching the default weights on first use.
+        """Load weights and start an engine. The default weights are fetched on first use.
 
         Parameters
         ----------
-        engine, workers, precision : see ``hed.engines.create_engine``.
-        weights : path of a weights file in one of the forms that ``load_weights`` takes, or None
-            for the default ones.
-        border : pixels of reflected border, 0 or more.
+        engine : str
+            ``auto``, ``opencv``, ``openvino`` or ``torch``; see ``hed.engines.create_engine``.
+        weights : str, Path or None
+            Path of a weights file in any format that ``load_weights`` reads; None for the default
+            weights.
+        border : int, pixels, at least 0
+            Reflected border around each picture.
+        workers : int or None
+            Number of networks that run at the same time; see ``hed.engines.create_engine``.
+        precision : {"auto", "f32"}
+            See ``hed.engines.create_engine``.
+
+        Returns
+        -------
+        EdgeDetector
 
         Raises
         ------
         InputError
-            If the engine is unknown or not installed, the file is not HED's weights, or the border
-            is negative.
+            If the engine is unknown or not installed, the file does not hold HED's weights, or the
+            border is negative.
         SourceError, IntegrityError
-            If the default weights cannot be fetched or fail their check.
+            If the default weights cannot be fetched or fail their checksum.
         """
-        table = load_weights(None if weights is None else Path(weights))
-        return cls(create_engine(engine, table, workers, precision), table, border)
+        hed_weights = load_weights(None if weights is None else Path(weights))
+        return cls(create_engine(engine, hed_weights, workers, precision), hed_weights, border)
 
-    def detect(self, pictures: Sequence[Picture]) -> list[Map]:
+    def detect(self, pictures: Sequence[Picture]) -> list[EdgeMap]:
         """Return the edge probability of every pixel.
 
         Parameters
         ----------
-        pictures : uint8 H×W×3 RGB arrays, of equal or different sizes.
+        pictures : sequence of ndarray, uint8, H×W×3, RGB
+            Sizes may differ.
 
         Returns
         -------
@@ -102,108 +126,114 @@ class EdgeDetector:
         """
         return [edges for edges in self.stream(pictures) if edges is not None]
 
-    def stream(self, pictures: Iterable[Picture | None]) -> Iterator[Map | None]:
-        """Return edge maps one by one, asking for pictures early enough that no network waits.
+    def stream(self, pictures: Iterable[Picture | None]) -> Iterator[EdgeMap | None]:
+        """Yield edge maps one by one, reading pictures ahead so that no network is idle.
 
         Parameters
         ----------
-        pictures : as for ``detect``; None holds a place.
+        pictures : iterable of ndarray or None
+            As for ``detect``. None marks a picture that was rejected.
 
         Yields
         ------
         ndarray or None
-            In the order of ``pictures``: float32 H×W in [0, 1]; None for None.
+            float32 H×W in [0, 1], in the order of ``pictures``; None for None.
 
         Raises
         ------
         InputError
             If an array is not a uint8 RGB picture with at least one pixel.
         """
-        waiting: deque[_Place | None] = deque()
-        batch = _Batch(self.engine)
+        queue: deque[_PendingEdges | None] = deque()
+        batch = _PictureBatch(self.engine)
         try:
             for number, picture in enumerate(pictures):
                 if picture is None:
-                    waiting.append(None)
+                    queue.append(None)
                 else:
-                    _check(picture, number)
-                    waiting.append(batch.add(*self._prepare(picture), *picture.shape[:2]))
-                while self._is_due(waiting):
-                    yield _take(waiting, batch)
-            while waiting:
-                yield _take(waiting, batch)
+                    _check_picture(picture, number)
+                    queue.append(batch.add(*self._preprocess(picture), *picture.shape[:2]))
+                while self._is_next_ready(queue):
+                    yield _pop_result(queue, batch)
+            while queue:
+                yield _pop_result(queue, batch)
         finally:
-            # Whoever stops early does not wait for what was queued.
-            for place in waiting:
-                if place is not None and place.edges is not None:
-                    place.edges.cancel()
+            # If the caller stops early, do not run the queued batches.
+            for pending in queue:
+                if pending is not None and pending.edges is not None:
+                    pending.edges.cancel()
 
-    def _is_due(self, waiting: "deque[_Place | None]") -> bool:
-        """Tell whether the first map is there, or enough others keep the network busy."""
-        if not waiting:
+    def _is_next_ready(self, queue: "deque[_PendingEdges | None]") -> bool:
+        """Return whether the first result can be taken without leaving a network idle."""
+        if not queue:
             return False
-        first = waiting[0]
+        first = queue[0]
         if first is None or (first.edges is not None and first.edges.done()):
             return True
-        pictures = sum(place is not None for place in waiting)
-        return pictures > self.engine.in_flight * self.engine.batch
+        num_pictures = sum(pending is not None for pending in queue)
+        return num_pictures > self.engine.max_in_flight * self.engine.batch_size
 
-    def _prepare(self, picture: Picture) -> tuple[Map, Plan]:
-        """Return what the network is given, float32 1×3×H×W, and the plan for it."""
+    def _preprocess(self, picture: Picture) -> tuple[Float32Array, CropPlan]:
+        """Return the network's input, float32 1×3×H×W, and the crop plan for it."""
         height, width = picture.shape[:2]
-        # Beyond the picture's end goes the same reflection as in the border.
-        rest_y, rest_x = -height % _SIDE_STEP, -width % _SIDE_STEP
-        plan = self.weights.plan(height + rest_y, width + rest_x, self.border)
+        # The rounded size is filled with the same reflection as the border.
+        extra_rows, extra_columns = -height % _SIZE_STEP, -width % _SIZE_STEP
+        plan = self.weights.plan_crop(height + extra_rows, width + extra_columns, self.border)
         rows, columns = plan.rows, plan.columns
         bordered = cv2.copyMakeBorder(
             picture,
-            *(rows.before, rows.after + rest_y, columns.before, columns.after + rest_x),
+            *(
+                rows.pad_before,
+                rows.pad_after + extra_rows,
+                columns.pad_before,
+                columns.pad_after + extra_columns,
+            ),
             cv2.BORDER_REFLECT_101,
         )
-        # The mean goes by the channels' new order.
+        # OpenCV subtracts the mean after swapping the channels: it is in BGR order.
         blob = cv2.dnn.blobFromImage(bordered, mean=self.weights.mean, swapRB=True)
         return np.asarray(blob, np.float32), plan
 
 
-class _Batch:
-    """Pictures of one size, submitted together."""
+class _PictureBatch:
+    """Collects pictures of one size and submits them together."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: HedEngine) -> None:
         self._engine = engine
-        self._plan: Plan | None = None
-        self._blobs: list[Map] = []
-        self._places: list[_Place] = []
+        self._plan: CropPlan | None = None
+        self._blobs: list[Float32Array] = []
+        self._pending: list[_PendingEdges] = []
 
-    def add(self, blob: Map, plan: Plan, height: int, width: int) -> _Place:
+    def add(self, blob: Float32Array, plan: CropPlan, height: int, width: int) -> _PendingEdges:
         if plan != self._plan:
             self.submit()
-        place = _Place(len(self._blobs), height, width)
+        pending = _PendingEdges(len(self._blobs), height, width)
         self._plan = plan
         self._blobs.append(blob)
-        self._places.append(place)
-        if len(self._blobs) == self._engine.batch:
+        self._pending.append(pending)
+        if len(self._blobs) == self._engine.batch_size:
             self.submit()
-        return place
+        return pending
 
     def submit(self) -> None:
         if self._blobs and self._plan is not None:
             blobs = self._blobs[0] if len(self._blobs) == 1 else np.concatenate(self._blobs)
             edges = self._engine.submit(blobs, self._plan)
-            for place in self._places:
-                place.edges = edges
-        self._blobs, self._places = [], []
+            for pending in self._pending:
+                pending.edges = edges
+        self._blobs, self._pending = [], []
 
 
-def _take(waiting: deque[_Place | None], batch: _Batch) -> Map | None:
-    place = waiting.popleft()
-    if place is None:
+def _pop_result(queue: deque[_PendingEdges | None], batch: _PictureBatch) -> EdgeMap | None:
+    pending = queue.popleft()
+    if pending is None:
         return None
-    if place.edges is None:
+    if pending.edges is None:
         batch.submit()
-    return place.take()
+    return pending.result()
 
 
-def _check(picture: Picture, number: int) -> None:
+def _check_picture(picture: Picture, number: int) -> None:
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
         raise InputError(
             f"Picture {number} must be uint8 H×W×3 (RGB), got {picture.dtype} "

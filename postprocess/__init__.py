@@ -1,44 +1,44 @@
-"""Edge probabilities to clean drawings to side-by-side pairs. NumPy in, NumPy out."""
+"""Edge probabilities to line drawings to pairs, and sketches to line drawings. NumPy in and out."""
 
 from postprocess.clean import clean_edges
-from postprocess.contact_sheet import encode_jpeg, make_sheet
-from postprocess.fit import centre, detail_side, fit_picture, reduce_map
-from postprocess.line_f1 import Agreement, compare_drawings
+from postprocess.contact_sheet import encode_jpeg, make_contact_sheet
+from postprocess.fit import downscale_edges, edge_resolution, fit_picture, pad_to_square
+from postprocess.line_f1 import LineMatchCounts, compare_drawings
 from postprocess.pair import (
     PAIR_SIZE,
-    Side,
+    DrawingSide,
     decode_pair,
-    drawing_sides,
+    detect_drawing_sides,
     edge_density,
     encode_png,
     join_pair,
     split_pair,
 )
-from postprocess.sketch import drawing_extent, normalise_sketch
+from postprocess.sketch import compute_extent, normalize_sketch
 from postprocess.strokes import Points, draw_strokes, pack_strokes, trace_strokes, unpack_strokes
 
 __all__ = [
     "PAIR_SIZE",
-    "Agreement",
+    "DrawingSide",
+    "LineMatchCounts",
     "Points",
-    "Side",
-    "centre",
     "clean_edges",
     "compare_drawings",
+    "compute_extent",
     "decode_pair",
-    "detail_side",
+    "detect_drawing_sides",
+    "downscale_edges",
     "draw_strokes",
-    "drawing_extent",
-    "drawing_sides",
     "edge_density",
+    "edge_resolution",
     "encode_jpeg",
     "encode_png",
     "fit_picture",
     "join_pair",
-    "make_sheet",
-    "normalise_sketch",
+    "make_contact_sheet",
+    "normalize_sketch",
     "pack_strokes",
-    "reduce_map",
+    "pad_to_square",
     "split_pair",
     "trace_strokes",
     "unpack_strokes",

@@ -1,8 +1,8 @@
-"""Edge probability to a clean line drawing, as PostprocessHED.m of pix2pix does it.
+"""Edge probabilities to a clean line drawing, following PostprocessHED.m of pix2pix.
 
 The original is a MATLAB program (Isola et al., "Image-to-Image Translation with Conditional
-Adversarial Networks", 2017) on top of Piotr Dollár's edge toolbox. The pixels here equal its
-pixels, so single precision and the order of operations are part of the specification.
+Adversarial Networks", 2017) that uses Piotr Dollár's edge toolbox. The result equals the original's
+pixel for pixel, so single precision and the order of operations are part of the specification.
 """
 
 from collections.abc import Callable
@@ -14,27 +14,30 @@ from numpy.typing import NDArray
 from config.errors import InputError
 from postprocess.thin import Mask, thin
 
-Map = NDArray[np.float32]
-# Some pixels of a map: their values, and their positions in the flattened map.
+EdgeMap = NDArray[np.float32]
+# Values of selected pixels, and their indices in the flattened map.
 Values = NDArray[np.float32]
-Places = NDArray[np.intp]
+Positions = NDArray[np.intp]
 
 _TRIANGLE_RADIUS = 4
-_BOUNDARY = 5
-_MULTIPLIER = np.float32(1.01)
+_FADE_WIDTH = 5
+_NMS_MULTIPLIER = np.float32(1.01)
 
 
-def clean_edges(probability: Map, threshold: float, min_pixels: int = 5) -> NDArray[np.uint8]:
-    """Turn an edge map into a thin black-on-white line drawing.
+def clean_edges(probability: EdgeMap, threshold: float, min_pixels: int = 5) -> NDArray[np.uint8]:
+    """Convert an edge map to a thin black-on-white line drawing.
 
-    Non-maximum suppression across the edge's orientation, threshold, thinning to convergence,
-    removal of small 8-connected parts.
+    The steps are non-maximum suppression across the edge's orientation, thresholding, thinning to
+    convergence, and removal of small 8-connected components.
 
     Parameters
     ----------
-    probability : float32 H×W in [0, 1], H and W at least 1.
-    threshold : probability from which on (``>=``) a pixel can be a line, in [0, 1].
-    min_pixels : parts with fewer pixels are removed; 0 or 1 keeps all.
+    probability : ndarray, float32, H×W in [0, 1], H and W at least 1
+        Edge map.
+    threshold : float in [0, 1]
+        A pixel can be on a line if its probability is at least this.
+    min_pixels : int, at least 0
+        Connected components with fewer pixels are removed; 0 or 1 keeps all.
 
     Returns
     -------
@@ -44,88 +47,98 @@ def clean_edges(probability: Map, threshold: float, min_pixels: int = 5) -> NDAr
     Raises
     ------
     InputError
-        If the map is not two-dimensional, is empty, holds a NaN or an infinity, or lies outside
-        [0, 1]; or if the threshold or min_pixels is out of range.
+        If the map is not two-dimensional, is empty, contains NaN or infinity, or exceeds [0, 1];
+        or if ``threshold`` or ``min_pixels`` is out of range.
+
+    Examples
+    --------
+    >>> edges = np.zeros((11, 11), np.float32)
+    >>> edges[5, :] = 0.9
+    >>> drawing = clean_edges(edges, threshold=0.5, min_pixels=3)
+    >>> drawing.dtype, np.unique(drawing).tolist()
+    (dtype('uint8'), [0, 255])
     """
-    _check(probability, threshold, min_pixels)
-    # The original keeps 1 - probability and undoes it: in single precision that rounds.
+    _check_arguments(probability, threshold, min_pixels)
+    # The original stores 1 - probability and inverts it, which rounds in single precision.
     one = np.float32(1)
     edges = one - (one - probability.astype(np.float32, order="C", copy=False))
-    # The lower bound keeps what was suppressed to exactly 0 out at threshold 0. The original
-    # compares single with double, which MATLAB does in single.
-    lowest = np.float32(max(np.finfo(np.float64).eps, threshold))
-    lines = thin(find_maxima(edges, lowest))
+    # The lower bound excludes suppressed pixels, which are exactly 0, at threshold 0. MATLAB
+    # compares single with double in single precision.
+    min_value = np.float32(max(np.finfo(np.float64).eps, threshold))
+    lines = thin(suppress_non_maxima(edges, min_value))
     if min_pixels > 1:
-        lines = large_parts(lines, min_pixels)
+        lines = remove_small_components(lines, min_pixels)
     return np.where(lines, np.uint8(0), np.uint8(255))
 
 
-def find_maxima(edges: Map, lowest: np.float32) -> Mask:
-    """Find the pixels that suppressing non-maxima leaves at ``lowest`` or more.
+def suppress_non_maxima(edges: EdgeMap, min_value: np.float32) -> Mask:
+    """Return the pixels that remain after non-maximum suppression with at least ``min_value``.
 
-    Follows ``edgesNms`` of Dollár's edge toolbox with r=1, s=5, m=1.01: a pixel goes to 0 when
-    1.01 times its value is less than the value one pixel away on either side, interpolated
-    bilinearly; within 5 px of the picture's border values fade linearly to 0.
+    Follows ``edgesNms`` of Dollár's edge toolbox with r=1, s=5, m=1.01: a pixel is set to 0 if
+    1.01 times its value is less than the bilinearly interpolated value one pixel away on either
+    side. Within 5 px of the picture's border values fade linearly to 0.
 
     Parameters
     ----------
-    edges : float32 H×W in [0, 1].
-    lowest : smallest value that counts, above 0.
+    edges : ndarray, float32, H×W in [0, 1]
+    min_value : float32, above 0
+        Smallest value that remains.
 
     Returns
     -------
     ndarray
         bool H×W.
     """
-    # The original fades last, but what is then too weak is out whether it is a maximum or not: only
-    # the other pixels need an orientation.
-    maxima = _fade_border(edges) >= lowest
-    at = np.flatnonzero(maxima)
-    angle = edge_orientation(edges, at)
-    sine, cosine = _rounded(np.sin, angle), _rounded(np.cos, angle)
-    y, x = (places.astype(np.float32) for places in np.divmod(at, edges.shape[1]))
-    raised = edges.take(at) * _MULTIPLIER
-    kept = raised >= _interpolate(edges, y - sine, x - cosine)
-    kept &= raised >= _interpolate(edges, y + sine, x + cosine)
-    np.put(maxima, at, kept)
+    # The original fades last. Fading first gives the same result and avoids computing an orientation
+    # for pixels that end below the threshold.
+    maxima = _fade_border(edges) >= min_value
+    positions = np.flatnonzero(maxima)
+    angle = compute_orientation(edges, positions)
+    sine, cosine = _apply_in_double(np.sin, angle), _apply_in_double(np.cos, angle)
+    y, x = (coordinates.astype(np.float32) for coordinates in np.divmod(positions, edges.shape[1]))
+    scaled = edges.take(positions) * _NMS_MULTIPLIER
+    is_maximum = scaled >= _interpolate(edges, y - sine, x - cosine)
+    is_maximum &= scaled >= _interpolate(edges, y + sine, x + cosine)
+    np.put(maxima, positions, is_maximum)
     return maxima
 
 
-def edge_orientation(edges: Map, at: Places) -> Values:
-    """Return the direction across the edge at some pixels.
+def compute_orientation(edges: EdgeMap, positions: Positions) -> Values:
+    """Return the direction across the edge at the given pixels.
 
     Parameters
     ----------
-    edges : float32 H×W.
-    at : N positions in the flattened map.
+    edges : ndarray, float32, H×W
+    positions : ndarray, intp, N
+        Indices into the flattened map.
 
     Returns
     -------
     ndarray
-        float32 N, radians in [0, π], where π itself only comes from rounding.
+        float32 N, radians in [0, π]; π itself results from rounding only.
     """
     smooth = _triangle_filter(edges)
     gy, gx = _gradient(smooth, 0), _gradient(smooth, 1)
-    gyy, gxy = _gradient(gy, 0).take(at), _gradient(gy, 1).take(at)
-    gxx = _gradient(gx, 1).take(at)
+    gyy, gxy = _gradient(gy, 0).take(positions), _gradient(gy, 1).take(positions)
+    gxx = _gradient(gx, 1).take(positions)
     with np.errstate(divide="ignore", invalid="ignore"):
         slope = gyy * np.sign(-gxy) / (gxx + np.float32(1e-5))
-    # 0/0 has no direction; the original does not define what follows.
+    # 0/0 has no direction; the original leaves it undefined.
     slope[np.isnan(slope)] = 0
-    angle = _rounded(np.arctan, slope)
-    # The original's mod(angle, π), without its cost: an arctangent is at most π/2 either way.
+    angle = _apply_in_double(np.arctan, slope)
+    # Faster than the original's mod(angle, π): an arctangent lies in [-π/2, π/2].
     return np.add(angle, np.float32(np.pi), out=angle, where=angle < 0)
 
 
-def _triangle_filter(edges: Map) -> Map:
+def _triangle_filter(edges: EdgeMap) -> EdgeMap:
     r = _TRIANGLE_RADIUS
     ramp = np.concatenate([np.arange(1, r + 1), [r + 1], np.arange(r, 0, -1)])
     kernel = (ramp / (r + 1) ** 2).astype(np.float32)
     height, width = edges.shape
     padded = np.pad(edges, r, mode="symmetric")
     rows, smooth = np.zeros((height + 2 * r, width), np.float32), np.zeros_like(edges)
-    # A convolution meets its last sample first; in single precision the order of a sum decides
-    # its last bit, and where gradients cancel that bit decides the orientation.
+    # A convolution starts with the last sample. In single precision the order of summation decides
+    # the last bit, and where gradients cancel that bit decides the orientation.
     taps = list(enumerate(kernel))[::-1]
     for offset, weight in taps:
         rows += weight * padded[:, offset : offset + width]
@@ -134,22 +147,22 @@ def _triangle_filter(edges: Map) -> Map:
     return smooth
 
 
-def _rounded(
+def _apply_in_double(
     function: Callable[[NDArray[np.float64]], NDArray[np.float64]], values: Values
 ) -> Values:
-    """Apply a function in double precision: single ones differ from processor to processor."""
+    """Apply a function in double precision: single-precision results differ between CPUs."""
     return function(values.astype(np.float64)).astype(np.float32)
 
 
-def _gradient(values: Map, axis: int) -> Map:
-    """Return differences along an axis as MATLAB's ``gradient``: 0 along an axis of one pixel."""
+def _gradient(values: EdgeMap, axis: int) -> EdgeMap:
+    """Return MATLAB's ``gradient`` along an axis: 0 along an axis of one pixel."""
     if values.shape[axis] == 1:
         return np.zeros_like(values)
     return np.asarray(np.gradient(values, axis=axis), np.float32)
 
 
-def _interpolate(values: Map, y: Values, x: Values) -> Values:
-    """Interpolate a map bilinearly at some points; those outside move to its border."""
+def _interpolate(values: EdgeMap, y: Values, x: Values) -> Values:
+    """Interpolate a map bilinearly at points; points outside are moved to the border."""
     height, width = values.shape
     x = np.clip(x, np.float32(0), np.float32(max(width - 1.001, 0)))
     y = np.clip(y, np.float32(0), np.float32(max(height - 1.001, 0)))
@@ -164,24 +177,35 @@ def _interpolate(values: Map, y: Values, x: Values) -> Values:
         (width, left, below),
         (width + 1, right, below),
     ):
-        # A corner outside the map weighs 0, so any value will do for it.
+        # A corner outside the map has weight 0, so its value does not matter.
         result += values.take(corner + step, mode="clip") * across * down
     return result
 
 
-def large_parts(lines: Mask, min_pixels: int) -> Mask:
-    """Return a mask (bool H×W) without its 8-connected parts of fewer pixels."""
-    count, found = cv2.connectedComponents(lines.view(np.uint8), connectivity=8)
-    parts = np.asarray(found, np.int32)
-    # Only line pixels are counted: the background, part 0, stays empty and so is never large.
-    sizes = np.bincount(parts[lines], minlength=count)
-    return (sizes >= min_pixels).take(parts)
+def remove_small_components(lines: Mask, min_pixels: int) -> Mask:
+    """Remove 8-connected components with fewer than ``min_pixels`` pixels.
+
+    Parameters
+    ----------
+    lines : ndarray, bool, H×W
+    min_pixels : int
+
+    Returns
+    -------
+    ndarray
+        bool H×W.
+    """
+    count, label_map = cv2.connectedComponents(lines.view(np.uint8), connectivity=8)
+    labels = np.asarray(label_map, np.int32)
+    # Only line pixels are counted: the background, label 0, has size 0 and is never kept.
+    sizes = np.bincount(labels[lines], minlength=count)
+    return (sizes >= min_pixels).take(labels)
 
 
-def _fade_border(edges: Map) -> Map:
+def _fade_border(edges: EdgeMap) -> EdgeMap:
     faded = edges.copy()
     height, width = edges.shape
-    depth = min(_BOUNDARY, width // 2, height // 2)
+    depth = min(_FADE_WIDTH, width // 2, height // 2)
     for distance in range(depth):
         factor = np.float32(distance) / np.float32(depth)
         for line in (distance, -1 - distance):
@@ -193,7 +217,7 @@ def _fade_border(edges: Map) -> Map:
     return faded
 
 
-def _check(probability: Map, threshold: float, min_pixels: int) -> None:
+def _check_arguments(probability: EdgeMap, threshold: float, min_pixels: int) -> None:
     if probability.ndim != 2 or probability.size == 0:
         shape = "×".join(map(str, probability.shape))
         raise InputError(f"An edge map must be H×W with at least one pixel, got {shape}.")

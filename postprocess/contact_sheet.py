@@ -1,4 +1,4 @@
-"""Many pictures on one: contact sheets and sample grids."""
+"""Contact sheets and sample grids: several pictures in one."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -8,33 +8,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 _GAP = 4
-# Grey, so that white pictures keep their borders.
-_GROUND = 224
-_CHROMA = {
+# Gray, so that the borders of white pictures are visible.
+_BACKGROUND = 224
+_SAMPLING_FLAGS = {
     "4:2:0": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420,
     "4:4:4": cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 }
 
 
-def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Lay pictures of one size out in rows, with a small grey gap.
+def make_contact_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
+    """Arrange pictures of one size in rows, separated by a small gray gap.
 
     Parameters
     ----------
-    pictures : at least one uint8 H×W×3 RGB array, all of one shape.
-    columns : pictures in a row, at least 1; fewer where there are fewer pictures.
+    pictures : sequence of ndarray, uint8, H×W×3, RGB
+        At least one; all of the same shape.
+    columns : int, at least 1
+        Pictures per row; reduced to the number of pictures.
 
     Returns
     -------
     ndarray
         uint8 RGB.
+
+    Examples
+    --------
+    >>> make_contact_sheet([np.zeros((10, 20, 3), np.uint8)] * 3, columns=2).shape
+    (32, 52, 3)
     """
     height, width = pictures[0].shape[:2]
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     sheet = np.full(
         (rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3),
-        _GROUND,
+        _BACKGROUND,
         np.uint8,
     )
     for index, picture in enumerate(pictures):
@@ -45,18 +52,23 @@ def make_sheet(pictures: Sequence[NDArray[np.uint8]], columns: int) -> NDArray[n
 
 
 def encode_jpeg(
-    image: NDArray[np.uint8], quality: int, chroma: Literal["4:2:0", "4:4:4"] = "4:2:0"
+    image: NDArray[np.uint8], quality: int, subsampling: Literal["4:2:0", "4:4:4"] = "4:2:0"
 ) -> bytes:
     """Return an image as JPEG bytes.
 
     Parameters
     ----------
-    image : uint8 H×W×3 RGB.
-    quality : 0 to 100.
-    chroma : ``4:2:0`` keeps every fourth pixel's colour, ``4:4:4`` that of each.
+    image : ndarray, uint8, H×W×3, RGB
+    quality : int, 0 to 100
+    subsampling : {"4:2:0", "4:4:4"}
+        ``4:2:0`` stores the color of one pixel in four, ``4:4:4`` of every pixel.
+
+    Returns
+    -------
+    bytes
     """
     options = [*(cv2.IMWRITE_JPEG_QUALITY, quality), cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
-    options.append(_CHROMA[chroma])
-    done, data = cv2.imencode(".jpg", image[..., ::-1], options)
-    assert done, "OpenCV encodes any uint8 H×W×3 array as JPEG"
+    options.append(_SAMPLING_FLAGS[subsampling])
+    success, data = cv2.imencode(".jpg", image[..., ::-1], options)
+    assert success, "OpenCV failed to encode a JPEG"
     return data.tobytes()

@@ -1,85 +1,101 @@
-"""A drawing by hand, however it was made, to the look of the drawings that are trained on."""
+"""Normalization of hand-drawn sketches to the style of the training drawings."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from config.errors import InputError
-from postprocess.clean import large_parts
+from postprocess.clean import remove_small_components
 from postprocess.thin import thin
 
 Image8 = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-# Longest side that ink is looked for at: enough for a line of a pixel in the result.
-_WORK_SIDE = 1024
-# Strokes are thinner than this share of the longest side; what is thicker is paper, or filled.
-_THICKEST = 1 / 12
-# How much darker than the paper around it the darkest ink must be, in [0, 1].
-_LEAST_CONTRAST = 0.15
-# Paper in the shade has at least this share of the light of paper beside it.
-_DARKEST_PAPER = 0.2
-# A stroke holds on down to this share of the threshold that its darkest pixels are over.
-_HOLD = 0.6
-# Specks with fewer pixels, of a sheet of 256 px, are dust.
-_DUST = 6
-# Parts with fewer pixels go, as ``clean_edges`` has them go.
-_LEAST_PART = 5
+# Larger sketches are scaled down to this side: enough for lines of one pixel in the result.
+_MAX_WORK_SIZE = 1024
+# Strokes are thinner than this share of the longer side; thicker areas are paper or filled.
+_MAX_STROKE_SHARE = 1 / 12
+# Minimum darkness of the darkest ink relative to the paper around it, in [0, 1].
+_MIN_CONTRAST = 0.15
+# Minimum brightness of shaded paper, as a share of the lit paper's.
+_MIN_PAPER_SHARE = 0.2
+# Ratio of the low to the high threshold of hysteresis thresholding.
+_HYSTERESIS_RATIO = 0.6
+# Specks with fewer pixels are removed; for a sketch of 256 px.
+_MIN_SPECK_PIXELS = 6
+# Smaller components are removed, as by ``clean_edges``.
+_MIN_COMPONENT_PIXELS = 5
 
 
-def normalise_sketch(sketch: Image8, size: int = 256, extent: float = 0.85) -> Image8:
-    """Turn any drawing into one as the training drawings are: thin black lines on white.
+def normalize_sketch(sketch: Image8, size: int = 256, extent: float = 0.85) -> Image8:
+    """Convert any sketch to a drawing like those of the training set: thin black lines on white.
 
-    The background goes (a tinted page, the shade over a photographed one, transparency), what is
-    darker than the paper around it is ink, filled areas become their outlines, and what was drawn
-    is centred, scaled and thinned. White chalk on a black board counts as a drawing too.
+    The background (tinted paper, the shading of a photograph, transparency) is removed; whatever is
+    darker than the paper around it is ink. Filled areas are replaced by their outlines. The drawing
+    is centered, scaled and thinned. White chalk on a blackboard works too.
 
     Parameters
     ----------
-    sketch : uint8 H×W grey, H×W×3 RGB or H×W×4 RGBA, of any size.
-    size : side of the result in pixels.
-    extent : how much of it the longer side of what was drawn takes, in (0, 1]; as in the training
-        set (``drawing_extent``).
+    sketch : ndarray, uint8, H×W gray, H×W×3 RGB or H×W×4 RGBA
+        Of any size.
+    size : int, pixels
+        Side of the result.
+    extent : float in (0, 1]
+        Share of the result's side that the longer side of the drawing takes; see
+        ``compute_extent``.
 
     Returns
     -------
     ndarray
-        uint8 size×size, 0 on lines of one pixel and 255 elsewhere; white all over where nothing
-        was drawn.
+        uint8 size×size, 0 on lines of one pixel and 255 elsewhere; all 255 if nothing was drawn.
 
     Raises
     ------
     InputError
-        If the sketch is no such array, or the extent no such share.
+        If the sketch has another shape or dtype, or the extent is out of range.
+
+    Examples
+    --------
+    >>> sketch = np.full((300, 400, 3), 240, np.uint8)
+    >>> sketch[100:104, 50:350] = 30
+    >>> drawing = normalize_sketch(sketch, size=256, extent=0.8)
+    >>> drawing.shape, round(compute_extent(drawing), 1)
+    ((256, 256), 0.8)
     """
-    if sketch.dtype != np.uint8 or sketch.size == 0 or not _is_image(sketch.shape):
+    if sketch.dtype != np.uint8 or sketch.size == 0 or not _is_image_shape(sketch.shape):
         raise InputError(
-            "A sketch is uint8 H×W, H×W×3 or H×W×4 with at least one pixel, "
+            "A sketch must be uint8 H×W, H×W×3 or H×W×4 with at least one pixel, "
             f"got {sketch.dtype} {sketch.shape}."
         )
     if not 0 < extent <= 1:
         raise InputError(f"The extent must be over 0 and at most 1, got {extent}.")
     lines = np.full((size, size), 255, np.uint8)
-    ink = _outline_filled(_find_ink(_reduce(sketch)))
+    ink = _outline_filled(_detect_ink(_limit_size(sketch)))
     rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
     if not rows.size:
         return lines
-    drawn = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    fitted = _scale(drawn, max(1, round(extent * size)))
-    height, width = fitted.shape
+    cropped = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scaled = _scale_ink(cropped, max(1, round(extent * size)))
+    height, width = scaled.shape
     top, left = (size - height) // 2, (size - width) // 2
-    place = np.zeros((size, size), bool)
-    place[top : top + height, left : left + width] = fitted
-    lines[large_parts(thin(place), _LEAST_PART)] = 0
+    canvas = np.zeros((size, size), bool)
+    canvas[top : top + height, left : left + width] = scaled
+    lines[remove_small_components(thin(canvas), _MIN_COMPONENT_PIXELS)] = 0
     return lines
 
 
-def drawing_extent(drawing: Image8) -> float:
-    """Return how much of a drawing's side the longer side of what is drawn takes, in [0, 1].
+def compute_extent(drawing: Image8) -> float:
+    """Return the share of a drawing's side that the longer side of its content takes, in [0, 1].
 
     Parameters
     ----------
-    drawing : uint8 S×S, 0 on lines.
+    drawing : ndarray, uint8, S×S
+        0 on lines.
+
+    Returns
+    -------
+    float
+        0 for an empty drawing.
     """
     sides = [np.flatnonzero((drawing == 0).any(axis)) for axis in (0, 1)]
     return max((int(side[-1] - side[0]) + 1 for side in sides if side.size), default=0) / len(
@@ -87,134 +103,140 @@ def drawing_extent(drawing: Image8) -> float:
     )
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
+def _is_image_shape(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] in (3, 4))
 
 
-def _reduce(sketch: Image8) -> Image8:
+def _limit_size(sketch: Image8) -> Image8:
     longest = max(sketch.shape[:2])
-    if longest <= _WORK_SIDE:
+    if longest <= _MAX_WORK_SIZE:
         return sketch
-    scale = _WORK_SIDE / longest
-    return cv2.resize(sketch, _scaled(sketch.shape, scale), interpolation=cv2.INTER_AREA).astype(
-        np.uint8, copy=False
-    )
+    scale = _MAX_WORK_SIZE / longest
+    return cv2.resize(
+        sketch, _scaled_size(sketch.shape, scale), interpolation=cv2.INTER_AREA
+    ).astype(np.uint8, copy=False)
 
 
-def _scaled(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
-    """Return the size of a scaled image as OpenCV wants it: width and height."""
+def _scaled_size(shape: tuple[int, ...], scale: float) -> tuple[int, int]:
+    """Return the size of a scaled image in OpenCV's order: width, height."""
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
 
 
-def _find_ink(sketch: Image8) -> Mask:
-    """Return where there is ink."""
+def _detect_ink(sketch: Image8) -> Mask:
+    """Return the mask of ink pixels."""
     if sketch.ndim == 3 and sketch.shape[2] == 4:
         opacity = sketch[..., 3:].astype(np.float32) / 255
         on_white = sketch[..., :3] * opacity + 255 * (1 - opacity)
-        ink = _darker_than_paper(on_white.round().astype(np.uint8))
-        # White strokes on nothing: what is there at all is the drawing.
-        clear = opacity.min() < 0.5 < opacity.max()
-        return _darker_than_paper(~sketch[..., 3:]) if clear and not ink.any() else ink
-    colours: Image8 = sketch[..., np.newaxis] if sketch.ndim == 2 else sketch
-    edge = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-    if np.median(edge) < 80 and colours.max() > 160:
-        colours = ~colours
-    return _darker_than_paper(colours)
+        ink = _segment_ink(on_white.round().astype(np.uint8))
+        # White strokes on a transparent background: the opaque pixels are the drawing.
+        has_transparency = opacity.min() < 0.5 < opacity.max()
+        return _segment_ink(~sketch[..., 3:]) if has_transparency and not ink.any() else ink
+    channels: Image8 = sketch[..., np.newaxis] if sketch.ndim == 2 else sketch
+    border_pixels = np.concatenate([channels[0], channels[-1], channels[:, 0], channels[:, -1]])
+    if np.median(border_pixels) < 80 and channels.max() > 160:
+        channels = ~channels
+    return _segment_ink(channels)
 
 
-def _darker_than_paper(colours: Image8) -> Mask:
-    """Return what is darker than the paper around it, in any channel of uint8 H×W×C."""
-    channels = [np.ascontiguousarray(colours[..., channel]) for channel in range(colours.shape[2])]
+def _segment_ink(image: Image8) -> Mask:
+    """Return the pixels of an image (uint8 H×W×C) darker than the paper, in any channel."""
+    channels = [np.ascontiguousarray(image[..., channel]) for channel in range(image.shape[2])]
     if all(np.array_equal(channel, channels[0]) for channel in channels[1:]):
         channels = channels[:1]
-    # Of a coloured pencil the channel that it takes most of tells most.
-    darkness = np.max([_darkness(channel) for channel in channels], axis=0)
+    # A colored pencil is darkest in the channel that it absorbs most.
+    darkness = np.max([_compute_darkness(channel) for channel in channels], axis=0)
     smooth = cv2.GaussianBlur(darkness, (0, 0), 0.7)
-    deepest = float(np.percentile(smooth, 99.9))
-    deepest = max(deepest, float(smooth.max()) * 0.7)
-    if deepest < _LEAST_CONTRAST:
+    max_darkness = float(np.percentile(smooth, 99.9))
+    max_darkness = max(max_darkness, float(smooth.max()) * 0.7)
+    if max_darkness < _MIN_CONTRAST:
         return np.zeros(smooth.shape, bool)
-    # The grain of the paper is spread around its middle; ink is what stands out of it.
-    grain = 6 * _deviation(smooth)
-    high = max(deepest * 0.5, grain, _LEAST_CONTRAST / 2)
-    return _hold(smooth, high * _HOLD, high)
+    # The paper's grain scatters around its median; ink is an outlier.
+    noise_level = 6 * _median_deviation(smooth)
+    high = max(max_darkness * 0.5, noise_level, _MIN_CONTRAST / 2)
+    return _hysteresis_threshold(smooth, high * _HYSTERESIS_RATIO, high)
 
 
-def _deviation(values: NDArray[np.float32]) -> float:
-    """Return the median distance from the median."""
+def _median_deviation(values: NDArray[np.float32]) -> float:
+    """Return the median absolute deviation from the median."""
     if 2 * np.count_nonzero(values) < values.size:
-        # Both are 0, as on a sheet that was never paper.
+        # Median and deviation are 0, as on a digital canvas.
         return 0.0
     return float(np.median(np.abs(values - np.median(values))))
 
 
-def _darkness(channel: Image8) -> NDArray[np.float32]:
-    """Return how much darker than the paper each pixel is, in [0, 1]."""
+def _compute_darkness(channel: Image8) -> NDArray[np.float32]:
+    """Return by how much each pixel is darker than the paper, in [0, 1]."""
     longest = max(channel.shape)
-    # The paper is what is left when dark things thinner than the kernel are closed. Looked at
-    # small: it changes slowly.
+    # Closing removes dark objects that are thinner than the kernel: the paper remains. It changes
+    # slowly, so that a small version suffices.
     scale = min(1.0, 256 / longest)
-    size = _scaled(channel.shape, scale)
+    size = _scaled_size(channel.shape, scale)
     small = cv2.resize(channel, size, interpolation=cv2.INTER_AREA)
-    reach = 2 * round(max(size) * _THICKEST) + 1
+    kernel_size = 2 * round(max(size) * _MAX_STROKE_SHARE) + 1
     lightest = small.max()
-    if (cv2.dilate(small, _inner(reach), borderType=cv2.BORDER_REPLICATE) == lightest).all():
-        # Closing would find the lightest everywhere, and blurring change nothing.
+    if (
+        cv2.dilate(small, _inscribed_square(kernel_size), borderType=cv2.BORDER_REPLICATE)
+        == lightest
+    ).all():
+        # Closing would give the brightest value everywhere, and blurring would not change it.
         paper = np.full_like(small, lightest)
     else:
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_size, kernel_size))
         paper = cv2.morphologyEx(small, cv2.MORPH_CLOSE, kernel, borderType=cv2.BORDER_REPLICATE)
-        paper = cv2.GaussianBlur(paper, (0, 0), reach / 4)
-    # A black area larger than the kernel is filled; no shade makes paper as dark.
-    darkest = np.uint8(_DARKEST_PAPER * np.percentile(paper, 90))
-    whole = cv2.resize(np.maximum(paper, darkest), channel.shape[::-1])
-    return np.clip(1 - channel / np.maximum(whole, 1).astype(np.float32), 0, 1)
+        paper = cv2.GaussianBlur(paper, (0, 0), kernel_size / 4)
+    # Closing keeps a black area larger than the kernel, but shaded paper is never that dark.
+    min_paper = np.uint8(_MIN_PAPER_SHARE * np.percentile(paper, 90))
+    full_paper = cv2.resize(np.maximum(paper, min_paper), channel.shape[::-1])
+    return np.clip(1 - channel / np.maximum(full_paper, 1).astype(np.float32), 0, 1)
 
 
-def _hold(values: NDArray[np.float32], low: float, high: float) -> Mask:
-    """Return the 8-connected parts over ``low`` that reach over ``high``, without the dust."""
-    count, labels, facts, _ = cv2.connectedComponentsWithStats((values > low).astype(np.uint8))
-    reaches = np.zeros(count, bool)
-    reaches[np.unique(labels[values > high])] = True
-    dust = _DUST * (max(values.shape) / 256) ** 2
-    reaches &= facts[:, cv2.CC_STAT_AREA] >= min(dust, _DUST * 16)
-    reaches[0] = False
-    kept: Mask = reaches[labels]
-    return kept
+def _hysteresis_threshold(values: NDArray[np.float32], low: float, high: float) -> Mask:
+    """Return the 8-connected components over ``low`` that contain a value over ``high``.
+
+    Specks with too few pixels are left out.
+    """
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((values > low).astype(np.uint8))
+    is_kept = np.zeros(count, bool)
+    is_kept[np.unique(labels[values > high])] = True
+    min_pixels = _MIN_SPECK_PIXELS * (max(values.shape) / 256) ** 2
+    is_kept &= stats[:, cv2.CC_STAT_AREA] >= min(min_pixels, _MIN_SPECK_PIXELS * 16)
+    is_kept[0] = False
+    mask: Mask = is_kept[labels]
+    return mask
 
 
 def _outline_filled(ink: Mask) -> Mask:
-    """Replace what is thicker than a stroke by its outline."""
-    reach = 2 * round(max(ink.shape) * _THICKEST / 2) + 1
-    if not cv2.erode(ink.astype(np.uint8), _inner(reach)).any():
-        # Where no square fits, nothing round about it does.
+    """Replace areas that are thicker than a stroke by their outlines."""
+    kernel_size = 2 * round(max(ink.shape) * _MAX_STROKE_SHARE / 2) + 1
+    if not cv2.erode(ink.astype(np.uint8), _inscribed_square(kernel_size)).any():
+        # If no inscribed square fits, the ellipse does not fit either.
         return ink
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_size, kernel_size))
     filled = cv2.morphologyEx(ink.astype(np.uint8), cv2.MORPH_OPEN, kernel)
     if not filled.any():
         return ink
-    # All of the ink around: an opened area has lost its corners.
-    near = cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    solid = (near > 0) & ink
-    inside = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    outlined: Mask = ink & ~inside
+    # Include the ink around: opening rounds off corners.
+    dilated = cv2.dilate(filled, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
+    solid = (dilated > 0) & ink
+    interior = cv2.erode(solid.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    outlined: Mask = ink & ~interior
     return outlined
 
 
-def _inner(reach: int) -> Image8:
-    """Return a square that lies in the round kernel of so many pixels; it takes far less time."""
-    side = max(1, 2 * int(reach * 0.35) - 1)
+def _inscribed_square(kernel_size: int) -> Image8:
+    """Return a square inside the elliptic kernel of this size. It is much faster to apply."""
+    side = max(1, 2 * int(kernel_size * 0.35) - 1)
     return np.ones((side, side), np.uint8)
 
 
-def _scale(ink: Mask, longest: int) -> Mask:
-    """Scale ink such that its longer side has so many pixels; no line is lost."""
+def _scale_ink(ink: Mask, longest: int) -> Mask:
+    """Scale ink so that its longer side has ``longest`` pixels, without losing any line."""
     scale = longest / max(ink.shape)
-    size = _scaled(ink.shape, scale)
+    size = _scaled_size(ink.shape, scale)
     values = np.where(ink, np.uint8(255), np.uint8(0))
     if scale >= 1:
         return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > 127
-    # As wide as a pixel of the result, so that at least half of one is covered.
+    # Widen lines to a pixel of the result, so that each covers at least half a pixel.
     width = int(np.ceil(1 / scale))
-    wide = cv2.dilate(values, np.ones((width, width), np.uint8))
-    return cv2.resize(wide, size, interpolation=cv2.INTER_AREA) > 127
+    dilated = cv2.dilate(values, np.ones((width, width), np.uint8))
+    return cv2.resize(dilated, size, interpolation=cv2.INTER_AREA) > 127

@@ -1,4 +1,4 @@
-"""A line drawing as the strokes that it is made of, and back."""
+"""Conversion of line drawings to strokes and back."""
 
 from collections.abc import Sequence
 
@@ -11,56 +11,68 @@ from postprocess.thin import thin
 Image8 = NDArray[np.uint8]
 Points = NDArray[np.float32]
 
-# A branch that is shorter than this and ends nowhere is the roughness of a line.
-_SPUR = 6
-# Where OpenCV's hierarchy names the outline around an outline: that of a ring from within.
-_PARENT = 3
-# Fixed-point bits of the positions that lines are drawn at.
-_SHIFT = 4
+# Shorter branches with a free end are artifacts of rough lines.
+_MIN_SPUR_LENGTH = 6
+# Index of the parent in a row of OpenCV's contour hierarchy. Only inner contours have one.
+_PARENT_INDEX = 3
+# Fractional bits of the fixed-point coordinates for drawing.
+_FIXED_POINT_BITS = 4
 
 
-def trace_strokes(drawing: Image8, spur: int = _SPUR) -> list[Points]:
-    """Return the strokes of a thin line drawing: from end or junction to end or junction.
+def trace_strokes(drawing: Image8, min_spur_length: int = _MIN_SPUR_LENGTH) -> list[Points]:
+    """Return the strokes of a thin line drawing, each between ends or junctions.
 
-    Lines are followed along their 8-connected pixels; where three or more meet, each stroke ends
-    in the middle of the meeting. A ring is one stroke whose last point is its first.
+    Lines are followed along 8-connected pixels. Where three or more meet, each stroke ends at the
+    center of the junction. A ring is one stroke whose last point equals its first.
 
     Parameters
     ----------
-    drawing : uint8 H×W, 0 on lines of one pixel, as ``clean_edges`` makes them.
-    spur : strokes of fewer pixels between a junction and a free end are left out.
+    drawing : ndarray, uint8, H×W
+        0 on lines of one pixel, as made by ``clean_edges``.
+    min_spur_length : int, pixels
+        Shorter strokes between a junction and a free end are left out.
 
     Returns
     -------
     list of ndarray
-        float32 (P, 2) each, x and y in pixels, P of at least 1; in a fixed order.
+        float32 (P, 2) each, x and y in pixels, P at least 1; in a deterministic order.
+
+    Examples
+    --------
+    >>> drawing = np.full((64, 64), 255, np.uint8)
+    >>> drawing[20, 10:50] = 0
+    >>> (stroke,) = trace_strokes(drawing)
+    >>> stroke.shape
+    (40, 2)
     """
     lines = thin(drawing == 0).astype(np.uint8)
-    around = cv2.filter2D(lines, -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT)
-    meeting = ((lines > 0) & (around > 3)).astype(np.uint8)
-    _, numbers, _, centres = cv2.connectedComponentsWithStats(meeting)
-    labels = np.pad(numbers, 1).astype(np.int32, copy=False)
-    # Without the meetings what is left are simple paths and rings, whose outline runs along them.
-    outlines, nesting = cv2.findContours(lines - meeting, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    num_neighbors = cv2.filter2D(
+        lines, -1, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT
+    )
+    junctions = ((lines > 0) & (num_neighbors > 3)).astype(np.uint8)
+    _, junction_labels, _, centroids = cv2.connectedComponentsWithStats(junctions)
+    labels = np.pad(junction_labels, 1).astype(np.int32, copy=False)
+    # Without junctions only simple paths and rings remain; their contours follow them.
+    outlines, hierarchy = cv2.findContours(lines - junctions, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     strokes = []
     for number, outline in enumerate(outlines):
-        if nesting[0, number, _PARENT] != -1:
+        if hierarchy[0, number, _PARENT_INDEX] != -1:
             continue
-        path = _unfold(outline[:, 0].astype(np.int32, copy=False))
-        start, end = _meeting_at(labels, path[0]), _meeting_at(labels, path[-1])
-        if bool(start) != bool(end) and len(path) < spur:
+        path = _outline_to_path(outline[:, 0].astype(np.int32, copy=False))
+        start, end = _junction_at(labels, path[0]), _junction_at(labels, path[-1])
+        if bool(start) != bool(end) and len(path) < min_spur_length:
             continue
         points = path.astype(np.float32)
         if start and not (start == end and len(path) == 1):
-            points = np.concatenate([centres[start : start + 1].astype(np.float32), points])
+            points = np.concatenate([centroids[start : start + 1].astype(np.float32), points])
         if end:
-            points = np.concatenate([points, centres[end : end + 1].astype(np.float32)])
+            points = np.concatenate([points, centroids[end : end + 1].astype(np.float32)])
         strokes.append(points)
     return strokes
 
 
-def _unfold(outline: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Return the path whose outline this is: an open one is gone along forth and back."""
+def _outline_to_path(outline: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return the path with the given outline; an open path's outline runs there and back."""
     count = len(outline)
     if count < 3:
         return outline
@@ -68,62 +80,86 @@ def _unfold(outline: NDArray[np.int32]) -> NDArray[np.int32]:
     if len(turns) == 2:
         first, last = turns
         return outline[first : last + 1]
-    # A ring; its outline is gone along once.
+    # The contour of a ring runs around it once.
     return np.concatenate([outline, outline[:1]])
 
 
-def _meeting_at(labels: NDArray[np.int32], point: NDArray[np.int32]) -> int:
-    """Return the number of the meeting beside a point, 0 for none; labels have a margin of 1."""
+def _junction_at(labels: NDArray[np.int32], point: NDArray[np.int32]) -> int:
+    """Return the label of the junction beside a point, 0 for none. Labels are padded by 1."""
     x, y = point
     return int(labels[y : y + 3, x : x + 3].max())
 
 
-def draw_strokes(strokes: Sequence[Points], size: int, pen: int = 1) -> Image8:
-    """Draw strokes with a pen, and thin that to lines of one pixel.
+def draw_strokes(strokes: Sequence[Points], size: int, pen_width: int = 1) -> Image8:
+    """Draw strokes with a pen and thin them to lines of one pixel.
 
     Parameters
     ----------
-    strokes : float32 (P, 2) each, x and y in pixels; what lies outside is cut off.
-    size : side of the result in pixels.
-    pen : its width in pixels, at least 1; lines that are closer than that become one.
+    strokes : sequence of ndarray, float32, (P, 2)
+        x and y in pixels; parts outside the image are clipped.
+    size : int, pixels
+        Side of the result.
+    pen_width : int, pixels, at least 1
+        Lines closer than this merge.
 
     Returns
     -------
     ndarray
-        uint8 size×size, 0 on lines and 255 elsewhere, as the training drawings are.
+        uint8 size×size, 0 on lines and 255 elsewhere, like the training drawings.
     """
     ink = np.zeros((size, size), np.uint8)
-    fixed = [np.round(stroke * (1 << _SHIFT)).astype(np.int32) for stroke in strokes]
-    cv2.polylines(ink, fixed, isClosed=False, color=255, thickness=pen, shift=_SHIFT)
+    fixed_points = [
+        np.round(stroke * (1 << _FIXED_POINT_BITS)).astype(np.int32) for stroke in strokes
+    ]
+    cv2.polylines(
+        ink, fixed_points, isClosed=False, color=255, thickness=pen_width, shift=_FIXED_POINT_BITS
+    )
     drawing: Image8 = np.where(thin(ink > 0), np.uint8(0), np.uint8(255))
     return drawing
 
 
 def pack_strokes(strokes: Sequence[Points]) -> bytes:
-    """Return strokes as bytes; positions are rounded to whole pixels, which must be 0 to 255.
+    """Serialize strokes. Coordinates are rounded to whole pixels, which must be 0 to 255.
 
-    A count of strokes, the counts of their points (all uint16, little-endian), then x and y of all
-    points (uint8).
+    The format is the number of strokes and the number of points of each (uint16, little-endian),
+    then x and y of all points (uint8).
+
+    Parameters
+    ----------
+    strokes : sequence of ndarray, float32, (P, 2)
+
+    Returns
+    -------
+    bytes
     """
     lengths = [len(stroke) for stroke in strokes]
-    head = np.array([len(strokes), *lengths], "<u2").tobytes()
+    header = np.array([len(strokes), *lengths], "<u2").tobytes()
     if not strokes:
-        return head
-    return head + np.round(np.concatenate(strokes)).astype(np.uint8).tobytes()
+        return header
+    return header + np.round(np.concatenate(strokes)).astype(np.uint8).tobytes()
 
 
 def unpack_strokes(data: bytes) -> list[Points]:
-    """Return the strokes that ``pack_strokes`` packed.
+    """Deserialize strokes from ``pack_strokes``.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    list of ndarray
+        float32 (P, 2) each.
 
     Raises
     ------
     ValueError
-        If the bytes are cut short or are none of its.
+        If the bytes are truncated or of another format.
     """
     (count,) = np.frombuffer(data, "<u2", 1)
     lengths = np.frombuffer(data, "<u2", count, offset=2)
     points = np.frombuffer(data, np.uint8, offset=2 + 2 * int(count))
     if points.size != 2 * int(lengths.sum()):
-        raise ValueError("not the strokes of a drawing")
-    places = points.reshape(-1, 2).astype(np.float32)
-    return np.split(places, np.cumsum(lengths)[:-1]) if count else []
+        raise ValueError("not packed strokes, or truncated")
+    coordinates = points.reshape(-1, 2).astype(np.float32)
+    return np.split(coordinates, np.cumsum(lengths)[:-1]) if count else []

@@ -5,69 +5,73 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from model.evaluation.comparison import Column, Comparison
+from model.evaluation.comparison import CheckpointComparison, CheckpointResult
 from model.evaluation.metrics import METRICS
-from postprocess import PAIR_SIZE, encode_jpeg, make_sheet
-from reports.comparison_table import NO_METRIC_ALONE
+from postprocess import PAIR_SIZE, encode_jpeg, make_contact_sheet
+from reports.comparison_table import METRICS_WARNING
 
-_HEAD, _LINE, _GAP = 84, 19, 4
-_INK, _PAPER = (20, 20, 20), (224, 224, 224)
+_HEADER_HEIGHT, _LINE_HEIGHT, _GAP = 84, 19, 4
+_TEXT_COLOR, _BACKGROUND = (20, 20, 20), (224, 224, 224)
 
 # Under each checkpoint's name; the second where there are targets, or the extra is there.
-_TOLD = ("edge_f1", "kid_efflite0", "colour_distance")
+_HEADER_METRICS = ("edge_f1", "kid_efflite0", "colour_distance")
 
 
-def draw_sheet(comparison: Comparison) -> bytes:
+def render_comparison_sheet(comparison: CheckpointComparison) -> bytes:
     """Return the sheet as JPEG.
 
     The first column is the drawing as it was made, the second what the generators are given, which
     is also lines copied onto white; then the checkpoints that are shown; the last is the nearest
     training picture.
     """
-    shown = comparison.shown
-    heads = [
+    shown = comparison.shown_results
+    headers = [
         ["drawing"],
-        [comparison.baselines[0].name, *_figures(comparison, comparison.baselines[0])],
-        *([*_names(column), *_figures(comparison, column)] for column in shown),
+        [comparison.baselines[0].name, *_metric_lines(comparison, comparison.baselines[0])],
+        *([*_name_lines(column), *_metric_lines(comparison, column)] for column in shown),
         ["nearest training picture", "by colours, at 32 px a side"],
     ]
     tiles = []
-    for at, row in enumerate(comparison.rows):
-        made = (column.tiles[at] for column in shown)
-        tiles += [_decode(jpeg) for jpeg in (row.drawing, row.lines, *made, row.nearest)]
-    body = make_sheet(tiles, len(heads))
-    sheet = Image.new("RGB", (body.shape[1], body.shape[0] + _HEAD + _LINE + 8), _PAPER)
-    sheet.paste(Image.fromarray(body), (0, _HEAD))
+    for index, row in enumerate(comparison.rows):
+        pictures = (result.tiles[index] for result in shown)
+        tiles += [_decode_jpeg(jpeg) for jpeg in (row.drawing, row.lines, *pictures, row.nearest)]
+    body = make_contact_sheet(tiles, len(headers))
+    sheet = Image.new(
+        "RGB", (body.shape[1], body.shape[0] + _HEADER_HEIGHT + _LINE_HEIGHT + 8), _BACKGROUND
+    )
+    sheet.paste(Image.fromarray(body), (0, _HEADER_HEIGHT))
     pen = ImageDraw.Draw(sheet)
-    for at, lines in enumerate(heads):
+    for index, lines in enumerate(headers):
         for number, line in enumerate(lines):
-            place = (_GAP + at * (PAIR_SIZE + _GAP), 6 + number * _LINE)
-            pen.text(place, line, _INK, _font(line))
-    pen.text((_GAP, body.shape[0] + _HEAD + 4), NO_METRIC_ALONE, _INK, _font("", 14))
+            position = (_GAP + index * (PAIR_SIZE + _GAP), 6 + number * _LINE_HEIGHT)
+            pen.text(position, line, _TEXT_COLOR, _fit_font(line))
+    pen.text(
+        (_GAP, body.shape[0] + _HEADER_HEIGHT + 4), METRICS_WARNING, _TEXT_COLOR, _fit_font("", 14)
+    )
     return encode_jpeg(np.asarray(sheet), quality=88)
 
 
-def _names(column: Column) -> list[str]:
-    return [column.name, "in production"] if column.promoted else [column.name]
+def _name_lines(result: CheckpointResult) -> list[str]:
+    return [result.name, "in production"] if result.promoted else [result.name]
 
 
-def _figures(comparison: Comparison, column: Column) -> list[str]:
-    figures = column.figures.get(comparison.shown_are, {})
-    titles = {metric.key: metric for metric in METRICS}
+def _metric_lines(comparison: CheckpointComparison, result: CheckpointResult) -> list[str]:
+    estimates = result.metrics.get(comparison.shown_inputs, {})
+    metrics = {metric.key: metric for metric in METRICS}
     return [
-        f"{titles[key].title} {figures[key].value:.{titles[key].digits}f}"
-        for key in _TOLD
-        if key in figures
+        f"{metrics[key].title} {estimates[key].value:.{metrics[key].decimals}f}"
+        for key in _HEADER_METRICS
+        if key in estimates
     ][:2]
 
 
-def _decode(jpeg: bytes) -> NDArray[np.uint8]:
+def _decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert image is not None, "we encoded it"
     return image[..., ::-1].astype(np.uint8, copy=False)
 
 
-def _font(line: str, size: int = 17) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _fit_font(line: str, size: int = 17) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Return a font in which a line fits over its column."""
     while True:
         font = ImageFont.load_default(size)

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import DamagedError, NotFoundError
-from postprocess import decode_pair, encode_jpeg, make_sheet, split_pair
-from reports.pair_set_report import flatten, inline_jpeg, render
+from config.errors import CorruptObjectError, NotFoundError
+from postprocess import decode_pair, encode_jpeg, make_contact_sheet, split_pair
+from reports.pair_set_report import flatten_settings, inline_jpeg, render_template
 from storage import ObjectStore
-from storage.manifest import Row
-from storage.pair_sets import StoredPairs, locate_pairs, read_manifest, read_settings
+from storage.manifest import ManifestRow
+from storage.pair_sets import PairReader, open_pairs, read_manifest, read_settings
 
-_SHOWN = 8
-_COLUMNS = 2
+_MAX_EXAMPLES = 8
+_SHEET_COLUMNS = 2
 
 
 @dataclass(frozen=True)
-class Side:
+class PairSetStats:
     """One of the two sets in figures; densities are shares of line pixels, None without a pair."""
 
     fingerprint: str
@@ -30,7 +30,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairSetDiff:
     """Two pair sets of a data set.
 
     Attributes
@@ -42,82 +42,86 @@ class Comparison:
         sets share none.
     """
 
-    old: Side
-    new: Side
+    old: PairSetStats
+    new: PairSetStats
     settings: list[tuple[str, object, object]]
     gained: int
     lost: int
     sheet: bytes | None
 
     @property
-    def key(self) -> str:
+    def file_name(self) -> str:
         """File name of the page beside the new set's report."""
         return f"against-{self.old.fingerprint}.html"
 
 
-def compare_sets(store: ObjectStore, dataset: str, old: str, new: str) -> Comparison | None:
+def diff_pair_sets(store: ObjectStore, dataset: str, old: str, new: str) -> PairSetDiff | None:
     """Compare two published pair sets; None where the old one is gone or damaged.
 
     Files are the same where their bytes are.
     """
     try:
-        sets = [locate_pairs(store, dataset, name) for name in (old, new)]
-        before, after = (_pairs_of(store, dataset, name) for name in (old, new))
-        common = [digest for digest in after if digest in before]
+        sets = [open_pairs(store, dataset, name) for name in (old, new)]
+        old_rows, new_rows = (_read_pair_rows(store, dataset, name) for name in (old, new))
+        common = [digest for digest in new_rows if digest in old_rows]
         shown = [
             common[index]
-            for index in np.linspace(0, len(common) - 1, min(_SHOWN, len(common)))
+            for index in np.linspace(0, len(common) - 1, min(_MAX_EXAMPLES, len(common)))
             .round()
             .astype(int)
         ]
-        images = [_triple(sets, before[digest], after[digest]) for digest in shown]
-        facts = [read_settings(store, dataset, name) for name in (old, new)]
-    except (NotFoundError, DamagedError):
+        images = [_join_examples(sets, old_rows[digest], new_rows[digest]) for digest in shown]
+        settings = [read_settings(store, dataset, name) for name in (old, new)]
+    except (NotFoundError, CorruptObjectError):
         return None
-    return Comparison(
-        _describe(old, before),
-        _describe(new, after),
-        _differences(*facts),
-        len(after.keys() - before.keys()),
-        len(before.keys() - after.keys()),
-        encode_jpeg(make_sheet(images, _COLUMNS), quality=85) if images else None,
+    return PairSetDiff(
+        _compute_stats(old, old_rows),
+        _compute_stats(new, new_rows),
+        _diff_settings(*settings),
+        len(new_rows.keys() - old_rows.keys()),
+        len(old_rows.keys() - new_rows.keys()),
+        encode_jpeg(make_contact_sheet(images, _SHEET_COLUMNS), quality=85) if images else None,
     )
 
 
-def render_comparison(title: str, comparison: Comparison) -> str:
+def render_pair_set_diff(title: str, diff: PairSetDiff) -> str:
     """Return a comparison as one self-contained HTML page."""
-    sheet = None if comparison.sheet is None else inline_jpeg(comparison.sheet)
-    return render("pair_set_diff.html.j2", title=title, comparison=comparison, sheet=sheet)
+    sheet = None if diff.sheet is None else inline_jpeg(diff.sheet)
+    return render_template("pair_set_diff.html.j2", title=title, diff=diff, sheet=sheet)
 
 
-def _pairs_of(store: ObjectStore, dataset: str, fingerprint: str) -> dict[str | None, Row]:
+def _read_pair_rows(
+    store: ObjectStore, dataset: str, fingerprint: str
+) -> dict[str | None, ManifestRow]:
     rows = read_manifest(store, dataset, fingerprint)
     return {row.sha256: row for row in rows if row.status == "pair"}
 
 
-def _triple(sets: list[StoredPairs], before: Row, after: Row) -> NDArray[np.uint8]:
+def _join_examples(
+    sets: list[PairReader], old_row: ManifestRow, new_row: ManifestRow
+) -> NDArray[np.uint8]:
     old, new = sets
-    drawing, _ = split_pair(decode_pair(old.read(before)), old.drawing)
-    redrawn, picture = split_pair(decode_pair(new.read(after)), new.drawing)
+    drawing, _ = split_pair(decode_pair(old.read(old_row)), old.drawing_side)
+    redrawn, picture = split_pair(decode_pair(new.read(new_row)), new.drawing_side)
     drawings = np.hstack([drawing, redrawn])
     return np.hstack([np.repeat(drawings[..., None], 3, axis=2), picture])
 
 
-def _describe(fingerprint: str, pairs: Mapping[str | None, Row]) -> Side:
+def _compute_stats(fingerprint: str, pairs: Mapping[str | None, ManifestRow]) -> PairSetStats:
     densities = [row.edge_density for row in pairs.values() if row.edge_density is not None]
     if not densities:
-        return Side(fingerprint, len(pairs), None, None, None)
+        return PairSetStats(fingerprint, len(pairs), None, None, None)
     low, median, high = np.percentile(densities, (10, 50, 90)).tolist()
-    return Side(fingerprint, len(pairs), median, low, high)
+    return PairSetStats(fingerprint, len(pairs), median, low, high)
 
 
-def _differences(
+def _diff_settings(
     old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> list[tuple[str, object, object]]:
-    before, after = dict(flatten(old)), dict(flatten(new))
-    names = dict.fromkeys([*before, *after])
+    old_settings, new_settings = dict(flatten_settings(old)), dict(flatten_settings(new))
+    names = dict.fromkeys([*old_settings, *new_settings])
     return [
-        (name, before.get(name, "–"), after.get(name, "–"))
+        (name, old_settings.get(name, "–"), new_settings.get(name, "–"))
         for name in names
-        if before.get(name) != after.get(name)
+        if old_settings.get(name) != new_settings.get(name)
     ]

@@ -11,12 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from reports.thumbnails import Thumbnail
-from sources import DataSet
-from storage.manifest import Row, as_frame
-from storage.raw_sets import Acceptance, Origin
+from sources import DatasetConfig
+from storage.manifest import ManifestRow, rows_to_dataframe
+from storage.raw_sets import LicenseAcceptance, Origin
 
-_LISTED_REJECTS = 200
-_BINS = 30
+_MAX_LISTED_REJECTED = 200
+_NUM_BINS = 30
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -28,15 +28,15 @@ _templates = Environment(
 
 
 def render_report(
-    dataset: DataSet,
+    dataset: DatasetConfig,
     fingerprint: str,
     settings: dict[str, object],
-    rows: list[Row],
+    rows: list[ManifestRow],
     sheet: bytes | None,
     thumbnails: list[Thumbnail],
     hints: list[str],
     origin: Origin | None = None,
-    acceptance: Acceptance | None = None,
+    acceptance: LicenseAcceptance | None = None,
 ) -> str:
     """Return the report of a pair set as one self-contained HTML page.
 
@@ -50,24 +50,24 @@ def render_report(
     origin : where the files came from, where that is known.
     acceptance : of the licence, where it was needed.
     """
-    frame = as_frame(rows)
+    frame = rows_to_dataframe(rows)
     pairs = frame[frame["status"] == "pair"]
     rejected = frame[frame["status"] == "rejected"]
     densities = pairs["edge_density"].to_numpy(float)
-    return render(
+    return render_template(
         "pair_set_report.html.j2",
         dataset=dataset,
         origin=origin,
         acceptance=acceptance,
         hints=hints,
         fingerprint=fingerprint,
-        settings=dict(flatten(settings)),
+        settings=dict(flatten_settings(settings)),
         total=len(rows),
         pairs=len(pairs),
         splits={split: int((pairs["split"] == split).sum()) for split in ("train", "val")},
         reasons=list(rejected["reason"].value_counts().items()),
-        rejected=rejected.head(_LISTED_REJECTS).to_dict("records"),
-        more_rejected=max(0, len(rejected) - _LISTED_REJECTS),
+        rejected=rejected.head(_MAX_LISTED_REJECTED).to_dict("records"),
+        more_rejected=max(0, len(rejected) - _MAX_LISTED_REJECTED),
         thumbnails=[
             (reason, [(shown.row, inline_jpeg(shown.jpeg)) for shown in group])
             for reason, group in groupby(thumbnails, lambda shown: shown.row.reason)
@@ -89,17 +89,17 @@ def inline_jpeg(data: bytes, width: int | None = None) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def render(template: str, **values: object) -> str:
+def render_template(template: str, **values: object) -> str:
     """Return one of this room's pages."""
     return _templates.get_template(template).render(**values)
 
 
-def flatten(facts: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+def flatten_settings(nested: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
     """Return nested facts as names joined by dots, and values."""
     flat: list[tuple[str, object]] = []
-    for name, value in facts.items():
+    for name, value in nested.items():
         if isinstance(value, dict):
-            flat += flatten(value, f"{prefix}{name}.")
+            flat += flatten_settings(value, f"{prefix}{name}.")
         else:
             flat.append((prefix + name, value))
     return flat
@@ -110,7 +110,7 @@ def _histogram(densities: NDArray[np.float64]) -> list[tuple[float, float, int]]
     if not len(densities):
         return []
     top = max(0.01, float(np.max(densities)))
-    counts, edges = np.histogram(densities, bins=_BINS, range=(0, top))
+    counts, edges = np.histogram(densities, bins=_NUM_BINS, range=(0, top))
     return [
         (float(low), float(high), int(count))
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)

@@ -2,23 +2,27 @@
 
 from collections.abc import Mapping
 
-from model.evaluation.comparison import Comparison
-from reports.comparison_table import NO_METRIC_ALONE, TITLES, name_columns, told
-from reports.pair_set_report import flatten, inline_jpeg, render
+from model.evaluation.comparison import CheckpointComparison
+from reports.comparison_table import INPUT_TITLES, METRICS_WARNING, display_names, list_metrics
+from reports.pair_set_report import flatten_settings, inline_jpeg, render_template
 
 
-def render_page(
-    title: str, dataset: str, fingerprint: str, comparison: Comparison, facts: Mapping[str, object]
+def render_vote_page(
+    title: str,
+    dataset: str,
+    fingerprint: str,
+    comparison: CheckpointComparison,
+    settings: Mapping[str, object],
 ) -> str:
     """Return the page as self-contained HTML.
 
     Parameters
     ----------
     title, dataset : the data set, for people and as it is called.
-    fingerprint, facts : the comparison's name, and what it was made with.
+    fingerprint, settings : the comparison's name, and what it was made with.
     comparison : what was found.
     """
-    shown = comparison.shown
+    shown = comparison.shown_results
     rows = [
         {
             "sketch": row.name,
@@ -26,30 +30,31 @@ def render_page(
             "lines": inline_jpeg(row.lines),
             "nearest": inline_jpeg(row.nearest),
             "nearestName": row.nearest_name,
-            "pictures": [inline_jpeg(column.tiles[at]) for column in shown],
+            "pictures": [inline_jpeg(column.tiles[index]) for column in shown],
         }
-        for at, row in enumerate(comparison.rows)
+        for index, row in enumerate(comparison.rows)
     ]
-    names = name_columns(comparison)
+    names = display_names(comparison)
     data = {
         "dataset": dataset,
         "comparison": fingerprint,
-        "checkpoints": [column.name for column in shown],
+        "checkpoints": [result.name for result in shown],
         "titles": [names[column.name] for column in shown],
         "rows": rows,
     }
-    return render(
+    return render_template(
         "vote.html.j2",
         title=title,
         data=data,
         comparison=comparison,
         names=names,
-        kinds=[
-            (drawings, TITLES[drawings], metrics)
-            for drawings in TITLES
-            if (metrics := told(comparison, drawings))
+        input_kinds=[
+            (drawings, INPUT_TITLES[drawings], metrics)
+            for drawings in INPUT_TITLES
+            if (metrics := list_metrics(comparison, drawings))
         ],
-        shown_are=TITLES[comparison.shown_are],
-        warning=NO_METRIC_ALONE,
-        facts=flatten({name: it for name, it in facts.items() if name != "sketches"}),
+        warning=METRICS_WARNING,
+        settings=flatten_settings(
+            {name: it for name, it in settings.items() if name != "sketches"}
+        ),
     )

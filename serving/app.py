@@ -15,26 +15,26 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 
-from serving.errors import Refusal
-from serving.middleware import Headers
-from serving.openapi import PICTURE_HEADERS, describe
-from serving.page_files import send_cached
-from serving.routes import make_router, refuse
+from serving.errors import ApiError
+from serving.middleware import ResponseHeadersMiddleware
+from serving.openapi import PICTURE_HEADERS, build_openapi
+from serving.page_files import respond_with_etag
+from serving.routes import create_router, build_error_response
 from serving.settings import split_list
-from serving.state import House
+from serving.state import AppState
 
 log = logging.getLogger("icanvas.serving")
 
 # The codes of what the framework itself refuses.
-_CODES = {404: "not_found", 405: "not_allowed"}
+_CODE_BY_STATUS = {404: "not_found", 405: "not_allowed"}
 
 
-def make_app(house: House) -> ASGIApp:
+def create_app(state: AppState) -> ASGIApp:
     """Return the server's application."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        async with house.open():
+        async with state.lifespan():
             yield
 
     app = FastAPI(
@@ -48,10 +48,10 @@ def make_app(house: House) -> ASGIApp:
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.include_router(make_router(house))
-    _add_files(app, house)
-    _add_errors(app, house)
-    origins = split_list(house.settings.origins)
+    app.include_router(create_router(state))
+    _add_page_routes(app, state)
+    _add_error_handlers(app, state)
+    origins = split_list(state.settings.cors_origins)
     if origins:
         app.add_middleware(
             CORSMiddleware,
@@ -60,19 +60,19 @@ def make_app(house: House) -> ASGIApp:
             allow_headers=["X-API-Key"],
             expose_headers=[*PICTURE_HEADERS, "Retry-After"],
         )
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    app.openapi = lambda: build_openapi(app)  # type: ignore[method-assign]
     # Around the framework's own handling of errors, too.
-    return Headers(app, shared=bool(origins))
+    return ResponseHeadersMiddleware(app, cross_origin=bool(origins))
 
 
-def _add_files(app: FastAPI, house: House) -> None:
+def _add_page_routes(app: FastAPI, state: AppState) -> None:
     """Add what is no part of the API: the page, and figures."""
 
     def send(request: Request, name: str) -> Response:
-        file = house.page.get(name)
+        file = state.page_files.get(name)
         if file is None:
-            raise Refusal("not_found")
-        return send_cached(request, file.content, file.media_type, file.etag)
+            raise ApiError("not_found")
+        return respond_with_etag(request, file.content, file.media_type, file.etag)
 
     @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     async def get_page(request: Request) -> Response:
@@ -82,42 +82,42 @@ def _add_files(app: FastAPI, house: House) -> None:
     async def get_file(request: Request, name: str) -> Response:
         return send(request, name)
 
-    if house.settings.metrics:
+    if state.settings.metrics:
 
         @app.get("/metrics", include_in_schema=False)
         def get_metrics() -> Response:
-            return Response(house.metrics.render(), media_type=CONTENT_TYPE_LATEST)
+            return Response(state.metrics.render(), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_errors(app: FastAPI, house: House) -> None:
+def _add_error_handlers(app: FastAPI, state: AppState) -> None:
     """Answer every error in one form."""
 
-    async def answer(request: Request, refusal: Refusal, **headers: str) -> Response:
-        parts = await refuse(request, refusal, house)
+    async def respond(request: Request, refusal: ApiError, **headers: str) -> Response:
+        parts = await build_error_response(request, refusal, state)
         parts["headers"] |= headers
         return JSONResponse(**parts)
 
-    async def on_refusal(request: Request, error: Exception) -> Response:
-        assert isinstance(error, Refusal)
-        more = {"WWW-Authenticate": "ApiKey"} if error.code == "no_key" else {}
-        return await answer(request, error, **more)
+    async def on_api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        headers = {"WWW-Authenticate": "ApiKey"} if error.code == "no_key" else {}
+        return await respond(request, error, **headers)
 
     async def on_invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first: dict[str, Any] = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"][1:])
-        return await answer(request, Refusal("invalid", f"{place}: {first['msg']}."))
+        location = ".".join(str(part) for part in first["loc"][1:])
+        return await respond(request, ApiError("invalid", f"{location}: {first['msg']}."))
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        code = _CODES.get(error.status_code, "invalid")
-        return await answer(request, Refusal(code), **dict(error.headers or {}))
+        code = _CODE_BY_STATUS.get(error.status_code, "invalid")
+        return await respond(request, ApiError(code), **dict(error.headers or {}))
 
-    async def on_failure(request: Request, error: Exception) -> Response:
+    async def on_unexpected_error(request: Request, error: Exception) -> Response:
         log.error("request %s failed", request.state.request_id, exc_info=error)
-        return await answer(request, Refusal("failed"))
+        return await respond(request, ApiError("failed"))
 
-    app.add_exception_handler(Refusal, on_refusal)
+    app.add_exception_handler(ApiError, on_api_error)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(HTTPException, on_http)
-    app.add_exception_handler(Exception, on_failure)
+    app.add_exception_handler(Exception, on_unexpected_error)

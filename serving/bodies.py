@@ -8,15 +8,15 @@ from contextlib import contextmanager, suppress
 from starlette.requests import ClientDisconnect, Request
 
 from serving.decode import CONTENT_TYPES
-from serving.errors import Refusal
-from serving.rate_limit import client_of
+from serving.errors import ApiError
+from serving.rate_limit import get_client_key
 
 # What a refused client may still send, so that it reads the answer: one that finds the line closed
 # while it sends may never look. Bytes, and seconds.
-_MOST_DRAINED, _DRAIN_SECONDS = 8 << 20, 2
+_MAX_DRAIN_BYTES, _DRAIN_TIMEOUT_S = 8 << 20, 2
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies, and refuses them before they are here where that can be told.
 
     Parameters
@@ -27,10 +27,10 @@ class Bodies:
     each : of these, from one client.
     """
 
-    def __init__(self, most: int, seconds: float, at_once: int, each: int) -> None:
-        self._most, self._seconds, self._at_once, self._each = most, seconds, at_once, each
+    def __init__(self, max_bytes: int, timeout: float, max_concurrent: int, max_per_client: int) -> None:
+        self._max_bytes, self._timeout, self._max_concurrent, self._max_per_client = max_bytes, timeout, max_concurrent, max_per_client
         # By client.
-        self._arriving: Counter[str] = Counter()
+        self._active: Counter[str] = Counter()
 
     async def read(self, request: Request) -> bytes:
         """Return a request's body.
@@ -43,42 +43,42 @@ class Bodies:
         ClientDisconnect
             If the client went away.
         """
-        told = request.headers.get("content-length", "")
-        if told.isdecimal() and int(told) > self._most:
-            raise self._too_large()
-        with self._counted(client_of(request)):
+        content_length = request.headers.get("content-length", "")
+        if content_length.isdecimal() and int(content_length) > self._max_bytes:
+            raise self._too_large_error()
+        with self._count_active(get_client_key(request)):
             body = bytearray()
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(self._timeout):
                     async for chunk in request.stream():
                         body += chunk
-                        if len(body) > self._most:
-                            raise self._too_large()
+                        if len(body) > self._max_bytes:
+                            raise self._too_large_error()
             except TimeoutError:
-                raise Refusal("slow") from None
+                raise ApiError("slow") from None
             return bytes(body)
 
     @contextmanager
-    def _counted(self, client: str) -> Iterator[None]:
-        if self._arriving[client] >= self._each:
-            raise Refusal("too_many", retry_after=1)
-        if self._arriving.total() >= self._at_once:
-            raise Refusal("busy", retry_after=1)
-        self._arriving[client] += 1
+    def _count_active(self, client: str) -> Iterator[None]:
+        if self._active[client] >= self._max_per_client:
+            raise ApiError("too_many", retry_after=1)
+        if self._active.total() >= self._max_concurrent:
+            raise ApiError("busy", retry_after=1)
+        self._active[client] += 1
         try:
             yield
         finally:
-            self._arriving[client] -= 1
+            self._active[client] -= 1
             # None below one stays: clients come and go.
-            self._arriving += Counter()
+            self._active += Counter()
 
-    def _too_large(self) -> Refusal:
-        return Refusal(
-            "too_large", f"The body is too large: send at most {self._most / 1e6:.3g} MB."
+    def _too_large_error(self) -> ApiError:
+        return ApiError(
+            "too_large", f"The body is too large: send at most {self._max_bytes / 1e6:.3g} MB."
         )
 
 
-def read_type(request: Request) -> str:
+def read_content_type(request: Request) -> str:
     """Return the content type that a request says.
 
     Raises
@@ -86,19 +86,19 @@ def read_type(request: Request) -> str:
     Refusal
         ``wrong_type`` if it is none that is taken, or packed.
     """
-    told = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    packed = request.headers.get("content-encoding", "identity").strip().lower()
-    if told not in CONTENT_TYPES or packed != "identity":
-        raise Refusal("wrong_type")
-    return told
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    content_encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if content_type not in CONTENT_TYPES or content_encoding != "identity":
+        raise ApiError("wrong_type")
+    return content_type
 
 
-async def drain(request: Request) -> None:
+async def drain_body(request: Request) -> None:
     """Throw away what a refused client still sends, within limits."""
     count = 0
     with suppress(ClientDisconnect, TimeoutError, RuntimeError):
-        async with asyncio.timeout(_DRAIN_SECONDS):
+        async with asyncio.timeout(_DRAIN_TIMEOUT_S):
             async for chunk in request.stream():
                 count += len(chunk)
-                if count > _MOST_DRAINED:
+                if count > _MAX_DRAIN_BYTES:
                     return

@@ -8,17 +8,17 @@ from numpy.typing import NDArray
 from model.data.dataset import to_condition
 from model.training.samples import to_image
 from postprocess import encode_png
-from serving.engines import Draw
+from serving.engines import GenerateFn
 
 Image8 = NDArray[np.uint8]
 
 
-def draw_picture(draw: Draw, drawing: Image8) -> Image8 | None:
+def generate_picture(generate: GenerateFn, drawing: Image8) -> Image8 | None:
     """Return what a generator makes of a drawing (uint8 S×S): uint8 S×S×3 RGB.
 
     None where it gives values that are not finite, or another shape.
     """
-    picture = draw(to_condition(drawing).numpy())
+    picture = generate(to_condition(drawing).numpy())
     if picture.shape != (3, *drawing.shape) or not np.isfinite(picture).all():
         return None
     return to_image(torch.from_numpy(picture))
@@ -27,13 +27,13 @@ def draw_picture(draw: Draw, drawing: Image8) -> Image8 | None:
 def encode_picture(image: Image8, size: int) -> bytes:
     """Return an image (uint8 S×S×3 RGB) as a PNG of size×size."""
     if size != len(image):
-        way = cv2.INTER_AREA if size < len(image) else cv2.INTER_CUBIC
-        image = cv2.resize(image, (size, size), interpolation=way).astype(np.uint8, copy=False)
+        interpolation = cv2.INTER_AREA if size < len(image) else cv2.INTER_CUBIC
+        image = cv2.resize(image, (size, size), interpolation=interpolation).astype(np.uint8, copy=False)
     return encode_png(image)
 
 
-def decode_png(data: bytes, colours: bool) -> Image8 | None:
+def decode_png(data: bytes, color: bool) -> Image8 | None:
     """Return a PNG as uint8 H×W grey or, of colours, H×W×3 RGB; None if it is none."""
-    flag = cv2.IMREAD_COLOR_RGB if colours else cv2.IMREAD_GRAYSCALE
+    flag = cv2.IMREAD_COLOR_RGB if color else cv2.IMREAD_GRAYSCALE
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flag) if data else None
     return None if image is None else image.astype(np.uint8, copy=False)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Kind:
+class ErrorSpec:
     """One of the reasons.
 
     Attributes
@@ -17,29 +17,29 @@ class Kind:
     message: str
 
 
-KINDS = {
-    "invalid": Kind(422, "The request does not fit; see /openapi.json for what does."),
-    "unreadable": Kind(422, "The picture cannot be read. Send it again as PNG, JPEG or WebP."),
-    "empty": Kind(422, "There is nothing drawn yet. Draw something, and a picture comes."),
-    "no_key": Kind(401, "An API key is needed here: send it as X-API-Key."),
-    "unknown_model": Kind(404, "There is no model of that name. GET /v1/models lists them."),
-    "not_found": Kind(404, "There is nothing here."),
-    "not_allowed": Kind(405, "This method is not for this address."),
-    "slow": Kind(408, "The drawing took too long to arrive. Send it again."),
-    "too_large": Kind(413, "The drawing is too large. Send a smaller one."),
-    "wrong_type": Kind(
+ERRORS = {
+    "invalid": ErrorSpec(422, "The request does not fit; see /openapi.json for what does."),
+    "unreadable": ErrorSpec(422, "The picture cannot be read. Send it again as PNG, JPEG or WebP."),
+    "empty": ErrorSpec(422, "There is nothing drawn yet. Draw something, and a picture comes."),
+    "no_key": ErrorSpec(401, "An API key is needed here: send it as X-API-Key."),
+    "unknown_model": ErrorSpec(404, "There is no model of that name. GET /v1/models lists them."),
+    "not_found": ErrorSpec(404, "There is nothing here."),
+    "not_allowed": ErrorSpec(405, "This method is not for this address."),
+    "slow": ErrorSpec(408, "The drawing took too long to arrive. Send it again."),
+    "too_large": ErrorSpec(413, "The drawing is too large. Send a smaller one."),
+    "wrong_type": ErrorSpec(
         415,
         "Send image/png, image/jpeg, image/webp or application/json, and the content that it says.",
     ),
-    "too_many": Kind(429, "That was a little too fast. Wait a moment and try again."),
-    "not_shown": Kind(451, "This picture is not shown. Draw something else."),
-    "failed": Kind(500, "Something went wrong here. Try again."),
-    "busy": Kind(503, "Many are drawing right now. Try again in a moment."),
-    "no_model": Kind(503, "No model is ready yet. Try again later."),
+    "too_many": ErrorSpec(429, "That was a little too fast. Wait a moment and try again."),
+    "not_shown": ErrorSpec(451, "This picture is not shown. Draw something else."),
+    "failed": ErrorSpec(500, "Something went wrong here. Try again."),
+    "busy": ErrorSpec(503, "Many are drawing right now. Try again in a moment."),
+    "no_model": ErrorSpec(503, "No model is ready yet. Try again later."),
 }
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is answered with an error.
 
     Parameters
@@ -50,8 +50,8 @@ class Refusal(Exception):
     """
 
     def __init__(self, code: str, message: str | None = None, retry_after: int | None = None):
-        self.kind = KINDS[code]
+        self.spec = ERRORS[code]
         self.code = code
-        self.message = message or self.kind.message
+        self.message = message or self.spec.message
         self.retry_after = retry_after
         super().__init__(self.message)

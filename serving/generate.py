@@ -4,17 +4,17 @@ from dataclasses import dataclass
 
 from config.errors import IntegrityError
 from postprocess import encode_png
-from serving.archive import Keeper
-from serving.decode import read_drawing
-from serving.encode import draw_picture, encode_picture
-from serving.errors import Refusal
-from serving.loaded_model import Served
-from serving.queue import Job, Task
-from serving.safety import Gate
+from serving.drawing_archive import DrawingArchive
+from serving.decode import decode_drawing
+from serving.encode import generate_picture, encode_picture
+from serving.errors import ApiError
+from serving.loaded_model import LoadedModel
+from serving.queue import QueuedRequest, Task
+from serving.safety import SafetyFilter
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerateRequest:
     """A drawing, and what is to be made of it.
 
     Attributes
@@ -24,15 +24,15 @@ class Wish:
     size : side of the picture in pixels; None for the model's own.
     """
 
-    model: Served
+    model: LoadedModel
     body: bytes
     content_type: str
-    normalise: bool
+    normalize: bool
     size: int | None
 
 
 @dataclass(frozen=True)
-class Rules:
+class GenerateOptions:
     """What holds for every drawing.
 
     Attributes
@@ -43,37 +43,37 @@ class Rules:
     """
 
     max_pixels: int
-    gate: Gate | None
-    threshold: float
-    keeper: Keeper | None
+    safety_filter: SafetyFilter | None
+    safety_threshold: float
+    archive: DrawingArchive | None
 
 
-def make_task(wish: Wish, rules: Rules) -> Task:
+def make_task(wish: GenerateRequest, rules: GenerateOptions) -> Task:
     """Return the work on a drawing; it gives a PNG, or raises ``Refusal``."""
 
-    def work(job: Job) -> bytes:
+    def work(job: QueuedRequest) -> bytes:
         model, side = wish.model, wish.model.card.image_size
-        drawing = read_drawing(
+        drawing = decode_drawing(
             wish.body,
             wish.content_type,
-            normalise=wish.normalise,
+            normalize=wish.normalize,
             extent=model.card.extent,
             side=side,
             max_pixels=rules.max_pixels,
         )
         job.end_stage("prepare")
-        image = draw_picture(model.draw, drawing)
+        image = generate_picture(model.generate, drawing)
         if image is None:
             raise IntegrityError(f"{model.name} drew values that are not finite.")
         job.end_stage("network")
-        if rules.gate is not None:
-            if rules.gate(image) >= rules.threshold:
-                raise Refusal("not_shown")
+        if rules.safety_filter is not None:
+            if rules.safety_filter(image) >= rules.safety_threshold:
+                raise ApiError("not_shown")
             job.end_stage("check")
         data = encode_picture(image, wish.size or side)
         job.end_stage("encode")
-        if rules.keeper is not None:
-            rules.keeper.offer(model.name, encode_png(drawing), data)
+        if rules.archive is not None:
+            rules.archive.enqueue(model.name, encode_png(drawing), data)
         return data
 
     return work

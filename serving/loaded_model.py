@@ -8,10 +8,10 @@ from config.errors import IntegrityError
 from model.data.dataset import scale_drawing
 from model.export.card import GeneratorCard
 from model.export.serialization import load_generator, read_card
-from serving.encode import Image8, decode_png, draw_picture
-from serving.engines import Draw, Engine
+from serving.encode import Image8, decode_png, generate_picture
+from serving.engines import GenerateFn, GeneratorEngine
 from storage import ObjectStore
-from storage.promoted_files import Example, read_example, read_network, read_weights
+from storage.promoted_files import Example, read_example, read_onnx, read_weights
 from storage.promotions import Promotion
 
 # Grey levels of 255 by which the pictures of the examples may differ in the mean. In bfloat16 it
@@ -20,7 +20,7 @@ TOLERANCE = 4.0
 
 
 @dataclass(frozen=True)
-class Served:
+class LoadedModel:
     """A generator that answers.
 
     Attributes
@@ -37,12 +37,12 @@ class Served:
     name: str
     promotion: Promotion
     card: GeneratorCard
-    draw: Draw
+    generate: GenerateFn
     examples: tuple[Example, ...]
-    apart: float
+    max_mean_abs_diff: float
 
 
-def load_served(store: ObjectStore, name: str, promotion: Promotion, engine: Engine) -> Served:
+def load_model(store: ObjectStore, name: str, promotion: Promotion, engine: GeneratorEngine) -> LoadedModel:
     """Load what was promoted, and check it on its examples.
 
     Raises
@@ -52,11 +52,11 @@ def load_served(store: ObjectStore, name: str, promotion: Promotion, engine: Eng
     StorageError
         If the store cannot be read.
     """
-    if engine.takes == "weights":
+    if engine.weights_format == "weights":
         data = read_weights(store, name, promotion)
         _, card = load_generator(data)
     else:
-        data = read_network(store, name, promotion)
+        data = read_onnx(store, name, promotion)
         card = read_card(data)
     examples = tuple(
         Example(
@@ -65,11 +65,11 @@ def load_served(store: ObjectStore, name: str, promotion: Promotion, engine: Eng
         )
         for number in range(promotion.examples)
     )
-    draw = engine.load(data, card.image_size)
-    return Served(name, promotion, card, draw, examples, check(draw, card.image_size, examples))
+    generate = engine.load(data, card.image_size)
+    return LoadedModel(name, promotion, card, generate, examples, check_examples(generate, card.image_size, examples))
 
 
-def check(draw: Draw, side: int, examples: tuple[Example, ...]) -> float:
+def check_examples(generate: GenerateFn, side: int, examples: tuple[Example, ...]) -> float:
     """Check a generator on its examples, and on a drawing of ours; the first run warms it up.
 
     Returns
@@ -84,25 +84,25 @@ def check(draw: Draw, side: int, examples: tuple[Example, ...]) -> float:
     """
     drawing = np.full((side, side), 255, np.uint8)
     drawing[side // 4 : -side // 4, side // 2] = 0
-    _draw(draw, drawing)
+    _generate_picture(generate, drawing)
     worst = 0.0
     for number, example in enumerate(examples):
         outline, expected = decode_png(example.drawing, False), decode_png(example.picture, True)
         if outline is None or expected is None or expected.shape != (side, side, 3):
             raise IntegrityError(f"Its example {number} is damaged. Promote it again.")
-        found = _draw(draw, scale_drawing(outline, side))
-        apart = float(np.abs(found.astype(np.int16) - expected).mean())
-        if apart > TOLERANCE:
+        picture = _generate_picture(generate, scale_drawing(outline, side))
+        mean_abs_diff = float(np.abs(picture.astype(np.int16) - expected).mean())
+        if mean_abs_diff > TOLERANCE:
             raise IntegrityError(
-                f"It draws its example {number} differently here: by {apart:.1f} of 255 levels in "
+                f"It draws its example {number} differently here: by {mean_abs_diff:.1f} of 255 levels in "
                 f"the mean, and {TOLERANCE:g} are allowed. Try another engine, or promote it again."
             )
-        worst = max(worst, apart)
+        worst = max(worst, mean_abs_diff)
     return worst
 
 
-def _draw(draw: Draw, drawing: Image8) -> Image8:
-    image = draw_picture(draw, drawing)
+def _generate_picture(generate: GenerateFn, drawing: Image8) -> Image8:
+    image = generate_picture(generate, drawing)
     if image is None:
         raise IntegrityError(
             "It draws values that are not finite, or another size. Promote an earlier checkpoint."

@@ -15,10 +15,10 @@ from prometheus_client import (
 # The parts of a request, in their order; ``all`` is from the first byte to the last.
 STAGES = ("queue", "prepare", "network", "check", "encode", "all")
 
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
+_DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 
 
-class Metrics:
+class ServerMetrics:
     """The figures of one server.
 
     Attributes
@@ -38,50 +38,50 @@ class Metrics:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
-        self.seconds = Histogram(
+        self.stage_duration = Histogram(
             "icanvas_stage_seconds",
             "Time that the stages of a picture took.",
             ["stage"],
             registry=self._registry,
-            buckets=_SECONDS,
+            buckets=_DURATION_BUCKETS_S,
         )
         for stage in STAGES:
-            self.seconds.labels(stage)
+            self.stage_duration.labels(stage)
         self.requests = Counter(
             "icanvas_drawings",
             "Drawings that were answered, by outcome.",
             ["model", "outcome"],
             registry=self._registry,
         )
-        self.waiting = Gauge("icanvas_waiting", "Drawings that wait.", registry=self._registry)
-        self.running = Gauge(
+        self.queue_length = Gauge("icanvas_waiting", "Drawings that wait.", registry=self._registry)
+        self.in_progress = Gauge(
             "icanvas_running", "Drawings that are worked on.", registry=self._registry
         )
-        self.batch = Histogram(
+        self.batch_size = Histogram(
             "icanvas_batch_drawings",
             "Drawings in one batch on a GPU.",
             registry=self._registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
-        self.models = Gauge(
+        self.model_info = Gauge(
             "icanvas_model_info",
             "1 for each model that is served.",
             ["model", "version", "run", "epoch"],
             registry=self._registry,
         )
-        self.refused = Gauge(
+        self.promotion_rejected = Gauge(
             "icanvas_promotion_refused",
             "1 for each promotion that failed its check and is not served.",
             ["model", "version"],
             registry=self._registry,
         )
-        self.swaps = Counter(
+        self.promotions = Counter(
             "icanvas_promotions",
             "Promotions that were found, by what came of them.",
             ["model", "outcome"],
             registry=self._registry,
         )
-        self.looked = Gauge(
+        self.store_last_success = Gauge(
             "icanvas_store_looked_timestamp_seconds",
             "When the store was last read without an error.",
             registry=self._registry,

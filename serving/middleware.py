@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # The page has no part from elsewhere, and no part in its HTML; its pictures come as blobs.
-_POLICY = "; ".join(
+_CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -23,7 +23,7 @@ _POLICY = "; ".join(
 )
 
 
-class Headers:
+class ResponseHeadersMiddleware:
     """Middleware that names the request and tells browsers what not to do.
 
     Parameters
@@ -32,16 +32,16 @@ class Headers:
     shared : whether pages of other origins may show what is here.
     """
 
-    def __init__(self, app: ASGIApp, shared: bool) -> None:
+    def __init__(self, app: ASGIApp, cross_origin: bool) -> None:
         self._app = app
         self._headers = {
-            "Content-Security-Policy": _POLICY,
+            "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
             "X-Content-Type-Options": "nosniff",
             "X-Frame-Options": "DENY",
             "Referrer-Policy": "no-referrer",
             "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
             "Cross-Origin-Opener-Policy": "same-origin",
-            "Cross-Origin-Resource-Policy": "cross-origin" if shared else "same-origin",
+            "Cross-Origin-Resource-Policy": "cross-origin" if cross_origin else "same-origin",
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +52,7 @@ class Headers:
         state: MutableMapping[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id = uuid.uuid4().hex
 
-        async def send_more(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
@@ -61,4 +61,4 @@ class Headers:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_more)
+        await self._app(scope, receive, send_with_headers)

@@ -1,5 +1,6 @@
-"""Drawings that wait and the threads that work on them."""
+"""Drawings that wait, the threads that work on them, and one request's wait for its picture."""
 
+import asyncio
 import math
 import threading
 import time
@@ -7,16 +8,18 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 
-from serving.errors import Refusal
-from serving.metrics import Metrics
+from starlette.requests import ClientDisconnect, Request
+
+from serving.errors import ApiError
+from serving.metrics import ServerMetrics
 
 # Share of the newest duration in the running mean.
-_NEWEST = 0.1
+_MEAN_WEIGHT = 0.1
 # Nobody is sent away for longer.
-_LONGEST_WAIT = 60
+_MAX_RETRY_AFTER_S = 60
 
 
-class Job:
+class QueuedRequest:
     """One drawing on its way; the task that works on it is given this.
 
     Attributes
@@ -29,8 +32,8 @@ class Job:
         self.task = task
         self.future: Future[bytes] = Future()
         self.stages: dict[str, float] = {}
-        self.unwanted = False
-        self._last = time.perf_counter()
+        self.cancelled = False
+        self._stage_start = time.perf_counter()
 
     def end_stage(self, name: str) -> None:
         """Note how long a stage took that ends now.
@@ -41,16 +44,16 @@ class Job:
             If nobody waits for the result any more.
         """
         now = time.perf_counter()
-        self.stages[name] = now - self._last
-        self._last = now
-        if self.unwanted:
+        self.stages[name] = now - self._stage_start
+        self._stage_start = now
+        if self.cancelled:
             raise CancelledError
 
 
-Task = Callable[[Job], bytes]
+Task = Callable[[QueuedRequest], bytes]
 
 
-class Work:
+class RequestQueue:
     """A queue of limited length before a fixed number of threads.
 
     Parameters
@@ -60,14 +63,14 @@ class Work:
     metrics : is told how many wait and run.
     """
 
-    def __init__(self, workers: int, queue: int, metrics: Metrics) -> None:
+    def __init__(self, workers: int, max_size: int, metrics: ServerMetrics) -> None:
         self.workers = workers
-        self._most = queue
+        self._max_size = max_size
         self._metrics = metrics
-        self._jobs: deque[Job] = deque()
+        self._pending: deque[QueuedRequest] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._mean = 0.0
+        self._mean_duration = 0.0
         self._threads = [
             threading.Thread(target=self._run, name=f"draw-{number}", daemon=True)
             for number in range(workers)
@@ -75,17 +78,17 @@ class Work:
         for thread in self._threads:
             thread.start()
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Raise the refusal of ``submit`` if it would come now."""
-        if len(self._jobs) >= self._most:
-            raise self.busy()
+        if len(self._pending) >= self._max_size:
+            raise self.busy_error()
 
-    def busy(self) -> Refusal:
+    def busy_error(self) -> ApiError:
         """Return the refusal of a drawing that there is no time for, with when to try again."""
-        wait = self._mean * (len(self._jobs) + 1) / self.workers
-        return Refusal("busy", retry_after=min(_LONGEST_WAIT, max(1, math.ceil(wait))))
+        wait = self._mean_duration * (len(self._pending) + 1) / self.workers
+        return ApiError("busy", retry_after=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait))))
 
-    def submit(self, task: Task) -> Job:
+    def submit(self, task: Task) -> QueuedRequest:
         """Queue a task.
 
         Raises
@@ -93,63 +96,103 @@ class Work:
         Refusal
             If as many wait as may.
         """
-        job = Job(task)
+        request = QueuedRequest(task)
         with self._changed:
-            if self._closing or len(self._jobs) >= self._most:
-                raise self.busy()
-            self._jobs.append(job)
-            self._metrics.waiting.set(len(self._jobs))
+            if self._closing or len(self._pending) >= self._max_size:
+                raise self.busy_error()
+            self._pending.append(request)
+            self._metrics.queue_length.set(len(self._pending))
             self._changed.notify()
-        return job
+        return request
 
-    def cancel(self, job: Job) -> None:
+    def cancel(self, request: QueuedRequest) -> None:
         """Say that nobody waits for a job any more: it is not begun, or ends after its stage."""
-        job.unwanted = True
+        request.cancelled = True
         with self._changed:
-            if job in self._jobs:
-                self._jobs.remove(job)
-                self._metrics.waiting.set(len(self._jobs))
-        job.future.cancel()
+            if request in self._pending:
+                self._pending.remove(request)
+                self._metrics.queue_length.set(len(self._pending))
+        request.future.cancel()
 
-    def close(self, patience: float = _LONGEST_WAIT) -> None:
+    def close(self, timeout: float = _MAX_RETRY_AFTER_S) -> None:
         """Take nothing any more, and return when what was taken is done, or patience ends.
 
         Parameters
         ----------
         patience : seconds; what is not done by then ends with the process.
         """
-        ends = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         for thread in self._threads:
-            thread.join(max(0.0, ends - time.monotonic()))
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
-        while (job := self._take()) is not None:
-            if not job.future.set_running_or_notify_cancel():
+        while (request := self._next_request()) is not None:
+            if not request.future.set_running_or_notify_cancel():
                 continue
-            began = time.perf_counter()
-            with self._metrics.running.track_inprogress():
+            start = time.perf_counter()
+            with self._metrics.in_progress.track_inprogress():
                 try:
-                    job.end_stage("queue")
-                    result = job.task(job)
+                    request.end_stage("queue")
+                    result = request.task(request)
                 except BaseException as error:
-                    job.future.set_exception(error)
+                    request.future.set_exception(error)
                     # What it holds would live as long as this thread waits for the next.
                     del error
                 else:
-                    job.future.set_result(result)
-                    self._mean += _NEWEST * (time.perf_counter() - began - self._mean)
-            del job
+                    request.future.set_result(result)
+                    self._mean_duration += _MEAN_WEIGHT * (time.perf_counter() - start - self._mean_duration)
+            del request
 
-    def _take(self) -> Job | None:
+    def _next_request(self) -> QueuedRequest | None:
         """Wait for a job; None when there will be none."""
         with self._changed:
-            while not self._jobs:
+            while not self._pending:
                 if self._closing:
                     return None
                 self._changed.wait()
-            job = self._jobs.popleft()
-            self._metrics.waiting.set(len(self._jobs))
-            return job
+            request = self._pending.popleft()
+            self._metrics.queue_length.set(len(self._pending))
+            return request
+
+
+async def wait_for_result(queued: QueuedRequest, queue: RequestQueue, request: Request, timeout: float) -> bytes:
+    """Return what comes of a job; whose client went away, or waits too long, is given up.
+
+    Parameters
+    ----------
+    job, work : what was submitted where.
+    request : whose body was read; nothing else may read from it meanwhile.
+    seconds : to wait at most.
+
+    Raises
+    ------
+    ClientDisconnect
+        If the client went away.
+    Refusal
+        ``busy`` after the time, or what the job raised.
+    """
+    result = asyncio.wrap_future(queued.future)
+    disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
+    try:
+        both: set[asyncio.Future[bytes] | asyncio.Future[None]] = {result, disconnected}
+        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        if result.done():
+            return result.result()
+        if disconnected.done():
+            raise ClientDisconnect
+        raise queue.busy_error()
+    finally:
+        disconnected.cancel()
+        if not result.done():
+            # Before the job ends: its error would find nobody.
+            result.cancel()
+            queue.cancel(queued)
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    """Return when the client is gone."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

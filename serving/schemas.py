@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from serving.errors import KINDS
+from serving.errors import ERRORS
 
 ErrorCode = Literal[
     "invalid",
@@ -26,16 +26,16 @@ ErrorCode = Literal[
 ]
 
 
-class ErrorAnswer(BaseModel):
+class ErrorResponse(BaseModel):
     """Why there is no other answer."""
 
     error: ErrorCode = Field(examples=["empty"])
     message: str = Field(
-        description="One sentence for a person: what to do.", examples=[KINDS["empty"].message]
+        description="One sentence for a person: what to do.", examples=[ERRORS["empty"].message]
     )
 
 
-class Model(BaseModel):
+class ModelInfo(BaseModel):
     """A generator that can be drawn with."""
 
     name: str = Field(description="Its name in addresses.", examples=["shoes"])
@@ -50,54 +50,54 @@ class Model(BaseModel):
     examples: int = Field(description="Drawings of it to trace, from 0 on.", examples=[6])
 
 
-class Models(BaseModel):
+class ModelList(BaseModel):
     """All that can be drawn with."""
 
-    models: list[Model]
+    models: list[ModelInfo]
 
 
-class Health(BaseModel):
+class HealthResponse(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Refusal(BaseModel):
+class RejectedPromotion(BaseModel):
     """A promotion that failed its check."""
 
     version: str
     why: str
 
 
-class Readiness(BaseModel):
+class ReadinessResponse(BaseModel):
     """Whether pictures can be made."""
 
     ready: bool
     engine: str
     models: dict[str, str] = Field(description="What is served: names and versions.")
-    refused: dict[str, Refusal] = Field(
+    refused: dict[str, RejectedPromotion] = Field(
         description="Promotions that failed their check; what was served before still is."
     )
     store: str = Field(description="`ok`, `not read yet`, or why it could not be read.")
 
 
-_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+_ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
 
 
 def describe_errors(*codes: str) -> dict[int | str, dict[str, Any]]:
     """Return the errors that an address may answer with, for its description."""
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        kind = KINDS[code]
+        spec = ERRORS[code]
         # Not as ``model``, which FastAPI describes in the content type of the good answer.
-        answer = found.setdefault(kind.status, {"description": "", "content": _ERROR})
-        line = f"`{code}`: {kind.message}"
-        answer["description"] = f"{answer['description']}\n\n{line}".strip()
-        if kind.status in (429, 503):
-            answer["headers"] = {
+        response = responses.setdefault(spec.status, {"description": "", "content": _ERROR_CONTENT})
+        line = f"`{code}`: {spec.message}"
+        response["description"] = f"{response['description']}\n\n{line}".strip()
+        if spec.status in (429, 503):
+            response["headers"] = {
                 "Retry-After": {
                     "description": "Seconds to wait before another try.",
                     "schema": {"type": "integer", "minimum": 1},
                 }
             }
-    return found
+    return responses

@@ -9,12 +9,12 @@ from types import FrameType
 
 import uvicorn
 
-from serving.app import make_app
+from serving.app import create_app
 from serving.settings import split_list
-from serving.state import House
+from serving.state import AppState
 
 
-def run_server(house: House, listener: socket.socket, ready: Callable[[], None]) -> None:
+def run_server(state: AppState, listener: socket.socket, on_ready: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; then what was accepted is finished.
 
     Parameters
@@ -23,26 +23,26 @@ def run_server(house: House, listener: socket.socket, ready: Callable[[], None])
     listener : from ``serving.startup.open_socket``.
     ready : is called before the first request is taken.
     """
-    server = make_server(house)
+    server = create_server(state)
     # What uvicorn says of itself is for its developers.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # uvicorn handles both while it runs, and raises them once more at its end.
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _do_nothing)
-    ready()
+        signal.signal(number, _ignore_signal)
+    on_ready()
     server.run(sockets=[listener])
 
 
-def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
     """All is done by then."""
 
 
-def make_server(house: House) -> uvicorn.Server:
+def create_server(state: AppState) -> uvicorn.Server:
     """Return the HTTP server of a house."""
-    settings = house.settings
+    settings = state.settings
     return uvicorn.Server(
         uvicorn.Config(
-            make_app(house),
+            create_app(state),
             http="h11",
             ws="none",
             lifespan="on",
@@ -50,8 +50,8 @@ def make_server(house: House) -> uvicorn.Server:
             # Who asks for what is nobody's business.
             access_log=False,
             server_header=False,
-            proxy_headers=bool(settings.proxies),
-            forwarded_allow_ips=split_list(settings.proxies),
-            timeout_graceful_shutdown=math.ceil(settings.stop),
+            proxy_headers=bool(settings.trusted_proxies),
+            forwarded_allow_ips=split_list(settings.trusted_proxies),
+            timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout),
         )
     )

@@ -53,36 +53,36 @@ class ServeSettings(BaseSettings):
     engine: EngineName = "auto"
     precision: Literal["auto", "f32"] = "auto"
     workers: int | None = Field(default=None, ge=1, le=256)
-    batch: int = Field(default=8, ge=1, le=256)
-    queue: int = Field(default=16, ge=1, le=10_000)
+    max_batch_size: int = Field(default=8, ge=1, le=256)
+    queue_size: int = Field(default=16, ge=1, le=10_000)
     timeout: float = Field(default=20, gt=0, le=600)
-    poll: float = Field(default=20, gt=0, le=3600)
-    stop: float = Field(default=30, ge=0, le=3600)
+    poll_interval: float = Field(default=20, gt=0, le=3600)
+    shutdown_timeout: float = Field(default=30, ge=0, le=3600)
     max_bytes: int = Field(default=4 << 20, ge=1 << 10, le=64 << 20)
     max_pixels: int = Field(default=16_000_000, ge=1 << 12, le=100_000_000)
     body_timeout: float = Field(default=15, gt=0, le=600)
     rate: float = Field(default=5, ge=0, allow_inf_nan=False)
     burst: int = Field(default=30, ge=1)
-    proxies: str = ""
-    origins: str = ""
+    trusted_proxies: str = ""
+    cors_origins: str = ""
     key: SecretStr | None = None
     key_file: Path | None = None
     metrics: bool = True
     safety: bool = False
     safety_threshold: float = Field(default=0.5, gt=0, le=1)
-    keep: bool = False
+    archive_drawings: bool = False
     allow_root: bool = False
 
     @field_validator("proxies")
     @classmethod
-    def _are_networks(cls, proxies: str) -> str:
+    def _check_proxies(cls, proxies: str) -> str:
         for proxy in split_list(proxies):
             ipaddress.ip_network(proxy)
         return proxies
 
     @field_validator("origins")
     @classmethod
-    def _are_origins(cls, origins: str) -> str:
+    def _check_origins(cls, origins: str) -> str:
         for origin in split_list(origins):
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
@@ -110,9 +110,9 @@ def get_serve_settings() -> ServeSettings:
         first = error.errors()[0]
         field = str(first["loc"][0])
         # Never what was given for a key.
-        given = "" if field.startswith("key") else f"={first['input']!r}"
+        value = "" if field.startswith("key") else f"={first['input']!r}"
         raise InputError(
-            f"ICANVAS_SERVE_{field.upper()}{given} does not fit: {first['msg']}. "
+            f"ICANVAS_SERVE_{field.upper()}{value} does not fit: {first['msg']}. "
             "Change or unset it."
         ) from None
 
@@ -125,7 +125,7 @@ def override_serve_settings(**values: object) -> None:
     get_serve_settings.cache_clear()
 
 
-def read_keys(settings: ServeSettings) -> tuple[str, ...]:
+def read_api_keys(settings: ServeSettings) -> tuple[str, ...]:
     """Return the API keys that are set; none where none is asked for.
 
     Raises
@@ -141,12 +141,12 @@ def read_keys(settings: ServeSettings) -> tuple[str, ...]:
             raise InputError(
                 f"ICANVAS_SERVE_KEY_FILE: {settings.key_file} cannot be read: {error}."
             ) from None
-        found = [line.strip() for line in lines if line.strip()]
-        if not found:
+        file_keys = [line.strip() for line in lines if line.strip()]
+        if not file_keys:
             raise InputError(
                 f"ICANVAS_SERVE_KEY_FILE: {settings.key_file} holds no key: write one a line."
             )
-        keys += found
+        keys += file_keys
     if any(not key.isascii() or len(key) < 16 for key in keys):
         raise InputError("An API key has at least 16 characters, all of them ASCII.")
     return tuple(keys)

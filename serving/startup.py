@@ -10,7 +10,7 @@ from serving.settings import ServeSettings
 _BACKLOG = 2048
 
 
-def check_user(settings: ServeSettings) -> None:
+def check_not_root(settings: ServeSettings) -> None:
     """Refuse to run as root unless that is wanted.
 
     Raises
@@ -37,8 +37,8 @@ def open_socket(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"The server cannot listen on {host}, port {port}: {why}. Choose another with --host "
+            f"The server cannot listen on {host}, port {port}: {reason}. Choose another with --host "
             "and --port."
         ) from None

@@ -5,25 +5,25 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from serving.archive import Keeper
-from serving.bodies import Bodies
-from serving.engines import Engine, Options, create_engine
-from serving.generate import Rules
-from serving.metrics import Metrics
-from serving.model_manager import Shelf
-from serving.page_files import PageFile, load_page
-from serving.queue import Work
-from serving.rate_limit import RateLimit
-from serving.safety import open_gate
-from serving.settings import ServeSettings, read_keys
+from serving.drawing_archive import DrawingArchive
+from serving.bodies import BodyReader
+from serving.engines import GeneratorEngine, GeneratorEngineOptions, create_engine
+from serving.generate import GenerateOptions
+from serving.metrics import ServerMetrics
+from serving.model_manager import ModelManager
+from serving.page_files import PageFile, load_page_files
+from serving.queue import RequestQueue
+from serving.rate_limit import RateLimiter
+from serving.safety import load_safety_filter
+from serving.settings import ServeSettings, read_api_keys
 from storage import ObjectStore
 
 # Bodies that arrive for every drawing that may wait; one client has no more than may wait.
-_ARRIVING = 4
+_BODIES_PER_QUEUE_SLOT = 4
 
 
 @dataclass(frozen=True)
-class House:
+class AppState:
     """One server's parts.
 
     Attributes
@@ -41,33 +41,33 @@ class House:
     """
 
     settings: ServeSettings
-    engine: Engine
-    shelf: Shelf
-    work: Work
-    rules: Rules
-    bodies: Bodies
-    rate: RateLimit
-    keys: tuple[str, ...]
-    metrics: Metrics
-    page: dict[str, PageFile]
+    engine: GeneratorEngine
+    models: ModelManager
+    queue: RequestQueue
+    generate_options: GenerateOptions
+    body_reader: BodyReader
+    rate_limiter: RateLimiter
+    api_keys: tuple[str, ...]
+    metrics: ServerMetrics
+    page_files: dict[str, PageFile]
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[None]:
+    async def lifespan(self) -> AsyncIterator[None]:
         """Look at the store for the time of the block; at its end finish what was accepted."""
-        self.shelf.start()
+        self.models.start()
         try:
             yield
         finally:
             await asyncio.to_thread(self._close)
 
     def _close(self) -> None:
-        self.work.close(self.settings.stop)
-        self.shelf.close()
-        if self.rules.keeper is not None:
-            self.rules.keeper.close(self.settings.stop)
+        self.queue.close(self.settings.shutdown_timeout)
+        self.models.close()
+        if self.generate_options.archive is not None:
+            self.generate_options.archive.close(self.settings.shutdown_timeout)
 
 
-def start_engine(settings: ServeSettings, cores: int, metrics: Metrics) -> Engine:
+def build_engine(settings: ServeSettings, cores: int, metrics: ServerMetrics) -> GeneratorEngine:
     """Return the engine that the settings ask for.
 
     Parameters
@@ -81,16 +81,16 @@ def start_engine(settings: ServeSettings, cores: int, metrics: Metrics) -> Engin
     InputError
         If it is not installed.
     """
-    fast = settings.precision == "auto"
+    allow_bf16 = settings.precision == "auto"
     return create_engine(
         settings.engine,
-        Options(cores, settings.workers, settings.batch, fast, metrics.batch.observe),
+        GeneratorEngineOptions(cores, settings.workers, settings.max_batch_size, allow_bf16, metrics.batch_size.observe),
     )
 
 
-def build_house(
-    settings: ServeSettings, store: ObjectStore, engine: Engine, metrics: Metrics
-) -> House:
+def build_state(
+    settings: ServeSettings, store: ObjectStore, engine: GeneratorEngine, metrics: ServerMetrics
+) -> AppState:
     """Return a server's parts; nothing is read from the store yet.
 
     Parameters
@@ -105,24 +105,24 @@ def build_house(
     InputError
         If the gate is not installed, or a key does not fit.
     """
-    keys = read_keys(settings)
-    gate = open_gate() if settings.safety else None
-    return House(
+    api_keys = read_api_keys(settings)
+    safety_filter = load_safety_filter() if settings.safety else None
+    return AppState(
         settings=settings,
         engine=engine,
-        shelf=Shelf(store, engine, settings.poll, metrics),
-        work=Work(engine.workers, settings.queue, metrics),
-        rules=Rules(
+        models=ModelManager(store, engine, settings.poll_interval, metrics),
+        queue=RequestQueue(engine.workers, settings.queue_size, metrics),
+        generate_options=GenerateOptions(
             max_pixels=settings.max_pixels,
-            gate=gate,
-            threshold=settings.safety_threshold,
-            keeper=Keeper(store) if settings.keep else None,
+            safety_filter=safety_filter,
+            safety_threshold=settings.safety_threshold,
+            archive=DrawingArchive(store) if settings.archive_drawings else None,
         ),
-        bodies=Bodies(
-            settings.max_bytes, settings.body_timeout, _ARRIVING * settings.queue, settings.queue
+        body_reader=BodyReader(
+            settings.max_bytes, settings.body_timeout, _BODIES_PER_QUEUE_SLOT * settings.queue_size, settings.queue_size
         ),
-        rate=RateLimit(settings.rate, settings.burst),
-        keys=keys,
+        rate_limiter=RateLimiter(settings.rate, settings.burst),
+        api_keys=api_keys,
         metrics=metrics,
-        page=load_page(),
+        page_files=load_page_files(),
     )

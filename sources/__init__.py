@@ -1,42 +1,42 @@
 """Which picture data sets exist, and how their pictures get into the store."""
 
-from config.dataset import DataSet
-from sources.catalogue import change, find, load_catalogue
-from sources.ingest import RawSet, acquire, check_own, read_raw
-from sources.licenses import check_licence, name_licence, state_licence
-from sources.options import Choices, EdgeChoices, make_choices
+from config.dataset import DatasetConfig
+from sources.catalogue import apply_options, find_dataset, load_catalogue
+from sources.ingest import RawSet, acquire, check_local_inputs, read_raw
+from sources.licenses import check_license, format_license_name, format_license_terms
+from sources.options import EdgeOptions, PrepareOptions, make_options
 from sources.pictures import RejectedPicture, decode_picture
-from sources.prepared import find_prepared, read_current_of
-from sources.repair import forget_if_damaged
-from sources.sketches import find_sketches, read_sketches
-from sources.status import describe, find_state, list_states
-from sources.updates import Finding, look_for_newer
+from sources.prepared import find_prepared_dataset, read_current_pairs_of
+from sources.repair import delete_if_corrupt
+from sources.sketches import load_sketches, read_sketches
+from sources.status import describe_status, get_status, list_statuses
+from sources.updates import UpdateStatus, check_for_update
 
 __all__ = [
-    "Choices",
-    "DataSet",
-    "EdgeChoices",
-    "Finding",
+    "DatasetConfig",
+    "EdgeOptions",
+    "PrepareOptions",
     "RawSet",
     "RejectedPicture",
+    "UpdateStatus",
     "acquire",
-    "change",
-    "check_licence",
-    "check_own",
+    "apply_options",
+    "check_for_update",
+    "check_license",
+    "check_local_inputs",
     "decode_picture",
-    "describe",
-    "find",
-    "find_prepared",
-    "find_sketches",
-    "find_state",
-    "forget_if_damaged",
-    "list_states",
+    "delete_if_corrupt",
+    "describe_status",
+    "find_dataset",
+    "find_prepared_dataset",
+    "format_license_name",
+    "format_license_terms",
+    "get_status",
+    "list_statuses",
     "load_catalogue",
-    "look_for_newer",
-    "make_choices",
-    "name_licence",
-    "read_current_of",
+    "load_sketches",
+    "make_options",
+    "read_current_pairs_of",
     "read_raw",
     "read_sketches",
-    "state_licence",
 ]

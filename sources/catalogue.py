@@ -7,16 +7,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from config.dataset import AnySource, DataSet, LocalSource
+from config.dataset import AnySource, DatasetConfig, LocalSource
 from config.errors import InputError, SourceError
 from config.settings import get_settings
-from sources.options import Choices, explain
+from sources.options import PrepareOptions, format_validation_error
 from sources.tables import check_columns
 
-CATALOGUE = Path(__file__).parent / "catalogue"
+CATALOGUE_FOLDER = Path(__file__).parent / "catalogue"
 
 
-def load_catalogue(*folders: Path) -> dict[str, DataSet]:
+def load_catalogue(*folders: Path) -> dict[str, DatasetConfig]:
     """Return every data set of the catalogue by its name.
 
     Parameters
@@ -31,8 +31,8 @@ def load_catalogue(*folders: Path) -> dict[str, DataSet]:
     """
     if not folders:
         more = get_settings().catalogue
-        folders = (CATALOGUE,) if more is None else (CATALOGUE, more)
-    entries: dict[str, DataSet] = {}
+        folders = (CATALOGUE_FOLDER,) if more is None else (CATALOGUE_FOLDER, more)
+    entries: dict[str, DatasetConfig] = {}
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"There is no catalogue folder {folder}. Mend ICANVAS_CATALOGUE.")
@@ -44,7 +44,7 @@ def load_catalogue(*folders: Path) -> dict[str, DataSet]:
     return entries
 
 
-def find(name_or_path: str, choices: Choices | None = None) -> DataSet:
+def find_dataset(name_or_path: str, options: PrepareOptions | None = None) -> DatasetConfig:
     """Return the data set that a user means: a name in the catalogue, or any folder or archive.
 
     Parameters
@@ -59,46 +59,46 @@ def find(name_or_path: str, choices: Choices | None = None) -> DataSet:
     SourceError
         If it is neither a name in the catalogue nor an existing path.
     """
-    choices = choices or Choices()
+    options = options or PrepareOptions()
     catalogue = load_catalogue()
     if name_or_path in catalogue:
-        dataset = _choose_source(catalogue[name_or_path], choices)
+        dataset = _choose_source(catalogue[name_or_path], options)
     else:
-        dataset = _find_path(name_or_path, choices, catalogue)
-    if choices.re_extract and not dataset.paired:
+        dataset = _find_by_path(name_or_path, options, catalogue)
+    if options.re_extract and not dataset.paired:
         raise InputError(f"{name_or_path} is no set of pairs: its edges are extracted anyway.")
-    return change(dataset, choices)
+    return apply_options(dataset, options)
 
 
-def change(dataset: DataSet, choices: Choices) -> DataSet:
+def apply_options(dataset: DatasetConfig, options: PrepareOptions) -> DatasetConfig:
     """Return a data set with the choices that concern how its pictures are used."""
     geometry = dataset.geometry
-    if choices.fit is not None:
-        geometry = geometry.model_copy(update={"mode": choices.fit})
-    edges = dataset.edges.model_copy(update=choices.edges)
+    if options.fit is not None:
+        geometry = geometry.model_copy(update={"mode": options.fit})
+    edges = dataset.edges.model_copy(update=options.set_fields)
     changes: dict[str, object] = {"geometry": geometry, "edges": edges}
-    changes |= {"re_extract": choices.re_extract, "limit": choices.limit}
+    changes |= {"re_extract": options.re_extract, "limit": options.limit}
     return dataset.model_copy(update=changes)
 
 
-def _choose_source(entry: DataSet, choices: Choices) -> DataSet:
+def _choose_source(entry: DatasetConfig, options: PrepareOptions) -> DatasetConfig:
     """Return an entry of the catalogue with what the user has of it, and wants of it."""
-    if choices.name is not None or choices.paired:
+    if options.name is not None or options.paired:
         raise InputError(
             f"{entry.name} is in the catalogue: --name and --paired are for folders and archives."
         )
     changes: dict[str, object] = {}
-    if choices.archive is not None:
-        changes["archive"] = _existing(choices.archive)
-    if choices.tables is not None or choices.where:
+    if options.archive is not None:
+        changes["archive"] = _require_existing(options.archive)
+    if options.tables is not None or options.where:
         if entry.tables is None:
             raise InputError(f"{entry.name} has no tables: leave --where and --tables out.")
-        if not choices.where:
+        if not options.where:
             raise InputError("--tables goes with --where, which says what to choose by.")
-        changes["where"] = _check_where(choices.where)
-    if choices.tables is not None:
-        changes["tables_archive"] = _existing(choices.tables)
-    if choices.everything:
+        changes["where"] = _check_where(options.where)
+    if options.tables is not None:
+        changes["tables_archive"] = _require_existing(options.tables)
+    if options.everything:
         if entry.choice is None:
             raise InputError(f"{entry.name} is taken whole as it is: leave --all out.")
         changes["choice"] = None
@@ -114,26 +114,28 @@ def _check_where(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
     }
 
 
-def _existing(path: str) -> str:
+def _require_existing(path: str) -> str:
     found = Path(path).expanduser()
     if not os.path.exists(found):  # noqa: PTH110  # takes names that are too long
         raise SourceError(f"{path} does not exist. Check the path.")
     return str(found.resolve())
 
 
-def _find_path(name_or_path: str, choices: Choices, catalogue: dict[str, DataSet]) -> DataSet:
+def _find_by_path(
+    name_or_path: str, options: PrepareOptions, catalogue: dict[str, DatasetConfig]
+) -> DatasetConfig:
     path = Path(name_or_path).expanduser()
     if not name_or_path or not os.path.exists(path):  # noqa: PTH110  # takes names that are too long
         raise SourceError(
             f"{name_or_path!r} is neither a data set ({', '.join(catalogue)}) nor a folder or "
             "archive. `icanvas datasets` lists the data sets."
         )
-    if choices.archive or choices.tables or choices.everything or choices.where:
+    if options.archive or options.tables or options.everything or options.where:
         raise InputError(
             f"{name_or_path} is not in the catalogue: --archive, --all, --tables and --where are "
             "for data sets that are."
         )
-    title, name = path.resolve().name, choices.name
+    title, name = path.resolve().name, options.name
     if name is None:
         name = re.sub(r"[^a-z0-9]+", "-", re.sub(_ARCHIVE_SUFFIX, "", title.lower())).strip("-")
         if not name:
@@ -145,10 +147,10 @@ def _find_path(name_or_path: str, choices: Choices, catalogue: dict[str, DataSet
             f"icanvas prepare {name} --archive {name_or_path}; for something else, give it "
             "another name with --name."
         )
-    return describe_path(path.resolve(), name, choices.paired)
+    return describe_path(path.resolve(), name, options.paired)
 
 
-def describe_path(path: Path, name: str, paired: bool = False) -> DataSet:
+def describe_path(path: Path, name: str, paired: bool = False) -> DatasetConfig:
     """Return a folder or archive as a data set of this name, with every setting's default.
 
     Raises
@@ -157,42 +159,44 @@ def describe_path(path: Path, name: str, paired: bool = False) -> DataSet:
         If the name does not do.
     """
     try:
-        return DataSet(
+        return DatasetConfig(
             name=name,
             title=path.name,
             source=LocalSource(kind="local", path=str(path)),
             paired=paired,
         )
     except ValidationError as error:
-        raise InputError(f"{name!r} does not do as a name: {explain(error)}") from None
+        raise InputError(
+            f"{name!r} does not do as a name: {format_validation_error(error)}"
+        ) from None
 
 
 _ARCHIVE_SUFFIX = r"\.(zip|tar|tgz|tbz2|txz|tar\.(gz|bz2|xz))$"
 
 
-def _load_entry(path: Path) -> DataSet:
+def _load_entry(path: Path) -> DatasetConfig:
     try:
-        entry = DataSet.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        entry = DatasetConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not valid TOML: {error}") from None
     except ValidationError as error:
-        raise InputError(f"{path}: {explain(error)}") from None
+        raise InputError(f"{path}: {format_validation_error(error)}") from None
     if entry.name != path.stem:
         raise InputError(f"{path}: name: {entry.name!r} must be the file's name, {path.stem!r}.")
-    changes: dict[str, object] = {"source": _placed(entry.source, path.parent)}
+    changes: dict[str, object] = {"source": _resolve_source(entry.source, path.parent)}
     if entry.tables is not None:
-        changes["tables"] = _placed(entry.tables, path.parent)
+        changes["tables"] = _resolve_source(entry.tables, path.parent)
     if entry.sketches is not None:
-        changes["sketches"] = _place(entry.sketches, path.parent)
+        changes["sketches"] = _resolve_path(entry.sketches, path.parent)
     return entry.model_copy(update=changes)
 
 
-def _placed(source: AnySource, folder: Path) -> AnySource:
+def _resolve_source(source: AnySource, folder: Path) -> AnySource:
     if not isinstance(source, LocalSource):
         return source
-    return source.model_copy(update={"path": _place(source.path, folder)})
+    return source.model_copy(update={"path": _resolve_path(source.path, folder)})
 
 
-def _place(path: str, folder: Path) -> str:
+def _resolve_path(path: str, folder: Path) -> str:
     """Let a relative path start at the entry's folder."""
     return os.path.normpath(folder.absolute() / Path(path).expanduser())

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from config.dataset import DataSet, KaggleSource, LocalSource
+from config.dataset import DatasetConfig, KaggleSource, LocalSource
 from config.errors import NotFoundError, SourceError
 from sources.archives import Source, open_path
 from sources.fetch.download import OnBytes, OnWait
-from sources.fetch.kaggle import credentials_place
-from sources.fetch.remote import Copy, forget, get_copy, reading
-from sources.licenses import state_licence
+from sources.fetch.kaggle import describe_credentials
+from sources.fetch.remote import FetchedArchive, delete_if_corrupt, evict, fetch_archive
+from sources.licenses import format_license_terms
 from sources.raw_shards import Advance, write_raw_shards
-from sources.selection import compare_counts, describe_selection, find_wanted, incomplete
-from sources.tables import find_names
+from sources.selection import compare_counts, describe_selection, incomplete_error, select_files
+from sources.tables import select_names
 from storage import ObjectStore, keys
 from storage.fingerprint import fingerprint
-from storage.manifest import Row, load_rows, mark_duplicates, write_rows
-from storage.raw_sets import Origin, read_origin, write
+from storage.json_objects import write_json
+from storage.manifest import ManifestRow, load_rows, reject_duplicates, rows_to_parquet
+from storage.raw_sets import Origin, read_origin
 
 RAW_FORMAT = 1
 
@@ -47,10 +48,10 @@ class RawSet:
 
 
 def acquire(
-    dataset: DataSet,
+    dataset: DatasetConfig,
     store: ObjectStore,
     allow_partial: bool = False,
-    anew: bool = False,
+    refetch: bool = False,
     on_fetch: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
     on_bytes: Advance = lambda _: None,
@@ -85,57 +86,57 @@ def acquire(
     StorageError
         If the store or the cache cannot be written.
     """
-    known = None if anew else _find_known(dataset, store)
+    known = None if refetch else _find_existing(dataset, store)
     if known is not None and (allow_partial or not known.short):
         return known
-    names, tables = _choose_by_tables(dataset, on_fetch, on_wait, on_bytes)
-    copy = _get_files(dataset, store, anew, on_fetch, on_wait)
-    with reading(copy):
+    names, tables = _select_by_tables(dataset, on_fetch, on_wait, on_bytes)
+    copy = _open_source(dataset, store, refetch, on_fetch, on_wait)
+    with delete_if_corrupt(copy):
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
-        raw = name_raw(dataset, identity, tables)
+        raw = compute_raw_fingerprint(dataset, identity, tables)
         index = keys.raw_index(dataset.name, raw)
         origin = read_origin(store, keys.raw_origin(dataset.name, raw))
         rows = load_rows(store, index)
         if rows is None:
-            rows, candidates = _fill(dataset, store, raw, source, names, on_files)
+            rows, candidates = _fill_raw_set(dataset, store, raw, source, names, on_files)
             origin = Origin(
                 source=dataset.origin,
                 identity=identity,
                 tables=tables,
                 read_from=copy.read_from,
                 size=copy.size,
-                taken=describe_selection(dataset),
+                selection=describe_selection(dataset),
                 candidates=candidates,
-                licence=state_licence(dataset),
-                stated=copy.stated,
+                license=format_license_terms(dataset),
+                host_metadata=copy.host_metadata,
                 acquired=f"{datetime.now(UTC):%Y-%m-%d}",
             )
-            write(store, keys.raw_origin(dataset.name, raw), origin)
-            store.put(index, write_rows(rows))
-    made = _summarise(dataset, raw, rows, origin)
+            write_json(store, keys.raw_origin(dataset.name, raw), origin)
+            store.put(index, rows_to_parquet(rows))
+    made = _summarize(dataset, raw, rows, origin)
     refused = bool(made.short) and not allow_partial
     # What was fetched is remembered though it is short: it may yet be allowed, and then serves.
     if origin is not None and (copy.fetched or not refused):
-        if copy.stated:
+        if copy.host_metadata:
             # The same files can come under another version or ETag.
-            origin = origin.model_copy(update={"stated": copy.stated})
-        _remember(dataset, store, origin)
+            origin = origin.model_copy(update={"host_metadata": copy.host_metadata})
+        _save_origin(dataset, store, origin)
     if refused:
-        raise incomplete(dataset, list(made.short), to_ask_again=forget(copy))
+        raise incomplete_error(dataset, list(made.short), to_ask_again=evict(copy))
     return made
 
 
-def _fill(
-    dataset: DataSet,
+def _fill_raw_set(
+    dataset: DatasetConfig,
     store: ObjectStore,
     raw: str,
     source: Source,
     names: frozenset[str] | None,
     on_files: Advance,
-) -> tuple[list[Row], int | None]:
+) -> tuple[list[ManifestRow], int | None]:
     """Write all of a raw set but its index; return its rows, and how many could be chosen."""
-    wanted = find_wanted(dataset, source, names)
+    wanted = select_files(dataset, source, names)
     folder = keys.raw_folder(dataset.name, raw)
     files = (file for file in source.files() if wanted.fits(file.path))
     rows = write_raw_shards(dataset, store, folder, files, on_files)
@@ -149,13 +150,13 @@ def _fill(
             "archive as a whole."
         )
     # Parts hold what is known of their shard, so that a worker needs to read no more than one.
-    for number in sorted(mark_duplicates(rows)):
+    for number in sorted(reject_duplicates(rows)):
         part = f"{folder}/{keys.part_name(number)}"
-        store.put(part, write_rows(row for row in rows if row.shard == number))
+        store.put(part, rows_to_parquet(row for row in rows if row.shard == number))
     return rows, wanted.candidates
 
 
-def read_raw(dataset: DataSet, raw: str, store: ObjectStore) -> RawSet:
+def read_raw(dataset: DatasetConfig, raw: str, store: ObjectStore) -> RawSet:
     """Return a raw set that is in the store; its source is not asked.
 
     Raises
@@ -170,10 +171,10 @@ def read_raw(dataset: DataSet, raw: str, store: ObjectStore) -> RawSet:
             f"`icanvas prepare {dataset.name}` to acquire them."
         )
     origin = read_origin(store, keys.raw_origin(dataset.name, raw))
-    return _summarise(dataset, raw, rows, origin)
+    return _summarize(dataset, raw, rows, origin)
 
 
-def check_own(dataset: DataSet, store: ObjectStore) -> None:
+def check_local_inputs(dataset: DatasetConfig, store: ObjectStore) -> None:
     """Look at what the user has of a data set, to meet a slip early; nothing is fetched or read.
 
     Raises
@@ -189,11 +190,13 @@ def check_own(dataset: DataSet, store: ObjectStore) -> None:
         if path is not None:
             open_path(Path(path))
     asks_kaggle = isinstance(dataset.source, KaggleSource) and dataset.archive is None
-    if asks_kaggle and read_origin(store, keys.newest_origin(dataset.name)) is None:
-        credentials_place()
+    if asks_kaggle and read_origin(store, keys.latest_origin(dataset.name)) is None:
+        describe_credentials()
 
 
-def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:
+def compute_raw_fingerprint(
+    dataset: DatasetConfig, identity: str, tables: str | None = None
+) -> str:
     """Return the fingerprint of the raw set that a data set makes of files of this identity."""
     facts: dict[str, object] = {
         "format": RAW_FORMAT,
@@ -215,68 +218,74 @@ def name_raw(dataset: DataSet, identity: str, tables: str | None = None) -> str:
     return fingerprint(facts)
 
 
-def _find_known(dataset: DataSet, store: ObjectStore) -> RawSet | None:
+def _find_existing(dataset: DatasetConfig, store: ObjectStore) -> RawSet | None:
     """Return what was acquired from the network before; the host is not asked again."""
     source = dataset.source
     if isinstance(source, LocalSource) or dataset.archive or dataset.tables_archive:
         return None
-    origin = read_origin(store, keys.newest_origin(dataset.name))
+    origin = read_origin(store, keys.latest_origin(dataset.name))
     if origin is None or origin.source != dataset.origin:
         return None
     if source.sha256 not in (None, origin.identity) or (dataset.where and not origin.tables):
         return None
-    raw = name_raw(dataset, origin.identity, origin.tables)
+    raw = compute_raw_fingerprint(dataset, origin.identity, origin.tables)
     rows = load_rows(store, keys.raw_index(dataset.name, raw))
     if rows is None:
         return None
     own = read_origin(store, keys.raw_origin(dataset.name, raw))
-    return _summarise(dataset, raw, rows, own)
+    return _summarize(dataset, raw, rows, own)
 
 
-def _remember(dataset: DataSet, store: ObjectStore, origin: Origin) -> None:
+def _save_origin(dataset: DatasetConfig, store: ObjectStore, origin: Origin) -> None:
     """Let the set stand for its source, so that it is found without asking a host."""
     # The day that its files came is kept, whichever way they are given again.
-    newest = read_origin(store, keys.newest_origin(dataset.name))
+    newest = read_origin(store, keys.latest_origin(dataset.name))
     tables = origin.tables
     if tables is None and newest is not None and newest.source == dataset.origin:
         tables = newest.tables
     kept = origin.model_copy(update={"source": dataset.origin, "tables": tables})
     if newest != kept:
-        write(store, keys.newest_origin(dataset.name), kept)
+        write_json(store, keys.latest_origin(dataset.name), kept)
 
 
-def _get_files(
-    dataset: DataSet, store: ObjectStore, anew: bool, on_fetch: OnBytes, on_wait: OnWait
-) -> Copy:
+def _open_source(
+    dataset: DatasetConfig, store: ObjectStore, refetch: bool, on_fetch: OnBytes, on_wait: OnWait
+) -> FetchedArchive:
     """Return the source's files; where its host refuses, name the copy that was given before."""
     to_give = f"run icanvas prepare {dataset.name} --archive PATH"
     try:
-        return get_copy(dataset, dataset.source, dataset.archive, to_give, on_fetch, on_wait, anew)
+        return fetch_archive(
+            dataset, dataset.source, dataset.archive, to_give, on_fetch, on_wait, refetch
+        )
     except SourceError as error:
-        given = read_origin(store, keys.newest_origin(dataset.name))
+        given = read_origin(store, keys.latest_origin(dataset.name))
         if dataset.archive or given is None or not Path(given.read_from).exists():
             raise
         raise SourceError(f"{error} Last time it was {given.read_from}.") from None
 
 
-def _max_files(dataset: DataSet) -> int | None:
+def _max_files(dataset: DatasetConfig) -> int | None:
     return None if isinstance(dataset.source, LocalSource) else dataset.source.max_files
 
 
-def _choose_by_tables(
-    dataset: DataSet, on_fetch: OnBytes, on_wait: OnWait, on_bytes: Advance
+def _select_by_tables(
+    dataset: DatasetConfig, on_fetch: OnBytes, on_wait: OnWait, on_bytes: Advance
 ) -> tuple[frozenset[str] | None, str | None]:
     """Return the names of the pictures that the tables choose, and the tables' identity."""
     if not dataset.where or dataset.tables is None:
         return None, None
     to_give = "run the same with --tables PATH"
-    copy = get_copy(dataset, dataset.tables, dataset.tables_archive, to_give, on_fetch, on_wait)
-    with reading(copy):
+    copy = fetch_archive(
+        dataset, dataset.tables, dataset.tables_archive, to_give, on_fetch, on_wait
+    )
+    with delete_if_corrupt(copy):
         identity = copy.sha256 or open_path(copy.path).identity(on_bytes)
-        return find_names(copy.path, dataset.where), identity
+        return select_names(copy.path, dataset.where), identity
 
 
-def _summarise(dataset: DataSet, raw: str, rows: list[Row], origin: Origin | None) -> RawSet:
+def _summarize(
+    dataset: DatasetConfig, raw: str, rows: list[ManifestRow], origin: Origin | None
+) -> RawSet:
     rejected = Counter(row.reason for row in rows if row.reason)
     short, over = compare_counts(dataset, rows, None if origin is None else origin.candidates)
     warnings = [*short, *over]

@@ -16,25 +16,25 @@ from config.errors import InputError
 # Docstrings and descriptions here are read in Prefect's forms, by operators.
 
 
-def _or_empty(schema: dict[str, Any]) -> None:
+def _optional_field_schema(schema: dict[str, Any]) -> None:
     """Let a form show one plain field that may stay empty, not a choice of types."""
     given = next(kind for kind in schema.pop("anyOf") if kind.get("type") != "null")
     schema.pop("default", None)
     schema.update(given)
 
 
-class EdgeChoices(BaseModel):
+class EdgeOptions(BaseModel):
     """How edges become lines; what is empty stays as the catalogue says."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     @model_serializer(mode="wrap")
-    def _leave_empty_out(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _omit_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in dump(self).items() if value is not None}
 
     threshold: float | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         gt=0,
         lt=1,
         description="Edge probability from which on a pixel can be a line, between 0 and 1. Lower "
@@ -42,21 +42,21 @@ class EdgeChoices(BaseModel):
     )
     min_pixels: int | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         ge=0,
         le=10_000,
         description="Parts of lines with fewer pixels are removed. Empty: the data set's own (5).",
     )
     border: int | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         ge=0,
         le=256,
         description="Reflected pixels around the picture. Smaller is quicker. Empty: 98.",
     )
     scale: int | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         ge=1,
         le=4,
         description="Find edges of large pictures at up to this many times the size; costs up to "
@@ -64,29 +64,29 @@ class EdgeChoices(BaseModel):
     )
     min_density: float | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         ge=0,
         lt=1,
         description="A drawing with a smaller share of line pixels is rejected. Empty: 0.002.",
     )
 
     @property
-    def edges(self) -> dict[str, Any]:
+    def set_fields(self) -> dict[str, Any]:
         """Those that are chosen."""
-        return self.model_dump(include=set(EdgeChoices.model_fields))
+        return self.model_dump(include=set(EdgeOptions.model_fields))
 
 
-class Choices(EdgeChoices):
+class PrepareOptions(EdgeOptions):
     """What is to be other than the catalogue says; what is empty stays as it is there."""
 
     fit: Literal["cover", "contain", "stretch"] | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         description="How pictures get onto the square. Empty: the data set's own way.",
     )
     limit: int | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         ge=1,
         description="Take at most so many pictures, always the same ones: for a trial.",
     )
@@ -103,16 +103,18 @@ class Choices(EdgeChoices):
     )
     archive: str | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         description="Your own copy of what the source holds: a folder or archive that the worker "
         "can read.",
     )
     tables: str | None = Field(
-        default=None, json_schema_extra=_or_empty, description="Your own copy of the tables."
+        default=None,
+        json_schema_extra=_optional_field_schema,
+        description="Your own copy of the tables.",
     )
     name: str | None = Field(
         default=None,
-        json_schema_extra=_or_empty,
+        json_schema_extra=_optional_field_schema,
         description="What to call a folder or archive that is not in the catalogue.",
     )
     paired: bool = Field(
@@ -120,7 +122,7 @@ class Choices(EdgeChoices):
     )
 
 
-def make_choices(**values: object) -> Choices:
+def make_options(**values: object) -> PrepareOptions:
     """Return checked choices.
 
     Raises
@@ -129,12 +131,12 @@ def make_choices(**values: object) -> Choices:
         If a value does not fit; the message names it.
     """
     try:
-        return Choices.model_validate(values)
+        return PrepareOptions.model_validate(values)
     except ValidationError as error:
-        raise InputError(explain(error)) from None
+        raise InputError(format_validation_error(error)) from None
 
 
-def explain(error: ValidationError) -> str:
+def format_validation_error(error: ValidationError) -> str:
     """Return pydantic's findings as one line that names each key."""
     faults = []
     for fault in error.errors():

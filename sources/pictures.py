@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from storage import Reason
+from storage import RejectReason
 
 # The limit is checked below, from the header; Pillow's own would only warn, or raise on opening.
 Image.MAX_IMAGE_PIXELS = None
@@ -30,7 +30,7 @@ _FORMATS = (
     "JPEG2000",
     "ICO",
 )
-_SUFFIXES = {
+_PICTURE_SUFFIXES = {
     *(
         ".jpg",
         ".jpeg",
@@ -49,7 +49,7 @@ _SUFFIXES = {
     *(".heic", ".heif", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng", ".svg", ".eps"),
 }
 
-Colour = tuple[int, int, int]
+Rgb = tuple[int, int, int]
 
 
 class RejectedPicture(Exception):
@@ -62,7 +62,9 @@ class RejectedPicture(Exception):
     size : width and height in pixels where the header told them.
     """
 
-    def __init__(self, reason: Reason, detail: str, size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, reason: RejectReason, detail: str, size: tuple[int, int] | None = None
+    ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail
@@ -70,7 +72,7 @@ class RejectedPicture(Exception):
 
 
 def decode_picture(
-    content: bytes, path: str, background: Colour, max_pixels: int
+    content: bytes, path: str, background: Rgb, max_pixels: int
 ) -> NDArray[np.uint8]:
     """Decode a picture file whole and normalise what it holds to 8-bit RGB.
 
@@ -98,18 +100,18 @@ def decode_picture(
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
         if is_picture_name(path):
-            raise RejectedPicture(Reason.UNDECODABLE, "no supported picture format") from None
-        raise RejectedPicture(Reason.NOT_A_PICTURE, "not a picture file") from None
+            raise RejectedPicture(RejectReason.UNDECODABLE, "no supported picture format") from None
+        raise RejectedPicture(RejectReason.NOT_A_PICTURE, "not a picture file") from None
     except MemoryError:
         raise
     # A damaged or hostile file can make a decoder raise anything at all.
     except Exception as error:
-        raise RejectedPicture(Reason.UNDECODABLE, _first_line(error)) from error
+        raise RejectedPicture(RejectReason.UNDECODABLE, _first_line(error)) from error
     with image:
         width, height = image.size
         if width * height > max_pixels:
             raise RejectedPicture(
-                Reason.TOO_LARGE,
+                RejectReason.TOO_LARGE,
                 f"{width}×{height} is {width * height / 1e6:.0f} MP, over {max_pixels / 1e6:g} MP",
                 image.size,
             )
@@ -120,12 +122,14 @@ def decode_picture(
         except MemoryError:
             raise
         except Exception as error:
-            raise RejectedPicture(Reason.UNDECODABLE, _first_line(error), image.size) from error
+            raise RejectedPicture(
+                RejectReason.UNDECODABLE, _first_line(error), image.size
+            ) from error
 
 
 def is_picture_name(path: str) -> bool:
     """Tell by a file's name whether it should be a picture."""
-    return PurePosixPath(path).suffix.lower() in _SUFFIXES
+    return PurePosixPath(path).suffix.lower() in _PICTURE_SUFFIXES
 
 
 def hash_pixels(picture: NDArray[np.uint8]) -> str:
@@ -135,11 +139,11 @@ def hash_pixels(picture: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, background: Rgb) -> NDArray[np.uint8]:
     transparent = image.info.get("transparency")
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        picture = _grey_to_rgb(values)
+        picture = _gray_to_rgb(values)
         if isinstance(transparent, int):
             picture[values == transparent] = background
         return picture
@@ -153,7 +157,7 @@ def _to_rgb(image: Image.Image, background: Colour) -> NDArray[np.uint8]:
     return np.asarray(image.convert("RGB"))
 
 
-def _grey_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _gray_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
     """Deep grey to RGB; where the type leaves the range open, the values tell it."""
     grey = values.astype(np.float32)
     if not np.isfinite(grey).all():

@@ -3,17 +3,17 @@
 import re
 from pathlib import Path
 
-from config.dataset import NAME, DataSet
+from config.dataset import NAME_PATTERN, DatasetConfig
 from config.errors import InputError, SourceError
-from sources.catalogue import describe_path, find, load_catalogue
-from sources.options import Choices
+from sources.catalogue import describe_path, find_dataset, load_catalogue
+from sources.options import PrepareOptions
 from storage import ObjectStore
 from storage.pair_sets import CurrentPairs, read_current
 
 
-def find_prepared(
+def find_prepared_dataset(
     store: ObjectStore, name_or_path: str, name: str | None = None
-) -> tuple[DataSet, CurrentPairs | None]:
+) -> tuple[DatasetConfig, CurrentPairs | None]:
     """Return the data set that a user means and its pair set in use; None where there is none.
 
     Beside what ``find`` takes, the name of a folder or archive that was prepared before does.
@@ -26,18 +26,18 @@ def find_prepared(
         If nothing of that name is prepared, in the catalogue, or on this machine.
     """
     try:
-        dataset = find(name_or_path, Choices(name=name))
+        dataset = find_dataset(name_or_path, PrepareOptions(name=name))
     except SourceError:
-        if not re.fullmatch(NAME, name_or_path):
+        if not re.fullmatch(NAME_PATTERN, name_or_path):
             raise
         current = read_current(store, name_or_path)
         if current is None:
             raise
         return describe_path(Path(current.source), name_or_path), current
-    return dataset, read_current_of(store, dataset)
+    return dataset, read_current_pairs_of(store, dataset)
 
 
-def read_current_of(store: ObjectStore, dataset: DataSet) -> CurrentPairs | None:
+def read_current_pairs_of(store: ObjectStore, dataset: DatasetConfig) -> CurrentPairs | None:
     """Return the pair set in use, None where there is none; tell folders of one name apart.
 
     A data set of the catalogue may lie anywhere, as every checkout has its own.

@@ -7,30 +7,30 @@ from itertools import islice
 from os import cpu_count
 from pathlib import PurePosixPath
 
-from config.dataset import DataSet
+from config.dataset import DatasetConfig
 from sources.archives import SourceFile
 from sources.pictures import RejectedPicture, decode_picture, hash_pixels
-from storage import ObjectStore, Reason, keys
-from storage.manifest import Row, load_rows, write_rows
+from storage import ObjectStore, RejectReason, keys
+from storage.manifest import ManifestRow, load_rows, rows_to_parquet
 from storage.shards import ShardWriter
-from storage.temporary_files import scratch_file
+from storage.temporary_files import temporary_file
 
 # A single file beyond this is not read into memory.
 _MAX_FILE_BYTES = 1 << 30
 
 # A picture at the pixel limit takes some 2 GB while it is decoded: few at a time.
-_DECODERS = min(4, cpu_count() or 1)
+_NUM_DECODERS = min(4, cpu_count() or 1)
 
 Advance = Callable[[int], None]
 
 
 def write_raw_shards(
-    dataset: DataSet,
+    dataset: DatasetConfig,
     store: ObjectStore,
     folder: str,
     files: Iterator[SourceFile],
     on_files: Advance,
-) -> list[Row]:
+) -> list[ManifestRow]:
     """Write the raw shards that are not there yet, and return the rows of all.
 
     Parameters
@@ -40,9 +40,9 @@ def write_raw_shards(
     files : those that are taken, in order.
     on_files : called with the files done since the last call.
     """
-    rows: list[Row] = []
-    with ThreadPoolExecutor(_DECODERS) as pool:
-        for number, some in enumerate(_shards(files, dataset.shard_size)):
+    rows: list[ManifestRow] = []
+    with ThreadPoolExecutor(_NUM_DECODERS) as pool:
+        for number, some in enumerate(_group_into_shards(files, dataset.shard_size)):
             part = f"{folder}/{keys.part_name(number)}"
             kept = load_rows(store, part)
             if kept is not None:
@@ -52,36 +52,36 @@ def write_raw_shards(
             else:
                 made = _write_shard(dataset, store, folder, number, some, pool, on_files)
                 done = 0
-                store.put(part, write_rows(made))
+                store.put(part, rows_to_parquet(made))
                 rows += made
             on_files(done)
     return rows
 
 
-def _shards(files: Iterator[SourceFile], size: int) -> Iterator[Iterator[SourceFile]]:
+def _group_into_shards(files: Iterator[SourceFile], size: int) -> Iterator[Iterator[SourceFile]]:
     for first in files:
-        yield _with_first(first, islice(files, size - 1))
+        yield _prepend(first, islice(files, size - 1))
 
 
-def _with_first(first: SourceFile, others: Iterator[SourceFile]) -> Iterator[SourceFile]:
+def _prepend(first: SourceFile, others: Iterator[SourceFile]) -> Iterator[SourceFile]:
     yield first
     yield from others
 
 
 def _write_shard(
-    dataset: DataSet,
+    dataset: DatasetConfig,
     store: ObjectStore,
     folder: str,
     number: int,
     files: Iterator[SourceFile],
     pool: ThreadPoolExecutor,
     on_files: Advance,
-) -> list[Row]:
-    rows: list[Row] = []
-    with scratch_file() as scratch:
+) -> list[ManifestRow]:
+    rows: list[ManifestRow] = []
+    with temporary_file() as scratch:
         with ShardWriter(scratch) as shard:
             # A few files at a time are held in memory: decoded by the pool, written in order.
-            while batch := list(_read(islice(files, 2 * _DECODERS))):
+            while batch := list(_read_contents(islice(files, 2 * _NUM_DECODERS))):
                 start = number * dataset.shard_size + len(rows)
                 made = pool.map(
                     lambda item: _inspect(dataset, number, *item),
@@ -98,27 +98,29 @@ def _write_shard(
     return rows
 
 
-def _read(files: Iterator[SourceFile]) -> Iterator[tuple[SourceFile, bytes | None]]:
+def _read_contents(files: Iterator[SourceFile]) -> Iterator[tuple[SourceFile, bytes | None]]:
     for file in files:
         yield file, file.read() if file.size <= _MAX_FILE_BYTES else None
 
 
 def _inspect(
-    dataset: DataSet, shard: int, number: int, file: SourceFile, content: bytes | None
-) -> Row:
-    row = Row(id=f"{number:08d}", source_path=file.path, shard=shard)
+    dataset: DatasetConfig, shard: int, number: int, file: SourceFile, content: bytes | None
+) -> ManifestRow:
+    row = ManifestRow(id=f"{number:08d}", source_path=file.path, shard=shard)
     if file.link is not None:
-        row.reject(Reason.LINK, f"links to {file.link}")
+        row.reject(RejectReason.LINK, f"links to {file.link}")
         return row
     if file.special is not None:
-        row.reject(Reason.NOT_A_PICTURE, file.special)
+        row.reject(RejectReason.NOT_A_PICTURE, file.special)
         return row
     if content is None:
-        row.reject(Reason.TOO_LARGE, f"the file has {file.size / 2**30:.1f} GiB")
+        row.reject(RejectReason.TOO_LARGE, f"the file has {file.size / 2**30:.1f} GiB")
         return row
     row.sha256 = hashlib.sha256(content).hexdigest()
     try:
-        picture = decode_picture(content, file.path, dataset.geometry.colour, dataset.max_pixels)
+        picture = decode_picture(
+            content, file.path, dataset.geometry.background_rgb, dataset.max_pixels
+        )
     except RejectedPicture as rejected:
         if rejected.size:
             row.width, row.height = rejected.size

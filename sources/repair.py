@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Iterable
 
-from config.errors import DamagedError, NotFoundError
+from config.errors import CorruptObjectError, NotFoundError
 from storage import ObjectStore, keys
-from storage.manifest import Row, read_rows
-from storage.temporary_files import scratch_file
+from storage.manifest import ManifestRow, rows_from_parquet
+from storage.temporary_files import temporary_file
 
 
-def forget_if_damaged(store: ObjectStore, dataset: str, raw: str, shard: int) -> bool:
+def delete_if_corrupt(store: ObjectStore, dataset: str, raw: str, shard: int) -> bool:
     """Let a raw shard count as not acquired, if the store's own bytes of it are damaged.
 
     A copy that was damaged on its way here is no reason: everything is read anew. Of the shard
@@ -28,9 +28,9 @@ def forget_if_damaged(store: ObjectStore, dataset: str, raw: str, shard: int) ->
     folder = keys.raw_folder(dataset, raw)
     part = f"{folder}/{keys.part_name(shard)}"
     try:
-        rows = read_rows(store.get(part))
-        damaged = not _is_whole(store, f"{folder}/{keys.shard_name(shard)}", rows)
-    except (DamagedError, NotFoundError):
+        rows = rows_from_parquet(store.get(part))
+        damaged = not _is_complete(store, f"{folder}/{keys.shard_name(shard)}", rows)
+    except (CorruptObjectError, NotFoundError):
         damaged = True
     if damaged:
         # The index first: with it the set would pass for complete.
@@ -39,8 +39,8 @@ def forget_if_damaged(store: ObjectStore, dataset: str, raw: str, shard: int) ->
     return damaged
 
 
-def _is_whole(store: ObjectStore, shard: str, rows: Iterable[Row]) -> bool:
-    with scratch_file() as file:
+def _is_complete(store: ObjectStore, shard: str, rows: Iterable[ManifestRow]) -> bool:
+    with temporary_file() as file:
         # Where a store checks what it holds, also the bytes between files count: with those
         # damaged no copy of the shard would ever be taken.
         store.get_file(shard, file)

@@ -9,19 +9,19 @@ from typing import Any
 
 import pathspec
 
-from config.dataset import Choice, DataSet
+from config.dataset import DatasetConfig, RandomSubset
 from config.errors import SourceError
 from sources.archives import Source
-from sources.tables import plain_name
-from storage import Reason
-from storage.manifest import Row
+from sources.tables import normalize_name
+from storage import RejectReason
+from storage.manifest import ManifestRow
 
 # What such a row was is no picture, or cannot be seen.
-_UNREADABLE = (Reason.NOT_A_PICTURE, Reason.UNDECODABLE, Reason.LINK)
+_NON_PICTURE_SUFFIXES = (RejectReason.NOT_A_PICTURE, RejectReason.UNDECODABLE, RejectReason.LINK)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Which files of a source are taken.
 
     Attributes
@@ -34,7 +34,9 @@ class Wanted:
     candidates: int | None = None
 
 
-def find_wanted(dataset: DataSet, source: Source, names: frozenset[str] | None = None) -> Wanted:
+def select_files(
+    dataset: DatasetConfig, source: Source, names: frozenset[str] | None = None
+) -> Selection:
     """Find out which files are taken: those of the patterns, of the tables, and by the choice.
 
     Parameters
@@ -43,23 +45,23 @@ def find_wanted(dataset: DataSet, source: Source, names: frozenset[str] | None =
     source : whose names are read where there is a choice, for it depends on all of them.
     names : of the pictures that tables choose; None for all.
     """
-    patterns = matcher(dataset.selection)
+    patterns = compile_patterns(dataset.selection)
 
     def fits(path: str) -> bool:
-        return patterns.match_file(path) and (names is None or plain_name(path) in names)
+        return patterns.match_file(path) and (names is None or normalize_name(path) in names)
 
     if dataset.choice is None and dataset.limit is None:
-        return Wanted(fits)
+        return Selection(fits)
     candidates = [path for path in source.names() if fits(path)]
     chosen: Iterable[str] = candidates
     if dataset.choice is not None:
-        chosen = choose(chosen, dataset.choice)
+        chosen = draw_random_subset(chosen, dataset.choice)
     if dataset.limit is not None:
-        chosen = choose(chosen, Choice(count=dataset.limit, seed=0))
-    return Wanted(frozenset(chosen).__contains__, len(candidates))
+        chosen = draw_random_subset(chosen, RandomSubset(count=dataset.limit, seed=0))
+    return Selection(frozenset(chosen).__contains__, len(candidates))
 
 
-def describe_selection(dataset: DataSet) -> str:
+def describe_selection(dataset: DatasetConfig) -> str:
     """Return what is taken of a source, for a person."""
     taken = ", ".join(dataset.selection) if dataset.selection != ("**",) else "all"
     if dataset.where:
@@ -73,7 +75,7 @@ def describe_selection(dataset: DataSet) -> str:
     return taken
 
 
-def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
+def draw_random_subset(paths: Iterable[str], subset: RandomSubset) -> frozenset[str]:
     """Return as many of the paths as wanted: those with the lowest digests of seed and name.
 
     A path stands for its file's name alone, so that the same pictures are chosen from an archive,
@@ -82,12 +84,12 @@ def choose(paths: Iterable[str], choice: Choice) -> frozenset[str]:
 
     def rank(path: str) -> tuple[bytes, str]:
         name = PurePosixPath(path).name
-        return hashlib.sha256(f"{choice.seed}:{name}".encode()).digest(), path
+        return hashlib.sha256(f"{subset.seed}:{name}".encode()).digest(), path
 
-    return frozenset(sorted(paths, key=rank)[: choice.count])
+    return frozenset(sorted(paths, key=rank)[: subset.count])
 
 
-def incomplete(dataset: DataSet, short: list[str], to_ask_again: str) -> SourceError:
+def incomplete_error(dataset: DatasetConfig, short: list[str], to_ask_again: str) -> SourceError:
     """Return the error that says which pictures are missing, and what to do.
 
     ``to_ask_again`` is a sentence on how to get the host's archive anew, or nothing.
@@ -103,13 +105,13 @@ def incomplete(dataset: DataSet, short: list[str], to_ask_again: str) -> SourceE
     return SourceError(" ".join(filter(None, sentences)))
 
 
-def matcher(patterns: tuple[str, ...]) -> pathspec.PathSpec[Any]:
+def compile_patterns(patterns: tuple[str, ...]) -> pathspec.PathSpec[Any]:
     """Return what tells whether a path fits patterns as in a .gitignore file."""
     return pathspec.PathSpec.from_lines("gitignore", patterns)
 
 
 def compare_counts(
-    dataset: DataSet, rows: list[Row], candidates: int | None
+    dataset: DatasetConfig, rows: list[ManifestRow], candidates: int | None
 ) -> tuple[list[str], list[str]]:
     """Compare the pictures found with those expected, in all and in the parts.
 
@@ -131,7 +133,7 @@ def compare_counts(
     else:
         found = [_compare(rows, dataset.expected)]
         for pattern, count in dataset.expected_in.items():
-            fits = matcher((pattern,))
+            fits = compile_patterns((pattern,))
             part = [row for row in rows if fits.match_file(row.source_path)]
             found.append(_compare(part, count, f" in {pattern}"))
     return [phrase for short, _ in found for phrase in short], [
@@ -139,22 +141,26 @@ def compare_counts(
     ]
 
 
-def compare_candidates(dataset: DataSet, candidates: int | None) -> tuple[list[str], list[str]]:
+def compare_candidates(
+    dataset: DatasetConfig, candidates: int | None
+) -> tuple[list[str], list[str]]:
     """Compare the files to choose from with those expected: another number, another choice."""
     if dataset.where or candidates is None or dataset.expected is None:
         return [], []
-    return _tell(candidates, dataset.expected, "pictures to choose from")
+    return _format_count_warning(candidates, dataset.expected, "pictures to choose from")
 
 
-def _compare(rows: list[Row], expected: int | None, where: str = "") -> tuple[list[str], list[str]]:
+def _compare(
+    rows: list[ManifestRow], expected: int | None, where: str = ""
+) -> tuple[list[str], list[str]]:
     if expected is None:
         return [], []
-    lost = Counter(row.reason for row in rows if row.reason in _UNREADABLE)
+    lost = Counter(row.reason for row in rows if row.reason in _NON_PICTURE_SUFFIXES)
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
     what = f"pictures{where}" + (f" (and {reasons})" if lost else "")
-    return _tell(len(rows) - sum(lost.values()), expected, what)
+    return _format_count_warning(len(rows) - sum(lost.values()), expected, what)
 
 
-def _tell(found: int, expected: int, what: str) -> tuple[list[str], list[str]]:
+def _format_count_warning(found: int, expected: int, what: str) -> tuple[list[str], list[str]]:
     phrase = [f"{found:,} of {expected:,} {what}"]
     return phrase if found < expected else [], phrase if found > expected else []

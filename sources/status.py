@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from config.dataset import DataSet, LocalSource
+from config.dataset import DatasetConfig, LocalSource
 from sources.catalogue import describe_path, load_catalogue
-from sources.licenses import accepted_by_setting, name_licence
+from sources.licenses import format_license_name, is_accepted_by_setting
 from sources.selection import describe_selection
 from storage import ObjectStore, keys
-from storage.pair_sets import CurrentPairs, prepared_names, read_current
-from storage.raw_sets import Acceptance, Origin, read_acceptance, read_origin
+from storage.pair_sets import CurrentPairs, list_prepared_datasets, read_current
+from storage.raw_sets import LicenseAcceptance, Origin, read_acceptance, read_origin
 from storage.runs import has_checkpoint
 
 
 @dataclass(frozen=True)
-class State:
+class DatasetStatus:
     """How far a data set is.
 
     Attributes
@@ -28,11 +28,11 @@ class State:
     acceptance : of its licence; None where it was not accepted, or need not be.
     """
 
-    dataset: DataSet
+    dataset: DatasetConfig
     stage: Literal["not acquired", "acquired", "prepared", "trained"]
     origin: Origin | None
     pairs: CurrentPairs | None
-    acceptance: Acceptance | None
+    acceptance: LicenseAcceptance | None
 
     @property
     def count(self) -> int | None:
@@ -42,24 +42,24 @@ class State:
         return self.pairs.train + self.pairs.val
 
     @property
-    def chosen_otherwise(self) -> bool:
+    def has_own_selection(self) -> bool:
         """Whether other files were taken than the catalogue says, as with ``--where``."""
-        taken = "" if self.origin is None else self.origin.taken
+        taken = "" if self.origin is None else self.origin.selection
         return taken not in ("", describe_selection(self.dataset))
 
     @property
-    def licence(self) -> str:
+    def license(self) -> str:
         """Its licence, as far as known."""
-        return name_licence(self.dataset, self.origin)
+        return format_license_name(self.dataset, self.origin)
 
     @property
-    def asks(self) -> bool:
+    def needs_acceptance(self) -> bool:
         """Whether the licence is still to be accepted."""
         needs = self.dataset.restricted and self.acceptance is None
-        return needs and not accepted_by_setting(self.dataset)
+        return needs and not is_accepted_by_setting(self.dataset)
 
     @property
-    def next(self) -> str:
+    def next_command(self) -> str:
         """The command to run next."""
         name = self.dataset.name
         match self.stage:
@@ -70,10 +70,10 @@ class State:
         return f"icanvas train {name} --refresh"
 
 
-def find_state(store: ObjectStore, dataset: DataSet) -> State:
+def get_status(store: ObjectStore, dataset: DatasetConfig) -> DatasetStatus:
     """Look up how far a data set is."""
     name = dataset.name
-    origin = read_origin(store, keys.newest_origin(name))
+    origin = read_origin(store, keys.latest_origin(name))
     pairs = read_current(store, name)
     stage: Literal["not acquired", "acquired", "prepared", "trained"] = "not acquired"
     if has_checkpoint(store, name):
@@ -82,22 +82,22 @@ def find_state(store: ObjectStore, dataset: DataSet) -> State:
         stage = "prepared"
     elif origin is not None:
         stage = "acquired"
-    return State(dataset, stage, origin, pairs, read_acceptance(store, name))
+    return DatasetStatus(dataset, stage, origin, pairs, read_acceptance(store, name))
 
 
-def list_states(store: ObjectStore) -> list[State]:
+def list_statuses(store: ObjectStore) -> list[DatasetStatus]:
     """Return the state of every data set of the catalogue, and of every own one."""
     catalogue = load_catalogue()
-    own = [name for name in prepared_names(store) if name not in catalogue]
-    states = [find_state(store, entry) for entry in catalogue.values()]
+    own = [name for name in list_prepared_datasets(store) if name not in catalogue]
+    states = [get_status(store, entry) for entry in catalogue.values()]
     for name in own:
         current = read_current(store, name)
         if current is not None:
-            states.append(find_state(store, describe_path(Path(current.source), name)))
+            states.append(get_status(store, describe_path(Path(current.source), name)))
     return states
 
 
-def describe(state: State) -> list[tuple[str, str]]:
+def describe_status(state: DatasetStatus) -> list[tuple[str, str]]:
     """Return what there is to know of a data set, as names and values for a person."""
     dataset, origin, pairs = state.dataset, state.origin, state.pairs
     source = dataset.source
@@ -106,71 +106,78 @@ def describe(state: State) -> list[tuple[str, str]]:
         facts.append(("archive", source.page))
     if dataset.homepage:
         facts.append(("homepage", dataset.homepage))
-    facts.append(("licence", " · ".join(filter(None, (dataset.licence, dataset.terms)))))
+    facts.append(("license", " · ".join(filter(None, (dataset.license, dataset.terms)))))
     if state.acceptance is not None:
         facts.append(("", f"accepted {state.acceptance.accepted}"))
     facts += [
-        ("pictures", _count(dataset)),
+        ("pictures", _describe_count(dataset)),
         ("taken", describe_selection(dataset)),
-        ("download", show_download(state)),
-        ("edges", _edges(dataset)),
+        ("download", format_download(state)),
+        ("edges", _describe_edges(dataset)),
         ("square", f"{dataset.geometry.mode}, enlarged {dataset.geometry.enlarge}"),
     ]
-    recipe = dataset.recipe.model_dump(exclude_none=True)
+    recipe = dataset.recipe.model_dump(exclude_unset=True)
     facts.append(("recipe", ", ".join(f"{key}={recipe[key]}" for key in recipe) or "defaults"))
     if origin is not None:
         facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
-        if state.chosen_otherwise:
-            facts.append(("", f"of it {origin.taken}"))
-        facts += [("", f"{key}, as its host says: {origin.stated[key]}") for key in origin.stated]
+        if state.has_own_selection:
+            facts.append(("", f"of it {origin.selection}"))
+        facts += [
+            ("", f"{key}, as its host says: {origin.host_metadata[key]}")
+            for key in origin.host_metadata
+        ]
     if pairs is not None:
         counts = f": {pairs.train:,} training, {pairs.val:,} validation" if state.count else ""
         facts.append(("pairs", f"{pairs.fingerprint}{counts}"))
-    following = state.next
-    if state.stage == "not acquired" and state.asks:
+    following = state.next_command
+    if state.stage == "not acquired" and state.needs_acceptance:
         following += " --accept-license"
     return [*facts, ("state", state.stage), ("next", following)]
 
 
-def show_download(state: State) -> str:
+def format_download(state: DatasetStatus) -> str:
     """Return how much there is, or was, to fetch, as a person reads it: ``4.8 GB``."""
     source = state.dataset.source
     if isinstance(source, LocalSource):
         return "none"
-    count = source.bytes or (None if state.origin is None else state.origin.size)
+    count = source.expected_bytes or (None if state.origin is None else state.origin.size)
     if count is None:
         return "?"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-def show_licence(state: State, most: int = 12) -> str:
+def format_license(state: DatasetStatus, max_length: int = 12) -> str:
     """Return the licence in so many characters: ``CC BY-NC 4.0`` of its long name, if that fits."""
-    licence = state.licence
-    if len(licence) > most and (short := re.search(r"\((CC[^)]+)\)", licence)):
-        licence = short[1]
-    return licence if len(licence) <= most else f"{licence[: most - 1].rstrip()}…"
+    license_name = state.license
+    if len(license_name) > max_length and (short := re.search(r"\((CC[^)]+)\)", license_name)):
+        license_name = short[1]
+    return (
+        license_name
+        if len(license_name) <= max_length
+        else f"{license_name[: max_length - 1].rstrip()}…"
+    )
 
 
-def show_pictures(state: State) -> str:
+def format_num_pictures(state: DatasetStatus) -> str:
     """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
     dataset = state.dataset
-    expected = "?" if dataset.pictures is None else f"{dataset.pictures:,}"
+    expected = "?" if dataset.num_files is None else f"{dataset.num_files:,}"
     made = state.count
     if state.pairs is not None and dataset.paired and dataset.expected_in:
         # Of published pairs only the number for training is known.
         made = state.pairs.train
     if made is None:
         return expected
-    if state.chosen_otherwise:
+    if state.has_own_selection:
         # Another choice was made, as with --where: nothing is expected of that.
         return f"{made:,}"
     return f"{made:,}" if expected == "?" else f"{made:,} of {expected}"
 
 
-def _count(dataset: DataSet) -> str:
-    if dataset.pictures is None:
+def _describe_count(dataset: DatasetConfig) -> str:
+    if dataset.num_files is None:
         return "not known"
-    text = f"{dataset.pictures:,}"
+    text = f"{dataset.num_files:,}"
     if dataset.choice is not None:
         text += " (--all takes every one)"
     elif dataset.expected_in:
@@ -179,7 +186,7 @@ def _count(dataset: DataSet) -> str:
     return text
 
 
-def _edges(dataset: DataSet) -> str:
+def _describe_edges(dataset: DatasetConfig) -> str:
     if not dataset.needs_edges:
         return "published drawings (--re-extract finds its own)"
     threshold = dataset.edges.threshold

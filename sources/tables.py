@@ -29,7 +29,7 @@ def check_columns(where: Iterable[str]) -> None:
             raise InputError(f"--where {column}: there is {', '.join(COLUMNS)}.")
 
 
-def find_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+def select_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     """Return the names of the pictures whose rows fit, as ``plain_name`` makes them.
 
     Parameters
@@ -65,10 +65,10 @@ def find_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[st
                 )
         fits &= values.isin([value.casefold() for value in wanted])
     pictures = pictures[fits]
-    return frozenset(plain_name(name) for name in pictures["Image_name"].dropna())
+    return frozenset(normalize_name(name) for name in pictures["Image_name"].dropna())
 
 
-def plain_name(path: str) -> str:
+def normalize_name(path: str) -> str:
     """Return a picture's name as its file and its row have it in common."""
     return PurePosixPath(path).name.replace("'", "")
 

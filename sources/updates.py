@@ -6,20 +6,28 @@ from typing import Literal
 
 import httpx
 
-from config.dataset import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
+from config.dataset import DatasetConfig, FigshareSource, HttpSource, LocalSource, RemoteSource
 from config.errors import SourceError
 from config.settings import get_settings
 from sources.archives import open_path
 from sources.fetch import figshare
-from sources.fetch.http import Address, Broken, Limits, Refused, ask, open_client, shown
-from sources.fetch.http_responses import check
-from sources.fetch.remote import find_remote
+from sources.fetch.http import (
+    Address,
+    HttpLimits,
+    PermanentError,
+    TransientError,
+    open_client,
+    redact_url,
+    request,
+)
+from sources.fetch.http_responses import check_response
+from sources.fetch.remote import resolve_remote
 from storage import ObjectStore, keys
 from storage.raw_sets import Origin, read_origin
 
 
 @dataclass(frozen=True)
-class Finding:
+class UpdateStatus:
     """What is known of a source.
 
     Attributes
@@ -31,10 +39,10 @@ class Finding:
     """
 
     state: Literal["same", "new", "ask", "unknown"]
-    what: str
+    message: str
 
 
-def look_for_newer(dataset: DataSet, store: ObjectStore) -> Finding | None:
+def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus | None:
     """Compare a source with what was acquired from it; None where nothing was.
 
     Of an archive on the web its ETag, date and size are compared, of Kaggle and figshare the
@@ -46,77 +54,83 @@ def look_for_newer(dataset: DataSet, store: ObjectStore) -> Finding | None:
     SourceError
         If a folder or archive of this machine is missing.
     """
-    origin = read_origin(store, keys.newest_origin(dataset.name))
+    origin = read_origin(store, keys.latest_origin(dataset.name))
     if origin is None:
         return None
     source = dataset.source
     if origin.source != dataset.origin:
-        return Finding("new", "the catalogue names another source")
+        return UpdateStatus("new", "the catalogue names another source")
     if isinstance(source, LocalSource):
         identity = open_path(Path(source.path)).identity(lambda _: None)
         same = identity == origin.identity
-        return Finding("same", "its files") if same else Finding("new", "its files have changed")
+        return (
+            UpdateStatus("same", "its files")
+            if same
+            else UpdateStatus("new", "its files have changed")
+        )
     if source.sha256 is not None:
-        return Finding("same", "its SHA-256 is in the catalogue")
+        return UpdateStatus("same", "its SHA-256 is in the catalogue")
     try:
-        return _ask_host(source, origin)
+        return _check_host(source, origin)
     except SourceError as error:
-        return Finding("unknown", str(error))
-    except (Broken, Refused) as failure:
-        return Finding("unknown", f"{failure.where} {failure.told}".strip())
+        return UpdateStatus("unknown", str(error))
+    except (TransientError, PermanentError) as failure:
+        return UpdateStatus("unknown", f"{failure.where} {failure.told}".strip())
 
 
-def _ask_host(source: RemoteSource, origin: Origin) -> Finding:
+def _check_host(source: RemoteSource, origin: Origin) -> UpdateStatus:
     if isinstance(source, HttpSource):
-        return _compare_answers(source, origin)
+        return _compare_responses(source, origin)
     if isinstance(source, FigshareSource):
-        newest = figshare.newest_version(source)
+        newest = figshare.fetch_latest_version(source)
         if newest > source.version:
-            return Finding("ask", f"version {newest} is out, the catalogue names {source.version}")
-        return Finding("same", f"version {source.version}")
+            return UpdateStatus(
+                "ask", f"version {newest} is out, the catalogue names {source.version}"
+            )
+        return UpdateStatus("same", f"version {source.version}")
     if source.version is not None:
-        return Finding("same", f"version {source.version} is in the catalogue")
-    _, stated = find_remote(source, "The next check asks again.")
-    known, now = origin.stated.get("version"), stated["version"]
+        return UpdateStatus("same", f"version {source.version} is in the catalogue")
+    _, stated = resolve_remote(source, "The next check asks again.")
+    known, now = origin.host_metadata.get("version"), stated["version"]
     if known is None:
-        return Finding("unknown", f"version {now}, and nobody noted which was acquired")
+        return UpdateStatus("unknown", f"version {now}, and nobody noted which was acquired")
     if known == now:
-        return Finding("same", f"version {now}")
-    return Finding("new", f"version {now} after {known}")
+        return UpdateStatus("same", f"version {now}")
+    return UpdateStatus("new", f"version {now} after {known}")
 
 
-def _compare_answers(source: HttpSource, origin: Origin) -> Finding:
+def _compare_responses(source: HttpSource, origin: Origin) -> UpdateStatus:
     """Ask for the archive and read no more than the answer's head."""
-    limits = Limits()
+    limits = HttpLimits()
     with (
         open_client(limits) as client,
-        ask(
+        request(
             client,
             Address(source.urls[0]),
             {},
             limits,
             allow_http=get_settings().allow_http,
-            plain=frozenset(),
+            http_allowed_hosts=frozenset(),
         ) as answer,
     ):
-        check(answer, ranged=False)
+        check_response(answer, ranged=False)
         return _compare(answer, origin)
 
 
-def _compare(answer: httpx.Response, origin: Origin) -> Finding:
-    headers = answer.headers
+def _compare(response: httpx.Response, origin: Origin) -> UpdateStatus:
+    headers = response.headers
     length = headers.get("Content-Length", "")
     now: dict[str, str | int | None] = {"size": int(length) if length.isdigit() else None}
     before: dict[str, str | int | None] = {"size": origin.size}
     # What one mirror says means nothing to another.
-    if shown(answer.url) == origin.read_from:
+    if redact_url(response.url) == origin.read_from:
         for name in ("ETag", "Last-Modified"):
-            now[name], before[name] = headers.get(name), origin.stated.get(name)
+            now[name], before[name] = headers.get(name), origin.host_metadata.get(name)
     told = [name for name in now if None not in (now[name], before[name])]
     changed = [name for name in told if now[name] != before[name]]
     if changed:
         name = changed[-1]
-        return Finding("new", f"{name} is {now[name]}, was {before[name]}")
+        return UpdateStatus("new", f"{name} is {now[name]}, was {before[name]}")
     if told in ([], ["size"]):
-        return Finding("unknown", "the host gives neither ETag nor date to compare")
-    return Finding("same", f"{told[-1]} {now[told[-1]]}")
+        return UpdateStatus("unknown", "the host gives neither ETag nor date to compare")
+    return UpdateStatus("same", f"{told[-1]} {now[told[-1]]}")

@@ -17,10 +17,10 @@ from config.errors import StorageError
 Fetch = Callable[[IO[bytes]], str]
 
 # Files that this process has hashed, by name and inode: once is enough.
-_known: set[tuple[str, int]] = set()
+_verified: set[tuple[str, int]] = set()
 
 # A download that takes longer than this is none any more: its process was killed.
-_STALE_SECONDS = 24 * 3600
+_STALE_AFTER_S = 24 * 3600
 
 
 class ShardCache:
@@ -40,7 +40,7 @@ class ShardCache:
         self._limit = limit
 
     @contextmanager
-    def hold(self, name: str, size: int, fetch: Fetch) -> Iterator[Path]:
+    def acquire(self, name: str, size: int, fetch: Fetch) -> Iterator[Path]:
         """Give a file for the time of the ``with`` block, fetching it if need be.
 
         Where the folder is full or may not be written, the file is a temporary one.
@@ -56,63 +56,63 @@ class ShardCache:
         StorageError
             If there is no room for it anywhere. What ``fetch`` raises passes through.
         """
-        with ExitStack() as held:
+        with ExitStack() as stack:
             path = None
             if size <= self._limit:
                 # A folder that cannot be used makes the work slower, not impossible.
                 with suppress(OSError):
-                    path = self._take(name, size, fetch, held)
-            yield path or _scratch(size, fetch, held)
+                    path = self._get_or_fetch(name, size, fetch, stack)
+            yield path or _fetch_to_temporary(size, fetch, stack)
 
-    def has_room(self, size: int) -> bool:
+    def fits(self, size: int) -> bool:
         """Tell whether files of so many bytes in all can be here at once."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            taken = sum(found for _, found, _ in self._files())
+            used = sum(found for _, found, _ in self._list_files())
             free = shutil.disk_usage(self._folder).free
         except OSError:
             return False
-        return os.access(self._folder, os.W_OK) and size <= min(self._limit, taken + free)
+        return os.access(self._folder, os.W_OK) and size <= min(self._limit, used + free)
 
-    def _take(self, name: str, size: int, fetch: Fetch, held: ExitStack) -> Path:
+    def _get_or_fetch(self, name: str, size: int, fetch: Fetch, stack: ExitStack) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         # What several want at once is fetched by one of them.
-        with (self._folder / f".lock-{name[:2]}").open("w") as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            found = self._find(name, held)
-            if found is None:
-                self._make_room(size)
-                found = self._keep(name, fetch, held)
-        return found
+        with (self._folder / f".lock-{name[:2]}").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            path = self._get_cached(name, stack)
+            if path is None:
+                self._evict_lru(size)
+                path = self._fetch_to_cache(name, fetch, stack)
+        return path
 
-    def _find(self, name: str, held: ExitStack) -> Path | None:
+    def _get_cached(self, name: str, stack: ExitStack) -> Path | None:
         for path in self._folder.glob(f"{name}-*"):
-            with ExitStack() as trial:
+            with ExitStack() as locked:
                 try:
-                    file = trial.enter_context(path.open("rb"))
+                    file = locked.enter_context(path.open("rb"))
                     fcntl.flock(file, fcntl.LOCK_SH)
                 except FileNotFoundError:
                     continue
-                state = os.fstat(file.fileno())
-                if state.st_nlink == 0:  # evicted before the lock was ours
+                status = os.fstat(file.fileno())
+                if status.st_nlink == 0:  # evicted before the lock was ours
                     continue
-                if (path.name, state.st_ino) not in _known:
+                if (path.name, status.st_ino) not in _verified:
                     if (
                         hashlib.file_digest(file, "sha256").hexdigest()
                         != path.name[len(name) + 1 :]
                     ):
                         path.unlink(missing_ok=True)
                         continue
-                    _known.add((path.name, state.st_ino))
+                    _verified.add((path.name, status.st_ino))
                 with suppress(OSError):  # another user's file
                     os.utime(path)
-                held.enter_context(trial.pop_all())
+                stack.enter_context(locked.pop_all())
                 return path
         return None
 
-    def _keep(self, name: str, fetch: Fetch, held: ExitStack) -> Path:
-        with ExitStack() as trial:
-            file = trial.enter_context(
+    def _fetch_to_cache(self, name: str, fetch: Fetch, stack: ExitStack) -> Path:
+        with ExitStack() as locked:
+            file = locked.enter_context(
                 tempfile.NamedTemporaryFile(dir=self._folder, prefix=".part-", delete=False)
             )
             temporary = Path(file.name)
@@ -125,21 +125,21 @@ class ShardCache:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _known.add((path.name, os.fstat(file.fileno()).st_ino))
-            held.enter_context(trial.pop_all())
+            _verified.add((path.name, os.fstat(file.fileno()).st_ino))
+            stack.enter_context(locked.pop_all())
             return path
 
-    def _make_room(self, size: int) -> None:
-        files = self._files()
-        taken = sum(size for _, size, _ in files)
-        limit = min(self._limit, taken + shutil.disk_usage(self._folder).free)
-        for _, freed, path in sorted(files):
-            if taken + size <= limit:
+    def _evict_lru(self, size: int) -> None:
+        files = self._list_files()
+        used = sum(size for _, size, _ in files)
+        limit = min(self._limit, used + shutil.disk_usage(self._folder).free)
+        for _, file_size, path in sorted(files):
+            if used + size <= limit:
                 break
             if _evict(path):
-                taken -= freed
+                used -= file_size
 
-    def _files(self) -> list[tuple[float, int, Path]]:
+    def _list_files(self) -> list[tuple[float, int, Path]]:
         """Return time, size and path of what is kept; what a killed process left is removed."""
         files = []
         for path in self._folder.iterdir():
@@ -148,7 +148,7 @@ class ShardCache:
                 if not path.name.startswith("."):
                     files.append((state.st_mtime, state.st_size, path))
                 elif (
-                    path.name.startswith(".part-") and time.time() - state.st_mtime > _STALE_SECONDS
+                    path.name.startswith(".part-") and time.time() - state.st_mtime > _STALE_AFTER_S
                 ):
                     path.unlink()
         return files
@@ -167,9 +167,9 @@ def _evict(path: Path) -> bool:
     return True
 
 
-def _scratch(size: int, fetch: Fetch, held: ExitStack) -> Path:
+def _fetch_to_temporary(size: int, fetch: Fetch, stack: ExitStack) -> Path:
     try:
-        file = held.enter_context(tempfile.NamedTemporaryFile(prefix="icanvas-"))  # noqa: SIM115
+        file = stack.enter_context(tempfile.NamedTemporaryFile(prefix="icanvas-"))  # noqa: SIM115
         try:
             fetch(file)
             file.flush()

@@ -10,7 +10,7 @@ from config.errors import InputError, NotFoundError, SourceError
 LAST = "last"
 
 
-def choose_checkpoint(wanted: str | None, there: dict[str, list[int]]) -> tuple[str, int]:
+def resolve_checkpoint(name: str | None, available: dict[str, list[int]]) -> tuple[str, int]:
     """Return run and epoch of ``RUN/EPOCH``; of None or ``last`` the last of the newest run.
 
     Parameters
@@ -25,24 +25,24 @@ def choose_checkpoint(wanted: str | None, there: dict[str, list[int]]) -> tuple[
     NotFoundError
         If it is not there; the message tells what is.
     """
-    if wanted in (None, LAST):
-        run, epochs = list(there.items())[-1]
+    if name in (None, LAST):
+        run, epochs = list(available.items())[-1]
         return run, epochs[-1]
-    assert wanted is not None
-    found = re.fullmatch(r"([^/]+)/(?:epoch-)?(\d{1,9})", wanted)
-    if found is None:
-        run, epochs = list(there.items())[-1]
+    assert name is not None
+    match = re.fullmatch(r"([^/]+)/(?:epoch-)?(\d{1,9})", name)
+    if match is None:
+        run, epochs = list(available.items())[-1]
         raise InputError(
-            f"{wanted}: a checkpoint is written RUN/EPOCH, as in {run}/{epochs[-1]}, or {LAST}."
+            f"{name}: a checkpoint is written RUN/EPOCH, as in {run}/{epochs[-1]}, or {LAST}."
         )
-    run, epoch = found[1], int(found[2])
-    if epoch not in there.get(run, []):
-        known = "; ".join(f"{run}/{show_ranges(epochs)}" for run, epochs in there.items())
-        raise NotFoundError(f"There is no checkpoint {wanted}. There are {known}.")
+    run, epoch = match[1], int(match[2])
+    if epoch not in available.get(run, []):
+        known = "; ".join(f"{run}/{format_ranges(epochs)}" for run, epochs in available.items())
+        raise NotFoundError(f"There is no checkpoint {name}. There are {known}.")
     return run, epoch
 
 
-def check_runs(wanted: Sequence[str], there: dict[str, list[int]], dataset: str) -> None:
+def check_runs_exist(runs: Sequence[str], available: dict[str, list[int]], dataset: str) -> None:
     """Check that a data set has checkpoints, and of each run that is wanted.
 
     Parameters
@@ -56,16 +56,16 @@ def check_runs(wanted: Sequence[str], there: dict[str, list[int]], dataset: str)
     SourceError
         If not; the message tells what there is.
     """
-    if not there:
+    if not available:
         raise SourceError(f"{dataset} has no checkpoint to compare. Run `icanvas train {dataset}`.")
-    for run in wanted:
-        if run not in there:
+    for run in runs:
+        if run not in available:
             raise SourceError(
-                f"{dataset} has no run {run} with a checkpoint. There are: {', '.join(there)}."
+                f"{dataset} has no run {run} with a checkpoint. There are: {', '.join(available)}."
             )
 
 
-def show_ranges(numbers: list[int]) -> str:
+def format_ranges(numbers: list[int]) -> str:
     """Return rising numbers as a person writes them: ``1-3, 7, 9-12``."""
     groups = groupby(enumerate(numbers), lambda place: place[1] - place[0])
     runs = [[number for _, number in group] for _, group in groups]

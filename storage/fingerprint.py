@@ -4,7 +4,7 @@ import hashlib
 import json
 
 
-def fingerprint(facts: dict[str, object]) -> str:
+def fingerprint(fields: dict[str, object]) -> str:
     """Return the first 12 hex digits of the SHA-256 of the facts' canonical JSON.
 
     Parameters
@@ -12,7 +12,7 @@ def fingerprint(facts: dict[str, object]) -> str:
     facts : JSON values (no NaN) that determine some bytes; the order of keys does not matter.
     """
     canonical = json.dumps(
-        facts,
+        fields,
         sort_keys=True,
         separators=(",", ":"),
         ensure_ascii=False,

@@ -9,46 +9,46 @@ from pydantic import BaseModel
 
 from config.errors import NotFoundError
 from storage import keys
-from storage.gc_lock import announced
+from storage.gc_lock import hold_gc_lock
 from storage.gc_policy import (
-    DEFAULT,
+    DEFAULT_RETENTION,
+    CheckpointRetention,
+    ExportFolder,
+    GcCandidate,
+    GcPolicy,
     Inventory,
-    Keeping,
-    Removable,
-    Rules,
     StoredCheckpoint,
-    StoredFiles,
-    StoredSet,
-    kept_checkpoints,
-    plan_removal,
+    StoredPairSet,
+    retained_checkpoints,
+    select_candidates,
 )
-from storage.json_objects import read_record
-from storage.object_info import Entry
+from storage.json_objects import read_json
+from storage.object_info import ObjectInfo
 from storage.pair_sets import read_current
 from storage.promotions import read_promoted
 from storage.runs import Run, checkpoint_name, read_checkpoint_record, record_name
 from storage.store import ObjectStore
 
 # A run has a record an epoch, and each is a request.
-_READERS = 16
+_READ_THREADS = 16
 
 # Longer than a request that is repeated takes at most: one of a process that lives may hang.
-_PATIENCE = timedelta(minutes=6)
+_LOCK_TIMEOUT = timedelta(minutes=6)
 
 
-class _Keeping(BaseModel):
-    keep_last: int = DEFAULT.last
-    keep_best: int = DEFAULT.best
+class _RetentionFields(BaseModel):
+    keep_last: int = DEFAULT_RETENTION.last
+    keep_best: int = DEFAULT_RETENTION.best
 
 
-class _Recipe(BaseModel):
+class _RunRecipe(BaseModel):
     """Of a run's ``recipe.json``, the pair set that it learns from, and what it keeps."""
 
     pairs: str
-    recipe: _Keeping = _Keeping()
+    recipe: _RetentionFields = _RetentionFields()
 
 
-def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
+def scan(store: ObjectStore, dataset: str | None = None) -> Inventory:
     """Return what there is of pair sets, checkpoints and uploads, and what of it is needed.
 
     Parameters
@@ -63,51 +63,54 @@ def take_inventory(store: ObjectStore, dataset: str | None = None) -> Inventory:
     """
     roots = [root if dataset is None else f"{root}/{dataset}" for root in ("datasets", "models")]
     now = _read_clock(store)
-    sets: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-    checkpoints: defaultdict[tuple[str, str, str], list[Entry]] = defaultdict(list)
-    exports: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    pair_sets: defaultdict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
+    checkpoints: defaultdict[tuple[str, str, str], list[ObjectInfo]] = defaultdict(list)
+    exports: defaultdict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
     recipes: dict[tuple[str, str], str] = {}
-    for entry in (entry for root in roots for entry in store.entries(root)):
-        match entry.key.split("/"):
+    for info in (entry for root in roots for entry in store.list_objects(root)):
+        match info.key.split("/"):
             case ["datasets", name, "pairs", fingerprint, _, *_]:
-                sets[name, fingerprint].append(entry)
+                pair_sets[name, fingerprint].append(info)
             case ["models", name, "promoted", export, _, *_]:
-                exports[name, export].append(entry)
+                exports[name, export].append(info)
             case ["models", name, run, "checkpoints", file] if file.endswith((".pt", ".json")):
-                checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(entry)
+                checkpoints[name, run, file.rpartition(".")[0] + ".pt"].append(info)
             case ["models", name, run, "recipe.json"]:
-                recipes[name, run] = entry.key
-    with ThreadPoolExecutor(_READERS) as pool:
-        read = tuple(pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items()))
-        facts = pool.map(lambda key: _read_recipe(store, key), recipes.values())
-        runs = dict(zip(recipes, facts, strict=True))
-    current = _find_current(store, {name for name, _ in sets})
-    learned_from = [keys.pairs_folder(name, one.pairs) for (name, _), one in runs.items()]
-    promoted = _find_promoted(store, {name for name, *_ in (*checkpoints, *exports)})
+                recipes[name, run] = info.key
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        stored_checkpoints = tuple(
+            pool.map(lambda item: _read_checkpoint(store, *item), checkpoints.items())
+        )
+        run_recipes = pool.map(lambda key: _read_recipe(store, key), recipes.values())
+        runs = dict(zip(recipes, run_recipes, strict=True))
+    current = _current_pair_sets(store, {name for name, _ in pair_sets})
+    training_sets = [keys.pairs_folder(name, one.pairs) for (name, _), one in runs.items()]
+    promoted = _promoted_paths(store, {name for name, *_ in (*checkpoints, *exports)})
     return Inventory(
         now=now,
-        sets=tuple(_as_set(name, entries) for name, entries in sets.items()),
-        checkpoints=read,
+        pair_sets=tuple(_to_pair_set(name, entries) for name, entries in pair_sets.items()),
+        checkpoints=stored_checkpoints,
         exports=tuple(
-            StoredFiles(name, keys.export_folder(name, export), tuple(entries))
+            ExportFolder(name, keys.export_folder(name, export), tuple(entries))
             for (name, export), entries in exports.items()
         ),
-        uploads=tuple(upload for root in roots for upload in store.uploads(root)),
-        keeping={
-            run: Keeping(one.recipe.keep_last, one.recipe.keep_best) for run, one in runs.items()
+        uploads=tuple(upload for root in roots for upload in store.list_uploads(root)),
+        retention={
+            run: CheckpointRetention(one.recipe.keep_last, one.recipe.keep_best)
+            for run, one in runs.items()
         },
-        needed=frozenset([*learned_from, *current, *promoted]),
+        referenced=frozenset([*training_sets, *current, *promoted]),
     )
 
 
-def sweep(
+def collect(
     store: ObjectStore,
-    rules: Rules,
-    planned: list[Removable],
+    policy: GcPolicy,
+    candidates: list[GcCandidate],
     dataset: str | None = None,
-    on_object: Callable[[], None] = lambda: None,
-    patience: timedelta = _PATIENCE,
-) -> list[Removable]:
+    on_deleted: Callable[[], None] = lambda: None,
+    lock_timeout: timedelta = _LOCK_TIMEOUT,
+) -> list[GcCandidate]:
     """Remove what was planned, unless it is needed by now, and return what went.
 
     Whoever comes to need something meanwhile is met by the announcement; see
@@ -128,25 +131,29 @@ def sweep(
     IntegrityError
         As ``take_inventory`` does; nothing is removed then.
     """
-    removed = []
-    with announced(store, [item.place for item in planned], patience) as keep_on:
-        again = plan_removal(take_inventory(store, dataset), rules)
-        still = {item.place: item for item in again}
-        for item in (still[item.place] for item in planned if item.place in still):
+    deleted = []
+    with hold_gc_lock(store, [item.path for item in candidates], lock_timeout) as renew:
+        current_candidates = select_candidates(scan(store, dataset), policy)
+        by_path = {item.path: item for item in current_candidates}
+        for item in (by_path[item.path] for item in candidates if item.path in by_path):
             for key in item.keys:
-                keep_on()
+                renew()
                 store.delete(key)
-                on_object()
+                on_deleted()
             if item.upload is not None:
-                keep_on()
-                store.abort(item.upload)
-                on_object()
-            removed.append(item)
-    return removed
+                renew()
+                store.abort_upload(item.upload)
+                on_deleted()
+            deleted.append(item)
+    return deleted
 
 
-def prune(
-    store: ObjectStore, dataset: str, run: str, keeping: Keeping, coming: Collection[str] = ()
+def prune_run(
+    store: ObjectStore,
+    dataset: str,
+    run: str,
+    retention: CheckpointRetention,
+    pending: Collection[str] = (),
 ) -> None:
     """Remove the checkpoints of a run in training that it does not keep.
 
@@ -170,77 +177,81 @@ def prune(
         If the pointer cannot be read.
     """
     folder = Run(store, dataset, run).key("checkpoints")
-    entries: defaultdict[str, list[Entry]] = defaultdict(list)
-    for entry in store.entries(folder):
-        entries[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
-    found = [_read_checkpoint(store, (dataset, run, name), entries[name]) for name in entries]
-    kept = {*_find_promoted(store, [dataset]), *kept_checkpoints(found, keeping)}
-    whole = [one.record for one in found if one.whole and one.record is not None]
-    newest = max(whole, key=lambda record: record.step, default=None)
-    for one in found:
-        if one.place in kept:
+    objects: defaultdict[str, list[ObjectInfo]] = defaultdict(list)
+    for entry in store.list_objects(folder):
+        objects[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
+    checkpoints = [_read_checkpoint(store, (dataset, run, name), objects[name]) for name in objects]
+    retained = {*_promoted_paths(store, [dataset]), *retained_checkpoints(checkpoints, retention)}
+    complete_records = [
+        one.record for one in checkpoints if one.is_complete and one.record is not None
+    ]
+    newest = max(complete_records, key=lambda record: record.step, default=None)
+    for one in checkpoints:
+        if one.path in retained:
             continue
-        if not one.whole:
-            left = newest is not None and newest.follows(one.place)
-            if left and record_name(one.place) not in coming:
-                for entry in one.entries:
+        if not one.is_complete:
+            is_abandoned = newest is not None and newest.is_at_or_after(one.path)
+            if is_abandoned and record_name(one.path) not in pending:
+                for entry in one.objects:
                     store.delete(entry.key)
         elif one.record is not None:
-            store.delete(record_name(one.place))
-            if one.place in _find_promoted(store, [dataset]):
-                store.put(record_name(one.place), one.record.model_dump_json().encode())
+            store.delete(record_name(one.path))
+            if one.path in _promoted_paths(store, [dataset]):
+                store.put(record_name(one.path), one.record.model_dump_json().encode())
             else:
-                store.delete(one.place)
+                store.delete(one.path)
 
 
 def _read_clock(store: ObjectStore) -> datetime:
     """Return what time it is for the store."""
-    folder, _, _ = keys.clock().rpartition("/")
+    folder, _, _ = keys.gc_clock().rpartition("/")
     while True:
-        store.put(keys.clock(), b"")
-        found = [entry.modified for entry in store.entries(folder) if entry.key == keys.clock()]
-        store.delete(keys.clock())
+        store.put(keys.gc_clock(), b"")
+        times = [
+            entry.modified for entry in store.list_objects(folder) if entry.key == keys.gc_clock()
+        ]
+        store.delete(keys.gc_clock())
         # Another process may have deleted it first.
-        if found:
-            return found[0]
+        if times:
+            return times[0]
 
 
-def _as_set(name: tuple[str, str], entries: list[Entry]) -> StoredSet:
+def _to_pair_set(name: tuple[str, str], objects: list[ObjectInfo]) -> StoredPairSet:
     dataset, fingerprint = name
     manifest = keys.manifest(dataset, fingerprint)
-    return StoredSet(
+    return StoredPairSet(
         dataset=dataset,
         fingerprint=fingerprint,
-        place=keys.pairs_folder(dataset, fingerprint),
-        published=any(entry.key == manifest for entry in entries),
-        entries=tuple(entries),
+        path=keys.pairs_folder(dataset, fingerprint),
+        published=any(entry.key == manifest for entry in objects),
+        objects=tuple(objects),
     )
 
 
 def _read_checkpoint(
-    store: ObjectStore, name: tuple[str, str, str], entries: list[Entry]
+    store: ObjectStore, name: tuple[str, str, str], objects: list[ObjectInfo]
 ) -> StoredCheckpoint:
     dataset, run, file = name
-    place = Run(store, dataset, run).key(f"checkpoints/{file}")
-    record = record_name(place)
-    there = any(entry.key == record for entry in entries)
+    path = Run(store, dataset, run).key(f"checkpoints/{file}")
+    record_key = record_name(path)
+    has_record = any(entry.key == record_key for entry in objects)
     return StoredCheckpoint(
         dataset=dataset,
         run=run,
-        place=place,
-        record=read_checkpoint_record(store, record) if there else None,
-        entries=tuple(entries),
+        path=path,
+        record=read_checkpoint_record(store, record_key) if has_record else None,
+        objects=tuple(objects),
     )
 
 
-def _find_current(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
+def _current_pair_sets(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
     for dataset in datasets:
         current = read_current(store, dataset)
         if current is not None:
             yield keys.pairs_folder(dataset, current.fingerprint)
 
 
-def _find_promoted(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
+def _promoted_paths(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
     """Yield the places of what is served, and of what was: the checkpoint, and its files."""
     for dataset in datasets:
         promoted = read_promoted(store, dataset)
@@ -250,8 +261,8 @@ def _find_promoted(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]
                 yield keys.export_folder(dataset, one.export)
 
 
-def _read_recipe(store: ObjectStore, key: str) -> _Recipe:
-    recipe = read_record(store, key, _Recipe, "train again, before `icanvas gc`")
+def _read_recipe(store: ObjectStore, key: str) -> _RunRecipe:
+    recipe = read_json(store, key, _RunRecipe, "train again, before `icanvas gc`")
     if recipe is None:
         raise NotFoundError(f"{store.location(key)} was removed meanwhile. Run again.")
     return recipe

@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from config.errors import ConflictError
 from storage import keys
-from storage.json_objects import read_record
+from storage.json_objects import read_json
 from storage.store import ObjectStore, get_or_none
 
 # In seconds.
-_BEAT = 10
-_LOOK = 1
+_HEARTBEAT_INTERVAL_S = 10
+_POLL_INTERVAL_S = 1
 
 
-class Announcement(BaseModel):
+class GcLock(BaseModel):
     """Content of ``removing.json``.
 
     Attributes
@@ -33,14 +33,16 @@ class Announcement(BaseModel):
     places : folders of pair sets, and keys of checkpoints.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
+    )
 
-    by: str
-    beat: int
-    places: list[str]
+    owner: str = Field(validation_alias="by", serialization_alias="by")
+    heartbeat: int = Field(validation_alias="beat", serialization_alias="beat")
+    paths: list[str] = Field(validation_alias="places", serialization_alias="places")
 
 
-def check_stays(store: ObjectStore, place: str) -> None:
+def ensure_not_collected(store: ObjectStore, path: str) -> None:
     """Make sure that nobody removes a pair set or checkpoint. Ask when it is known to be needed.
 
     Raises
@@ -48,17 +50,17 @@ def check_stays(store: ObjectStore, place: str) -> None:
     ConflictError
         If someone does.
     """
-    found = read_record(store, keys.announcement(), Announcement, "run `icanvas gc` again")
-    if found is not None and place in found.places:
+    lock = read_json(store, keys.gc_lock(), GcLock, "run `icanvas gc` again")
+    if lock is not None and path in lock.paths:
         raise ConflictError(
-            f"{store.location(place)} is being removed by `icanvas gc`, or was when that was "
+            f"{store.location(path)} is being removed by `icanvas gc`, or was when that was "
             "killed. Wait for it, or run `icanvas gc --yes`; then run this again."
         )
 
 
 @contextmanager
-def announced(
-    store: ObjectStore, places: list[str], patience: timedelta
+def hold_gc_lock(
+    store: ObjectStore, paths: list[str], timeout: timedelta
 ) -> Iterator[Callable[[], None]]:
     """Announce what will be removed, for the time of the ``with`` block; one process at a time.
 
@@ -79,40 +81,40 @@ def announced(
     ConflictError
         If another process is removing.
     """
-    key = keys.announcement()
-    said = Announcement(by=uuid.uuid4().hex, beat=0, places=places)
-    content = said.model_dump_json().encode()
-    store.compare_and_swap(key, content, _wait_for_silence(store, patience))
-    spoken = time.monotonic()
+    key = keys.gc_lock()
+    lock = GcLock(owner=uuid.uuid4().hex, heartbeat=0, paths=paths)
+    content = lock.model_dump_json().encode()
+    store.compare_and_swap(key, content, _wait_for_expiry(store, timeout))
+    renewed_at = time.monotonic()
 
-    def keep() -> None:
-        nonlocal said, content, spoken
-        if time.monotonic() - spoken >= _BEAT:
-            said = said.model_copy(update={"beat": said.beat + 1})
-            following = said.model_dump_json().encode()
-            store.compare_and_swap(key, following, content)
-            content, spoken = following, time.monotonic()
+    def renew() -> None:
+        nonlocal lock, content, renewed_at
+        if time.monotonic() - renewed_at >= _HEARTBEAT_INTERVAL_S:
+            lock = lock.model_copy(update={"heartbeat": lock.heartbeat + 1})
+            renewed_content = lock.model_dump_json().encode()
+            store.compare_and_swap(key, renewed_content, content)
+            content, renewed_at = renewed_content, time.monotonic()
 
     try:
-        yield keep
+        yield renew
     finally:
-        if _read(store) == content:
+        if _read_lock(store) == content:
             store.delete(key)
 
 
-def _wait_for_silence(store: ObjectStore, patience: timedelta) -> bytes | None:
+def _wait_for_expiry(store: ObjectStore, timeout: timedelta) -> bytes | None:
     """Return the announcement that a killed process left; None where there is none."""
-    first = found = _read(store)
-    ends = time.monotonic() + patience.total_seconds()
-    while found is not None and time.monotonic() < ends:
-        time.sleep(_LOOK)
-        found = _read(store)
-        if found not in (None, first):
+    first = content = _read_lock(store)
+    deadline = time.monotonic() + timeout.total_seconds()
+    while content is not None and time.monotonic() < deadline:
+        time.sleep(_POLL_INTERVAL_S)
+        content = _read_lock(store)
+        if content not in (None, first):
             raise ConflictError(
                 f"Another `icanvas gc` is removing from {store.url}. Run again when it has ended."
             )
-    return found
+    return content
 
 
-def _read(store: ObjectStore) -> bytes | None:
-    return get_or_none(store, keys.announcement())
+def _read_lock(store: ObjectStore) -> bytes | None:
+    return get_or_none(store, keys.gc_lock())

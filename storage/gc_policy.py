@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from storage.object_info import Entry, Upload
+from storage.object_info import MultipartUpload, ObjectInfo
 from storage.runs import CheckpointRecord
 
 # No upload of ours takes longer.
-_UPLOAD = timedelta(days=1)
+_MIN_UPLOAD_AGE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Keeping:
+class CheckpointRetention:
     """How many checkpoints of a run stay: the last, at least 1, and those of lowest ``val_l1``."""
 
     last: int = 3
@@ -22,11 +22,11 @@ class Keeping:
 
 
 # Of a run that does not say.
-DEFAULT = Keeping()
+DEFAULT_RETENTION = CheckpointRetention()
 
 
 @dataclass(frozen=True)
-class Rules:
+class GcPolicy:
     """What stays besides what is needed.
 
     Attributes
@@ -43,14 +43,14 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class StoredSet:
+class StoredPairSet:
     """A pair set, published or not: its folder, and at least one object in it."""
 
     dataset: str
     fingerprint: str
-    place: str
+    path: str
     published: bool
-    entries: tuple[Entry, ...]
+    objects: tuple[ObjectInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -62,23 +62,23 @@ class StoredCheckpoint:
 
     dataset: str
     run: str
-    place: str
+    path: str
     record: CheckpointRecord | None
-    entries: tuple[Entry, ...]
+    objects: tuple[ObjectInfo, ...]
 
     @property
-    def whole(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether both are there."""
-        return len(self.entries) == 2
+        return len(self.objects) == 2
 
 
 @dataclass(frozen=True)
-class StoredFiles:
+class ExportFolder:
     """The folder of a checkpoint's files that was made to promote it."""
 
     dataset: str
-    place: str
-    entries: tuple[Entry, ...]
+    path: str
+    objects: tuple[ObjectInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -94,16 +94,16 @@ class Inventory:
     """
 
     now: datetime
-    sets: tuple[StoredSet, ...]
+    pair_sets: tuple[StoredPairSet, ...]
     checkpoints: tuple[StoredCheckpoint, ...]
-    exports: tuple[StoredFiles, ...]
-    uploads: tuple[Upload, ...]
-    keeping: Mapping[tuple[str, str], Keeping]
-    needed: frozenset[str]
+    exports: tuple[ExportFolder, ...]
+    uploads: tuple[MultipartUpload, ...]
+    retention: Mapping[tuple[str, str], CheckpointRetention]
+    referenced: frozenset[str]
 
 
 @dataclass(frozen=True)
-class Removable:
+class GcCandidate:
     """Something that may go.
 
     Attributes
@@ -117,133 +117,135 @@ class Removable:
     """
 
     dataset: str
-    what: str
+    description: str
     reason: str
-    place: str
+    path: str
     keys: tuple[str, ...]
     size: int
     modified: datetime
-    upload: Upload | None = None
+    upload: MultipartUpload | None = None
 
 
-def plan_removal(inventory: Inventory, rules: Rules) -> list[Removable]:
+def select_candidates(inventory: Inventory, policy: GcPolicy) -> list[GcCandidate]:
     """Return what may go, by data set.
 
     Never what is needed, what was written within ``rules.older_than`` (or after now: that clock is
     wrong), or a run's checkpoint of the highest step, which the run goes on from (of two the one at
     the end of an epoch).
     """
-    found = [
-        *_spare_sets(inventory.sets, inventory.needed, rules),
-        *_spare_checkpoints(inventory, rules),
+    candidates = [
+        *_unused_pair_sets(inventory.pair_sets, inventory.referenced, policy),
+        *_unused_checkpoints(inventory, policy),
         *(
-            _removable(found, "files to serve", "no promotion names them")
+            _make_candidate(found, "files to serve", "no promotion names them")
             for found in inventory.exports
-            if found.place not in inventory.needed
+            if found.path not in inventory.referenced
         ),
         *_stale_uploads(inventory.uploads),
     ]
 
-    def is_old(item: Removable) -> bool:
-        limit = max(rules.older_than, _UPLOAD) if item.upload else rules.older_than
+    def is_old(item: GcCandidate) -> bool:
+        limit = max(policy.older_than, _MIN_UPLOAD_AGE) if item.upload else policy.older_than
         return inventory.now - item.modified >= limit
 
-    return sorted(filter(is_old, found), key=lambda item: item.dataset)
+    return sorted(filter(is_old, candidates), key=lambda item: item.dataset)
 
 
-def _spare_sets(
-    sets: Iterable[StoredSet], needed: frozenset[str], rules: Rules
-) -> Iterator[Removable]:
-    spare = [found for found in sets if found.place not in needed]
-    published: defaultdict[str, list[StoredSet]] = defaultdict(list)
-    for found in spare:
+def _unused_pair_sets(
+    pair_sets: Iterable[StoredPairSet], referenced: frozenset[str], policy: GcPolicy
+) -> Iterator[GcCandidate]:
+    unreferenced = [found for found in pair_sets if found.path not in referenced]
+    published: defaultdict[str, list[StoredPairSet]] = defaultdict(list)
+    for found in unreferenced:
         if found.published:
             published[found.dataset].append(found)
-    kept = {
-        found.place
+    retained = {
+        found.path
         for of_one in published.values()
-        for found in sorted(of_one, key=_newest, reverse=True)[: rules.keep_pairs]
+        for found in sorted(of_one, key=_last_modified, reverse=True)[: policy.keep_pairs]
     }
-    for found in spare:
-        if found.place not in kept:
+    for found in unreferenced:
+        if found.path not in retained:
             reason = "not in use, no run needs it" if found.published else "never finished"
-            yield _removable(found, f"pair set {found.fingerprint}", reason)
+            yield _make_candidate(found, f"pair set {found.fingerprint}", reason)
 
 
-def _spare_checkpoints(inventory: Inventory, rules: Rules) -> Iterator[Removable]:
+def _unused_checkpoints(inventory: Inventory, policy: GcPolicy) -> Iterator[GcCandidate]:
     runs: defaultdict[tuple[str, str], list[StoredCheckpoint]] = defaultdict(list)
     for found in inventory.checkpoints:
         runs[found.dataset, found.run].append(found)
     for run, of_one in runs.items():
-        own = inventory.keeping.get(run, DEFAULT)
-        keeping = Keeping(
-            own.last if rules.keep_last is None else rules.keep_last,
-            own.best if rules.keep_best is None else rules.keep_best,
+        run_retention = inventory.retention.get(run, DEFAULT_RETENTION)
+        retention = CheckpointRetention(
+            run_retention.last if policy.keep_last is None else policy.keep_last,
+            run_retention.best if policy.keep_best is None else policy.keep_best,
         )
-        kept = inventory.needed.union(kept_checkpoints(of_one, keeping))
+        retained = inventory.referenced.union(retained_checkpoints(of_one, retention))
         for found in of_one:
-            if found.place not in kept:
-                reason = f"not of the last {keeping.last} or the best {keeping.best}"
-                if not found.whole:
+            if found.path not in retained:
+                reason = f"not of the last {retention.last} or the best {retention.best}"
+                if not found.is_complete:
                     reason = "half of it is missing"
                 elif found.record is not None and found.record.batches:
                     reason = "training went on from it"
-                yield _removable(found, f"checkpoint of run {found.run}", reason)
+                yield _make_candidate(found, f"checkpoint of run {found.run}", reason)
 
 
-def kept_checkpoints(checkpoints: Iterable[StoredCheckpoint], keeping: Keeping) -> Iterator[str]:
+def retained_checkpoints(
+    checkpoints: Iterable[StoredCheckpoint], retention: CheckpointRetention
+) -> Iterator[str]:
     """Yield the places of a run's checkpoints to go on from, to go back to, and to use.
 
     Kept of some of them is at least what is kept of all: what the rule drops at any time during a
     run is not kept at its end either.
     """
-    whole = [found for found in checkpoints if found.whole]
+    complete = [found for found in checkpoints if found.is_complete]
     # What cannot be read may be of a newer version of this program.
-    yield from (found.place for found in whole if found.record is None)
-    records = [(found.record, found.place) for found in whole if found.record is not None]
+    yield from (found.path for found in complete if found.record is None)
+    records = [(found.record, found.path) for found in complete if found.record is not None]
     # At the end of an epoch an interim one of the same step has nothing more to tell.
     highest = max(((record.step, not record.batches) for record, _ in records), default=None)
     yield from (place for record, place in records if (record.step, not record.batches) == highest)
     epochs = sorted((record.epoch, place) for record, place in records if not record.batches)
-    yield from (place for _, place in epochs[-keeping.last :])
+    yield from (place for _, place in epochs[-retention.last :])
     measured = [(record.metrics.get("val_l1", math.nan), place) for record, place in records]
     finite = sorted(found for found in measured if math.isfinite(found[0]))
-    yield from (place for _, place in finite[: keeping.best])
+    yield from (place for _, place in finite[: retention.best])
 
 
-def _stale_uploads(uploads: Iterable[Upload]) -> Iterator[Removable]:
+def _stale_uploads(uploads: Iterable[MultipartUpload]) -> Iterator[GcCandidate]:
     for found in uploads:
-        yield Removable(
+        yield GcCandidate(
             dataset=found.key.split("/")[1],
-            what="upload",
+            description="upload",
             reason="never finished",
-            place=found.id,
+            path=found.upload_id,
             keys=(),
             size=found.size,
-            modified=found.begun,
+            modified=found.initiated,
             upload=found,
         )
 
 
-def _newest(found: StoredSet) -> tuple[datetime, str]:
-    return max(entry.modified for entry in found.entries), found.fingerprint
+def _last_modified(pair_set: StoredPairSet) -> tuple[datetime, str]:
+    return max(entry.modified for entry in pair_set.objects), pair_set.fingerprint
 
 
-def _removable(
-    found: StoredSet | StoredCheckpoint | StoredFiles, what: str, reason: str
-) -> Removable:
-    return Removable(
-        dataset=found.dataset,
-        what=what,
+def _make_candidate(
+    stored: StoredPairSet | StoredCheckpoint | ExportFolder, description: str, reason: str
+) -> GcCandidate:
+    return GcCandidate(
+        dataset=stored.dataset,
+        description=description,
         reason=reason,
-        place=found.place,
-        keys=tuple(sorted((entry.key for entry in found.entries), key=_turn)),
-        size=sum(entry.size for entry in found.entries),
-        modified=max(entry.modified for entry in found.entries),
+        path=stored.path,
+        keys=tuple(sorted((entry.key for entry in stored.objects), key=_deletion_order)),
+        size=sum(entry.size for entry in stored.objects),
+        modified=max(entry.modified for entry in stored.objects),
     )
 
 
-def _turn(key: str) -> tuple[int, str]:
+def _deletion_order(key: str) -> tuple[int, str]:
     """Sort a manifest before its parts, those before shards, and ``.json`` before ``.pt``.
 
     And a card before the files that it marks as whole.

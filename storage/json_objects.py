@@ -4,13 +4,13 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from config.errors import DamagedError, IntegrityError
+from config.errors import CorruptObjectError, IntegrityError
 from storage.store import ObjectStore, get_or_none
 
-_Record = TypeVar("_Record", bound=BaseModel)
+_Model = TypeVar("_Model", bound=BaseModel)
 
 
-def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) -> _Record | None:
+def read_json(store: ObjectStore, key: str, model: type[_Model], remedy: str) -> _Model | None:
     """Return the record of a key; None where there is none.
 
     Raises
@@ -20,10 +20,15 @@ def read_record(store: ObjectStore, key: str, form: type[_Record], remedy: str) 
     """
     try:
         content = get_or_none(store, key)
-        return None if content is None else form.model_validate_json(content)
+        return None if content is None else model.model_validate_json(content)
     except ValidationError as error:
-        why = error.errors()[0]["msg"]
-    except DamagedError:
+        cause = error.errors()[0]["msg"]
+    except CorruptObjectError:
         # Its own advice knows nothing of what hangs on this record.
-        why = "it fails its checksum"
-    raise IntegrityError(f"{store.location(key)} is damaged: {why}. Delete it and {remedy}.")
+        cause = "it fails its checksum"
+    raise IntegrityError(f"{store.location(key)} is damaged: {cause}. Delete it and {remedy}.")
+
+
+def write_json(store: ObjectStore, key: str, model: BaseModel) -> None:
+    """Write a model as indented JSON, replacing an object of that key."""
+    store.put(key, model.model_dump_json(indent=2).encode())

@@ -3,16 +3,16 @@
 from config.errors import StorageError
 
 # What a store keeps for itself carries this prefix: writes in progress, a lock. No key may.
-PRIVATE = ".icanvas-"
+PRIVATE_PREFIX = ".icanvas-"
 
 # Folder of every training run and of what is served.
-MODELS = "models"
+MODELS_FOLDER = "models"
 
 # File name of the pointer to what is served.
-PROMOTED = "promoted.json"
+PROMOTED_NAME = "promoted.json"
 
 # What `icanvas gc` writes for the time that it runs.
-_GC = "gc"
+_GC_FOLDER = "gc"
 
 
 def check_key(key: str) -> str:
@@ -24,10 +24,11 @@ def check_key(key: str) -> str:
         If it is absolute, climbs, has an empty or private name, a backslash, a NUL or a lone
         surrogate.
     """
-    plain = all(
-        part not in ("", ".", "..") and not part.startswith(PRIVATE) for part in key.split("/")
+    has_plain_names = all(
+        part not in ("", ".", "..") and not part.startswith(PRIVATE_PREFIX)
+        for part in key.split("/")
     )
-    if not plain or any(
+    if not has_plain_names or any(
         character in "\\\0" or "\ud800" <= character <= "\udfff" for character in key
     ):
         raise StorageError(f"{key!r} is not a key: a relative path with plain names is.")
@@ -49,12 +50,12 @@ def raw_origin(dataset: str, fingerprint: str) -> str:
     return f"{raw_folder(dataset, fingerprint)}/origin.json"
 
 
-def newest_origin(dataset: str) -> str:
+def latest_origin(dataset: str) -> str:
     """Where the files came from that were acquired last."""
     return f"datasets/{dataset}/raw/origin.json"
 
 
-def acceptance(dataset: str) -> str:
+def license_acceptance(dataset: str) -> str:
     """Record that the licence of a data set was accepted."""
     return f"datasets/{dataset}/licence.json"
 
@@ -101,7 +102,7 @@ def calibration_folder(dataset: str, fingerprint: str) -> str:
 
 def runs_folder(dataset: str) -> str:
     """Folder of all training runs of a data set."""
-    return f"{MODELS}/{dataset}"
+    return f"{MODELS_FOLDER}/{dataset}"
 
 
 def run_folder(dataset: str, run: str) -> str:
@@ -111,7 +112,7 @@ def run_folder(dataset: str, run: str) -> str:
 
 def promoted(dataset: str) -> str:
     """Pointer to the checkpoint that is served."""
-    return f"{runs_folder(dataset)}/{PROMOTED}"
+    return f"{runs_folder(dataset)}/{PROMOTED_NAME}"
 
 
 def export_folder(dataset: str, export: str) -> str:
@@ -129,7 +130,7 @@ def votes(dataset: str, digest: str) -> str:
     return f"{runs_folder(dataset)}/votes/{digest}.json"
 
 
-def kept_drawing(dataset: str, day: str, name: str) -> str:
+def archived_drawing(dataset: str, day: str, name: str) -> str:
     """Drawing that someone made for a model, or its picture; only where the server keeps them."""
     return f"drawings/{dataset}/{day}/{name}.png"
 
@@ -139,14 +140,14 @@ def comparison_folder(dataset: str, fingerprint: str) -> str:
     return f"{runs_folder(dataset)}/comparisons/{fingerprint}"
 
 
-def announcement() -> str:
+def gc_lock() -> str:
     """Announcement of what is removed; it is there only while something is."""
-    return f"{_GC}/removing.json"
+    return f"{_GC_FOLDER}/removing.json"
 
 
-def clock() -> str:
+def gc_clock() -> str:
     """Object whose age is the store's time; it is there for a moment."""
-    return f"{_GC}/clock"
+    return f"{_GC_FOLDER}/clock"
 
 
 def shard_name(number: int, split: str | None = None) -> str:

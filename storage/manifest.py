@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from config.errors import MAKE_ANEW, DamagedError, IntegrityError
+from config.errors import PREPARE_AGAIN, CorruptObjectError, IntegrityError
 from storage.store import ObjectStore, get_or_none
 
 
-class Reason(StrEnum):
+class RejectReason(StrEnum):
     """Why a source file is not a pair. The list is closed."""
 
     NOT_A_PICTURE = "not_a_picture"
@@ -31,11 +31,11 @@ class Reason(StrEnum):
     NOT_A_PAIR = "not_a_pair"
 
 
-Status = Literal["accepted", "pair", "rejected"]
+RowStatus = Literal["accepted", "pair", "rejected"]
 
 
 @dataclass(slots=True)
-class Row:
+class ManifestRow:
     """One source file.
 
     Attributes
@@ -59,7 +59,7 @@ class Row:
     id: str
     source_path: str
     shard: int
-    status: Status = "accepted"
+    status: RowStatus = "accepted"
     reason: str | None = None
     detail: str | None = None
     sha256: str | None = None
@@ -71,7 +71,7 @@ class Row:
     size: int | None = None
     edge_density: float | None = None
 
-    def reject(self, reason: Reason, detail: str) -> None:
+    def reject(self, reason: RejectReason, detail: str) -> None:
         """Make this row a rejected one; the stored bytes are no longer pointed at."""
         self.status, self.reason, self.detail = "rejected", reason.value, detail
         self.offset = self.size = None
@@ -98,36 +98,36 @@ _SCHEMA = pa.schema(
 
 
 # In the order of a row's arguments.
-_FIELDS = [field.name for field in fields(Row)]
+_ROW_FIELDS = [field.name for field in fields(ManifestRow)]
 
 
-def write_rows(rows: Iterable[Row]) -> bytes:
+def rows_to_parquet(rows: Iterable[ManifestRow]) -> bytes:
     """Return rows as Parquet bytes, the same for the same rows."""
-    table = pa.Table.from_pydict(_by_column(rows), schema=_SCHEMA)
+    table = pa.Table.from_pydict(_to_columns(rows), schema=_SCHEMA)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
-def read_rows(data: bytes) -> list[Row]:
+def rows_from_parquet(data: bytes) -> list[ManifestRow]:
     """Return the rows of Parquet bytes.
 
     Raises
     ------
-    DamagedError
+    CorruptObjectError
         If the bytes are not such a table.
     """
     # By column, and some at a time: a dictionary for every row takes longer, and more room.
-    batches = _read_table(data, _FIELDS).to_batches(max_chunksize=1 << 16)
+    batches = _read_table(data, _ROW_FIELDS).to_batches(max_chunksize=1 << 16)
     return [
-        Row(*values)
+        ManifestRow(*values)
         for batch in batches
         for values in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     ]
 
 
 @dataclass(frozen=True)
-class Places:
+class PairIndex:
     """Where pairs lie, in the manifest's order: all that training needs of rows, in 64 bytes each.
 
     Attributes
@@ -140,7 +140,7 @@ class Places:
     """
 
     shards: NDArray[np.int32]
-    numbers: NDArray[np.int32]
+    positions: NDArray[np.int32]
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
     densities: NDArray[np.float64]
@@ -149,39 +149,39 @@ class Places:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def choose(self, chosen: NDArray[np.bool_]) -> "Places":
+    def select(self, mask: NDArray[np.bool_]) -> "PairIndex":
         """Return those that a mask (N,) chooses."""
-        return Places(*(column[chosen] for column in vars(self).values()))
+        return PairIndex(*(column[mask] for column in vars(self).values()))
 
     @property
-    def total(self) -> int:
+    def total_bytes(self) -> int:
         """Bytes of the shards as far as the last of the pairs in each."""
-        found, which = np.unique(self.shards, return_inverse=True)
-        ends = np.zeros(len(found), np.int64)
-        np.maximum.at(ends, which, self.offsets + self.sizes)
+        shards, inverse = np.unique(self.shards, return_inverse=True)
+        ends = np.zeros(len(shards), np.int64)
+        np.maximum.at(ends, inverse, self.offsets + self.sizes)
         return int(ends.sum())
 
 
-def read_places(data: bytes, split: str) -> Places:
+def pair_index_from_parquet(data: bytes, split: str) -> PairIndex:
     """Return where the pairs of a split lie, of a manifest's Parquet bytes.
 
     Raises
     ------
-    DamagedError
+    CorruptObjectError
         If the bytes are not such a table.
     """
     table = _read_table(
         data, ["status", "split", "shard", "offset", "size", "edge_density", "sha256"]
     )
-    wanted = pc.and_(pc.equal(table["status"], "pair"), pc.equal(table["split"], split))
-    table = table.filter(wanted)
+    mask = pc.and_(pc.equal(table["status"], "pair"), pc.equal(table["split"], split))
+    table = table.filter(mask)
     shards = table["shard"].to_numpy()
     # The pairs of a shard may be anywhere; among themselves they stay in their order.
     order = np.argsort(shards, kind="stable")
-    _, begin, counts = np.unique(shards[order], return_index=True, return_counts=True)
+    _, starts, counts = np.unique(shards[order], return_index=True, return_counts=True)
     numbers = np.empty(len(shards), np.int32)
-    numbers[order] = np.arange(len(shards)) - np.repeat(begin, counts)
-    return Places(
+    numbers[order] = np.arange(len(shards)) - np.repeat(starts, counts)
+    return PairIndex(
         shards,
         numbers,
         table["offset"].to_numpy(),
@@ -197,33 +197,33 @@ def _read_table(data: bytes, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(data), columns=columns, schema=_SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise DamagedError(f"A stored table cannot be read ({error}). {MAKE_ANEW}") from error
+        raise CorruptObjectError(f"A stored table cannot be read ({error}). {PREPARE_AGAIN}") from error
 
 
-def load_rows(store: ObjectStore, key: str) -> list[Row] | None:
+def load_rows(store: ObjectStore, key: str) -> list[ManifestRow] | None:
     """Return the rows of a stored table that is to be made where it is not there.
 
     None where it is not, or where it is damaged: then it is to be made anew.
     """
     try:
         content = get_or_none(store, key)
-        return None if content is None else read_rows(content)
-    except DamagedError:
+        return None if content is None else rows_from_parquet(content)
+    except CorruptObjectError:
         return None
 
 
-def as_frame(rows: Iterable[Row]) -> pd.DataFrame:
+def rows_to_dataframe(rows: Iterable[ManifestRow]) -> pd.DataFrame:
     """Return rows as a data frame with the manifest's columns."""
-    return pd.DataFrame(_by_column(rows))
+    return pd.DataFrame(_to_columns(rows))
 
 
-def _by_column(rows: Iterable[Row]) -> dict[str, list[Any]]:
+def _to_columns(rows: Iterable[ManifestRow]) -> dict[str, list[Any]]:
     # A copy of every row costs ten times as much.
     rows = list(rows)
     return {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
 
 
-def split_of(pixel_hash: str, val_share: float) -> str:
+def assign_split(pixel_hash: str, val_share: float) -> str:
     """Return ``val`` for about that share of all pixel hashes, else ``train``.
 
     Equal pictures land on the same side, and a re-extraction keeps every picture's side.
@@ -231,22 +231,22 @@ def split_of(pixel_hash: str, val_share: float) -> str:
     return "val" if int(pixel_hash[:8], 16) < val_share * 2**32 else "train"
 
 
-def mark_duplicates(rows: Iterable[Row]) -> set[int]:
+def reject_duplicates(rows: Iterable[ManifestRow]) -> set[int]:
     """Reject every accepted row whose pixels an earlier accepted row has; return their shards."""
-    first: dict[str, str] = {}
+    first_paths: dict[str, str] = {}
     shards: set[int] = set()
     for row in rows:
         if row.status != "accepted" or row.pixel_hash is None:
             continue
-        if row.pixel_hash in first:
-            row.reject(Reason.DUPLICATE, f"same pixels as {first[row.pixel_hash]}")
+        if row.pixel_hash in first_paths:
+            row.reject(RejectReason.DUPLICATE, f"same pixels as {first_paths[row.pixel_hash]}")
             shards.add(row.shard)
         else:
-            first[row.pixel_hash] = row.source_path
+            first_paths[row.pixel_hash] = row.source_path
     return shards
 
 
-def check_manifest(rows: list[Row], rows_in: int) -> None:
+def check_manifest(rows: list[ManifestRow], num_raw_rows: int) -> None:
     """Assert that nothing was lost or doubled: rows in = pairs + rejected.
 
     Parameters
@@ -261,19 +261,19 @@ def check_manifest(rows: list[Row], rows_in: int) -> None:
     """
     pairs = [row for row in rows if row.status == "pair"]
     rejected = [row for row in rows if row.status == "rejected"]
-    faults = []
-    if rows_in != len(pairs) + len(rejected):
-        faults.append(f"{rows_in} rows in, {len(pairs)} pairs and {len(rejected)} rejected")
+    problems = []
+    if num_raw_rows != len(pairs) + len(rejected):
+        problems.append(f"{num_raw_rows} rows in, {len(pairs)} pairs and {len(rejected)} rejected")
     if len({row.id for row in rows}) != len(rows):
-        faults.append("a row is there twice")
+        problems.append("a row is there twice")
     if len({row.pixel_hash for row in pairs}) != len(pairs):
-        faults.append("two pairs have the same pixels")
+        problems.append("two pairs have the same pixels")
     if any(row.offset is None or row.size is None or row.split is None for row in pairs):
-        faults.append("a pair has no place in a shard")
-    if any(row.reason not in set(Reason) for row in rejected):
-        faults.append("a rejected row has no known reason")
-    if faults:
+        problems.append("a pair has no place in a shard")
+    if any(row.reason not in set(RejectReason) for row in rejected):
+        problems.append("a rejected row has no known reason")
+    if problems:
         raise IntegrityError(
-            f"The manifest is not complete: {'; '.join(faults)}. Run `icanvas prepare` with its "
+            f"The manifest is not complete: {'; '.join(problems)}. Run `icanvas prepare` with its "
             "data set's name and --refresh."
         )

@@ -5,7 +5,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True)
-class Entry:
+class ObjectInfo:
     """One object.
 
     Attributes
@@ -21,7 +21,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Upload:
+class MultipartUpload:
     """A write that began and has not ended: of a running process, or of one that was killed.
 
     Attributes
@@ -33,6 +33,6 @@ class Upload:
     """
 
     key: str
-    id: str
+    upload_id: str
     size: int
-    begun: datetime
+    initiated: datetime

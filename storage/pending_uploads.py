@@ -13,7 +13,7 @@ from storage.store import ObjectStore
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingUpload:
     """Files of a run on this machine that the store does not have.
 
     Attributes
@@ -29,28 +29,28 @@ class Waiting:
     size: int
 
 
-def list_waiting(store: ObjectStore) -> list[Waiting]:
+def list_pending(store: ObjectStore) -> list[PendingUpload]:
     """Return what waits on this machine for a store; of a run in training, too."""
-    root = waiting_folder(store)
+    root = pending_folder(store)
     if not root.is_dir():
         return []
     local = LocalStore(root)
     sizes: Counter[tuple[str, str]] = Counter()
-    for entry in local.entries("models"):
-        _, dataset, run, *_ = entry.key.split("/")
-        sizes[dataset, run] += entry.size
+    for info in local.list_objects("models"):
+        _, dataset, run, *_ = info.key.split("/")
+        sizes[dataset, run] += info.size
     return [
-        Waiting(dataset, run, local.location(run_folder(dataset, run)), size)
+        PendingUpload(dataset, run, local.location(run_folder(dataset, run)), size)
         for (dataset, run), size in sizes.items()
     ]
 
 
-def waiting_folder(store: ObjectStore) -> Path:
+def pending_folder(store: ObjectStore) -> Path:
     """Return the folder of this machine's cache where runs' files wait for a store."""
-    return get_settings().cache / "runs" / fingerprint({"store": store.address})
+    return get_settings().cache / "runs" / fingerprint({"store": store.identity})
 
 
-def choose_next(waiting: Collection[str], refused: Collection[str]) -> str:
+def next_upload(pending: Collection[str], failed: Collection[str]) -> str:
     """Return what goes next: samples and metrics, then checkpoints, the newest first.
 
     What was refused lets all others go first, and then what was refused before it; a record waits
@@ -58,15 +58,15 @@ def choose_next(waiting: Collection[str], refused: Collection[str]) -> str:
     """
     ready = [
         key
-        for key in waiting
-        if not (is_record(key) and f"{key.removesuffix('.json')}.pt" in waiting)
+        for key in pending
+        if not (is_checkpoint_record(key) and f"{key.removesuffix('.json')}.pt" in pending)
     ]
-    new = [key for key in ready if key not in refused]
-    if new:
-        return max(new, key=lambda key: key.rpartition(".")[0])
-    return next(key for key in refused if key in ready)
+    not_failed = [key for key in ready if key not in failed]
+    if not_failed:
+        return max(not_failed, key=lambda key: key.rpartition(".")[0])
+    return next(key for key in failed if key in ready)
 
 
-def is_record(key: str) -> bool:
+def is_checkpoint_record(key: str) -> bool:
     """Tell whether a file says that a checkpoint's bytes are there."""
     return "/checkpoints/" in key and key.endswith(".json")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from config.errors import DamagedError
+from config.errors import CorruptObjectError
 from storage import keys
-from storage.promotions import NETWORK, WEIGHTS, Promotion, example_name
+from storage.promotions import ONNX_NAME, WEIGHTS_NAME, Promotion, example_name
 from storage.store import ObjectStore
 
 
@@ -29,7 +29,7 @@ class StoredExport:
     examples: int
 
 
-def put_export(
+def write_export(
     store: ObjectStore,
     dataset: str,
     weights: bytes,
@@ -48,22 +48,22 @@ def put_export(
 
     Raises
     ------
-    DamagedError
+    CorruptObjectError
         If what is read back is not what was written.
     """
-    first, second = (hashlib.sha256(data).hexdigest() for data in (weights, network))
-    name = hashlib.sha256(f"{first}{second}".encode()).hexdigest()[:16]
+    weights_digest, onnx_digest = (hashlib.sha256(data).hexdigest() for data in (weights, network))
+    name = hashlib.sha256(f"{weights_digest}{onnx_digest}".encode()).hexdigest()[:16]
     folder = keys.export_folder(dataset, name)
-    files = {WEIGHTS: weights, NETWORK: network}
+    files = {WEIGHTS_NAME: weights, ONNX_NAME: network}
     for number, example in enumerate(examples):
         files[example_name(number, "drawing")] = example.drawing
         files[example_name(number, "picture")] = example.picture
     for file, data in files.items():
         store.put(f"{folder}/{file}", data)
     for file, data in files.items():
-        _check(store, f"{folder}/{file}", hashlib.sha256(data).hexdigest())
+        _read_verified(store, f"{folder}/{file}", hashlib.sha256(data).hexdigest())
     store.put(keys.export_card(dataset, name), card)
-    return StoredExport(name, first, second, len(examples))
+    return StoredExport(name, weights_digest, onnx_digest, len(examples))
 
 
 def read_weights(store: ObjectStore, dataset: str, promotion: Promotion) -> bytes:
@@ -73,17 +73,17 @@ def read_weights(store: ObjectStore, dataset: str, promotion: Promotion) -> byte
     ------
     NotFoundError
         If it is not there.
-    DamagedError
+    CorruptObjectError
         If it is not what was promoted.
     """
-    key = f"{keys.export_folder(dataset, promotion.export)}/{WEIGHTS}"
-    return _check(store, key, promotion.weights)
+    key = f"{keys.export_folder(dataset, promotion.export)}/{WEIGHTS_NAME}"
+    return _read_verified(store, key, promotion.weights)
 
 
-def read_network(store: ObjectStore, dataset: str, promotion: Promotion) -> bytes:
+def read_onnx(store: ObjectStore, dataset: str, promotion: Promotion) -> bytes:
     """Return a promoted generator as ONNX, checked; errors as ``read_weights``."""
-    key = f"{keys.export_folder(dataset, promotion.export)}/{NETWORK}"
-    return _check(store, key, promotion.network)
+    key = f"{keys.export_folder(dataset, promotion.export)}/{ONNX_NAME}"
+    return _read_verified(store, key, promotion.network)
 
 
 def read_example(
@@ -104,10 +104,10 @@ def read_example(
     return store.get(f"{folder}/{example_name(number, part)}")
 
 
-def _check(store: ObjectStore, key: str, digest: str) -> bytes:
+def _read_verified(store: ObjectStore, key: str, digest: str) -> bytes:
     data = store.get(key)
     if hashlib.sha256(data).hexdigest() != digest:
-        raise DamagedError(
+        raise CorruptObjectError(
             f"{store.location(key)} fails its SHA-256 check. Promote the checkpoint again."
         )
     return data

@@ -6,15 +6,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from config.errors import ConflictError, NotFoundError, StorageError
 from storage import keys
-from storage.gc_lock import check_stays
-from storage.json_objects import read_record
+from storage.gc_lock import ensure_not_collected
+from storage.json_objects import read_json
 from storage.runs import Run, checkpoint_name, record_name
 from storage.store import ObjectStore, get_or_none
 
-WEIGHTS, NETWORK = "generator.safetensors", "generator.onnx"
+WEIGHTS_NAME, ONNX_NAME = "generator.safetensors", "generator.onnx"
 
 # How many of the former ones are remembered, and their files kept.
-HISTORY = 50
+MAX_HISTORY = 50
 
 
 class Promotion(BaseModel):
@@ -58,7 +58,7 @@ class Promotion(BaseModel):
 class Promoted(Promotion):
     """Content of ``promoted.json``: what is served, and what was before, the newest first."""
 
-    previous: tuple[Promotion, ...] = Field(default=(), max_length=HISTORY)
+    previous: tuple[Promotion, ...] = Field(default=(), max_length=MAX_HISTORY)
 
 
 def read_promoted(store: ObjectStore, dataset: str) -> Promoted | None:
@@ -69,17 +69,19 @@ def read_promoted(store: ObjectStore, dataset: str) -> Promoted | None:
     IntegrityError
         If the pointer cannot be read.
     """
-    return read_record(store, keys.promoted(dataset), Promoted, "promote a checkpoint again")
+    return read_json(store, keys.promoted(dataset), Promoted, "promote a checkpoint again")
 
 
-def promoted_names(store: ObjectStore) -> list[str]:
+def list_promoted_datasets(store: ObjectStore) -> list[str]:
     """Return the names of the data sets of which something is served, sorted."""
-    parts = (key.split("/") for key in store.list(keys.MODELS))
-    return [found[1] for found in parts if found[2:] == [keys.PROMOTED]]
+    split_keys = (key.split("/") for key in store.list_keys(keys.MODELS_FOLDER))
+    return [
+        parts_of_key[1] for parts_of_key in split_keys if parts_of_key[2:] == [keys.PROMOTED_NAME]
+    ]
 
 
 def swap_promoted(
-    store: ObjectStore, dataset: str, chosen: Promotion, before: Promoted | None
+    store: ObjectStore, dataset: str, promotion: Promotion, previous: Promoted | None
 ) -> Promoted:
     """Point at another checkpoint, and remember the one before.
 
@@ -99,32 +101,34 @@ def swap_promoted(
         If the files are not there, or the checkpoint went meanwhile; it is put back, too.
     """
     key = keys.promoted(dataset)
-    run, name = Run(store, dataset, chosen.run), checkpoint_name(chosen.epoch)
-    needed = [keys.export_card(dataset, chosen.export), *export_files(dataset, chosen)]
-    places = [keys.export_folder(dataset, chosen.export)]
-    known = () if before is None else (before, *before.previous)
-    if chosen.export not in {old.export for old in known}:
+    run, name = Run(store, dataset, promotion.run), checkpoint_name(promotion.epoch)
+    required_keys = [keys.export_card(dataset, promotion.export), *export_files(dataset, promotion)]
+    paths = [keys.export_folder(dataset, promotion.export)]
+    served_before = () if previous is None else (previous, *previous.previous)
+    if promotion.export not in {old.export for old in served_before}:
         # Of what was served before only the files may be left, and they are enough.
-        needed.append(run.key(record_name(name)))
-        places.append(run.key(name))
-    _check_kept(store, places, needed)
+        required_keys.append(run.key(record_name(name)))
+        paths.append(run.key(name))
+    _ensure_stored(store, paths, required_keys)
     content = get_or_none(store, key)
-    if read_promoted(store, dataset) != before:
+    if read_promoted(store, dataset) != previous:
         raise ConflictError(
             f"{store.location(key)} was changed by someone else meanwhile. Run again."
         )
-    after = Promoted(**chosen.model_dump(exclude={"previous"}), previous=_remember(before, chosen))
-    written = after.model_dump_json(indent=2).encode()
-    store.compare_and_swap(key, written, content)
+    promoted = Promoted(
+        **promotion.model_dump(exclude={"previous"}), previous=_extend_history(previous, promotion)
+    )
+    new_content = promoted.model_dump_json(indent=2).encode()
+    store.compare_and_swap(key, new_content, content)
     try:
         # From now on `icanvas gc` leaves it alone; until now it may have removed it.
-        _check_kept(store, places, needed)
+        _ensure_stored(store, paths, required_keys)
     except StorageError:
         if content is not None:
             with suppress(ConflictError):
-                store.compare_and_swap(key, content, written)
+                store.compare_and_swap(key, content, new_content)
         raise
-    return after
+    return promoted
 
 
 def export_files(dataset: str, promotion: Promotion) -> list[str]:
@@ -135,7 +139,7 @@ def export_files(dataset: str, promotion: Promotion) -> list[str]:
         for number in range(promotion.examples)
         for part in ("drawing", "picture")
     ]
-    return [f"{folder}/{name}" for name in (WEIGHTS, NETWORK, *examples)]
+    return [f"{folder}/{name}" for name in (WEIGHTS_NAME, ONNX_NAME, *examples)]
 
 
 def example_name(number: int, part: str) -> str:
@@ -143,19 +147,19 @@ def example_name(number: int, part: str) -> str:
     return f"examples/{number}-{part}.png"
 
 
-def _remember(before: Promoted | None, chosen: Promotion) -> tuple[Promotion, ...]:
+def _extend_history(previous: Promoted | None, promotion: Promotion) -> tuple[Promotion, ...]:
     """Return what was served before, each once: to go back must lead somewhere else."""
-    if before is None:
+    if previous is None:
         return ()
-    last = Promotion(**before.model_dump(exclude={"previous"}))
-    others = (one for one in (last, *before.previous) if one.export != chosen.export)
-    return tuple(others)[:HISTORY]
+    last = Promotion(**previous.model_dump(exclude={"previous"}))
+    others = (one for one in (last, *previous.previous) if one.export != promotion.export)
+    return tuple(others)[:MAX_HISTORY]
 
 
-def _check_kept(store: ObjectStore, places: list[str], needed: list[str]) -> None:
+def _ensure_stored(store: ObjectStore, paths: list[str], required_keys: list[str]) -> None:
     # In this order: what marks something as whole goes before the announcement does.
-    for place in places:
-        check_stays(store, place)
-    for key in needed:
+    for place in paths:
+        ensure_not_collected(store, place)
+    for key in required_keys:
         if not store.exists(key):
             raise NotFoundError(f"There is no {store.location(key)}. Choose another checkpoint.")

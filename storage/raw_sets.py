@@ -1,9 +1,9 @@
 """Raw sets: where their files came from, and on which terms they are used."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from storage import keys
-from storage.json_objects import read_record
+from storage.json_objects import read_json
 from storage.store import ObjectStore
 
 
@@ -24,21 +24,26 @@ class Origin(BaseModel):
     acquired : day, as YYYY-MM-DD in UTC.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The aliases are the stored JSON's keys, which may not change.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
+    )
 
     source: str
     identity: str
     tables: str | None = None
     read_from: str
     size: int | None = None
-    taken: str = ""
+    selection: str = Field("", validation_alias="taken", serialization_alias="taken")
     candidates: int | None = None
-    licence: str = ""
-    stated: dict[str, str | int] = {}
+    license: str = Field("", validation_alias="licence", serialization_alias="licence")
+    host_metadata: dict[str, str | int] = Field(
+        {}, validation_alias="stated", serialization_alias="stated"
+    )
     acquired: str
 
 
-class Acceptance(BaseModel):
+class LicenseAcceptance(BaseModel):
     """That someone accepted a data set's licence.
 
     Attributes
@@ -47,9 +52,12 @@ class Acceptance(BaseModel):
     accepted : day, as YYYY-MM-DD in UTC.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # The aliases are the stored JSON's keys, which may not change.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True
+    )
 
-    licence: str
+    license: str = Field(validation_alias="licence", serialization_alias="licence")
     homepage: str | None
     accepted: str
 
@@ -62,10 +70,10 @@ def read_origin(store: ObjectStore, key: str) -> Origin | None:
     IntegrityError
         If it cannot be read.
     """
-    return read_record(store, key, Origin, "run again")
+    return read_json(store, key, Origin, "run again")
 
 
-def read_acceptance(store: ObjectStore, dataset: str) -> Acceptance | None:
+def read_acceptance(store: ObjectStore, dataset: str) -> LicenseAcceptance | None:
     """Return the acceptance of a data set's licence; None where there is none.
 
     Raises
@@ -73,9 +81,4 @@ def read_acceptance(store: ObjectStore, dataset: str) -> Acceptance | None:
     IntegrityError
         If it cannot be read.
     """
-    return read_record(store, keys.acceptance(dataset), Acceptance, "run again")
-
-
-def write(store: ObjectStore, key: str, record: Origin | Acceptance) -> None:
-    """Write a record, replacing one of that key."""
-    store.put(key, record.model_dump_json(indent=2).encode())
+    return read_json(store, keys.license_acceptance(dataset), LicenseAcceptance, "run again")

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from config.errors import DamagedError, NotFoundError
+from config.errors import CorruptObjectError, NotFoundError
 from storage import keys
-from storage.store import Files, ObjectStore, get_or_none
+from storage.store import KeyValueStore, ObjectStore, get_or_none
 
-_RECORD = re.compile(r"/([^/]+)/checkpoints/epoch-(\d+)\.json$")
+_RECORD_KEY = re.compile(r"/([^/]+)/checkpoints/epoch-(\d+)\.json$")
 
 
 class CheckpointRecord(BaseModel):
@@ -42,9 +42,9 @@ class CheckpointRecord(BaseModel):
             f"checkpoints/step-{self.step:08d}.pt" if self.batches else checkpoint_name(self.epoch)
         )
 
-    def follows(self, place: str) -> bool:
+    def is_at_or_after(self, key: str) -> bool:
         """Tell whether this one was made after the checkpoint that has a key, by its name."""
-        kind, _, number = place.rpartition("/")[2].removesuffix(".pt").partition("-")
+        kind, _, number = key.rpartition("/")[2].removesuffix(".pt").partition("-")
         done = {"epoch": self.epoch, "step": self.step}.get(kind)
         return done is not None and number.isdecimal() and int(number) <= done
 
@@ -63,7 +63,7 @@ class Run:
     dataset : as given.
     """
 
-    def __init__(self, store: Files, dataset: str, run: str) -> None:
+    def __init__(self, store: KeyValueStore, dataset: str, run: str) -> None:
         self.dataset = dataset
         self._store = store
         self._folder = keys.run_folder(dataset, run)
@@ -84,7 +84,7 @@ class Run:
         """Return a file of the run, or None where there is none."""
         return get_or_none(self._store, self.key(name))
 
-    def put_checkpoint(
+    def save_checkpoint(
         self, epoch: int, step: int, data: bytes, metrics: dict[str, float], batches: int = 0
     ) -> None:
         """Write a checkpoint and then its record; see ``CheckpointRecord``."""
@@ -98,23 +98,23 @@ class Run:
         self.put(record.name, data)
         self.put(record_name(record.name), record.model_dump_json().encode())
 
-    def checkpoints(self) -> list[CheckpointRecord]:
+    def list_checkpoints(self) -> list[CheckpointRecord]:
         """Return the records of the complete checkpoints at the end of an epoch, by epoch."""
-        return [record for record in self.all_checkpoints() if not record.batches]
+        return [record for record in self.list_all_checkpoints() if not record.batches]
 
-    def all_checkpoints(self) -> list[CheckpointRecord]:
+    def list_all_checkpoints(self) -> list[CheckpointRecord]:
         """Return the records of every complete checkpoint, by step: the last is to go on from.
 
         A record that is damaged marks nothing complete: the run makes checkpoint and record anew.
         """
-        found = (
+        records = (
             read_checkpoint_record(self._store, key)
-            for key in self._store.list(self.key("checkpoints"))
+            for key in self._store.list_keys(self.key("checkpoints"))
             if key.endswith(".json")
         )
-        return sorted(filter(None, found), key=lambda record: record.step)
+        return sorted(filter(None, records), key=lambda record: record.step)
 
-    def find_checkpoint(self, epoch: int) -> CheckpointRecord:
+    def get_record(self, epoch: int) -> CheckpointRecord:
         """Return the record of the checkpoint at the end of an epoch.
 
         Raises
@@ -130,23 +130,23 @@ class Run:
             )
         return record
 
-    def get_checkpoint(self, record: CheckpointRecord) -> bytes:
+    def read_checkpoint(self, record: CheckpointRecord) -> bytes:
         """Return a checkpoint's bytes, checked.
 
         Raises
         ------
-        DamagedError
+        CorruptObjectError
             If they are not what was written.
         """
         data = self._store.get(self.key(record.name))
         if hashlib.sha256(data).hexdigest() != record.sha256:
-            raise DamagedError(
+            raise CorruptObjectError(
                 f"{self.location(record.name)} fails its SHA-256 check. Train again to go on from "
                 "the one before."
             )
         return data
 
-    def forget(self, record: CheckpointRecord) -> None:
+    def invalidate(self, record: CheckpointRecord) -> None:
         """Remove a record, so that its checkpoint counts as not there."""
         self._store.delete(self.key(record_name(record.name)))
         if record.batches:
@@ -154,11 +154,11 @@ class Run:
             self._store.delete(self.key(record.name))
 
 
-def read_checkpoint_record(store: Files, key: str) -> CheckpointRecord | None:
+def read_checkpoint_record(store: KeyValueStore, key: str) -> CheckpointRecord | None:
     """Return the record of a key; None where it is damaged, or gone meanwhile."""
     try:
         return CheckpointRecord.model_validate_json(store.get(key))
-    except (ValidationError, DamagedError, NotFoundError):
+    except (ValidationError, CorruptObjectError, NotFoundError):
         return None
 
 
@@ -168,21 +168,23 @@ def list_checkpoints(store: ObjectStore, dataset: str) -> dict[str, list[int]]:
     Runs are in the order in which their last checkpoints were written.
     """
     epochs: defaultdict[str, list[int]] = defaultdict(list)
-    written: dict[str, tuple[datetime, str]] = {}
-    for entry in store.entries(keys.runs_folder(dataset)):
-        found = _RECORD.search(entry.key)
-        if found:
-            run, epoch = found[1], int(found[2])
+    last_written: dict[str, tuple[datetime, str]] = {}
+    for info in store.list_objects(keys.runs_folder(dataset)):
+        match = _RECORD_KEY.search(info.key)
+        if match:
+            run, epoch = match[1], int(match[2])
             epochs[run].append(epoch)
-            written[run] = max(written.get(run, (entry.modified, run)), (entry.modified, run))
-    return {run: sorted(epochs[run]) for run in sorted(epochs, key=written.__getitem__)}
+            last_written[run] = max(
+                last_written.get(run, (info.modified, run)), (info.modified, run)
+            )
+    return {run: sorted(epochs[run]) for run in sorted(epochs, key=last_written.__getitem__)}
 
 
 def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
     """Tell whether any run of a data set has a complete checkpoint."""
     return any(
         "/checkpoints/" in key and key.endswith(".json")
-        for key in store.list(keys.runs_folder(dataset))
+        for key in store.list_keys(keys.runs_folder(dataset))
     )
 
 

@@ -14,13 +14,13 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore import exceptions as boto
 
-from config.errors import ConflictError, DamagedError, NotFoundError
+from config.errors import ConflictError, CorruptObjectError, NotFoundError
 from config.settings import get_settings
 from storage import s3_multipart
 from storage.cache import ShardCache
 from storage.keys import check_key
-from storage.object_info import Entry, Upload
-from storage.s3_client import connect, damaged, explained
+from storage.object_info import MultipartUpload, ObjectInfo
+from storage.s3_client import corrupt_object_message, create_client, translate_errors
 from storage.s3_stream import ObjectStream
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class S3Store:
         self._prefix = prefix
         self._read_timeout = read_timeout
         self._attempts = attempts
-        self._bucket_seen = False
+        self._bucket_exists = False
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the client, which belongs to this process, behind."""
@@ -70,7 +70,7 @@ class S3Store:
         return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
 
     @property
-    def address(self) -> str:
+    def identity(self) -> str:
         """The root's URL, and the service's."""
         return f"{self.url} at {self._endpoint}"
 
@@ -79,8 +79,8 @@ class S3Store:
         if len(data) >= s3_multipart.THRESHOLD:
             self.put_file(key, io.BytesIO(data))
         else:
-            with self._explained("write", key):
-                self._put(key, data)
+            with self._translate_errors("write", key):
+                self._put_object(key, data)
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
         """Write all of an open, seekable file as an object; it is read twice and left open."""
@@ -90,139 +90,145 @@ class S3Store:
             digest.update(chunk)
             size += len(chunk)
         file.seek(0)
-        with self._explained("write", key):
+        with self._translate_errors("write", key):
             if size < s3_multipart.THRESHOLD:
-                self._put(key, file.read())
+                self._put_object(key, file.read())
             else:
-                name, metadata = self._name(key), {"sha256": digest.hexdigest()}
+                name, metadata = self._full_key(key), {"sha256": digest.hexdigest()}
                 s3_multipart.upload(self._s3, self._bucket, name, file, size, metadata)
 
     def get(self, key: str) -> bytes:
         """Return an object's bytes; NotFoundError, or IntegrityError if they fail their check."""
-        return self._get(key)[0]
+        return self._get_with_etag(key)[0]
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
         """Write an object's bytes into an open file; it is checked when all are there."""
-        self._copy(key, file)
+        self._download(key, file)
 
     @contextmanager
     def open_range(self, key: str, offset: int, size: int) -> Iterator[IO[bytes]]:
         """Give ``size`` bytes from ``offset`` on as a stream; IntegrityError if it ends before."""
         if size == 0:
-            self._head(key)
+            self._head_object(key)
             yield io.BytesIO()
         else:
-            with self._open(key, offset, size) as stream:
+            with self._open_stream(key, offset, size) as stream:
                 yield cast(IO[bytes], stream)
 
     @contextmanager
-    def open_local(self, key: str) -> Iterator[Path]:
+    def local_copy(self, key: str) -> Iterator[Path]:
         """Give the object as a file of the shard cache, fetched and checked: read only."""
-        head = self._head(key)
-        tag = head["ETag"]
-        identity = "\n".join([self._endpoint, self.location(key), tag])
+        head = self._head_object(key)
+        etag = head["ETag"]
+        identity = "\n".join([self._endpoint, self.location(key), etag])
         name = hashlib.sha256(identity.encode()).hexdigest()
 
         def fetch(file: IO[bytes]) -> str:
-            return self._copy(key, file, tag)
+            return self._download(key, file, etag)
 
-        with _shard_cache().hold(name, head["ContentLength"], fetch) as path:
+        with _shard_cache().acquire(name, head["ContentLength"], fetch) as path:
             yield path
 
-    def keeps(self, size: int) -> bool:
+    def fits_cache(self, size: int) -> bool:
         """Tell whether the shard cache can hold so many bytes."""
-        return _shard_cache().has_room(size)
+        return _shard_cache().fits(size)
 
     def exists(self, key: str) -> bool:
         """Tell whether there is an object of that key."""
         try:
-            self._head(key)
+            self._head_object(key)
             return True
         except NotFoundError:
             return False
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, sorted as strings."""
-        for entry in self.entries(prefix):
-            yield entry.key
+        for info in self.list_objects(prefix):
+            yield info.key
 
-    def entries(self, prefix: str) -> Iterator[Entry]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield what is below a folder with sizes and times, in the order of ``list``."""
-        entries = []
-        with self._explained("list", prefix):
+        objects = []
+        with self._translate_errors("list", prefix):
             pages = self._s3.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{self._name(prefix)}/"):
-                entries += [
-                    Entry(self._key(found["Key"]), found["Size"], found["LastModified"])
+            for page in pages.paginate(Bucket=self._bucket, Prefix=f"{self._full_key(prefix)}/"):
+                objects += [
+                    ObjectInfo(
+                        self._relative_key(found["Key"]), found["Size"], found["LastModified"]
+                    )
                     for found in page.get("Contents", [])
                     # Some consoles leave empty objects for folders.
                     if not found["Key"].endswith("/")
                 ]
         # Some services list in another order.
-        yield from sorted(entries, key=lambda entry: entry.key)
+        yield from sorted(objects, key=lambda entry: entry.key)
 
-    def uploads(self, prefix: str) -> Iterator[Upload]:
+    def list_uploads(self, prefix: str) -> Iterator[MultipartUpload]:
         """Yield the uploads below a folder that began and have not ended."""
-        with self._explained("list", prefix):
-            for found in s3_multipart.find(self._s3, self._bucket, f"{self._name(prefix)}/"):
-                yield replace(found, key=self._key(found.key))
+        with self._translate_errors("list", prefix):
+            for found in s3_multipart.list_uploads(
+                self._s3, self._bucket, f"{self._full_key(prefix)}/"
+            ):
+                yield replace(found, key=self._relative_key(found.key))
 
-    def abort(self, upload: Upload) -> None:
+    def abort_upload(self, upload: MultipartUpload) -> None:
         """End such an upload without an object; nothing happens where it has ended."""
-        with self._explained("abort", upload.key):
-            s3_multipart.abort(self._s3, self._bucket, self._name(upload.key), upload.id)
+        with self._translate_errors("abort", upload.key):
+            s3_multipart.abort_upload(
+                self._s3, self._bucket, self._full_key(upload.key), upload.upload_id
+            )
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens where there is none."""
-        with self._explained("delete", key):
-            self._s3.delete_object(Bucket=self._bucket, Key=self._name(key))
+        with self._translate_errors("delete", key):
+            self._s3.delete_object(Bucket=self._bucket, Key=self._full_key(key))
 
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
         """Write an object only if it holds ``expected`` until then; ConflictError if not."""
         condition = {"IfNoneMatch": "*"}
         if expected is not None:
             try:
-                found, tag = self._get(key)
+                current, etag = self._get_with_etag(key)
             except NotFoundError:
-                raise self._conflict(key) from None
-            if found != expected:
-                raise self._conflict(key)
-            condition = {"IfMatch": tag}
+                raise self._conflict_error(key) from None
+            if current != expected:
+                raise self._conflict_error(key)
+            condition = {"IfMatch": etag}
         # The client repeats a request whose answer is lost; the second then meets the first.
         token = uuid.uuid4().hex
         try:
-            with self._explained("write", key):
-                self._put(key, data, {"swap": token}, condition)
+            with self._translate_errors("write", key):
+                self._put_object(key, data, {"swap": token}, condition)
         except (ConflictError, NotFoundError):
-            if not self._holds_swap(key, token):
-                raise self._conflict(key) from None
+            if not self._has_swap_token(key, token):
+                raise self._conflict_error(key) from None
 
     def location(self, key: str) -> str:
         """Return the object's ``s3://`` URL."""
-        return f"s3://{self._bucket}/{self._name(key)}"
+        return f"s3://{self._bucket}/{self._full_key(key)}"
 
     @cached_property
     def _s3(self) -> "S3Client":
-        return connect(self._read_timeout, self._attempts)
+        return create_client(self._read_timeout, self._attempts)
 
     @property
     def _endpoint(self) -> str:
         return self._s3.meta.endpoint_url
 
     @property
-    def _root(self) -> str:
+    def _key_prefix(self) -> str:
         return f"{self._prefix}/" if self._prefix else ""
 
-    def _name(self, key: str) -> str:
-        return self._root + check_key(key)
+    def _full_key(self, key: str) -> str:
+        return self._key_prefix + check_key(key)
 
-    def _key(self, name: str) -> str:
-        return name.removeprefix(self._root)
+    def _relative_key(self, full_key: str) -> str:
+        return full_key.removeprefix(self._key_prefix)
 
-    def _explained(self, verb: str, key: str) -> AbstractContextManager[None]:
-        return explained(self._endpoint, verb, self.location(key))
+    def _translate_errors(self, verb: str, key: str) -> AbstractContextManager[None]:
+        return translate_errors(self._endpoint, verb, self.location(key))
 
-    def _put(
+    def _put_object(
         self,
         key: str,
         data: bytes,
@@ -232,78 +238,78 @@ class S3Store:
         digest = hashlib.sha256(data)
         self._s3.put_object(
             Bucket=self._bucket,
-            Key=self._name(key),
+            Key=self._full_key(key),
             Body=data,
             ChecksumSHA256=b64encode(digest.digest()).decode(),
             Metadata={"sha256": digest.hexdigest(), **(metadata or {})},
             **(condition or {}),
         )
 
-    def _open(
-        self, key: str, offset: int = 0, size: int | None = None, tag: str | None = None
+    def _open_stream(
+        self, key: str, offset: int = 0, size: int | None = None, etag: str | None = None
     ) -> AbstractContextManager[ObjectStream]:
-        guard = partial(self._explained, "read", key)
+        guard = partial(self._translate_errors, "read", key)
         return closing(
-            ObjectStream(self._s3, self._bucket, self._name(key), guard, offset, size, tag)
+            ObjectStream(self._s3, self._bucket, self._full_key(key), guard, offset, size, etag)
         )
 
-    def _get(self, key: str) -> tuple[bytes, str]:
+    def _get_with_etag(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes, checked, and its entity tag."""
-        with self._open(key) as stream:
+        with self._open_stream(key) as stream:
             data = b"".join(iter(lambda: stream.read(_CHUNK), b""))
-            self._check(key, stream, hashlib.sha256(data).hexdigest())
-            return data, str(stream.tag)
+            self._check_digest(key, stream, hashlib.sha256(data).hexdigest())
+            return data, str(stream.etag)
 
-    def _copy(self, key: str, file: IO[bytes], tag: str | None = None) -> str:
+    def _download(self, key: str, file: IO[bytes], etag: str | None = None) -> str:
         """Write an object into a file; return the SHA-256 (hex) of its bytes, checked."""
         digest = hashlib.sha256()
 
-        def keep(chunk: bytes) -> None:
+        def write_chunk(chunk: bytes) -> None:
             digest.update(chunk)
             file.write(chunk)
 
         # While one chunk is hashed and written the next one arrives.
-        with self._open(key, tag=tag) as stream, ThreadPoolExecutor(1) as pool:
-            kept = pool.submit(keep, b"")
+        with self._open_stream(key, etag=etag) as stream, ThreadPoolExecutor(1) as pool:
+            pending_write = pool.submit(write_chunk, b"")
             while chunk := stream.read(_CHUNK):
-                kept.result()
-                kept = pool.submit(keep, chunk)
-            kept.result()
-            self._check(key, stream, digest.hexdigest())
+                pending_write.result()
+                pending_write = pool.submit(write_chunk, chunk)
+            pending_write.result()
+            self._check_digest(key, stream, digest.hexdigest())
         return digest.hexdigest()
 
-    def _check(self, key: str, stream: ObjectStream, digest: str) -> None:
+    def _check_digest(self, key: str, stream: ObjectStream, digest: str) -> None:
         if stream.metadata.get("sha256", digest) != digest:
-            raise DamagedError(damaged(self.location(key)))
+            raise CorruptObjectError(corrupt_object_message(self.location(key)))
 
-    def _head(self, key: str) -> "HeadObjectOutputTypeDef":
-        with self._explained("read", key):
+    def _head_object(self, key: str) -> "HeadObjectOutputTypeDef":
+        with self._translate_errors("read", key):
             try:
-                return self._s3.head_object(Bucket=self._bucket, Key=self._name(key))
+                return self._s3.head_object(Bucket=self._bucket, Key=self._full_key(key))
             except boto.ClientError as error:
                 if error.response["Error"]["Code"] == "404":
-                    self._see_bucket()
+                    self._raise_if_bucket_missing()
                 raise
 
-    def _see_bucket(self) -> None:
+    def _raise_if_bucket_missing(self) -> None:
         """Raise NoSuchBucket where HEAD's answer leaves open what there is none of."""
         try:
-            if not self._bucket_seen:
+            if not self._bucket_exists:
                 self._s3.head_bucket(Bucket=self._bucket)
         except boto.ClientError as error:
             if error.response["Error"]["Code"] == "404":
                 error.response["Error"]["Code"] = "NoSuchBucket"
                 raise
             # 403: whoever may not look at the bucket may still use it.
-        self._bucket_seen = True
+        self._bucket_exists = True
 
-    def _holds_swap(self, key: str, token: str) -> bool:
+    def _has_swap_token(self, key: str, token: str) -> bool:
         try:
-            return self._head(key)["Metadata"].get("swap") == token
+            return self._head_object(key)["Metadata"].get("swap") == token
         except NotFoundError:
             return False
 
-    def _conflict(self, key: str) -> ConflictError:
+    def _conflict_error(self, key: str) -> ConflictError:
         return ConflictError(
             f"{self.location(key)} was changed by someone else meanwhile. Run again."
         )

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.object_info import Upload
+from storage.object_info import MultipartUpload
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 # What is smaller goes in one request.
 THRESHOLD = 16 << 20
 
-_PART = 8 << 20
-_MOST_PARTS = 10_000
-_THREADS = 4
+_MIN_PART_SIZE = 8 << 20
+_MAX_PARTS = 10_000
+_MAX_CONCURRENT_PARTS = 4
 
 
 def upload(
@@ -45,14 +45,14 @@ def upload(
     BotoCoreError, ClientError
         As the client does.
     """
-    part_size = max(_PART, -(-size // _MOST_PARTS))
+    part_size = max(_MIN_PART_SIZE, -(-size // _MAX_PARTS))
     upload_id = s3.create_multipart_upload(
         Bucket=bucket, Key=key, Metadata=metadata, ChecksumAlgorithm="SHA256"
     )["UploadId"]
 
-    def send(number: int, data: bytes) -> "CompletedPartTypeDef":
+    def upload_part(number: int, data: bytes) -> "CompletedPartTypeDef":
         checksum = b64encode(hashlib.sha256(data).digest()).decode()
-        sent = s3.upload_part(
+        response = s3.upload_part(
             Bucket=bucket,
             Key=key,
             UploadId=upload_id,
@@ -60,19 +60,19 @@ def upload(
             Body=data,
             ChecksumSHA256=checksum,
         )
-        return {"PartNumber": number, "ETag": sent["ETag"], "ChecksumSHA256": checksum}
+        return {"PartNumber": number, "ETag": response["ETag"], "ChecksumSHA256": checksum}
 
     # Not an executor: Python would not end before a request of it that hangs.
-    pool = ThreadPool(_THREADS)
+    pool = ThreadPool(_MAX_CONCURRENT_PARTS)
     try:
         parts: list[CompletedPartTypeDef] = []
-        running: deque[AsyncResult[CompletedPartTypeDef]] = deque()
+        pending: deque[AsyncResult[CompletedPartTypeDef]] = deque()
         try:
             for number, data in enumerate(iter(lambda: file.read(part_size), b""), 1):
-                if len(running) == _THREADS:
-                    parts.append(running.popleft().get())
-                running.append(pool.apply_async(send, (number, data)))
-            parts += [result.get() for result in running]
+                if len(pending) == _MAX_CONCURRENT_PARTS:
+                    parts.append(pending.popleft().get())
+                pending.append(pool.apply_async(upload_part, (number, data)))
+            parts += [result.get() for result in pending]
         finally:
             pool.close()
             pool.join()
@@ -82,7 +82,7 @@ def upload(
             )
         except s3.exceptions.NoSuchUpload:
             # The client repeats a request whose answer was lost, and it was done the first time.
-            if not _is_there(s3, bucket, key, metadata):
+            if not _object_exists(s3, bucket, key, metadata):
                 raise
     except BaseException:
         # The first error is the one to tell.
@@ -91,13 +91,13 @@ def upload(
         raise
 
 
-def _is_there(s3: "S3Client", bucket: str, key: str, metadata: dict[str, str]) -> bool:
+def _object_exists(s3: "S3Client", bucket: str, key: str, metadata: dict[str, str]) -> bool:
     with suppress(BotoCoreError, ClientError):
         return s3.head_object(Bucket=bucket, Key=key)["Metadata"] == metadata
     return False
 
 
-def find(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Upload]:
+def list_uploads(s3: "S3Client", bucket: str, prefix: str) -> Iterator[MultipartUpload]:
     """Yield the uploads that have not ended, by the objects' names in the bucket.
 
     Raises
@@ -106,18 +106,18 @@ def find(s3: "S3Client", bucket: str, prefix: str) -> Iterator[Upload]:
         As the client does.
     """
     for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-        for found in page.get("Uploads", []):
-            key, upload_id, size = found["Key"], found["UploadId"], 0
+        for listed in page.get("Uploads", []):
+            key, upload_id, size = listed["Key"], listed["UploadId"], 0
             try:
                 pages = s3.get_paginator("list_parts")
                 for parts in pages.paginate(Bucket=bucket, Key=key, UploadId=upload_id):
                     size += sum(part["Size"] for part in parts.get("Parts", []))
             except s3.exceptions.NoSuchUpload:
                 continue
-            yield Upload(key, upload_id, size, found["Initiated"])
+            yield MultipartUpload(key, upload_id, size, listed["Initiated"])
 
 
-def abort(s3: "S3Client", bucket: str, key: str, upload_id: str) -> None:
+def abort_upload(s3: "S3Client", bucket: str, key: str, upload_id: str) -> None:
     """Abort an upload; nothing happens where it has ended.
 
     Raises

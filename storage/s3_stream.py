@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 from botocore import exceptions as boto
 from urllib3.exceptions import HTTPError
 
-from config.errors import MAKE_ANEW, DamagedError
+from config.errors import PREPARE_AGAIN, CorruptObjectError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from types_boto3_s3 import S3Client
 
 # A body that breaks off is asked for again from there; the client itself repeats requests only.
-_BREAKS = 3
+_MAX_FAILURES = 3
 # Whoever gave this much since the last break may break again.
-_PROGRESS = 8 << 20
+_PROGRESS_BYTES = 8 << 20
 
 
 class ObjectStream(io.RawIOBase):
@@ -43,7 +43,7 @@ class ObjectStream(io.RawIOBase):
     ------
     NotFoundError, ConflictError, StorageError
         As ``explained`` says; here and while reading.
-    DamagedError
+    CorruptObjectError
         If the object ends before the part does.
     IntegrityError
         If the connection breaks again and again.
@@ -53,22 +53,22 @@ class ObjectStream(io.RawIOBase):
         self,
         s3: "S3Client",
         bucket: str,
-        name: str,
-        guard: Callable[[], AbstractContextManager[None]],
+        key: str,
+        translate_errors: Callable[[], AbstractContextManager[None]],
         offset: int = 0,
         size: int | None = None,
-        tag: str | None = None,
+        etag: str | None = None,
     ) -> None:
         self._s3 = s3
-        self._bucket, self._name = bucket, name
-        self._guard = guard
-        self._next = offset
+        self._bucket, self._key = bucket, key
+        self._translate_errors = translate_errors
+        self._position = offset
         self._end = None if size is None else offset + size
-        self._breaks = self._since = 0
-        self.tag = tag
-        with guard():
-            answer = self._connect()
-        self.tag, self.metadata = answer["ETag"], answer["Metadata"]
+        self._failures = self._bytes_since_failure = 0
+        self.etag = etag
+        with translate_errors():
+            response = self._request_body()
+        self.etag, self.metadata = response["ETag"], response["Metadata"]
 
     def readable(self) -> bool:
         """Say yes."""
@@ -88,20 +88,22 @@ class ObjectStream(io.RawIOBase):
         """
         if size < 0:
             return self.readall()
-        with self._guard():
+        with self._translate_errors():
             while True:
                 try:
                     data = self._body.read(size)
                     break
                 except (boto.HTTPClientError, boto.IncompleteReadError, HTTPError):
-                    self._breaks = 1 if self._since >= _PROGRESS else self._breaks + 1
-                    self._since = 0
-                    if self._breaks == _BREAKS:
+                    self._failures = (
+                        1 if self._bytes_since_failure >= _PROGRESS_BYTES else self._failures + 1
+                    )
+                    self._bytes_since_failure = 0
+                    if self._failures == _MAX_FAILURES:
                         raise
-                    time.sleep(self._breaks)
-                    self._connect()
-        self._next += len(data)
-        self._since += len(data)
+                    time.sleep(self._failures)
+                    self._request_body()
+        self._position += len(data)
+        self._bytes_since_failure += len(data)
         return data
 
     def close(self) -> None:
@@ -110,23 +112,23 @@ class ObjectStream(io.RawIOBase):
             self._body.close()
         super().close()
 
-    def _connect(self) -> Any:
-        request = {} if self.tag is None else {"IfMatch": self.tag}
-        if self._next or self._end is not None:
-            last = "" if self._end is None else self._end - 1
-            request["Range"] = f"bytes={self._next}-{last}"
-        answer = self._s3.get_object(
+    def _request_body(self) -> Any:
+        request = {} if self.etag is None else {"IfMatch": self.etag}
+        if self._position or self._end is not None:
+            end = "" if self._end is None else self._end - 1
+            request["Range"] = f"bytes={self._position}-{end}"
+        response = self._s3.get_object(
             Bucket=self._bucket,
-            Key=self._name,
+            Key=self._key,
             ChecksumMode="ENABLED",
             **request,  # type: ignore[arg-type]
         )
-        self._body = answer["Body"]
-        wanted = answer["ContentLength"] if self._end is None else self._end - self._next
-        if answer["ContentLength"] != wanted:
+        self._body = response["Body"]
+        expected = response["ContentLength"] if self._end is None else self._end - self._position
+        if response["ContentLength"] != expected:
             self._body.close()
-            raise DamagedError(
-                f"s3://{self._bucket}/{self._name} is cut short: {answer['ContentLength']} of "
-                f"{wanted} bytes from {self._next} on. {MAKE_ANEW}"
+            raise CorruptObjectError(
+                f"s3://{self._bucket}/{self._key} is cut short: {response['ContentLength']} of "
+                f"{expected} bytes from {self._position} on. {PREPARE_AGAIN}"
             )
-        return answer
+        return response

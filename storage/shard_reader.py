@@ -6,18 +6,18 @@ import weakref
 from collections import OrderedDict
 from contextlib import ExitStack, suppress
 
-from config.errors import MAKE_ANEW, DamagedError, StorageError
+from config.errors import PREPARE_AGAIN, CorruptObjectError, StorageError
 from storage.shards import read_member
 from storage.store import ObjectStore
 
 # Each takes two descriptors on S3, one for the file and one for the lock that keeps it; and a run
 # reads two splits.
-_EACH = 2 * 2
+_DESCRIPTORS_PER_SHARD = 2 * 2
 # Descriptors that shards ask for, and those that are left to the rest of the process.
-_WANTED, _OTHERS = 8192, 512
+_TARGET_DESCRIPTORS, _RESERVED_DESCRIPTORS = 8192, 512
 
 
-class OpenShards:
+class ShardReader:
     """Members of shards by offset and size, for access in any order, all the time.
 
     A shard is opened when it is first read, and stays open: of a store on the network it is fetched
@@ -34,22 +34,22 @@ class OpenShards:
 
     def __init__(self, store: ObjectStore, size: int) -> None:
         self._store = store
-        self._here = store.keeps(size)
-        self._begin()
+        self._use_local_copies = store.fits_cache(size)
+        self._reset()
 
     def __getstate__(self) -> dict[str, object]:
         """Leave the open files, which belong to this process, behind."""
-        return {"_store": self._store, "_here": self._here}
+        return {"_store": self._store, "_use_local_copies": self._use_local_copies}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         """Begin with no open file."""
         vars(self).update(state)
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        self._open: OrderedDict[str, tuple[int, ExitStack]] = OrderedDict()
-        self._most = _count_openable()
-        weakref.finalize(self, _close_all, self._open)
+    def _reset(self) -> None:
+        self._open_shards: OrderedDict[str, tuple[int, ExitStack]] = OrderedDict()
+        self._max_open = _max_open_shards()
+        weakref.finalize(self, _close_all, self._open_shards)
 
     def read(self, key: str, offset: int, size: int) -> bytes:
         """Return a member's bytes.
@@ -58,53 +58,55 @@ class OpenShards:
         ------
         NotFoundError
             If the shard is not there.
-        DamagedError
+        CorruptObjectError
             If it ends before the member does, or arrives other than it was written.
         StorageError
             If it cannot be read.
         """
-        if not self._here:
+        if not self._use_local_copies:
             return read_member(self._store, key, offset, size)
         try:
-            data = os.pread(self._find(key), size, offset)
+            data = os.pread(self._get_descriptor(key), size, offset)
         except OSError as error:
             raise StorageError(
                 f"{self._store.location(key)} cannot be read: {error.strerror}. Check its "
                 "permissions and disk."
             ) from error
         if len(data) < size:
-            raise DamagedError(
-                f"{key} is cut short: {len(data)} of {size} bytes from {offset} on. {MAKE_ANEW}"
+            raise CorruptObjectError(
+                f"{key} is cut short: {len(data)} of {size} bytes from {offset} on. {PREPARE_AGAIN}"
             )
         return data
 
-    def _find(self, key: str) -> int:
+    def _get_descriptor(self, key: str) -> int:
         """Return the descriptor of a shard, the longest unread one being closed if need be."""
-        if key not in self._open:
-            while len(self._open) >= self._most:
-                self._open.popitem(last=False)[1][1].close()
-            with ExitStack() as trial:
-                file = trial.enter_context(
-                    trial.enter_context(self._store.open_local(key)).open("rb")
+        if key not in self._open_shards:
+            while len(self._open_shards) >= self._max_open:
+                self._open_shards.popitem(last=False)[1][1].close()
+            with ExitStack() as opened:
+                file = opened.enter_context(
+                    opened.enter_context(self._store.local_copy(key)).open("rb")
                 )
-                self._open[key] = file.fileno(), trial.pop_all()
-        self._open.move_to_end(key)
-        return self._open[key][0]
+                self._open_shards[key] = file.fileno(), opened.pop_all()
+        self._open_shards.move_to_end(key)
+        return self._open_shards[key][0]
 
 
-def _count_openable() -> int:
+def _max_open_shards() -> int:
     """Return how many shards may be open; many systems allow 1,024 files until they are asked."""
-    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     unbounded = resource.RLIM_INFINITY
-    wanted = _WANTED if most == unbounded else min(_WANTED, most)
-    if allowed != unbounded and allowed < wanted:
+    target = (
+        _TARGET_DESCRIPTORS if hard_limit == unbounded else min(_TARGET_DESCRIPTORS, hard_limit)
+    )
+    if soft_limit != unbounded and soft_limit < target:
         with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
-            allowed = wanted
-    given = wanted if allowed == unbounded else min(wanted, allowed)
-    return max(16, (given - _OTHERS) // _EACH)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard_limit))
+            soft_limit = target
+    granted = target if soft_limit == unbounded else min(target, soft_limit)
+    return max(16, (granted - _RESERVED_DESCRIPTORS) // _DESCRIPTORS_PER_SHARD)
 
 
-def _close_all(opened: OrderedDict[str, tuple[int, ExitStack]]) -> None:
-    while opened:
-        opened.popitem()[1][1].close()
+def _close_all(open_shards: OrderedDict[str, tuple[int, ExitStack]]) -> None:
+    while open_shards:
+        open_shards.popitem()[1][1].close()

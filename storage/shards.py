@@ -17,7 +17,7 @@ class ShardWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT)  # noqa: SIM115
-        self.members = 0
+        self.num_members = 0
 
     def add(self, name: str, data: bytes) -> int:
         """Append a member and return the offset of its first byte in the tar."""
@@ -25,7 +25,7 @@ class ShardWriter:
         member.size = len(data)
         header_at = self._tar.offset
         self._tar.addfile(member, io.BytesIO(data))
-        self.members += 1
+        self.num_members += 1
         return header_at + tarfile.BLOCKSIZE
 
     def __enter__(self) -> Self:
@@ -33,9 +33,9 @@ class ShardWriter:
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._tar.close()
 
@@ -47,7 +47,7 @@ def read_member(store: ObjectStore, key: str, offset: int, size: int) -> bytes:
     ------
     NotFoundError
         If the shard is not there.
-    DamagedError
+    CorruptObjectError
         If it ends before the member does.
     """
     with store.open_range(key, offset, size) as member:

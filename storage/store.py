@@ -10,13 +10,13 @@ from urllib.parse import unquote, urlsplit
 from config.errors import InputError, NotFoundError, StorageError
 from storage.keys import check_key
 from storage.local import LocalStore
-from storage.object_info import Entry, Upload
+from storage.object_info import MultipartUpload, ObjectInfo
 
 # Wider than today's rule of AWS: old buckets and other services have names of their own.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
-class Files(Protocol):
+class KeyValueStore(Protocol):
     """Named bytes. Keys are relative paths with ``/``; an object is whole or not there.
 
     Every method raises StorageError when the store cannot be reached, read or written, and for a
@@ -30,7 +30,7 @@ class Files(Protocol):
     def get(self, key: str) -> bytes:
         """Return an object's bytes, checked; NotFoundError where there is none.
 
-        DamagedError where they are not what was written (S3; a folder trusts its disk),
+        CorruptObjectError where they are not what was written (S3; a folder trusts its disk),
         IntegrityError where the connection breaks again and again.
         """
         ...
@@ -39,7 +39,7 @@ class Files(Protocol):
         """Tell whether there is an object of that key."""
         ...
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list_keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a folder, sorted as strings."""
         ...
 
@@ -52,7 +52,7 @@ class Files(Protocol):
         ...
 
 
-class ObjectStore(Files, Protocol):
+class ObjectStore(KeyValueStore, Protocol):
     """All that a store is asked for; errors as in ``Files``."""
 
     @property
@@ -61,7 +61,7 @@ class ObjectStore(Files, Protocol):
         ...
 
     @property
-    def address(self) -> str:
+    def identity(self) -> str:
         """What tells it from every other store: the URL alone does not say at whose service."""
         ...
 
@@ -79,34 +79,34 @@ class ObjectStore(Files, Protocol):
     def open_range(self, key: str, offset: int, size: int) -> AbstractContextManager[IO[bytes]]:
         """Give ``size`` bytes from ``offset`` on as a stream, for the time of the ``with`` block.
 
-        DamagedError where the object ends before. A part has no checksum of its own: only its
+        CorruptObjectError where the object ends before. A part has no checksum of its own: only its
         length is checked.
         """
         ...
 
-    def open_local(self, key: str) -> AbstractContextManager[Path]:
+    def local_copy(self, key: str) -> AbstractContextManager[Path]:
         """Give an object as a local file to read, for the time of the ``with`` block.
 
         Errors as in ``get``.
         """
         ...
 
-    def keeps(self, size: int) -> bool:
+    def fits_cache(self, size: int) -> bool:
         """Tell whether so many bytes of objects can all be local files at once.
 
         Where not, ``open_local`` may fetch an object anew each time.
         """
         ...
 
-    def entries(self, prefix: str) -> Iterator[Entry]:
+    def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield what is below a folder with sizes and times, in the order of ``list``."""
         ...
 
-    def uploads(self, prefix: str) -> Iterator[Upload]:
+    def list_uploads(self, prefix: str) -> Iterator[MultipartUpload]:
         """Yield the writes below a folder that began and have not ended."""
         ...
 
-    def abort(self, upload: Upload) -> None:
+    def abort_upload(self, upload: MultipartUpload) -> None:
         """End such a write without an object; nothing happens where it has ended."""
         ...
 
@@ -118,7 +118,7 @@ class ObjectStore(Files, Protocol):
         ...
 
 
-def get_or_none(store: Files, key: str) -> bytes | None:
+def get_or_none(store: KeyValueStore, key: str) -> bytes | None:
     """Return an object's bytes, None where there is none; otherwise as ``Files.get``."""
     try:
         return store.get(key)

@@ -8,11 +8,11 @@ from typing import IO
 
 from config.errors import StorageError
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def scratch_file() -> Iterator[IO[bytes]]:
+def temporary_file() -> Iterator[IO[bytes]]:
     """Give a temporary file for the time of the ``with`` block.
 
     It has no name, so that nothing stays behind a process that is killed.
@@ -26,7 +26,7 @@ def scratch_file() -> Iterator[IO[bytes]]:
         with tempfile.TemporaryFile() as file:
             yield file
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        if error.errno in _DISK_FULL_ERRORS:
             raise StorageError(
                 f"There is no room for temporary files in {tempfile.gettempdir()}: "
                 f"{error.strerror}. Free some space, or choose another folder with TMPDIR."

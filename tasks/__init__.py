@@ -1,7 +1,7 @@
-"""Prefect tasks, one module a stage, and the plain functions that they run."""
+"""Prefect tasks, one module per stage, and the functions that they share."""
 
 from config.settings import apply_prefect_defaults
-from tasks.logs import tidy_logs
+from tasks.logs import install_log_filter
 
 apply_prefect_defaults()
-tidy_logs()
+install_log_filter()

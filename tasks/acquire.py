@@ -1,4 +1,4 @@
-"""The task that brings a data set's files into the store."""
+"""The task that acquires a data set: its files, stored in raw shards."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -6,10 +6,10 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
 import sources
-from sources import DataSet, RawSet
+from sources import DatasetConfig, RawSet
 from storage import open_store
-from tasks.progress import advance, bar, move, note, settle
-from tasks.retries import is_outage
+from tasks.progress import advance, complete_bar, progress_bar, set_progress, set_status
+from tasks.retries import is_transient_error_in_worker
 
 
 @task(
@@ -17,30 +17,49 @@ from tasks.retries import is_outage
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=exponential_backoff(60),
-    retry_condition_fn=is_outage,
+    retry_condition_fn=is_transient_error_in_worker,
 )
 def acquire(
-    dataset: DataSet, store_url: str, allow_partial: bool = False, anew: bool = False
+    dataset: DatasetConfig, store_url: str, allow_partial: bool = False, update: bool = False
 ) -> RawSet:
-    """Acquire a data set; see ``sources.ingest``."""
-    fetching, reading = f"{dataset.name}: fetch", f"{dataset.name}: check source"
-    files = f"{dataset.name}: acquire"
+    """Acquire a data set and show the progress; see ``sources.acquire``.
+
+    The task is retried after network and store errors, in runs that a worker started.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Data set to acquire.
+    store_url : str
+        URL of the store.
+    allow_partial : bool
+        Accept fewer pictures than the catalogue expects.
+    update : bool
+        Acquire what the source holds now, even if the data set was acquired before.
+
+    Returns
+    -------
+    RawSet
+        Fingerprint, counts and warnings of the raw set.
+    """
+    fetch_bar, check_bar = f"{dataset.name}: fetch", f"{dataset.name}: check source"
+    files_bar = f"{dataset.name}: acquire"
     with (
-        bar(fetching, unit="bytes"),
-        bar(reading, unit="bytes", later=True),
-        bar(files, dataset.pictures, "files", later=True),
+        progress_bar(fetch_bar, unit="bytes"),
+        progress_bar(check_bar, unit="bytes", deferred=True),
+        progress_bar(files_bar, dataset.num_files, "files", deferred=True),
     ):
         raw = sources.acquire(
             dataset,
             open_store(store_url),
             allow_partial,
-            anew,
-            on_fetch=lambda done, total: move(fetching, done, total),
-            on_wait=lambda reason: note(fetching, reason),
-            on_bytes=lambda count: advance(reading, count),
-            on_files=lambda count: advance(files, count),
+            update,
+            on_fetch=lambda done, total: set_progress(fetch_bar, done, total),
+            on_wait=lambda reason: set_status(fetch_bar, reason),
+            on_bytes=lambda count: advance(check_bar, count),
+            on_files=lambda count: advance(files_bar, count),
         )
-        settle(files)
+        complete_bar(files_bar)
     get_run_logger().info(
         "%s: %d files in %d shards, %d rejected %s",
         dataset.name,

@@ -1,4 +1,4 @@
-"""The edge threshold that gives the drawings which a data set was published with."""
+"""Calibration: the edge threshold at which HED's lines agree best with published drawings."""
 
 import base64
 import io
@@ -16,184 +16,267 @@ from prefect.cache_policies import NO_CACHE
 
 from config.errors import InputError
 from hed import EdgeDetector
-from postprocess import Agreement, clean_edges, compare_drawings, decode_pair, split_pair
-from sources import DataSet
+from postprocess import LineMatchCounts, clean_edges, compare_drawings, decode_pair, split_pair
+from sources import DatasetConfig
 from storage import keys, open_store
 from storage.fingerprint import fingerprint
-from storage.manifest import Row
-from storage.pair_sets import StoredPairs, locate_pairs, read_manifest, read_settings
-from tasks.artifacts import show
-from tasks.detector import detector, weights_name
-from tasks.interrupts import stop_if_interrupted
-from tasks.progress import advance, bar
+from storage.manifest import ManifestRow
+from storage.pair_sets import PairReader, open_pairs, read_manifest, read_settings
+from tasks.artifacts import create_artifact
+from tasks.detector import format_weights_id, get_detector
+from tasks.interrupts import raise_if_interrupted
+from tasks.progress import advance, progress_bar
 
-# In pixels; the widest decides.
+# Pixels. The best threshold is chosen at the largest.
 TOLERANCES = (1, 2)
 
-_GRID = [step / 20 for step in range(1, 20)]
+_THRESHOLDS = [step / 20 for step in range(1, 20)]
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
-class Point:
-    """One threshold, and how far all drawings agree with it at each of ``TOLERANCES``."""
+class ThresholdResult:
+    """Agreement of all drawings at one threshold.
+
+    Attributes
+    ----------
+    threshold : float
+        Edge threshold, in (0, 1).
+    line_matches : tuple of LineMatchCounts
+        Matching line pixels, one entry per tolerance in ``TOLERANCES``.
+    """
 
     threshold: float
-    agreements: tuple[Agreement, ...]
+    line_matches: tuple[LineMatchCounts, ...]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a sweep found.
+    """Result of a threshold sweep.
 
     Attributes
     ----------
-    dataset : whose drawings.
-    settings : what it was made with; its fingerprint names it.
-    pictures : how many drawings were compared.
-    points : by threshold, rising.
-    default : the weights' own threshold; None where they have none.
+    dataset : str
+        Name of the data set.
+    settings : dict
+        Settings of the sweep. Their fingerprint names the folder of the calibration.
+    pictures : int
+        Number of drawings compared.
+    results : list of ThresholdResult
+        In ascending order of the threshold.
+    default_threshold : float or None
+        Default threshold of the HED weights; None if they have none.
     """
 
     dataset: str
     settings: dict[str, object]
     pictures: int
-    points: list[Point]
-    default: float | None
+    results: list[ThresholdResult]
+    default_threshold: float | None
 
     @property
-    def best(self) -> Point:
-        """The threshold with the best F1 at the widest tolerance."""
-        return max(self.points, key=lambda point: point.agreements[-1].f1)
+    def best(self) -> ThresholdResult:
+        """Result with the highest F1 at the largest tolerance."""
+        return max(self.results, key=lambda point: point.line_matches[-1].f1)
 
     @property
     def folder(self) -> str:
         """Key of the folder that holds settings.json, table.csv and plot.png."""
         return keys.calibration_folder(self.dataset, fingerprint(self.settings))
 
-    def as_frame(self) -> pd.DataFrame:
-        """Return columns ``threshold`` and ``f1_1px``, ``precision_1px`` …, all in [0, 1]."""
+    def to_frame(self) -> pd.DataFrame:
+        """Return the results as a table.
+
+        Returns
+        -------
+        DataFrame
+            One row per threshold. Columns: ``threshold``, and ``f1_1px``, ``precision_1px``,
+            ``recall_1px`` and so on for each tolerance, all in [0, 1].
+        """
         rows = []
-        for point in self.points:
-            row = {"threshold": point.threshold}
-            for far, agreement in zip(TOLERANCES, point.agreements, strict=True):
-                row[f"f1_{far}px"] = agreement.f1
-                row[f"precision_{far}px"] = agreement.precision
-                row[f"recall_{far}px"] = agreement.recall
+        for result in self.results:
+            row = {"threshold": result.threshold}
+            for tolerance, matches in zip(TOLERANCES, result.line_matches, strict=True):
+                row[f"f1_{tolerance}px"] = matches.f1
+                row[f"precision_{tolerance}px"] = matches.precision
+                row[f"recall_{tolerance}px"] = matches.recall
             rows.append(row)
         return pd.DataFrame(rows)
 
 
 @task(task_run_name="calibrate {dataset.name}", cache_policy=NO_CACHE)
-def calibrate(dataset: DataSet, pairs: str, store_url: str, pictures: int) -> Calibration:
-    """Sweep the threshold over a published pair set, and keep table and plot in the store.
+def calibrate(dataset: DatasetConfig, pairs: str, store_url: str, pictures: int) -> Calibration:
+    """Sweep the edge threshold over a published pair set; store settings, table and plot.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Data set of published pairs.
+    pairs : str
+        Fingerprint of its pair set.
+    store_url : str
+        URL of the store.
+    pictures : int
+        Maximum number of pictures to compare, evenly spaced over the pair set.
+
+    Returns
+    -------
+    Calibration
 
     Raises
     ------
     InputError
-        If the pair set's drawings did not come with the data set, or it is empty.
+        If the drawings were made by HED, or the pair set holds no pairs.
     """
     store = open_store(store_url)
     settings = read_settings(store, dataset.name, pairs)
     if not settings.get("paired"):
-        raise drawn_by_hed(dataset.name)
+        raise make_hed_drawings_error(dataset.name)
     if settings.get("re_extract"):
         raise InputError(
-            f"The drawings of {dataset.name} that are in use were extracted anew, by HED itself. "
-            "Run `icanvas prepare` without --re-extract to use the published ones."
+            f"The current drawings of {dataset.name} were extracted by HED. Run `icanvas prepare` "
+            "without --re-extract to use the published ones."
         )
     rows = [row for row in read_manifest(store, dataset.name, pairs) if row.status == "pair"]
     if not rows:
         raise InputError(
-            f"{dataset.source.title} holds no pair (drawing beside its picture, 512×256 px): there "
-            "is nothing to compare with."
+            f"{dataset.source.title} holds no pair (drawing beside its picture, 512×256 px), so "
+            "there is nothing to compare with."
         )
-    chosen = _choose_evenly(rows, pictures)
-    name = f"{dataset.name}: calibrate"
-    with bar(name, len(chosen), "pictures"):
-        hed = detector(dataset.edges.border)
-        drawn = _read_pairs(locate_pairs(store, dataset.name, pairs, settings), chosen)
-        points = sweep(drawn, hed, dataset.edges.min_pixels, lambda: advance(name))
-    facts: dict[str, object] = {
+    selected = _select_evenly(rows, pictures)
+    bar_name = f"{dataset.name}: calibrate"
+    with progress_bar(bar_name, len(selected), "pictures"):
+        hed = get_detector(dataset.edges.border)
+        published_pairs = _read_pairs(open_pairs(store, dataset.name, pairs, settings), selected)
+        results = sweep_thresholds(
+            published_pairs, hed, dataset.edges.min_pixels, lambda: advance(bar_name)
+        )
+    calibration_settings: dict[str, object] = {
         "pairs": pairs,
-        "pictures": len(chosen),
-        "weights": weights_name(hed.weights),
-        "engine": hed.engine.title,
+        "pictures": len(selected),
+        "weights": format_weights_id(hed.weights),
+        "engine": hed.engine.description,
         "border": dataset.edges.border,
         "min_pixels": dataset.edges.min_pixels,
     }
-    found = Calibration(dataset.name, facts, len(chosen), points, hed.weights.threshold)
-    plot = draw_plot(found)
-    store.put(f"{found.folder}/settings.json", json.dumps(facts, indent=2).encode())
-    store.put(f"{found.folder}/table.csv", found.as_frame().to_csv(index=False).encode())
-    store.put(f"{found.folder}/plot.png", plot)
-    show(
+    calibration = Calibration(
+        dataset.name, calibration_settings, len(selected), results, hed.weights.threshold
+    )
+    plot = render_plot(calibration)
+    for file_name, content in (
+        ("settings.json", json.dumps(calibration_settings, indent=2).encode()),
+        ("table.csv", calibration.to_frame().to_csv(index=False).encode()),
+        ("plot.png", plot),
+    ):
+        store.put(f"{calibration.folder}/{file_name}", content)
+    create_artifact(
         key=f"calibration-{dataset.name}",
-        description=f"Edge threshold for {facts['weights']} by {found.pictures} drawings",
+        description=(
+            f"Edge threshold for {calibration_settings['weights']} by {calibration.pictures} "
+            "drawings"
+        ),
         markdown=(
             f"![F1 by threshold](data:image/png;base64,{base64.b64encode(plot).decode()})\n\n"
-            + _as_markdown(found)
+            + _render_markdown(calibration)
         ),
     )
-    return found
+    return calibration
 
 
-def drawn_by_hed(dataset: str) -> InputError:
-    """Return what to raise for a data set that was not published with drawings."""
+def make_hed_drawings_error(dataset: str) -> InputError:
+    """Return the error for a data set that was not published with drawings."""
     return InputError(
-        f"The drawings of {dataset} are made by HED itself. Calibrate on a data set that was "
-        "published with drawings, or on a folder of pairs (drawing | picture)."
+        f"The drawings of {dataset} are made by HED. Calibrate on a data set that was published "
+        "with drawings, or on a folder of pairs (drawing | picture)."
     )
 
 
-def sweep(
+def sweep_thresholds(
     pairs: Iterable[Pair], hed: EdgeDetector, min_pixels: int, on_picture: Callable[[], None]
-) -> list[Point]:
-    """Compare the edges of pictures with their published drawings, at every threshold.
+) -> list[ThresholdResult]:
+    """Compare HED's lines with published drawings at every threshold.
 
     Parameters
     ----------
-    pairs : (drawing uint8 H×W, picture uint8 H×W×3).
-    hed : finds the edges.
-    min_pixels : smaller parts of lines are removed.
-    on_picture : called after each picture.
+    pairs : iterable of (ndarray, ndarray)
+        Drawings of dtype uint8 and shape (H, W), and pictures of dtype uint8 and shape (H, W, 3).
+    hed : EdgeDetector
+        Computes the edge maps.
+    min_pixels : int
+        Connected lines of fewer pixels are removed.
+    on_picture : callable
+        Called without arguments after each picture.
+
+    Returns
+    -------
+    list of ThresholdResult
+        For 0.05, 0.10, … 0.95 and the weights' default threshold, ascending.
     """
-    own = hed.weights.threshold
-    thresholds = sorted({*_GRID, *([] if own is None else [own])})
-    totals = {(step, far): Agreement() for step in thresholds for far in TOLERANCES}
-    pairs, seen = tee(pairs)
-    maps = hed.stream(picture for _, picture in seen)
-    for (wanted, _), edges in zip(pairs, maps, strict=False):
+    default_threshold = hed.weights.threshold
+    thresholds = sorted({*_THRESHOLDS, *([] if default_threshold is None else [default_threshold])})
+    matches = {
+        (threshold, tolerance): LineMatchCounts()
+        for threshold in thresholds
+        for tolerance in TOLERANCES
+    }
+    pairs, pairs_for_hed = tee(pairs)
+    edge_maps = hed.stream(picture for _, picture in pairs_for_hed)
+    for (published, _), edges in zip(pairs, edge_maps, strict=False):
         assert edges is not None, "every pair has a picture"
-        for step in thresholds:
-            drawing = clean_edges(edges, step, min_pixels)
-            for far in TOLERANCES:
-                totals[step, far] += compare_drawings(drawing, wanted, far)
+        for threshold in thresholds:
+            drawing = clean_edges(edges, threshold, min_pixels)
+            for tolerance in TOLERANCES:
+                matches[threshold, tolerance] += compare_drawings(drawing, published, tolerance)
         on_picture()
-    return [Point(step, tuple(totals[step, far] for far in TOLERANCES)) for step in thresholds]
+    return [
+        ThresholdResult(threshold, tuple(matches[threshold, tolerance] for tolerance in TOLERANCES))
+        for threshold in thresholds
+    ]
 
 
-def draw_plot(found: Calibration) -> bytes:
-    """Return F1 at each tolerance, and precision and recall, by threshold, as PNG."""
+def render_plot(calibration: Calibration) -> bytes:
+    """Plot F1 at each tolerance, and precision and recall at the largest, against the threshold.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Result to plot.
+
+    Returns
+    -------
+    bytes
+        A PNG of 770×495 pixels.
+    """
+    weights = str(calibration.settings["weights"])
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    table, widest = found.as_frame(), TOLERANCES[-1]
-    for far, style in zip(TOLERANCES, ("C0", "C1"), strict=True):
-        axes.plot(table["threshold"], table[f"f1_{far}px"], f"{style}o-", label=f"F1 at {far} px")
-    for share, style in (("precision", "C2--"), ("recall", "C3--")):
-        values = table[f"{share}_{widest}px"]
-        axes.plot(table["threshold"], values, style, label=f"{share} at {widest} px")
-    best, f1 = found.best.threshold, found.best.agreements[-1].f1
+    table, max_tolerance = calibration.to_frame(), TOLERANCES[-1]
+    for tolerance, style in zip(TOLERANCES, ("C0", "C1"), strict=True):
+        axes.plot(
+            table["threshold"],
+            table[f"f1_{tolerance}px"],
+            f"{style}o-",
+            label=f"F1 at {tolerance} px",
+        )
+    for metric, style in (("precision", "C2--"), ("recall", "C3--")):
+        values = table[f"{metric}_{max_tolerance}px"]
+        axes.plot(table["threshold"], values, style, label=f"{metric} at {max_tolerance} px")
+    best, f1 = calibration.best.threshold, calibration.best.line_matches[-1].f1
     axes.plot(best, f1, "k*", markersize=12, label=f"best: {f1:.3f} at threshold {best:.3g}")
-    if found.default is not None:
-        axes.axvline(found.default, color="0.6", linestyle=":", label="the weights' own threshold")
+    if calibration.default_threshold is not None:
+        axes.axvline(
+            calibration.default_threshold,
+            color="0.6",
+            linestyle=":",
+            label="default threshold of the weights",
+        )
     axes.set(
         xlabel="edge threshold",
         ylabel="agreement with the published drawings",
         xlim=(0, 1),
         ylim=(0, 1.05),
-        title=f"{found.dataset}: {found.pictures} drawings, {str(found.settings['weights'])[:18]}…",
+        title=f"{calibration.dataset}: {calibration.pictures} drawings, {weights[:18]}…",
     )
     axes.grid(alpha=0.3)
     axes.legend(loc="lower center")
@@ -202,19 +285,19 @@ def draw_plot(found: Calibration) -> bytes:
     return buffer.getvalue()
 
 
-def _as_markdown(found: Calibration) -> str:
-    frame = found.as_frame()
+def _render_markdown(calibration: Calibration) -> str:
+    frame = calibration.to_frame()
     lines = [list(frame.columns), ["---"] * len(frame.columns)]
     lines += [[f"{value:.3f}" for value in row] for row in frame.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _choose_evenly(rows: list[Row], most: int) -> list[Row]:
-    chosen = np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)
-    return [rows[index] for index in chosen]
+def _select_evenly(rows: list[ManifestRow], limit: int) -> list[ManifestRow]:
+    indices = np.linspace(0, len(rows) - 1, min(limit, len(rows))).round().astype(int)
+    return [rows[index] for index in indices]
 
 
-def _read_pairs(stored: StoredPairs, rows: list[Row]) -> Iterator[Pair]:
+def _read_pairs(reader: PairReader, rows: list[ManifestRow]) -> Iterator[Pair]:
     for row in rows:
-        stop_if_interrupted()
-        yield split_pair(decode_pair(stored.read(row)), stored.drawing)
+        raise_if_interrupted()
+        yield split_pair(decode_pair(reader.read(row)), reader.drawing_side)

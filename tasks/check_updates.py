@@ -1,18 +1,31 @@
-"""The task that looks whether a data set's source has changed."""
+"""The task that checks whether the source of a data set has changed."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 import sources
-from sources import DataSet, Finding
+from sources import DatasetConfig, UpdateStatus
 from storage import open_store
 
 
 @task(task_run_name="check {dataset.name}", cache_policy=NO_CACHE)
-def check(dataset: DataSet, store_url: str) -> Finding | None:
-    """Compare a source with what was acquired; see ``datasets.look_for_newer``."""
-    found = sources.look_for_newer(dataset, open_store(store_url))
-    if found is not None:
-        get_run_logger().info("%s: %s (%s)", dataset.name, found.state, found.what)
-    return found
+def check_update(dataset: DatasetConfig, store_url: str) -> UpdateStatus | None:
+    """Compare a source with what was acquired from it; see ``sources.check_for_update``.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Data set to check.
+    store_url : str
+        URL of the store, which holds what was acquired.
+
+    Returns
+    -------
+    UpdateStatus or None
+        None if the data set was never acquired.
+    """
+    status = sources.check_for_update(dataset, open_store(store_url))
+    if status is not None:
+        get_run_logger().info("%s: %s (%s)", dataset.name, status.state, status.message)
+    return status

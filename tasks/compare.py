@@ -1,4 +1,4 @@
-"""The task that judges checkpoints and keeps table, sheet and voting page in the store."""
+"""The task that compares checkpoints and stores the table, the sheet and the vote page."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,29 +12,29 @@ from prefect.logging import get_run_logger
 
 from hed import EdgeDetector
 from model.evaluation.candidates import Candidate
-from model.evaluation.compare import Hooks, LineSettings
-from model.evaluation.compare import compare as compare_on
-from model.evaluation.comparison import SKETCHES, VALIDATION, Column, Comparison
+from model.evaluation.compare import EvaluationCallbacks, LineSettings
+from model.evaluation.compare import compare_checkpoints as compare_on
+from model.evaluation.comparison import SKETCHES, VALIDATION, CheckpointComparison, CheckpointResult
 from model.evaluation.metrics import METRICS
-from model.evaluation.metrics.features import NAME, has_features
-from reports.comparison_sheet import draw_sheet
-from reports.comparison_table import as_frame, as_markdown
+from model.evaluation.metrics.features import WEIGHTS_NAME, has_feature_extractor
+from reports.comparison_sheet import render_comparison_sheet
+from reports.comparison_table import comparison_to_frame, comparison_to_markdown
 from reports.pair_set_report import inline_jpeg
-from reports.vote_page import render_page
-from sources import DataSet
+from reports.vote_page import render_vote_page
+from sources import DatasetConfig
 from sources.pictures import hash_pixels
 from storage import ObjectStore, keys, open_store
 from storage.fingerprint import fingerprint
 from storage.pair_sets import read_settings
-from tasks.artifacts import link, show
-from tasks.detector import detector, weights_name
-from tasks.interrupts import stop_if_interrupted
-from tasks.progress import advance, bar, move
+from tasks.artifacts import create_artifact, render_link
+from tasks.detector import format_weights_id, get_detector
+from tasks.interrupts import raise_if_interrupted
+from tasks.progress import advance, progress_bar, set_progress
 
-# A picture in an artifact is part of the database: small.
-_WIDTH = 1200
+# Pixels. Prefect stores artifacts in its database: keep images small.
+_SHEET_WIDTH = 1200
 
-_LOGGED = (
+_LOGGED_METRICS = (
     (VALIDATION, "l1"),
     (VALIDATION, "ms_ssim"),
     (SKETCHES, "edge_f1"),
@@ -43,18 +43,22 @@ _LOGGED = (
 
 
 @dataclass(frozen=True)
-class Compared:
-    """A comparison that is in the store.
+class StoredComparison:
+    """A comparison and its place in the store.
 
     Attributes
     ----------
-    dataset, fingerprint : which one.
-    comparison : what was found.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the comparison's settings, 12 hex digits.
+    comparison : CheckpointComparison
+        The metrics.
     """
 
     dataset: str
     fingerprint: str
-    comparison: Comparison
+    comparison: CheckpointComparison
 
     @property
     def folder(self) -> str:
@@ -64,37 +68,56 @@ class Compared:
 
 @task(task_run_name="compare {dataset.name}", cache_policy=NO_CACHE)
 def compare(
-    dataset: DataSet,
+    dataset: DatasetConfig,
     pairs: str,
     store_url: str,
     candidates: Sequence[Candidate],
     sketches: Mapping[str, NDArray[np.uint8]],
     pictures: int,
-) -> Compared:
-    """Judge checkpoints on validation pairs and drawings by hand.
+) -> StoredComparison:
+    """Compare checkpoints on validation pairs and on hand-drawn sketches.
 
     See ``model.evaluation.compare``.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Data set of the checkpoints.
+    pairs : str
+        Fingerprint of its pair set.
+    store_url : str
+        URL of the store.
+    candidates : sequence of Candidate
+        Checkpoints to compare.
+    sketches : mapping of str to ndarray
+        Hand-drawn sketches by name, dtype uint8, shape (H, W, 3).
+    pictures : int
+        Maximum number of validation pairs, and of sketches.
+
+    Returns
+    -------
+    StoredComparison
     """
     logger = get_run_logger()
     store = open_store(store_url)
-    hed, lines = _find_lines(store, dataset, pairs)
-    facts: dict[str, object] = {
+    hed, lines = _load_line_settings(store, dataset, pairs)
+    settings: dict[str, object] = {
         "format": 1,
         "pairs": pairs,
         "checkpoints": {one.name: one.sha256 for one in candidates},
         "production": next((one.name for one in candidates if one.promoted), None),
         "sketches": {name: hash_pixels(sketch) for name, sketch in sketches.items()},
         "pictures": pictures,
-        "weights": weights_name(hed.weights),
-        "engine": hed.engine.title,
+        "weights": format_weights_id(hed.weights),
+        "engine": hed.engine.description,
         "border": hed.border,
         "threshold": lines.threshold,
         "min_pixels": lines.min_pixels,
-        "features": NAME if has_features() else None,
+        "features": WEIGHTS_NAME if has_feature_extractor() else None,
     }
-    name = f"{dataset.name}: compare"
-    with bar(name, unit="pictures"):
-        found = compare_on(
+    bar_name = f"{dataset.name}: compare"
+    with progress_bar(bar_name, unit="pictures"):
+        comparison = compare_on(
             store,
             dataset.name,
             pairs,
@@ -103,65 +126,86 @@ def compare(
             hed,
             lines,
             pictures,
-            Hooks(
-                on_start=lambda total: move(name, 0, total),
-                on_picture=lambda: advance(name),
-                check=stop_if_interrupted,
-                on_column=lambda column: logger.info("%s: %s", dataset.name, _in_a_line(column)),
+            EvaluationCallbacks(
+                on_start=lambda total: set_progress(bar_name, 0, total),
+                on_picture=lambda: advance(bar_name),
+                raise_if_interrupted=raise_if_interrupted,
+                on_result=lambda column: logger.info(
+                    "%s: %s", dataset.name, _format_result(column)
+                ),
                 on_note=lambda what: logger.warning("%s: %s", dataset.name, what),
             ),
         )
-    compared = Compared(dataset.name, fingerprint(facts), found)
-    page = render_page(dataset.title, dataset.name, compared.fingerprint, found, facts)
-    sheet = draw_sheet(found)
+    stored = StoredComparison(dataset.name, fingerprint(settings), comparison)
+    page = render_vote_page(dataset.title, dataset.name, stored.fingerprint, comparison, settings)
+    sheet = render_comparison_sheet(comparison)
     for file, content in (
-        ("settings.json", json.dumps(facts, indent=2).encode()),
-        ("table.csv", as_frame(found).to_csv(index=False).encode()),
+        ("settings.json", json.dumps(settings, indent=2).encode()),
+        ("table.csv", comparison_to_frame(comparison).to_csv(index=False).encode()),
         ("sheet.jpg", sheet),
         ("vote.html", page.encode()),
     ):
-        store.put(f"{compared.folder}/{file}", content)
-    show(
+        store.put(f"{stored.folder}/{file}", content)
+    create_artifact(
         key=f"comparison-{dataset.name}",
-        description=f"{len(found.columns)} checkpoints of {dataset.title}",
-        markdown=describe(compared, sheet, store),
+        description=f"{len(comparison.results)} checkpoints of {dataset.title}",
+        markdown=render_artifact(stored, sheet, store),
     )
-    return compared
+    return stored
 
 
-def describe(compared: Compared, sheet: bytes, store: ObjectStore) -> str:
-    """Return a comparison as Markdown, with its sheet in it."""
-    found = compared.comparison
-    places = {
-        "Vote on this page": f"{compared.folder}/vote.html",
-        "The sheet in full": f"{compared.folder}/sheet.jpg",
-        "All figures": f"{compared.folder}/table.csv",
+def render_artifact(stored: StoredComparison, sheet: bytes, store: ObjectStore) -> str:
+    """Return a comparison as Markdown.
+
+    Parameters
+    ----------
+    stored : StoredComparison
+        The comparison.
+    sheet : bytes
+        Its comparison sheet, a JPEG.
+    store : ObjectStore
+        Store that the links lead to.
+
+    Returns
+    -------
+    str
+        Notes, table, image of the sheet, and links to the files.
+    """
+    comparison = stored.comparison
+    image = inline_jpeg(sheet, width=_SHEET_WIDTH)
+    files = {
+        "Vote on this page": f"{stored.folder}/vote.html",
+        "Full sheet": f"{stored.folder}/sheet.jpg",
+        "All metrics": f"{stored.folder}/table.csv",
     }
     parts = [
-        *(f"- {note}" for note in found.notes),
-        as_markdown(found),
-        f"![drawings, checkpoints, nearest training picture]({inline_jpeg(sheet, width=_WIDTH)})",
-        "\n".join(f"- {what}: {link(store, key)}" for what, key in places.items()),
+        *(f"- {note}" for note in comparison.notes),
+        comparison_to_markdown(comparison),
+        f"![drawings, checkpoints, nearest training picture]({image})",
+        "\n".join(f"- {what}: {render_link(store, key)}" for what, key in files.items()),
     ]
     return "\n\n".join(parts)
 
 
-def _find_lines(
-    store: ObjectStore, dataset: DataSet, pairs: str
+def _load_line_settings(
+    store: ObjectStore, dataset: DatasetConfig, pairs: str
 ) -> tuple[EdgeDetector, LineSettings]:
-    """Return what finds edges, and how they become lines: as for the pair set where it tells."""
-    used = read_settings(store, dataset.name, pairs).get("edges", {})
-    hed = detector(int(used.get("border", dataset.edges.border)))
-    threshold = used.get("threshold", dataset.edges.threshold)
-    min_pixels = int(used.get("min_pixels", dataset.edges.min_pixels))
-    return hed, LineSettings(hed.weights.threshold_or(threshold), min_pixels)
+    """Return the edge detector and the line settings of a pair set.
+
+    What the settings of the pair set lack is taken from the data set.
+    """
+    edges = read_settings(store, dataset.name, pairs).get("edges", {})
+    hed = get_detector(int(edges.get("border", dataset.edges.border)))
+    threshold = edges.get("threshold", dataset.edges.threshold)
+    min_pixels = int(edges.get("min_pixels", dataset.edges.min_pixels))
+    return hed, LineSettings(hed.weights.resolve_threshold(threshold), min_pixels)
 
 
-def _in_a_line(column: Column) -> str:
-    titles = {metric.key: metric for metric in METRICS}
-    told = [
-        f"{titles[key].title} {column.figures[drawings][key].value:.{titles[key].digits}f}"
-        for drawings, key in _LOGGED
-        if key in column.figures.get(drawings, {})
+def _format_result(result: CheckpointResult) -> str:
+    metrics = {metric.key: metric for metric in METRICS}
+    values = [
+        f"{metrics[key].title} {result.metrics[drawings][key].value:.{metrics[key].decimals}f}"
+        for drawings, key in _LOGGED_METRICS
+        if key in result.metrics.get(drawings, {})
     ]
-    return f"{column.name}: {', '.join(told)}"
+    return f"{result.name}: {', '.join(values)}"

@@ -1,34 +1,44 @@
-"""How many cores a process may use, where it is not alone on its machine."""
+"""The number of CPU cores that a process may use when it shares its machine."""
 
 import sys
 
 from config.settings import count_cores, get_settings
 
-_given: int | None = None
+_budget: int | None = None
 
 
-def give_cores(count: int) -> None:
-    """Let this process use so many, whatever the settings say that it inherited."""
-    global _given
-    _given = count
+def set_cpu_budget(count: int) -> None:
+    """Set the number of cores of this process. It overrides all settings.
 
-
-def own_cores() -> int:
-    """Return how many cores this process may use. Ask in the thread of a task.
-
-    That is what ``give_cores`` said; else ICANVAS_CORES; else, of a worker of Ray or Dask, the CPUs
-    or threads that its cluster counts it with; else all that the system lets it use.
+    Parameters
+    ----------
+    count : int
+        Number of cores, at least 1.
     """
-    return _given or get_settings().cores or _assigned() or count_cores()
+    global _budget
+    _budget = count
 
 
-def _assigned() -> int | None:
-    # Whoever is a worker has imported it.
+def get_cpu_budget() -> int:
+    """Return the number of cores that this process may use. Call in the thread of a task.
+
+    Returns
+    -------
+    int
+        The first that is known of: the number given to `set_cpu_budget`, the setting
+        ``ICANVAS_CORES``, the CPUs (Ray) or threads (Dask) that the cluster assigned to this
+        worker, and the number of cores that the system lets this process use.
+    """
+    return _budget or get_settings().cores or _get_cluster_cpus() or count_cores()
+
+
+def _get_cluster_cpus() -> int | None:
+    # A worker process has imported its library.
     if "ray" in sys.modules:
         import ray
 
         if ray.is_initialized() and ray.get_runtime_context().worker.mode == ray.WORKER_MODE:
-            # A share of a CPU is a thread, too.
+            # A task may be assigned a fraction of a CPU.
             return max(1, int(ray.get_runtime_context().get_assigned_resources().get("CPU", 1)))
     if "distributed" in sys.modules:
         import distributed

@@ -1,9 +1,9 @@
-"""Runs that a worker started, as against those of a command."""
+"""Tells runs that a worker started from runs of the command line."""
 
 import os
 
 
 def is_deployed() -> bool:
-    """Tell whether a worker started this process to run a deployment."""
-    # Prefect's workers name the run so; asking the API would cost a request each time.
+    """Return whether a Prefect worker started this process to run a deployment."""
+    # Prefect's workers set this variable; a question to the API would cost a request per call.
     return "PREFECT__FLOW_RUN_ID" in os.environ

@@ -1,4 +1,4 @@
-"""The process's one engine: networks are large, and the cores are there once."""
+"""HED detectors that share one engine per process: networks are large, and so is their CPU use."""
 
 import threading
 from functools import lru_cache
@@ -6,57 +6,94 @@ from pathlib import Path
 
 from config.errors import InputError
 from config.settings import get_settings
-from hed import EdgeDetector, Weights, load_weights
-from hed.engines import Engine, create_engine
-from tasks.cpu_budget import own_cores
-from tasks.pair_set_plan import PairPlan
+from hed import EdgeDetector, HedWeights, load_weights
+from hed.engines import HedEngine, create_engine
+from tasks.cpu_budget import get_cpu_budget
+from tasks.pair_set_plan import PairSetPlan
 
-_starting = threading.Lock()
+_engine_lock = threading.Lock()
 
 
-def detector(border: int) -> EdgeDetector:
-    """Return a detector as the settings ask for; all of a process share one engine."""
+def get_detector(border: int) -> EdgeDetector:
+    """Return a detector with the engine and weights of the settings.
+
+    All detectors of a process share one engine. Threads may call this at the same time.
+
+    Parameters
+    ----------
+    border : int
+        Width of the reflected border around each picture, in pixels.
+
+    Returns
+    -------
+    EdgeDetector
+    """
     settings = get_settings()
-    # The first shards ask at the same time, and a cache alone would start an engine for each.
-    with _starting:
-        weights = load(settings.weights)
-        engine = _start(
+    # lru_cache does not lock: shards that start together would each create an engine.
+    with _engine_lock:
+        weights = load_cached_weights(settings.weights)
+        engine = _create_cached_engine(
             *(settings.engine, settings.weights, settings.workers),
-            *(settings.precision, own_cores()),
+            *(settings.precision, get_cpu_budget()),
         )
     return EdgeDetector(engine, weights, border)
 
 
-def detector_for(plan: PairPlan) -> EdgeDetector:
-    """Return the detector, if it has the weights that the plan names.
+def get_plan_detector(plan: PairSetPlan) -> EdgeDetector:
+    """Return the detector for a pair set.
+
+    Parameters
+    ----------
+    plan : PairSetPlan
+        Names the border and the weights.
+
+    Returns
+    -------
+    EdgeDetector
 
     Raises
     ------
     InputError
-        If this machine is set to other weights than the one that made the plan.
+        If this machine's settings name other weights than the plan.
     """
-    hed = detector(plan.dataset.edges.border)
-    if weights_name(hed.weights) != plan.weights:
+    hed = get_detector(plan.dataset.edges.border)
+    if format_weights_id(hed.weights) != plan.weights:
         raise InputError(
-            f"This machine's HED weights are {weights_name(hed.weights)}, the pair set's are "
-            f"{plan.weights}. Set ICANVAS_WEIGHTS to the same file on every machine."
+            f"This machine's HED weights are {format_weights_id(hed.weights)}, but the pair set "
+            f"needs {plan.weights}. Set ICANVAS_WEIGHTS to the same file on every machine."
         )
     return hed
 
 
-def weights_name(weights: Weights) -> str:
-    """Return form and digest of weights, as a pair set's settings hold them."""
-    return f"{weights.form}:{weights.digest}"
+def format_weights_id(weights: HedWeights) -> str:
+    """Return format and digest of weights, as in a pair set's settings.
+
+    Returns
+    -------
+    str
+        For example ``keras:4502…``.
+    """
+    return f"{weights.format}:{weights.digest}"
 
 
 @lru_cache(maxsize=2)
-def load(weights: Path | None) -> Weights:
-    """Return the weights of a file, the default ones for None; see ``hed.load_weights``."""
+def load_cached_weights(weights: Path | None) -> HedWeights:
+    """Load HED weights, once per process; see ``hed.load_weights``.
+
+    Parameters
+    ----------
+    weights : Path or None
+        File of the weights; None for the default ones.
+
+    Returns
+    -------
+    HedWeights
+    """
     return load_weights(weights)
 
 
 @lru_cache(maxsize=2)
-def _start(
+def _create_cached_engine(
     engine: str, weights: Path | None, workers: int | None, precision: str, cores: int
-) -> Engine:
-    return create_engine(engine, load(weights), workers, precision, cores)
+) -> HedEngine:
+    return create_engine(engine, load_cached_weights(weights), workers, precision, cores)

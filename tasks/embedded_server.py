@@ -1,4 +1,7 @@
-"""Prefect's embedded API in a session of its own: Ctrl-C does not reach it, and it ends with us."""
+"""Prefect's temporary API server, in a session of its own.
+
+Ctrl-C does not reach the server, and the server stops when this process ends.
+"""
 
 import os
 import subprocess
@@ -9,10 +12,10 @@ import httpx
 
 from config.errors import IcanvasError, InputError
 
-# Prefect would start this server itself, as our child: Ctrl-C would end it before our last words
-# to it (minutes of retries), and `kill -9` would leave it behind. Our end, however it comes, closes
-# the pipe that the starter waits on.
-_STARTER = """
+# Prefect would start this server as a child of this process. Ctrl-C would then stop it before the
+# final states are reported (minutes of retries), and `kill -9` would leave it running. This script
+# waits on a pipe that closes whenever this process ends.
+_STARTER_SCRIPT = """
 import sys
 from prefect.server.api.server import SubprocessASGIServer
 server = SubprocessASGIServer()
@@ -26,26 +29,26 @@ server.stop()
 def start_embedded_api() -> None:
     """Start Prefect's temporary server and point Prefect at it, unless a server is configured.
 
-    Call before any flow runs. The server stops when this process has ended.
+    Call before any flow runs.
 
     Raises
     ------
     IcanvasError
-        If it does not start; the message holds its last line.
+        If the server does not start. The message holds its last line of output.
     InputError
-        If the configured server does not answer.
+        If ``PREFECT_API_URL`` is set and that server does not answer.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL
 
     if configured := PREFECT_API_URL.value():
-        _check_answer(configured)
+        _check_server(configured)
         return
-    _spare_from_proxy()
-    # A file, for nobody reads a pipe while the flow runs, and a full one would stop the server.
+    _bypass_proxy_for_localhost()
+    # A file: nothing reads a pipe while the flow runs, and a full pipe would block the server.
     with tempfile.TemporaryFile("w+") as errors:
         starter = subprocess.Popen(
-            [sys.executable, "-c", _STARTER],
+            [sys.executable, "-c", _STARTER_SCRIPT],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -56,29 +59,29 @@ def start_embedded_api() -> None:
         url = starter.stdout.readline().strip()
         if not url:
             errors.seek(0)
-            said = errors.read().strip().splitlines() or ["no output"]
+            output_lines = errors.read().strip().splitlines() or ["no output"]
             raise IcanvasError(
-                f"Prefect's embedded server did not start: {said[-1]} "
+                f"Prefect's embedded server did not start: {output_lines[-1]} "
                 "Run `prefect server start` to see why, or set PREFECT_API_URL."
             )
     os.environ["PREFECT_API_URL"] = url
     refresh_global_settings_context()
 
 
-def _spare_from_proxy() -> None:
-    """Let what is asked of this machine itself not go through a proxy, which could not answer."""
+def _bypass_proxy_for_localhost() -> None:
+    """Add this machine to NO_PROXY: a proxy could not reach its loopback address."""
     for name in ("NO_PROXY", "no_proxy"):
-        spared = [host for host in os.environ.get(name, "").split(",") if host.strip()]
-        if "*" not in spared:
-            own = (host for host in ("127.0.0.1", "localhost") if host not in spared)
-            os.environ[name] = ",".join([*spared, *own])
+        hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
+        if "*" not in hosts:
+            missing = (host for host in ("127.0.0.1", "localhost") if host not in hosts)
+            os.environ[name] = ",".join([*hosts, *missing])
 
 
-def _check_answer(url: str) -> None:
+def _check_server(url: str) -> None:
     try:
         httpx.get(f"{url}/health", timeout=10).raise_for_status()
     except httpx.HTTPError as error:
         raise InputError(
             f"The Prefect server on {httpx.URL(url).host} does not answer "
-            f"({type(error).__name__}). Start it, or unset PREFECT_API_URL to do without."
+            f"({type(error).__name__}). Start it, or unset PREFECT_API_URL to run without one."
         ) from error

@@ -1,4 +1,4 @@
-"""A published pair set as files that other trainers read."""
+"""Exports a published pair set as files that other trainers read."""
 
 import os
 import shutil
@@ -11,28 +11,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.errors import InputError, SourceError, StorageError
-from sources import DataSet
+from sources import DatasetConfig
 from storage import ObjectStore
-from storage.local import sync
-from storage.manifest import Row
-from storage.pair_sets import locate_pairs, read_manifest, read_settings
-from tasks.bounded_map import map_ahead
-from tasks.export_card import write_card
-from tasks.export_formats import FORMATS, Files, FormatName
-from tasks.progress import advance, bar
+from storage.local import fsync
+from storage.manifest import ManifestRow
+from storage.pair_sets import open_pairs, read_manifest, read_settings
+from tasks.bounded_map import bounded_map
+from tasks.export_card import render_dataset_card
+from tasks.export_formats import FORMATS, FormatName, PairFiles
+from tasks.progress import advance, progress_bar
 
-# Some MB of pairs wait between reading and writing, however many there are.
-_AHEAD = 64
+# Encoded pairs waiting to be written, some MB in all.
+_MAX_PENDING = 64
 
 
 @dataclass(frozen=True)
-class Export:
-    """What was written.
+class ExportedPairs:
+    """Result of an export.
 
     Attributes
     ----------
-    folder : where it is, absolute.
-    train, val : pairs on each side.
+    folder : Path
+        Absolute path of the export.
+    train, val : int
+        Number of pairs per split.
     """
 
     folder: Path
@@ -41,94 +43,112 @@ class Export:
 
 
 def export_pairs(
-    store: ObjectStore, dataset: DataSet, fingerprint: str, folder: Path, form: FormatName
-) -> Export:
-    """Write all pairs of a published set into a folder, which appears when it is complete.
+    store: ObjectStore,
+    dataset: DatasetConfig,
+    fingerprint: str,
+    folder: Path,
+    format_name: FormatName,
+) -> ExportedPairs:
+    """Write all pairs of a published pair set to a folder.
+
+    The folder appears only when the export is complete.
 
     Parameters
     ----------
-    store : holds the pair set.
-    dataset, fingerprint : which one.
-    folder : new, or empty.
-    form : what the files are to be.
+    store : ObjectStore
+        Holds the pair set.
+    dataset : DatasetConfig
+        Data set of the pairs.
+    fingerprint : str
+        Fingerprint of the pair set.
+    folder : Path
+        A folder that does not exist or is empty.
+    format_name : {'folder', 'hf', 'webdataset'}
+        Format of the files; see ``tasks.export_formats``.
+
+    Returns
+    -------
+    ExportedPairs
 
     Raises
     ------
     InputError
-        If the folder is not empty, or cannot be replaced as a whole.
+        If the folder is not empty or cannot be replaced.
     NotFoundError
-        If there is no such pair set, or its pairs are gone.
+        If the pair set or one of its shards does not exist.
     SourceError
-        If it holds no pair.
+        If the pair set holds no pairs.
     IntegrityError
-        If a stored pair is damaged.
+        If a stored pair is corrupt.
     StorageError
         If the folder cannot be written.
     """
     rows = [row for row in read_manifest(store, dataset.name, fingerprint) if row.status == "pair"]
     if not rows:
         raise SourceError(
-            f"Pair set {fingerprint} of {dataset.name} holds no pair; the report beside it says "
-            "why."
+            f"Pair set {fingerprint} of {dataset.name} holds no pair. Its report says why."
         )
-    # Those of one shard together.
+    # Read each shard once.
     rows.sort(key=lambda row: (row.shard, row.split, row.id))
     settings = read_settings(store, dataset.name, fingerprint)
-    stored = locate_pairs(store, dataset.name, fingerprint, settings)
-    encode, writing = FORMATS[form].encode, FORMATS[form].writing
+    reader = open_pairs(store, dataset.name, fingerprint, settings)
+    encode, open_writer = FORMATS[format_name].encode, FORMATS[format_name].open_writer
 
-    def work(item: tuple[Row, bytes]) -> tuple[Row, Files]:
+    def encode_item(item: tuple[ManifestRow, bytes]) -> tuple[ManifestRow, PairFiles]:
         row, content = item
-        return row, encode(content, stored.drawing)
+        return row, encode(content, reader.drawing_side)
 
-    name = f"{dataset.name}: export"
-    place = folder.expanduser().resolve()
-    with _making(place) as unfinished, bar(name, len(rows), "pairs"):
-        with writing(unfinished) as add, ThreadPoolExecutor(thread_name_prefix="export") as pool:
-            for row, files in map_ahead(pool, work, stored.stream(rows), _AHEAD):
-                add(row, files)
-                advance(name)
+    bar_name = f"{dataset.name}: export"
+    target = folder.expanduser().resolve()
+    with _atomic_folder(target) as unfinished, progress_bar(bar_name, len(rows), "pairs"):
+        with (
+            open_writer(unfinished) as add_pair,
+            ThreadPoolExecutor(thread_name_prefix="export") as pool,
+        ):
+            for row, files in bounded_map(pool, encode_item, reader.stream(rows), _MAX_PENDING):
+                add_pair(row, files)
+                advance(bar_name)
         splits = Counter(row.split for row in rows)
-        card = write_card(store, dataset, fingerprint, settings, form, splits)
+        card = render_dataset_card(store, dataset, fingerprint, settings, format_name, splits)
         (unfinished / "README.md").write_text(card, encoding="utf-8")
-    return Export(place, splits["train"], splits["val"])
+    return ExportedPairs(target, splits["train"], splits["val"])
 
 
 @contextmanager
-def _making(folder: Path) -> Iterator[Path]:
-    """Give a folder that takes this one's name when the block has ended well, or else goes."""
+def _atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder that is renamed to `folder` on success, and removed on failure."""
     unfinished = None
     try:
-        _check_place(folder)
-        # Where the folders above are still to be made, they are made last, too.
-        above = next(parent for parent in folder.parents if parent.exists())
-        unfinished = above / f".icanvas-export-{uuid.uuid4().hex}"
+        _check_target(folder)
+        # Missing parent folders are only created at the end.
+        existing_parent = next(parent for parent in folder.parents if parent.exists())
+        unfinished = existing_parent / f".icanvas-export-{uuid.uuid4().hex}"
         unfinished.mkdir()
         yield unfinished
-        # Once for all: a call for each of many small files takes several times as long.
+        # One sync: an fsync per file takes several times as long for many small files.
         os.sync()
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished.replace(folder)
-        sync(folder.parent)
+        fsync(folder.parent)
     except OSError as error:
         raise StorageError(
             f"The export cannot be written to {folder}: {error.strerror}. Check space and "
-            "permissions, or name another folder; nothing of it was left."
+            "permissions, or name another folder. Partial files were removed."
         ) from error
     finally:
         if unfinished is not None:
             shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _check_place(folder: Path) -> None:
+def _check_target(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise InputError(f"{folder} is a file. Name a folder that is new or empty.")
+        raise InputError(f"{folder} is a file. Name a new or empty folder.")
     if any(folder.iterdir()):
-        raise InputError(f"{folder} is not empty. Name a folder that is new, or empty this one.")
+        raise InputError(f"{folder} is not empty. Name a new folder, or empty this one.")
     if folder.is_mount() or folder == Path.cwd():
         raise InputError(
-            f"{folder} is a mount point or the folder you are in, which cannot be replaced. Name "
+            f"{folder} is a mount point or the current directory, which cannot be replaced. Name "
             "a new folder in it."
         )

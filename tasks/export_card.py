@@ -1,4 +1,4 @@
-"""What goes with exported pairs: whose they are, where they came from, how they are read."""
+"""The README of an export: license, origin and format of the pairs."""
 
 import json
 import re
@@ -7,44 +7,58 @@ from typing import Any
 
 from config.dataset import LocalSource
 from postprocess import PAIR_SIZE
-from sources import DataSet, name_licence, state_licence
+from sources import DatasetConfig, format_license_name, format_license_terms
 from storage import ObjectStore, keys
 from storage.raw_sets import Origin, read_acceptance, read_origin
-from tasks.export_formats import FormatName, shard_names
+from tasks.export_formats import FormatName, list_shard_names
 
-# Licences that the Hub knows under a name that can be told.
-_KNOWN = re.compile(r"CC BY(-NC)?(-SA|-ND)? 4\.0")
+# Licenses whose identifier on the Hub follows from their name.
+_HUB_LICENSES = re.compile(r"CC BY(-NC)?(-SA|-ND)? 4\.0")
 
 
-def write_card(
+def render_dataset_card(
     store: ObjectStore,
-    dataset: DataSet,
+    dataset: DatasetConfig,
     fingerprint: str,
     settings: Mapping[str, Any],
-    form: FormatName,
+    format_name: FormatName,
     splits: Mapping[str | None, int],
 ) -> str:
-    """Return a README in Markdown, with the head that makes it a data set card of the Hub.
+    """Return a README in Markdown, with the front matter of a Hugging Face data set card.
 
-    No path of this machine is in it: an export is made to be passed on.
+    It contains no local paths, because exports are passed on.
 
     Parameters
     ----------
-    store : holds what is known of the source.
-    dataset, fingerprint, settings : which pair set, and what it was made with.
-    form : the export's format.
-    splits : how many pairs ``train`` and ``val`` have.
+    store : ObjectStore
+        Holds the origin of the raw set and the accepted license.
+    dataset : DatasetConfig
+        Data set of the pairs.
+    fingerprint : str
+        Fingerprint of the pair set.
+    settings : mapping
+        Settings of the pair set, as stored beside it.
+    format_name : {'folder', 'hf', 'webdataset'}
+        Format of the export.
+    splits : mapping of str to int
+        Number of pairs of ``train`` and ``val``.
+
+    Returns
+    -------
+    str
     """
     title = " ".join(dataset.title.split())
     origin = read_origin(store, keys.raw_origin(dataset.name, settings["raw"]))
-    licence = name_licence(dataset, origin)
-    known = licence.lower().replace(" ", "-") if _KNOWN.fullmatch(licence) else "other"
-    facts = _facts(store, dataset, fingerprint, settings, origin)
-    table = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts)
+    license_name = format_license_name(dataset, origin)
+    hub_license = (
+        license_name.lower().replace(" ", "-") if _HUB_LICENSES.fullmatch(license_name) else "other"
+    )
+    details = _collect_details(store, dataset, fingerprint, settings, origin)
+    table = "\n".join(f"| {name} | {_escape_cell(value)} |" for name, value in details)
     return f"""\
 ---
 pretty_name: {json.dumps(title)}
-license: {known}
+license: {hub_license}
 task_categories:
 - image-to-image
 ---
@@ -54,9 +68,9 @@ task_categories:
 {splits.get("train", 0):,} pairs for training and {splits.get("val", 0):,} for validation: a line \
 drawing, black on white, and its picture, {PAIR_SIZE}×{PAIR_SIZE} pixels each.
 
-## Licence
+## License
 
-{state_licence(dataset, origin)}
+{format_license_terms(dataset, origin)}
 
 ## Origin
 
@@ -66,67 +80,70 @@ drawing, black on white, and its picture, {PAIR_SIZE}×{PAIR_SIZE} pixels each.
 
 ## Format
 
-{_FORMATS[form].format(shards=_span(splits))}
+{_FORMAT_DESCRIPTIONS[format_name].format(shards=_format_shard_names(splits))}
 
-`id` is the picture's number in its source, `source_path` its path there, `width` and `height` its \
-size there in pixels, `edge_density` the share of line pixels in the drawing.
+`id` is the number of the picture in its source, `source_path` its path there, `width` and \
+`height` its original size in pixels, `edge_density` the share of line pixels in the drawing.
 """
 
 
-def _facts(
+def _collect_details(
     store: ObjectStore,
-    dataset: DataSet,
+    dataset: DatasetConfig,
     fingerprint: str,
     settings: Mapping[str, Any],
     origin: Origin | None,
 ) -> list[tuple[str, object]]:
-    facts: list[tuple[str, object]] = []
+    details: list[tuple[str, object]] = []
     if not isinstance(dataset.source, LocalSource):
-        facts.append(("source", dataset.source.title))
+        details.append(("source", dataset.source.title))
     if dataset.homepage:
-        facts.append(("home page", dataset.homepage))
+        details.append(("home page", dataset.homepage))
     if origin is not None:
-        place = f" from {origin.read_from}" if "://" in origin.read_from else ""
-        facts += [("acquired", f"{origin.acquired}{place}"), ("SHA-256", origin.identity)]
-        if origin.taken:
-            facts.append(("taken", origin.taken))
-        facts += [(f"{name}, as the host states", value) for name, value in origin.stated.items()]
+        host = f" from {origin.read_from}" if "://" in origin.read_from else ""
+        details += [("acquired", f"{origin.acquired}{host}"), ("SHA-256", origin.identity)]
+        if origin.selection:
+            details.append(("selection", origin.selection))
+        details += [
+            (f"{name}, stated by the host", value) for name, value in origin.host_metadata.items()
+        ]
     acceptance = read_acceptance(store, dataset.name)
     if acceptance is not None:
-        facts.append(("licence accepted", f"{acceptance.accepted}: {acceptance.licence}"))
+        details.append(("license accepted", f"{acceptance.accepted}: {acceptance.license}"))
     if settings.get("stored") == "raw":
-        facts.append(("drawings", "as published, beside their pictures"))
+        details.append(("drawings", "published with the pictures"))
     else:
         threshold, weights = settings["edges"]["threshold"], settings["weights"]
-        facts.append(("drawings", f"HED's edges, threshold {threshold:g}, weights {weights}"))
-    facts.append(("made by", f"icanvas, data set {dataset.name}, pair set {fingerprint}"))
-    return facts
+        details.append(("drawings", f"HED edges, threshold {threshold:g}, weights {weights}"))
+    details.append(("made by", f"icanvas, data set {dataset.name}, pair set {fingerprint}"))
+    return details
 
 
-def _cell(value: object) -> str:
+def _escape_cell(value: object) -> str:
     return re.sub(r"([\\|*<`])", r"\\\1", " ".join(str(value).split()))
 
 
-def _span(splits: Mapping[str | None, int]) -> str:
-    spans = []
+def _format_shard_names(splits: Mapping[str | None, int]) -> str:
+    patterns = []
     for split in ("train", "val"):
-        names = shard_names(split, splits.get(split, 0))
+        names = list_shard_names(split, splits.get(split, 0))
         if len(names) > 1:
-            spans.append(f"`{split}-{{{names[0][-10:-4]}..{names[-1][-10:-4]}}}.tar`")
+            patterns.append(f"`{split}-{{{names[0][-10:-4]}..{names[-1][-10:-4]}}}.tar`")
         else:
-            spans += [f"`{name}`" for name in names]
-    return " and ".join(spans)
+            patterns += [f"`{name}`" for name in names]
+    return " and ".join(patterns)
 
 
-_FORMATS: dict[FormatName, str] = {
+_FORMAT_DESCRIPTIONS: dict[FormatName, str] = {
     "folder": """\
-`train/` and `val/` hold a JPEG of 512×256 pixels a pair, the drawing left, as pix2pix's trainers \
-read them (pytorch-CycleGAN-and-pix2pix: `--dataroot` this folder, `--dataset_mode aligned`, \
-`--direction AtoB`, and `--phase val` to test). `metadata.jsonl` has a line a pair.""",
+`train/` and `val/` hold one JPEG per pair, 512×256 pixels, drawing on the left: the layout that \
+pix2pix trainers read (pytorch-CycleGAN-and-pix2pix: `--dataroot` this folder, `--dataset_mode \
+aligned`, `--direction AtoB`, and `--phase val` to test). `metadata.jsonl` has one line per \
+pair.""",
     "hf": """\
 Hugging Face's ImageFolder: `load_dataset("imagefolder", data_dir=…)` gives the columns `image` \
-(the picture, JPEG) and `drawing` (PNG, grey, 0 on lines and 255 elsewhere).""",
+(the picture, JPEG) and `drawing` (PNG, grayscale, 0 on lines and 255 elsewhere).""",
     "webdataset": """\
-WebDataset's tars, {shards}: each sample has `drawing.png` (grey, 0 on lines and 255 elsewhere), \
-`picture.jpg` and `json`.""",
+WebDataset shards, {shards}: each sample has `drawing.png` (grayscale, 0 on lines and 255 \
+elsewhere), `picture.jpg` and `json`.""",
 }

@@ -1,4 +1,4 @@
-"""The formats of an export: how a pair is encoded, and which file it goes into."""
+"""Export formats: how a pair is encoded, and which files it is written to."""
 
 import io
 import json
@@ -12,48 +12,63 @@ from PIL import Image
 
 from postprocess import (
     PAIR_SIZE,
-    Side,
+    DrawingSide,
     decode_pair,
     encode_jpeg,
     encode_png,
     join_pair,
     split_pair,
 )
-from storage.manifest import Row
+from storage.manifest import ManifestRow
 from storage.shards import ShardWriter
 
 FormatName = Literal["folder", "hf", "webdataset"]
 
-# A pair's files, by what follows its id in their names.
-Files = Mapping[str, bytes]
-Add = Callable[[Row, Files], None]
+# A pair's files by suffix: what follows its id in the file name.
+PairFiles = Mapping[str, bytes]
+AddPair = Callable[[ManifestRow, PairFiles], None]
 
-_QUALITY = 95
-# 60 MB a shard or so, at most 200.
-_SHARD_SAMPLES = 1000
-# The Hub wants fewer than 10,000 entries a folder.
-_FOLDER_IDS = 1000
-_JPEG = b"\xff\xd8\xff"
-_ORIENTATION = 0x0112
+_JPEG_QUALITY = 95
+# A shard has about 60 MB, at most 200.
+_SAMPLES_PER_SHARD = 1000
+# The Hugging Face Hub wants fewer than 10,000 entries per folder.
+_PAIRS_PER_FOLDER = 1000
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
-class Format:
-    """One format.
+class ExportFormat:
+    """An export format.
 
     Attributes
     ----------
-    encode : makes a pair's files of its stored bytes and the side that its drawing is on; any
-        thread may call it.
-    writing : gives, for the time of a ``with`` block, what adds a pair to a folder.
+    encode : callable
+        Returns a pair's files from its stored bytes and the side of its drawing. Thread-safe.
+    open_writer : callable
+        Returns a context manager for a folder. It yields a function that adds one pair.
     """
 
-    encode: Callable[[bytes, Side], Files]
-    writing: Callable[[Path], AbstractContextManager[Add]]
+    encode: Callable[[bytes, DrawingSide], PairFiles]
+    open_writer: Callable[[Path], AbstractContextManager[AddPair]]
 
 
-def encode_whole(content: bytes, drawing: Side) -> Files:
-    """Return a pair as one JPEG with the drawing left: a published one as it is, where it can be.
+def encode_side_by_side(content: bytes, drawing: DrawingSide) -> PairFiles:
+    """Encode a pair as one JPEG, drawing on the left.
+
+    A published JPEG that is such a pair is returned unchanged.
+
+    Parameters
+    ----------
+    content : bytes
+        Stored pair.
+    drawing : {'left', 'right'}
+        Side of its drawing.
+
+    Returns
+    -------
+    dict of str to bytes
+        The JPEG under ``jpg``.
 
     Raises
     ------
@@ -63,11 +78,23 @@ def encode_whole(content: bytes, drawing: Side) -> Files:
     if drawing == "left" and _is_plain_jpeg(content):
         return {"jpg": content}
     lines, picture = split_pair(decode_pair(content), drawing)
-    return {"jpg": encode_jpeg(join_pair(lines, picture), _QUALITY, "4:4:4")}
+    return {"jpg": encode_jpeg(join_pair(lines, picture), _JPEG_QUALITY, "4:4:4")}
 
 
-def encode_halves(content: bytes, drawing: Side) -> Files:
-    """Return a pair's drawing as PNG, which keeps it exactly, and its picture as JPEG.
+def encode_separately(content: bytes, drawing: DrawingSide) -> PairFiles:
+    """Encode the drawing of a pair as PNG (lossless) and the picture as JPEG.
+
+    Parameters
+    ----------
+    content : bytes
+        Stored pair.
+    drawing : {'left', 'right'}
+        Side of its drawing.
+
+    Returns
+    -------
+    dict of str to bytes
+        Files ``drawing.png`` and ``picture.jpg``.
 
     Raises
     ------
@@ -77,91 +104,130 @@ def encode_halves(content: bytes, drawing: Side) -> Files:
     lines, picture = split_pair(decode_pair(content), drawing)
     return {
         "drawing.png": encode_png(lines),
-        "picture.jpg": encode_jpeg(picture, _QUALITY, "4:4:4"),
+        "picture.jpg": encode_jpeg(picture, _JPEG_QUALITY, "4:4:4"),
     }
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
-    """Tell whether every reader sees a pair of ours in it, also one that turns nothing by EXIF."""
-    if not content.startswith(_JPEG):
+    """Return whether every reader decodes a file to the same pair: upright JPEG, 512×256."""
+    if not content.startswith(_JPEG_SIGNATURE):
         return False
     with Image.open(io.BytesIO(content)) as image:
         return (
             image.mode in ("RGB", "L")
             and image.size == (2 * PAIR_SIZE, PAIR_SIZE)
-            and image.getexif().get(_ORIENTATION, 1) == 1
+            and image.getexif().get(_EXIF_ORIENTATION, 1) == 1
         )
 
 
 @contextmanager
-def write_folder(folder: Path) -> Iterator[Add]:
-    """Write ``train/00000012.jpg`` …, and beside the splits' folders what is known of each."""
-    # Not in them: some trainers take every file there for a picture.
+def open_folder_writer(folder: Path) -> Iterator[AddPair]:
+    """Write ``train/00000012.jpg`` and so on, and ``metadata.jsonl``.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+
+    Yields
+    ------
+    callable
+        Adds one pair, given its row and its files.
+    """
+    # Beside the folders of the splits: some trainers read every file in those as a picture.
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as table:
 
-        def add(row: Row, files: Files) -> None:
+        def add(row: ManifestRow, files: PairFiles) -> None:
             name = f"{row.split}/{row.id}.jpg"
-            _write(folder / name, files["jpg"])
-            _write_line(table, {"file_name": name, **_facts(row)})
+            _write_file(folder / name, files["jpg"])
+            _write_json_line(table, {"file_name": name, **_get_metadata(row)})
 
         yield add
 
 
 @contextmanager
-def write_imagefolder(folder: Path) -> Iterator[Add]:
-    """Write ``train/pictures/00000/00000012.jpg``, its drawing, and ``train/metadata.jsonl``."""
-    with ExitStack() as held:
+def open_imagefolder_writer(folder: Path) -> Iterator[AddPair]:
+    """Write ``train/pictures/00000/00000012.jpg``, its drawing, and ``train/metadata.jsonl``.
+
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+
+    Yields
+    ------
+    callable
+        Adds one pair, given its row and its files.
+    """
+    with ExitStack() as stack:
         tables: dict[str, TextIO] = {}
 
-        def add(row: Row, files: Files) -> None:
-            split = _split(row)
-            place = f"{int(row.id) // _FOLDER_IDS:05d}/{row.id}"
-            # *_file_name makes a column of pictures of its own: ImageFolder's convention.
+        def add(row: ManifestRow, files: PairFiles) -> None:
+            split = _get_split(row)
+            stem = f"{int(row.id) // _PAIRS_PER_FOLDER:05d}/{row.id}"
+            # ImageFolder makes a column of images of every key that ends in file_name.
             names = {
-                "file_name": f"pictures/{place}.jpg",
-                "drawing_file_name": f"drawings/{place}.png",
+                "file_name": f"pictures/{stem}.jpg",
+                "drawing_file_name": f"drawings/{stem}.png",
             }
-            _write(folder / split / names["file_name"], files["picture.jpg"])
-            _write(folder / split / names["drawing_file_name"], files["drawing.png"])
+            _write_file(folder / split / names["file_name"], files["picture.jpg"])
+            _write_file(folder / split / names["drawing_file_name"], files["drawing.png"])
             if split not in tables:
                 table = (folder / split / "metadata.jsonl").open("w", encoding="utf-8")
-                tables[split] = held.enter_context(table)
-            _write_line(tables[split], {**names, **_facts(row)})
+                tables[split] = stack.enter_context(table)
+            _write_json_line(tables[split], {**names, **_get_metadata(row)})
 
         yield add
 
 
 @contextmanager
-def write_webdataset(folder: Path) -> Iterator[Add]:
-    """Write ``train-000000.tar`` … of samples of a drawing, a picture and what is known of it."""
-    with ExitStack() as held:
-        shards: dict[str, _Shards] = {}
+def open_webdataset_writer(folder: Path) -> Iterator[AddPair]:
+    """Write ``train-000000.tar`` and so on. A sample is a drawing, a picture and its metadata.
 
-        def add(row: Row, files: Files) -> None:
-            split = _split(row)
-            if split not in shards:
-                shards[split] = held.enter_context(_Shards(folder, split))
-            facts = json.dumps(_facts(row)).encode()
-            # Sorted by name, as their readers want them.
-            shards[split].add(row.id, sorted({**files, "json": facts}.items()))
+    Parameters
+    ----------
+    folder : Path
+        Existing folder.
+
+    Yields
+    ------
+    callable
+        Adds one pair, given its row and its files.
+    """
+    with ExitStack() as stack:
+        writers: dict[str, _SplitWriter] = {}
+
+        def add(row: ManifestRow, files: PairFiles) -> None:
+            split = _get_split(row)
+            if split not in writers:
+                writers[split] = stack.enter_context(_SplitWriter(folder, split))
+            metadata = json.dumps(_get_metadata(row)).encode()
+            # WebDataset readers want the files of a sample sorted by name.
+            writers[split].add(row.id, sorted({**files, "json": metadata}.items()))
 
         yield add
 
 
-FORMATS: dict[FormatName, Format] = {
-    "folder": Format(encode_whole, write_folder),
-    "hf": Format(encode_halves, write_imagefolder),
-    "webdataset": Format(encode_halves, write_webdataset),
+FORMATS: dict[FormatName, ExportFormat] = {
+    "folder": ExportFormat(encode_side_by_side, open_folder_writer),
+    "hf": ExportFormat(encode_separately, open_imagefolder_writer),
+    "webdataset": ExportFormat(encode_separately, open_webdataset_writer),
 }
 
 
-def shard_names(split: str, samples: int) -> list[str]:
-    """Return the names of a split's shards in the webdataset format."""
-    return [f"{split}-{number:06d}.tar" for number in range(-(-samples // _SHARD_SAMPLES))]
+def list_shard_names(split: str, samples: int) -> list[str]:
+    """Return the names of a split's shards in the webdataset format.
+
+    Examples
+    --------
+    >>> list_shard_names("train", 1001)
+    ['train-000000.tar', 'train-000001.tar']
+    """
+    return [f"{split}-{number:06d}.tar" for number in range(-(-samples // _SAMPLES_PER_SHARD))]
 
 
-class _Shards(ExitStack):
-    """The shards of one split, one after the other; the last is complete when the block ends."""
+class _SplitWriter(ExitStack):
+    """Writes the shards of one split, one after the other."""
 
     def __init__(self, folder: Path, split: str) -> None:
         super().__init__()
@@ -169,9 +235,9 @@ class _Shards(ExitStack):
         self._samples = 0
 
     def add(self, key: str, files: Iterable[tuple[str, bytes]]) -> None:
-        if self._samples % _SHARD_SAMPLES == 0:
+        if self._samples % _SAMPLES_PER_SHARD == 0:
             self.close()
-            name = f"{self._split}-{self._samples // _SHARD_SAMPLES:06d}.tar"
+            name = f"{self._split}-{self._samples // _SAMPLES_PER_SHARD:06d}.tar"
             file = self.enter_context((self._folder / name).open("wb"))
             self._shard = self.enter_context(ShardWriter(file))
         for suffix, data in files:
@@ -179,7 +245,7 @@ class _Shards(ExitStack):
         self._samples += 1
 
 
-def _facts(row: Row) -> dict[str, object]:
+def _get_metadata(row: ManifestRow) -> dict[str, object]:
     return {
         "id": row.id,
         "source_path": row.source_path,
@@ -189,16 +255,16 @@ def _facts(row: Row) -> dict[str, object]:
     }
 
 
-def _split(row: Row) -> str:
+def _get_split(row: ManifestRow) -> str:
     assert row.split is not None, "a pair has one"
     return row.split
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_file(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
 
 
-def _write_line(table: TextIO, facts: dict[str, object]) -> None:
-    # In ASCII: a path may hold what some readers take for the end of a line.
-    table.write(json.dumps(facts) + "\n")
+def _write_json_line(table: TextIO, values: dict[str, object]) -> None:
+    # ASCII only: a path may contain Unicode line separators.
+    table.write(json.dumps(values) + "\n")

@@ -1,4 +1,4 @@
-"""One raw shard to one shard's pairs: pictures in, drawings beside their pictures out."""
+"""The task that extracts the pairs of one raw shard."""
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,153 +10,173 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from config.errors import DamagedError, IntegrityError, NotFoundError
-from sources import forget_if_damaged
+from config.errors import CorruptObjectError, IntegrityError, NotFoundError
+from sources import delete_if_corrupt
 from storage import ObjectStore, keys, open_store
-from storage.manifest import Row, load_rows, read_rows, write_rows
+from storage.manifest import ManifestRow, load_rows, rows_from_parquet, rows_to_parquet
 from storage.shards import ShardWriter
-from storage.temporary_files import scratch_file
-from tasks.bounded_map import map_ahead
-from tasks.cpu_budget import own_cores
-from tasks.detector import detector_for
-from tasks.interrupts import stop_if_interrupted
-from tasks.make_pairs import draft_pair, finish_pair, take_pair
-from tasks.pair_set_plan import PairPlan
+from storage.temporary_files import temporary_file
+from tasks.bounded_map import bounded_map
+from tasks.cpu_budget import get_cpu_budget
+from tasks.detector import get_plan_detector
+from tasks.interrupts import raise_if_interrupted
+from tasks.make_pairs import accept_published_pair, assemble_pair, prepare_pair
+from tasks.pair_set_plan import PairSetPlan
 from tasks.progress import advance
-from tasks.retries import is_storage_fault
+from tasks.retries import is_storage_error
 
-# A row of the raw index, and its file's bytes where there are any.
-_Content = tuple[Row, bytes | None]
+# A row of the raw index, and the content of its file; None if the row is rejected.
+_RowContent = tuple[ManifestRow, bytes | None]
 
-# What runs HED in this process, once it was told.
-_told: set[str] = set()
+# HED engines that this process has logged.
+_logged_engines: set[str] = set()
 
 
 @task(
     task_run_name="extract {plan.dataset.name} {shard:05d}",
-    # The store tells what is done, not what Prefect remembers.
+    # The store is the record of what is done, not Prefect's cache.
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
-    retry_condition_fn=is_storage_fault,
+    retry_condition_fn=is_storage_error,
 )
-def extract(plan: PairPlan, shard: int, store_url: str) -> None:
-    """Make the pairs of one shard, unless they are there; see ``extract_shard``."""
-    if plan.dataset.needs_edges:
-        _tell(detector_for(plan).engine.title)
-    made = extract_shard(plan, shard, open_store(store_url))
-    pairs = sum(row.status == "pair" for row in made)
-    get_run_logger().info(
-        "%s %05d: %d pairs, %d rejected",
-        *(plan.dataset.name, shard, pairs, len(made) - pairs),
-    )
+def extract(plan: PairSetPlan, shard: int, store_url: str) -> None:
+    """Extract the pairs of one shard, unless they exist; see `extract_shard`.
 
-
-def _tell(engine: str) -> None:
-    """Say once what runs HED, not at every shard."""
-    if engine not in _told:
-        _told.add(engine)
-        get_run_logger().info("HED runs in %s", engine)
-
-
-def extract_shard(plan: PairPlan, shard: int, store: ObjectStore) -> list[Row]:
-    """Make the pairs of one raw shard and write, last of all, their rows.
-
-    Files that are pairs already, and are used as they are, stay in the raw shard; their rows point
-    there.
+    The task is retried after store errors.
 
     Parameters
     ----------
-    plan : what to make.
-    shard : the raw shard's number.
-    store : holds the raw set, takes the pairs.
+    plan : PairSetPlan
+        The pair set.
+    shard : int
+        Number of the raw shard.
+    store_url : str
+        URL of the store.
+    """
+    if plan.dataset.needs_edges:
+        _log_engine_once(get_plan_detector(plan).engine.description)
+    rows = extract_shard(plan, shard, open_store(store_url))
+    pairs = sum(row.status == "pair" for row in rows)
+    get_run_logger().info(
+        "%s %05d: %d pairs, %d rejected",
+        *(plan.dataset.name, shard, pairs, len(rows) - pairs),
+    )
+
+
+def _log_engine_once(engine: str) -> None:
+    """Log the HED engine once per process, not once per shard."""
+    if engine not in _logged_engines:
+        _logged_engines.add(engine)
+        get_run_logger().info("HED runs in %s", engine)
+
+
+def extract_shard(plan: PairSetPlan, shard: int, store: ObjectStore) -> list[ManifestRow]:
+    """Write the pairs of one raw shard, and then their rows.
+
+    Published pairs that are used unchanged stay in the raw shard. Their rows point there.
+
+    Parameters
+    ----------
+    plan : PairSetPlan
+        The pair set.
+    shard : int
+        Number of the raw shard.
+    store : ObjectStore
+        Holds the raw set and receives the pairs.
 
     Returns
     -------
-    list of Row
-        The shard's rows, each a pair or rejected; where the part was there already, its rows.
+    list of ManifestRow
+        Rows of the shard, each a pair or rejected. If the shard was extracted before, its rows.
 
     Raises
     ------
-    DamagedError
-        If the raw shard is damaged or gone; then it counts as not acquired any more.
+    CorruptObjectError
+        If the raw shard is corrupt or missing. It then counts as not acquired.
+    IntegrityError
+        If a local copy of the raw shard is corrupt.
     """
-    part = f"{plan.folder}/{keys.part_name(shard)}"
-    kept = load_rows(store, part)
-    if kept is not None:
-        return kept
-    make = _write_pairs if plan.dataset.needs_edges else _take_pairs
+    part_key = f"{plan.folder}/{keys.part_name(shard)}"
+    existing = load_rows(store, part_key)
+    if existing is not None:
+        return existing
+    process = _write_pairs if plan.dataset.needs_edges else _accept_published_pairs
     try:
-        sources = read_rows(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
+        raw_rows = rows_from_parquet(store.get(f"{plan.raw_folder}/{keys.part_name(shard)}"))
         with (
-            store.open_local(f"{plan.raw_folder}/{keys.shard_name(shard)}") as raw,
-            raw.open("rb") as file,
+            store.local_copy(f"{plan.raw_folder}/{keys.shard_name(shard)}") as shard_path,
+            shard_path.open("rb") as file,
         ):
-            made = make(plan, shard, ((row, _read(row, file)) for row in sources), store)
-    except (DamagedError, NotFoundError) as error:
-        if forget_if_damaged(store, plan.dataset.name, plan.raw, shard):
-            raise DamagedError(str(error)) from error
-        raise IntegrityError(f"A local copy is damaged: {error}") from error
-    store.put(part, write_rows(made))
-    return made
+            rows = process(plan, shard, ((row, _read_file(row, file)) for row in raw_rows), store)
+    except (CorruptObjectError, NotFoundError) as error:
+        if delete_if_corrupt(store, plan.dataset.name, plan.raw_fingerprint, shard):
+            raise CorruptObjectError(str(error)) from error
+        raise IntegrityError(f"A local copy is corrupt: {error}") from error
+    store.put(part_key, rows_to_parquet(rows))
+    return rows
 
 
-def _take_pairs(
-    plan: PairPlan, _shard: int, contents: Iterator[_Content], _store: ObjectStore
-) -> list[Row]:
-    made, cores = [], own_cores()
-    with ThreadPoolExecutor(cores, thread_name_prefix="pairs") as pool:
-        for row in map_ahead(pool, lambda item: take_pair(plan, *item), contents, 2 * cores):
-            made.append(row)
-            advance(plan.bar)
-    return made
+def _accept_published_pairs(
+    plan: PairSetPlan, _shard: int, contents: Iterator[_RowContent], _store: ObjectStore
+) -> list[ManifestRow]:
+    rows, num_threads = [], get_cpu_budget()
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="pairs") as pool:
+        for row in bounded_map(
+            pool, lambda item: accept_published_pair(plan, *item), contents, 2 * num_threads
+        ):
+            rows.append(row)
+            advance(plan.bar_name)
+    return rows
 
 
 def _write_pairs(
-    plan: PairPlan, shard: int, contents: Iterator[_Content], store: ObjectStore
-) -> list[Row]:
-    made = []
-    with scratch_file() as train_file, scratch_file() as val_file:
+    plan: PairSetPlan, shard: int, contents: Iterator[_RowContent], store: ObjectStore
+) -> list[ManifestRow]:
+    rows = []
+    with temporary_file() as train_file, temporary_file() as val_file:
         files = {"train": train_file, "val": val_file}
         with ShardWriter(train_file) as train, ShardWriter(val_file) as val:
             writers = {"train": train, "val": val}
-            for row, pair in _make_pairs(plan, contents):
+            for row, pair in _generate_pairs(plan, contents):
                 if pair is not None and row.split is not None:
                     row.offset = writers[row.split].add(f"{row.id}.png", pair)
                     row.size, row.status = len(pair), "pair"
-                made.append(row)
-                advance(plan.bar)
-        for split, scratch in files.items():
-            if writers[split].members:
-                store.put_file(f"{plan.folder}/{keys.shard_name(shard, split)}", scratch)
-    return made
+                rows.append(row)
+                advance(plan.bar_name)
+        for split, path in files.items():
+            if writers[split].num_members:
+                store.put_file(f"{plan.folder}/{keys.shard_name(shard, split)}", path)
+    return rows
 
 
-def _make_pairs(plan: PairPlan, contents: Iterable[_Content]) -> Iterator[tuple[Row, bytes | None]]:
-    """Yield each row, in order, with its pair.
+def _generate_pairs(
+    plan: PairSetPlan, contents: Iterable[_RowContent]
+) -> Iterator[tuple[ManifestRow, bytes | None]]:
+    """Yield each row, in order, with its pair or None.
 
-    Threads decode what the network sees next and clean what it has seen, so that it never waits;
-    every step holds a few pictures, however many there are.
+    Threads decode the network's next inputs and clean its outputs, so the network does not wait.
+    Each step holds a bounded number of pictures.
     """
-    hed, cores = detector_for(plan), own_cores()
-    # A whole batch must be ready when the network takes one.
-    ahead = 2 * cores + hed.engine.batch
-    with ThreadPoolExecutor(cores, thread_name_prefix="pairs") as pool:
-        drafts = map_ahead(pool, lambda item: draft_pair(plan, *item), contents, ahead)
-        drafts, seen = tee(drafts)
-        edges = hed.stream(draft.source for draft in seen)
-        finished = map_ahead(
+    hed, num_threads = get_plan_detector(plan), get_cpu_budget()
+    # Includes a whole batch, which the network takes at once.
+    max_pending = 2 * num_threads + hed.engine.batch_size
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="pairs") as pool:
+        drafts = bounded_map(pool, lambda item: prepare_pair(plan, *item), contents, max_pending)
+        drafts, drafts_for_hed = tee(drafts)
+        edges = hed.stream(draft.hed_input for draft in drafts_for_hed)
+        pairs = bounded_map(
             pool,
-            lambda item: (item[0].row, finish_pair(plan, *item)),
-            # Drafts end first.
+            lambda item: (item[0].row, assemble_pair(plan, *item)),
+            # Drafts end first. A strict zip would then wait for one more edge map.
             zip(drafts, edges, strict=False),
-            ahead,
+            max_pending,
         )
-        yield from finished
+        yield from pairs
 
 
-def _read(row: Row, file: BinaryIO) -> bytes | None:
-    stop_if_interrupted()
+def _read_file(row: ManifestRow, file: BinaryIO) -> bytes | None:
+    raise_if_interrupted()
     if row.status != "accepted" or row.offset is None or row.size is None:
         return None
     file.seek(row.offset)

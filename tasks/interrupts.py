@@ -1,4 +1,7 @@
-"""Ctrl-C and SIGTERM for every thread: Python tells the main one only, and others do shards."""
+"""Ctrl-C and SIGTERM for all threads.
+
+Python delivers signals to the main thread only; shards are extracted in other threads.
+"""
 
 import multiprocessing
 import signal
@@ -12,34 +15,40 @@ from prefect.exceptions import TerminationSignal
 _interrupted = threading.Event()
 
 
-def catch_interrupts() -> None:
-    """From now on Ctrl-C ends shards in progress, too. Call in the main thread."""
+def handle_sigint() -> None:
+    """Install a SIGINT handler that also stops shards in progress. Call in the main thread."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
+    def handler(_number: int, _frame: FrameType | None) -> None:
         _interrupted.set()
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, interrupt)
+    signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager
-def heed_termination() -> Iterator[None]:
-    """For the time of the block, let SIGTERM end shards in progress, too.
+def handle_sigterm() -> Iterator[None]:
+    """Let SIGTERM also stop shards in progress during the block.
 
-    That is how a worker cancels a run: Prefect's handler raises in the main thread, and then waits
-    for the others. A handler of ours in its place would make a cancelled run a crashed one.
+    A worker cancels a run with SIGTERM. Prefect's handler raises `TerminationSignal` in the main
+    thread and then waits for the other threads. It must stay installed: with another handler, a
+    canceled run would be marked crashed.
     """
     try:
         yield
     except TerminationSignal:
         _interrupted.set()
-        # Processes of a pool hear nothing of it; what they leave undone the next run does.
+        # Pool processes do not get the signal. The next run extracts what they leave.
         for child in multiprocessing.active_children():
             child.terminate()
         raise
 
 
-def stop_if_interrupted() -> None:
-    """Raise KeyboardInterrupt in this thread after either. Call between pictures."""
+def raise_if_interrupted() -> None:
+    """Raise if SIGINT or SIGTERM arrived. Call between pictures, in any thread.
+
+    Raises
+    ------
+    KeyboardInterrupt
+    """
     if _interrupted.is_set():
         raise KeyboardInterrupt

@@ -1,28 +1,32 @@
-"""Prefect's log, without what an operator does not need."""
+"""A filter that shortens Prefect's run logs for operators."""
 
 import logging
 
 from config.errors import IcanvasError
 
-_RUNS = ("prefect.task_runs", "prefect.flow_runs")
+_RUN_LOGGERS = ("prefect.task_runs", "prefect.flow_runs")
 
 
-def tidy_logs() -> None:
-    """Let our errors be one line, and leave out that a task ended well: ours say what it did."""
-    for name in _RUNS:
+def install_log_filter() -> None:
+    """Filter the logs of flow and task runs.
+
+    Errors of this project become one line without a traceback. The line that a task has completed
+    is dropped, because each task logs its result.
+    """
+    for name in _RUN_LOGGERS:
         logger = logging.getLogger(name)
-        if _tidy not in logger.filters:
-            logger.addFilter(_tidy)
+        if _filter_record not in logger.filters:
+            logger.addFilter(_filter_record)
 
 
-def _tidy(record: logging.LogRecord) -> bool:
-    if record.name == _RUNS[0] and record.msg == "Finished in state Completed()":
+def _filter_record(record: logging.LogRecord) -> bool:
+    if record.name == _RUN_LOGGERS[0] and record.msg == "Finished in state Completed()":
         return False
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, IcanvasError):
         if str(record.msg).startswith("Engine execution exited"):
-            # Said already.
+            # Prefect has logged this error before.
             return False
-        # Where it was raised tells an operator nothing; the message says what to do.
+        # The message says what to do; a traceback does not help an operator.
         record.msg, record.args, record.exc_info = f"{type(error).__name__}: {error}", (), None
     return True

@@ -1,4 +1,4 @@
-"""One file to one pair: what comes before the network, and what comes after it."""
+"""The steps from a source file to a pair, before and after the HED network."""
 
 import hashlib
 from dataclasses import dataclass
@@ -7,168 +7,201 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import DamagedError, IntegrityError
+from config.errors import CorruptObjectError, IntegrityError
 from postprocess import (
     PAIR_SIZE,
-    centre,
     clean_edges,
     decode_pair,
-    detail_side,
+    downscale_edges,
     edge_density,
+    edge_resolution,
     encode_png,
     fit_picture,
     join_pair,
-    reduce_map,
+    pad_to_square,
     split_pair,
 )
 from sources import RejectedPicture, decode_picture
-from storage import Reason, keys
-from storage.manifest import Row
-from tasks.drawing_side import check_halves
-from tasks.pair_set_plan import PairPlan
+from storage import RejectReason, keys
+from storage.manifest import ManifestRow
+from tasks.drawing_side import check_pair_layout
+from tasks.pair_set_plan import PairSetPlan
 
 Picture = NDArray[np.uint8]
 
-# Decoders of JPEG may differ by a few levels, and by more beside strong colours.
-_FAR = 32
-_MOST_FAR = 0.01
+# JPEG decoders differ by a few gray levels, and by more beside saturated colors: at most this share
+# of values may differ by more levels than the limit.
+_MAX_LEVEL_DIFF = 32
+_MAX_DIFF_SHARE = 0.01
 
 
 @dataclass(frozen=True)
-class Draft:
-    """A pair that still lacks its drawing, or will never be one.
+class PairDraft:
+    """A pair without its drawing, or a rejected file.
 
     Attributes
     ----------
-    row : its row; rejected where there is no picture.
-    picture : right half of the pair before it is centred, uint8 h×w×3; None where rejected.
-    source : what the network is to see, uint8 H×W×3; None where it sees nothing.
+    row : ManifestRow
+        Row of the file; rejected if there is no picture.
+    picture : ndarray of uint8, shape (h, w, 3), or None
+        The picture, fitted but not padded to the square; None if rejected.
+    hed_input : ndarray of uint8, shape (H, W, 3), or None
+        The picture at the resolution for HED; None if rejected.
     """
 
-    row: Row
+    row: ManifestRow
     picture: Picture | None = None
-    source: Picture | None = None
+    hed_input: Picture | None = None
 
 
-def draft_pair(plan: PairPlan, row: Row, content: bytes | None) -> Draft:
+def prepare_pair(plan: PairSetPlan, row: ManifestRow, content: bytes | None) -> PairDraft:
     """Decode a file and fit its picture to the square, or reject its row.
 
     Parameters
     ----------
-    plan : what to make.
-    row : of the raw index; changed in place.
-    content : the file's bytes; None where the row was rejected before.
+    plan : PairSetPlan
+        The pair set.
+    row : ManifestRow
+        Row of the raw index; changed in place.
+    content : bytes or None
+        Content of the file; None if the row is rejected.
+
+    Returns
+    -------
+    PairDraft
 
     Raises
     ------
-    DamagedError
-        If the bytes are not those that were acquired.
+    CorruptObjectError
+        If the content differs from what was acquired.
     """
     picture = None if content is None else _decode(plan, row, content)
     if picture is None:
-        return Draft(row)
+        return PairDraft(row)
     dataset, geometry = plan.dataset, plan.dataset.geometry
     if dataset.paired:
-        if not check_halves(plan, row, picture):
-            return Draft(row)
-        _, picture = split_pair(picture, plan.drawing)
+        if not check_pair_layout(plan, row, picture):
+            return PairDraft(row)
+        _, picture = split_pair(picture, plan.drawing_side)
     height, width = picture.shape[:2]
     if min(height, width) < geometry.min_side:
-        row.reject(Reason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px")
-        return Draft(row)
+        row.reject(RejectReason.TOO_SMALL, f"{width}×{height}, under {geometry.min_side} px")
+        return PairDraft(row)
     if max(height, width) > geometry.max_aspect * min(height, width):
-        row.reject(Reason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1")
-        return Draft(row)
+        row.reject(RejectReason.ASPECT, f"{width}×{height}, over {geometry.max_aspect:g}:1")
+        return PairDraft(row)
     fitted = fit_picture(picture, PAIR_SIZE, geometry.mode, geometry.enlarge)
-    side = detail_side(height, width, PAIR_SIZE, geometry.mode, dataset.edges.scale)
-    detailed = fitted if side == PAIR_SIZE else fit_picture(picture, side, geometry.mode)
-    return Draft(row, fitted, source=detailed)
+    side = edge_resolution(height, width, PAIR_SIZE, geometry.mode, dataset.edges.scale)
+    hed_input = fitted if side == PAIR_SIZE else fit_picture(picture, side, geometry.mode)
+    return PairDraft(row, fitted, hed_input=hed_input)
 
 
-def finish_pair(plan: PairPlan, draft: Draft, edges: NDArray[np.float32] | None) -> bytes | None:
-    """Return a draft's pair as PNG, or None with its row rejected.
+def assemble_pair(
+    plan: PairSetPlan, draft: PairDraft, edges: NDArray[np.float32] | None
+) -> bytes | None:
+    """Return the pair of a draft as PNG, or reject its row.
 
     Parameters
     ----------
-    plan : what to make.
-    draft : from ``draft_pair``.
-    edges : the edge map of ``draft.source``, float32 H×W in [0, 1]; None where that is None.
+    plan : PairSetPlan
+        The pair set.
+    draft : PairDraft
+        From `prepare_pair`.
+    edges : ndarray of float32, shape (H, W), or None
+        Edge map of ``draft.hed_input``, in [0, 1]; None if the draft is rejected.
+
+    Returns
+    -------
+    bytes or None
+        A PNG of 512×256 pixels, drawing on the left; None if the row is rejected.
     """
     picture = draft.picture
     if picture is None:
         return None
     assert edges is not None and plan.threshold is not None, "a plan with edges has both"
-    edges = reduce_map(edges, *picture.shape[:2])
+    edges = downscale_edges(edges, *picture.shape[:2])
     drawing = clean_edges(edges, plan.threshold, plan.dataset.edges.min_pixels)
-    drawing = centre(drawing, PAIR_SIZE, 255)
-    picture = centre(picture, PAIR_SIZE, plan.dataset.geometry.colour)
+    drawing = pad_to_square(drawing, PAIR_SIZE, 255)
+    picture = pad_to_square(picture, PAIR_SIZE, plan.dataset.geometry.background_rgb)
     if not _check_density(plan, draft.row, drawing):
         return None
     return encode_png(join_pair(drawing, picture))
 
 
-def take_pair(plan: PairPlan, row: Row, content: bytes | None) -> Row:
-    """Make a file that is a pair already one of the pair set, where it lies, or reject its row.
+def accept_published_pair(
+    plan: PairSetPlan, row: ManifestRow, content: bytes | None
+) -> ManifestRow:
+    """Check a published pair that is used unchanged, and mark its row as a pair or rejected.
 
     Parameters
     ----------
-    plan : what to make.
-    row : of the raw index; changed in place, and returned.
-    content : the file's bytes; None where the row was rejected before.
+    plan : PairSetPlan
+        The pair set.
+    row : ManifestRow
+        Row of the raw index; changed in place.
+    content : bytes or None
+        Content of the file; None if the row is rejected.
+
+    Returns
+    -------
+    ManifestRow
+        `row`.
 
     Raises
     ------
-    DamagedError
-        If the bytes are not those that were acquired.
+    CorruptObjectError
+        If the content differs from what was acquired.
     """
     image = None if content is None else _decode(plan, row, content)
-    if content is None or image is None or not check_halves(plan, row, image):
+    if content is None or image is None or not check_pair_layout(plan, row, image):
         return row
     try:
         pair = decode_pair(content)
     except IntegrityError:
         pair = None
-    # Training reads the file itself: what it would see must be what was looked at here.
+    # Training decodes the file itself, and must see the same pixels as the checks here.
     if (
         pair is None
         or pair.shape != image.shape
-        or np.mean(cv2.absdiff(pair, image) > _FAR) > _MOST_FAR
+        or np.mean(cv2.absdiff(pair, image) > _MAX_LEVEL_DIFF) > _MAX_DIFF_SHARE
     ):
         row.reject(
-            Reason.NOT_A_PAIR,
-            "training would read other pixels (it is transparent, CMYK or the like): save it as a "
+            RejectReason.NOT_A_PAIR,
+            "training would decode other pixels (it is transparent, CMYK or the like): save it as a "
             "plain RGB PNG or JPEG",
         )
         return row
-    drawing, _ = split_pair(pair, plan.drawing)
+    drawing, _ = split_pair(pair, plan.drawing_side)
     if _check_density(plan, row, drawing):
         row.status = "pair"
     return row
 
 
-def _decode(plan: PairPlan, row: Row, content: bytes) -> Picture | None:
-    """Return an acquired file's pixels and settle its split; None with its row rejected."""
+def _decode(plan: PairSetPlan, row: ManifestRow, content: bytes) -> Picture | None:
+    """Decode a file and set the split of its row; or reject the row and return None."""
     if row.sha256 != hashlib.sha256(content).hexdigest():
-        raise DamagedError(
-            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is damaged at {row.source_path}. Run "
-            "again to acquire it anew."
+        raise CorruptObjectError(
+            f"{plan.raw_folder}/{keys.shard_name(row.shard)} is corrupt at {row.source_path}. Run "
+            "again to acquire it again."
         )
     dataset = plan.dataset
-    row.split = plan.split(row)
+    row.split = plan.get_split(row)
     try:
-        return decode_picture(content, row.source_path, dataset.geometry.colour, dataset.max_pixels)
+        return decode_picture(
+            content, row.source_path, dataset.geometry.background_rgb, dataset.max_pixels
+        )
     except RejectedPicture as rejected:
-        # Acquired with another decoder than this worker's.
+        # The file was acquired on a machine with another decoder.
         row.reject(rejected.reason, rejected.detail)
         return None
 
 
-def _check_density(plan: PairPlan, row: Row, drawing: Picture) -> bool:
-    """Note the share of lines in a drawing; reject the row where there are next to none."""
-    least = plan.dataset.edges.min_density
+def _check_density(plan: PairSetPlan, row: ManifestRow, drawing: Picture) -> bool:
+    """Set the edge density of a row; reject the row if the drawing is nearly empty."""
+    min_density = plan.dataset.edges.min_density
     row.edge_density = edge_density(drawing)
-    if row.edge_density < least:
-        detail = f"{row.edge_density:.2%} line pixels, under {least:.2%}"
-        row.reject(Reason.BLANK_EDGES, detail)
+    if row.edge_density < min_density:
+        detail = f"{row.edge_density:.2%} line pixels, under {min_density:.2%}"
+        row.reject(RejectReason.BLANK_EDGES, detail)
         return False
     return True

@@ -1,78 +1,83 @@
-"""What a pair set is made from: everything that determines its bytes, and so its name."""
+"""The plan of a pair set: everything that determines its bytes, and so its fingerprint."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 
-from postprocess import PAIR_SIZE, Side
-from sources import DataSet
-from sources.selection import matcher
+from postprocess import PAIR_SIZE, DrawingSide
+from sources import DatasetConfig
+from sources.selection import compile_patterns
 from storage import keys
 from storage.fingerprint import fingerprint
-from storage.manifest import Row, split_of
+from storage.manifest import ManifestRow, assign_split
 
 PAIR_FORMAT = 2
 
 
 @dataclass(frozen=True)
-class PairPlan:
+class PairSetPlan:
     """Everything that determines the bytes of a pair set.
 
     Attributes
     ----------
-    dataset : geometry, edge settings and the rest.
-    raw : fingerprint of the raw set.
-    threshold : the edge threshold in force; None where no edges are extracted.
-    weights : form and digest of HED's weights; None where no edges are extracted.
-    revision : 0, and one more for each forced run with the same settings.
-    drawing : the side of files that are pairs that holds the drawing; ``tasks.drawing_side`` finds
-        it.
+    dataset : DatasetConfig
+        Geometry, edge settings and split of the data set.
+    raw_fingerprint : str
+        Fingerprint of the raw set.
+    threshold : float or None
+        Resolved edge threshold, in (0, 1); None if no edges are extracted.
+    weights : str or None
+        Format and digest of the HED weights; None if no edges are extracted.
+    revision : int
+        0, and one more for each forced run with the same settings.
+    drawing_side : {'left', 'right'}
+        Side of the drawings in published pairs; see ``tasks.drawing_side``.
     """
 
-    dataset: DataSet
-    raw: str
+    dataset: DatasetConfig
+    raw_fingerprint: str
     threshold: float | None
     weights: str | None
     revision: int = 0
-    drawing: Side = "left"
+    drawing_side: DrawingSide = "left"
 
     @property
     def settings(self) -> dict[str, object]:
-        """The facts as JSON values; their fingerprint names the pair set."""
+        """Settings as JSON values. Their fingerprint names the pair set."""
         dataset = self.dataset
-        facts: dict[str, object] = {
+        settings: dict[str, object] = {
             "format": PAIR_FORMAT,
-            "raw": self.raw,
+            "raw": self.raw_fingerprint,
             "geometry": {**dataset.geometry.model_dump(), "size": PAIR_SIZE},
             "paired": dataset.paired,
         }
         if dataset.validation:
-            facts["validation"] = list(dataset.validation)
+            settings["validation"] = list(dataset.validation)
         else:
-            facts["val_share"] = dataset.val_share
+            settings["val_share"] = dataset.val_share
         if dataset.paired:
-            facts["drawing"] = self.drawing
+            settings["drawing"] = self.drawing_side
         if dataset.needs_edges:
             edges = {**dataset.edges.model_dump(), "threshold": self.threshold}
-            facts |= {"edges": edges, "weights": self.weights}
+            settings |= {"edges": edges, "weights": self.weights}
             if dataset.re_extract:
-                facts["re_extract"] = True
+                settings["re_extract"] = True
         else:
-            # ``storage.pair_sets.locate_pairs`` reads this.
-            facts["stored"] = "raw"
-            facts["edges"] = {"min_density": dataset.edges.min_density}
+            # ``storage.pair_sets.open_pairs`` reads this.
+            settings["stored"] = "raw"
+            settings["edges"] = {"min_density": dataset.edges.min_density}
         if self.revision:
-            facts["revision"] = self.revision
-        return facts
+            settings["revision"] = self.revision
+        return settings
 
     @property
     def fingerprint(self) -> str:
-        """Name of the pair set."""
+        """Fingerprint of the pair set, 12 hex digits."""
         return fingerprint(self.settings)
 
     @property
     def raw_folder(self) -> str:
         """Key of the raw set's folder."""
-        return keys.raw_folder(self.dataset.name, self.raw)
+        return keys.raw_folder(self.dataset.name, self.raw_fingerprint)
 
     @property
     def folder(self) -> str:
@@ -80,18 +85,29 @@ class PairPlan:
         return keys.pairs_folder(self.dataset.name, self.fingerprint)
 
     @property
-    def bar(self) -> str:
-        """Name of the progress bar."""
+    def bar_name(self) -> str:
+        """Name of the progress bar of the extraction."""
         return f"{self.dataset.name}: extract"
 
-    def split(self, row: Row) -> str:
-        """Return ``val`` for a decoded file that is kept for validation, else ``train``."""
+    def get_split(self, row: ManifestRow) -> str:
+        """Return the split of a decoded file.
+
+        Parameters
+        ----------
+        row : ManifestRow
+            Row of the file, with its ``pixel_hash``.
+
+        Returns
+        -------
+        str
+            ``train`` or ``val``.
+        """
         if self.dataset.validation:
-            kept = _matcher(self.dataset.validation).match_file(row.source_path)
-            return "val" if kept else "train"
-        assert row.pixel_hash is not None, "a decoded file has one"
-        return split_of(row.pixel_hash, self.dataset.val_share)
+            is_val = _cached_matcher(self.dataset.validation).match_file(row.source_path)
+            return "val" if is_val else "train"
+        assert row.pixel_hash is not None, "a decoded file has a pixel hash"
+        return assign_split(row.pixel_hash, self.dataset.val_share)
 
 
-# Asked for every file of a set.
-_matcher = lru_cache(maxsize=8)(matcher)
+# Called for every file of a data set.
+_cached_matcher = lru_cache(maxsize=8)(compile_patterns)

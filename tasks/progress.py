@@ -1,13 +1,19 @@
-"""Progress bars by name: flows and tasks count, the command line shows.
+"""Progress bars, by name: of the command line, and of deployed runs in the Prefect UI.
 
-Tasks run in threads of the flow's process, so they share the display. A run that a worker started
-has none, but a bar in the Prefect UI (``tasks.progress_artifacts``).
+A command shows its bars on the console. Tasks run in threads of the flow's process, so they share
+that display. A run that a worker started has no console; its bars are Prefect progress artifacts.
+
+Prefect takes seconds to import, and commands that run no flow show bars, too: it is imported where
+an artifact is written.
 """
 
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -24,20 +30,35 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from tasks import progress_artifacts
+from tasks.deployments import is_deployed
 
-# Without a terminal a line is printed this often, in seconds.
-_LINE_EVERY = 10.0
+# Seconds between two lines where the console is no terminal.
+_LINE_INTERVAL_S = 10.0
+
+# Seconds between two updates of an artifact: each is a request.
+_UPDATE_INTERVAL_S = 5.0
 
 _lock = threading.Lock()
 _display: Progress | None = None
-_bars: dict[str, TaskID] = {}
-# Set when the display starts, too: what is quick needs no line.
-_printed_at = 0.0
+_task_ids: dict[str, TaskID] = {}
+_artifacts: dict[str, "_ProgressArtifact"] = {}
+# Also set when the display starts: work of less than an interval prints no line.
+_last_line_at = 0.0
 
 
-class _Amount(ProgressColumn):
-    """``12/64 pictures``, or ``3.2 MB`` of an unknown whole."""
+@dataclass
+class _ProgressArtifact:
+    """A bar of a deployed run. Its artifact is created once the total is known."""
+
+    unit: str
+    done: float
+    total: float = 0
+    artifact_id: UUID | None = None
+    updated_at: float = 0
+
+
+class _AmountColumn(ProgressColumn):
+    """``12/64 pictures``, or ``3.2 MB`` where the total is unknown."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
@@ -51,117 +72,263 @@ class _Amount(ProgressColumn):
 
 @contextmanager
 def show_progress(console: Console) -> Iterator[None]:
-    """Show every bar on this console for the time of the block."""
-    global _display, _printed_at
+    """Show all bars on a console during the block.
+
+    Parameters
+    ----------
+    console : Console
+        A terminal shows live bars. Any other file gets a line every 10 seconds.
+    """
+    global _display, _last_line_at
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        _Amount(),
+        _AmountColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
     display = Progress(*columns, console=console)
     display.start()
-    _display, _printed_at = display, time.monotonic()
+    _display, _last_line_at = display, time.monotonic()
     try:
         yield
     finally:
         _display = None
-        _bars.clear()
+        _task_ids.clear()
         if display.tasks:
             display.stop()
         else:
-            # Progress.stop() would leave an empty line of nothing.
+            # Progress.stop() would print an empty line for a display without bars.
             display.live.transient = True
             display.live.stop()
 
 
 @contextmanager
-def bar(
-    name: str, total: int | None = None, unit: str = "", done: int = 0, later: bool = False
+def progress_bar(
+    name: str, total: int | None = None, unit: str = "", done: int = 0, deferred: bool = False
 ) -> Iterator[None]:
-    """Keep a bar for the time of the block; ``total`` None where the end is not known.
+    """Show a bar during the block.
 
-    One that is for ``later`` appears, and its clock starts, with the first count.
+    Parameters
+    ----------
+    name : str
+        Title of the bar. `advance` and the other functions of this module address it by its name.
+    total : int or None
+        Amount at the end; None if unknown.
+    unit : str
+        Unit of the amounts, for example ``pictures``. ``bytes`` are shown as kB, MB or GB.
+    done : int
+        Amount at the start, in [0, total].
+    deferred : bool
+        Show the bar, and start its clock, only with its first count.
+
+    Examples
+    --------
+    >>> with progress_bar("extract", total=2, unit="pictures"):
+    ...     advance("extract")
+    ...     advance("extract")
     """
     with _lock:
         if _display is not None:
-            _bars[name] = _display.add_task(
-                name, start=not later, visible=not later, total=total, completed=done, unit=unit
+            _task_ids[name] = _display.add_task(
+                name,
+                start=not deferred,
+                visible=not deferred,
+                total=total,
+                completed=done,
+                unit=unit,
             )
-    progress_artifacts.open_gauge(name, total, unit, done)
+    _open_artifact(name, total, unit, done)
     try:
         yield
     finally:
-        progress_artifacts.close_gauge(name)
+        _close_artifact(name)
         with _lock:
-            if (shown := _bars.pop(name, None)) is not None and _display is not None:
-                _finish(_display, shown)
+            if (task_id := _task_ids.pop(name, None)) is not None and _display is not None:
+                _close_bar(_display, task_id)
 
 
 def advance(name: str, count: int = 1) -> None:
-    """Count on a bar; nothing happens where it is not shown."""
-    progress_artifacts.add(name, count)
+    """Add to the amount of a bar. Does nothing if the bar is not open.
+
+    Parameters
+    ----------
+    name : str
+        The bar's name.
+    count : int
+        Amount to add, in the bar's unit.
+    """
+    _advance_artifact(name, count)
     with _lock:
-        if _display is not None and name in _bars:
-            _begin(_display, _bars[name])
-            _display.advance(_bars[name], count)
-            _print_line(_display, _bars[name])
+        if _display is not None and name in _task_ids:
+            _start_deferred(_display, _task_ids[name])
+            _display.advance(_task_ids[name], count)
+            _print_line(_display, _task_ids[name])
 
 
-def move(name: str, done: int, total: int | None) -> None:
-    """Set a bar to ``done`` of ``total``, if it is shown; None where the end is not known."""
-    progress_artifacts.set_to(name, done, total)
+def set_progress(name: str, done: int, total: int | None) -> None:
+    """Set the amount and the total of a bar. Does nothing if the bar is not open.
+
+    Parameters
+    ----------
+    name : str
+        The bar's name.
+    done : int
+        Amount so far, in the bar's unit.
+    total : int or None
+        Amount at the end; None if unknown.
+    """
+    _set_artifact(name, done, total)
     with _lock:
-        if _display is not None and name in _bars:
-            _begin(_display, _bars[name])
-            _display.update(_bars[name], completed=done, total=total)
-            _print_line(_display, _bars[name])
+        if _display is not None and name in _task_ids:
+            _start_deferred(_display, _task_ids[name])
+            _display.update(_task_ids[name], completed=done, total=total)
+            _print_line(_display, _task_ids[name])
 
 
-def note(name: str, text: str) -> None:
-    """Say what a bar waits for, behind its name; nothing takes it back."""
+def set_status(name: str, text: str) -> None:
+    """Show a text behind the name of a bar, for example what it waits for.
+
+    Parameters
+    ----------
+    name : str
+        The bar's name.
+    text : str
+        Stays until the next call; empty removes it.
+    """
     with _lock:
-        if _display is not None and name in _bars:
-            _display.update(_bars[name], description=f"{name} ({text})" if text else name)
+        if _display is not None and name in _task_ids:
+            description = f"{name} ({text})" if text else name
+            _display.update(_task_ids[name], description=description)
             if text and not _display.console.is_terminal:
                 _display.console.print(f"{name}: {text}")
 
 
-def settle(name: str) -> None:
-    """Let a bar end where it is: fewer than expected may be all there is."""
-    progress_artifacts.settle(name)
+def complete_bar(name: str) -> None:
+    """Set the total of a bar to its current amount, where the total was an estimate."""
+    _complete_artifact(name)
     with _lock:
-        if _display is not None and name in _bars:
-            task = next(task for task in _display.tasks if task.id == _bars[name])
+        if _display is not None and name in _task_ids:
+            task = next(task for task in _display.tasks if task.id == _task_ids[name])
             _display.update(task.id, total=task.completed)
 
 
-def _begin(display: Progress, shown: TaskID) -> None:
-    """Show a bar that was for later."""
-    task = next(task for task in display.tasks if task.id == shown)
+def _start_deferred(display: Progress, task_id: TaskID) -> None:
+    """Show a deferred bar and start its clock."""
+    task = next(task for task in display.tasks if task.id == task_id)
     if not task.started:
-        display.start_task(shown)
-        display.update(shown, visible=True)
+        display.start_task(task_id)
+        display.update(task_id, visible=True)
 
 
-def _print_line(display: Progress, shown: TaskID) -> None:
-    """Tell a log file how far it is: bars are drawn there only when all is over."""
-    global _printed_at
+def _print_line(display: Progress, task_id: TaskID) -> None:
+    """Print a bar's amount to a log file: rich draws bars there only at the end."""
+    global _last_line_at
     now = time.monotonic()
-    if not display.console.is_terminal and now - _printed_at >= _LINE_EVERY:
-        _printed_at = now
-        task = next(task for task in display.tasks if task.id == shown)
-        display.console.print(f"{task.description}: {_Amount().render(task)}")
+    if not display.console.is_terminal and now - _last_line_at >= _LINE_INTERVAL_S:
+        _last_line_at = now
+        task = next(task for task in display.tasks if task.id == task_id)
+        display.console.print(f"{task.description}: {_AmountColumn().render(task)}")
 
 
-def _finish(display: Progress, shown: TaskID) -> None:
-    """Leave a bar that counted as it is, and take one away that only told to wait."""
-    task = next(task for task in display.tasks if task.id == shown)
+def _close_bar(display: Progress, task_id: TaskID) -> None:
+    """Stop a bar, and remove it if it counted nothing."""
+    task = next(task for task in display.tasks if task.id == task_id)
     if not task.completed:
-        display.remove_task(shown)
+        display.remove_task(task_id)
     elif task.total is None:
-        display.update(shown, total=task.completed)
+        display.update(task_id, total=task.completed)
     else:
-        display.stop_task(shown)
+        display.stop_task(task_id)
+
+
+def _open_artifact(name: str, total: float | None, unit: str, done: float) -> None:
+    if not is_deployed():
+        return
+    artifact = _ProgressArtifact(unit, done)
+    with _lock:
+        _artifacts[name] = artifact
+    if total:
+        artifact.total = total
+        _create_artifact(name, artifact)
+
+
+def _advance_artifact(name: str, count: float) -> None:
+    with _lock:
+        artifact = _artifacts.get(name)
+        if artifact is None:
+            return
+        artifact.done += count
+        due = (
+            artifact.artifact_id is not None
+            and time.monotonic() - artifact.updated_at >= _UPDATE_INTERVAL_S
+        )
+        if due:
+            artifact.updated_at = time.monotonic()
+    if due:
+        _update_artifact(name, artifact)
+
+
+def _set_artifact(name: str, done: float, total: float | None) -> None:
+    with _lock:
+        artifact = _artifacts.get(name)
+        if artifact is None:
+            return
+        step, artifact.total = done - artifact.done, total or artifact.total
+        is_new = artifact.artifact_id is None and artifact.total > 0
+        if is_new:
+            artifact.done = done
+    if is_new:
+        _create_artifact(name, artifact)
+    else:
+        _advance_artifact(name, step)
+
+
+def _complete_artifact(name: str) -> None:
+    with _lock:
+        artifact = _artifacts.get(name)
+        if artifact is not None:
+            artifact.total = artifact.done
+
+
+def _close_artifact(name: str) -> None:
+    with _lock:
+        artifact = _artifacts.pop(name, None)
+    if artifact is not None and artifact.artifact_id is not None:
+        _update_artifact(name, artifact)
+
+
+def _create_artifact(name: str, artifact: _ProgressArtifact) -> None:
+    from prefect.artifacts import create_progress_artifact
+
+    description = f"{name}, {artifact.total:,.0f} {artifact.unit}".rstrip()
+    key = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    try:
+        artifact_id = create_progress_artifact(_compute_percentage(artifact), key, description)
+    except Exception as error:
+        _log_failure(name, error)
+        return
+    assert isinstance(artifact_id, UUID), "outside of a coroutine the call is synchronous"
+    artifact.artifact_id, artifact.updated_at = artifact_id, time.monotonic()
+
+
+def _update_artifact(name: str, artifact: _ProgressArtifact) -> None:
+    from prefect.artifacts import update_progress_artifact
+
+    assert artifact.artifact_id is not None
+    try:
+        update_progress_artifact(artifact.artifact_id, _compute_percentage(artifact))
+    except Exception as error:
+        _log_failure(name, error)
+
+
+def _compute_percentage(artifact: _ProgressArtifact) -> float:
+    return min(100.0, 100 * artifact.done / artifact.total) if artifact.total else 100.0
+
+
+def _log_failure(name: str, error: Exception) -> None:
+    from prefect.logging import get_logger
+
+    # A run must not fail because its bar cannot be updated.
+    get_logger("icanvas").debug("%s: updating the progress artifact failed: %s", name, error)

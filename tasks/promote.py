@@ -1,4 +1,4 @@
-"""The tasks that change what is served, and show it."""
+"""The tasks that change which checkpoint is served."""
 
 import io
 from collections.abc import Sequence
@@ -14,14 +14,14 @@ from model.evaluation.votes import Votes
 from model.export import promotion
 from reports.pair_set_report import inline_jpeg
 from storage import ObjectStore, keys, open_store
-from storage.checkpoint_names import choose_checkpoint
+from storage.checkpoint_names import resolve_checkpoint
 from storage.promoted_files import read_example
 from storage.promotions import Promoted
 from storage.runs import list_checkpoints
-from tasks.artifacts import link, show
+from tasks.artifacts import create_artifact, render_link
 
-# A picture in an artifact is part of the database: small.
-_WIDTH = 192
+# Pixels. Prefect stores artifacts in its database: keep images small.
+_EXAMPLE_WIDTH = 192
 
 
 @task(task_run_name="promote {dataset} {checkpoint}", cache_policy=NO_CACHE)
@@ -31,83 +31,129 @@ def promote(
     checkpoint: str,
     store_url: str,
     note: str = "",
-    by: str = "",
+    author: str = "",
     votes: Sequence[Votes] = (),
 ) -> Promoted:
-    """Put a checkpoint into service; see ``model.export.promotion.promote``."""
+    """Promote a checkpoint; see ``model.export.promotion.promote_checkpoint``.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    title : str
+        Title of the data set, for people.
+    checkpoint : str
+        ``RUN/EPOCH``, or ``last``.
+    store_url : str
+        URL of the store.
+    note, author : str
+        Why, and by whom. Stored with the promotion.
+    votes : sequence of Votes
+        Votes of people, stored with the promotion.
+
+    Returns
+    -------
+    Promoted
+        Content of ``promoted.json``.
+
+    Raises
+    ------
+    NotFoundError
+        If there is no such checkpoint.
+    """
     store = open_store(store_url)
-    there = list_checkpoints(store, dataset)
-    if not there:
-        raise NotFoundError(f"{dataset} has no checkpoint. Start `train` for it.")
-    run, epoch = choose_checkpoint(checkpoint, there)
-    chosen = promotion.promote(
-        store, dataset, run, epoch, title=title, note=note, by=by, votes=votes
+    checkpoints = list_checkpoints(store, dataset)
+    if not checkpoints:
+        raise NotFoundError(f"{dataset} has no checkpoint. Train a generator first.")
+    run, epoch = resolve_checkpoint(checkpoint, checkpoints)
+    promoted = promotion.promote_checkpoint(
+        store, dataset, run, epoch, title=title, note=note, author=author, votes=votes
     )
-    _tell(store, dataset, chosen)
-    return chosen
+    _log_promoted(store, dataset, promoted)
+    return promoted
 
 
 @task(task_run_name="roll back {dataset}", cache_policy=NO_CACHE)
-def roll_back(
-    dataset: str, store_url: str, note: str = "", by: str = "", to: str | None = None
+def rollback(
+    dataset: str, store_url: str, note: str = "", author: str = "", target: str | None = None
 ) -> Promoted:
-    """Put back into service what was before; see ``model.export.promotion.roll_back``."""
+    """Serve an earlier checkpoint again; see ``model.export.promotion.rollback``.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    store_url : str
+        URL of the store.
+    note, author : str
+        Why, and by whom. Stored with the promotion.
+    target : str or None
+        ``RUN/EPOCH`` of an earlier promotion; None for the previous one.
+
+    Returns
+    -------
+    Promoted
+        Content of ``promoted.json``.
+    """
     store = open_store(store_url)
-    chosen = promotion.roll_back(store, dataset, to=to, note=note, by=by)
-    _tell(store, dataset, chosen)
-    return chosen
+    promoted = promotion.rollback(store, dataset, target=target, note=note, author=author)
+    _log_promoted(store, dataset, promoted)
+    return promoted
 
 
-def _tell(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
-    """Log what is served, and create its artifact.
+def _log_promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
+    """Log what is served and create its artifact.
 
-    The pointer has moved: what goes wrong here fails no run, for a second one would roll back the
-    roll-back.
+    Failures are logged and not raised: the pointer has moved, and a retry of a rollback would roll
+    back once more.
     """
     logger = get_run_logger()
     logger.info("%s: %s is in service", dataset, promoted.checkpoint)
     try:
-        _show(store, dataset, promoted)
+        _create_promoted_artifact(store, dataset, promoted)
     except Exception as error:
-        logger.warning("%s: what is in service is not shown: %s", dataset, error)
+        logger.warning("%s: creating the artifact of the promotion failed: %s", dataset, error)
 
 
-def _show(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
-    heads = ("", "checkpoint", "since", "by", "note")
-    rows: list[tuple[str, ...]] = [heads, ("---",) * len(heads)]
-    for number, one in enumerate((promoted, *promoted.previous)):
-        said = (one.by, one.note)
+def _create_promoted_artifact(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
+    header = ("", "checkpoint", "since", "by", "note")
+    rows: list[tuple[str, ...]] = [header, ("---",) * len(header)]
+    for number, promotion_entry in enumerate((promoted, *promoted.previous)):
+        texts = (promotion_entry.by, promotion_entry.note)
         rows.append(
             (
                 "" if number else "in service",
-                f"`{one.checkpoint}`",
-                f"{one.at:%Y-%m-%d %H:%M}",
-                *(" ".join(words.replace("|", "¦").split()) for words in said),
+                f"`{promotion_entry.checkpoint}`",
+                f"{promotion_entry.at:%Y-%m-%d %H:%M}",
+                *(" ".join(words.replace("|", "¦").split()) for words in texts),
             )
         )
     lines = [f"| {' | '.join(row)} |" for row in rows]
     for number in range(promoted.examples):
         parts: list[Literal["drawing", "picture"]] = ["drawing", "picture"]
         pair = [
-            inline_jpeg(_as_jpeg(read_example(store, dataset, promoted, number, part)), _WIDTH)
+            inline_jpeg(
+                _convert_to_jpeg(read_example(store, dataset, promoted, number, part)),
+                _EXAMPLE_WIDTH,
+            )
             for part in parts
         ]
-        lines += ["", f"![a drawing]({pair[0]}) ![what is made of it]({pair[1]})"]
-    place = link(store, keys.export_card(dataset, promoted.export))
+        lines += ["", f"![drawing]({pair[0]}) ![generated picture]({pair[1]})"]
+    card_link = render_link(store, keys.export_card(dataset, promoted.export))
     lines += [
         "",
-        f"What is known of it: {place}",
+        f"Model card: {card_link}",
         "",
-        f"Back: `icanvas rollback {dataset}`, or a run of it.",
+        f"To undo: `icanvas rollback {dataset}`, or a run of `rollback`.",
     ]
-    show(
+    create_artifact(
         key=f"promoted-{dataset}",
-        description=f"What is served of {promoted.title}",
+        description=f"Checkpoint in service for {promoted.title}",
         markdown="\n".join(lines),
     )
 
 
-def _as_jpeg(png: bytes) -> bytes:
+def _convert_to_jpeg(png: bytes) -> bytes:
     jpeg = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").save(jpeg, "JPEG", quality=92)
     return jpeg.getvalue()

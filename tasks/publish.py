@@ -1,4 +1,4 @@
-"""Finished shards to a published pair set: manifest, sheet, report, pointer."""
+"""The task that publishes a pair set: manifest, contact sheet, report and pointer."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,50 +11,68 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
-from config.errors import DamagedError
+from config.errors import CorruptObjectError
 from postprocess import (
     PAIR_SIZE,
     decode_pair,
     encode_jpeg,
     join_pair,
-    make_sheet,
+    make_contact_sheet,
     split_pair,
 )
-from reports.pair_set_diff import Comparison, compare_sets, render_comparison
+from reports.pair_set_diff import PairSetDiff, diff_pair_sets, render_pair_set_diff
 from reports.pair_set_report import render_report
-from reports.thumbnails import draw_thumbnails
+from reports.thumbnails import render_thumbnails
 from sources import RawSet
-from storage import ObjectStore, Reason, keys, open_store
-from storage.manifest import Row, check_manifest, load_rows, read_rows, write_rows
-from storage.pair_sets import CurrentPairs, locate_pairs, read_current, swap_current
-from storage.pins import check_kept
+from storage import ObjectStore, RejectReason, keys, open_store
+from storage.manifest import (
+    ManifestRow,
+    check_manifest,
+    load_rows,
+    rows_from_parquet,
+    rows_to_parquet,
+)
+from storage.pair_sets import CurrentPairs, open_pairs, read_current, swap_current
+from storage.pins import ensure_pinned
 from storage.raw_sets import read_acceptance, read_origin
-from tasks.bounded_map import map_ahead
-from tasks.pair_set_artifacts import show_pairs
-from tasks.pair_set_plan import PairPlan
-from tasks.progress import bar
-from tasks.retries import is_store_outage
-from tasks.verify import check_shards
+from tasks.artifacts import create_pair_set_artifact
+from tasks.bounded_map import bounded_map
+from tasks.pair_set_plan import PairSetPlan
+from tasks.progress import progress_bar
+from tasks.retries import is_storage_error_in_worker
+from tasks.verify import verify_shards
 
-_SHEET_PAIRS = 24
-_SHEET_COLUMNS = 3
+_NUM_SHEET_PAIRS = 24
+_NUM_SHEET_COLUMNS = 3
 
-# Parts are small: what each costs is the way to the store and back.
-_AT_ONCE = 16
+# Parts are small: reading them is bound by the latency of the store.
+_MAX_CONCURRENT = 16
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """A published pair set in short.
+    """Summary of a published pair set.
 
     Attributes
     ----------
-    dataset, fingerprint : which one.
-    train, val : pairs on each side.
-    rejected : how many files for each reason.
-    hints : what looks wrong, and what to try.
-    folder, sheet, report : where a person finds them; sheet is None where there is no pair.
-    comparison : the page that compares it with the set that was in use; None where there was none.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set, 12 hex digits.
+    train, val : int
+        Number of pairs per split.
+    rejected : dict of str to int
+        Number of rejected files per reason, most frequent first.
+    warnings : list of str
+        What looks wrong, and what to do about it.
+    folder : str
+        Location of the pair set.
+    contact_sheet : str or None
+        Location of the contact sheet; None if there are no pairs.
+    report : str
+        Location of the report.
+    diff : str or None
+        Location of the page that compares it with the previous pair set; None if there was none.
     """
 
     dataset: str
@@ -62,11 +80,11 @@ class PairSet:
     train: int
     val: int
     rejected: dict[str, int]
-    hints: list[str]
+    warnings: list[str]
     folder: str
-    sheet: str | None
+    contact_sheet: str | None
     report: str
-    comparison: str | None = field(default=None, compare=False)
+    diff: str | None = field(default=None, compare=False)
 
 
 @task(
@@ -74,74 +92,111 @@ class PairSet:
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=exponential_backoff(30),
-    retry_condition_fn=is_store_outage,
+    retry_condition_fn=is_storage_error_in_worker,
 )
 def publish(
-    plan: PairPlan,
+    plan: PairSetPlan,
     raw: RawSet,
     store_url: str,
-    before: CurrentPairs | None,
+    previous: CurrentPairs | None,
     use: bool = True,
 ) -> PairSet:
-    """Publish a pair set, unless it is, and point at it; see ``publish_pairs``."""
-    store = open_store(store_url)
-    with bar(f"{plan.dataset.name}: publish"):
-        made = publish_pairs(plan, raw, store, before, use)
-    get_run_logger().info(
-        "%s: %d train and %d val pairs, %d rejected, pair set %s",
-        *(made.dataset, made.train, made.val, sum(made.rejected.values()), made.fingerprint),
-    )
-    for hint in made.hints:
-        get_run_logger().warning("%s: %s", made.dataset, hint)
-    comparison = None
-    if before is not None and before.fingerprint != plan.fingerprint:
-        comparison = compare_sets(store, made.dataset, before.fingerprint, made.fingerprint)
-    if comparison is not None:
-        made = replace(made, comparison=_store_comparison(plan, comparison, store))
-    counts = {"train": made.train, "validate": made.val}
-    current = read_current(store, made.dataset)
-    in_use = current is not None and current.fingerprint == made.fingerprint
-    show_pairs(plan, counts, made.rejected, in_use, store, comparison)
-    return made
+    """Publish a pair set and create its artifacts; see `publish_pairs`.
 
-
-def publish_pairs(
-    plan: PairPlan,
-    raw: RawSet,
-    store: ObjectStore,
-    before: CurrentPairs | None = None,
-    use: bool = True,
-) -> PairSet:
-    """Join the parts of a pair set into its manifest, draw sheet and report, swap the pointer.
-
-    The manifest is written when all else is there, and the pointer moves after it, so a reader
-    never meets half a set.
+    The task is retried after store errors, in runs that a worker started.
 
     Parameters
     ----------
-    plan, raw, store : what to publish, of which files, and where.
-    before : the pair set in use when this one was begun; the pointer moves from that only.
-    use : whether the pointer is to move.
+    plan : PairSetPlan
+        The pair set.
+    raw : RawSet
+        Its raw set.
+    store_url : str
+        URL of the store.
+    previous : CurrentPairs or None
+        The pair set that was in use when the run began.
+    use : bool
+        Whether to put the pair set into use.
+
+    Returns
+    -------
+    PairSet
+    """
+    store = open_store(store_url)
+    with progress_bar(f"{plan.dataset.name}: publish"):
+        pair_set = publish_pairs(plan, raw, store, previous, use)
+    get_run_logger().info(
+        "%s: %d train and %d val pairs, %d rejected, pair set %s",
+        *(
+            pair_set.dataset,
+            pair_set.train,
+            pair_set.val,
+            sum(pair_set.rejected.values()),
+            pair_set.fingerprint,
+        ),
+    )
+    for hint in pair_set.warnings:
+        get_run_logger().warning("%s: %s", pair_set.dataset, hint)
+    diff = None
+    if previous is not None and previous.fingerprint != plan.fingerprint:
+        diff = diff_pair_sets(store, pair_set.dataset, previous.fingerprint, pair_set.fingerprint)
+    if diff is not None:
+        pair_set = replace(pair_set, diff=_save_diff(plan, diff, store))
+    counts = {"train": pair_set.train, "validate": pair_set.val}
+    current = read_current(store, pair_set.dataset)
+    in_use = current is not None and current.fingerprint == pair_set.fingerprint
+    create_pair_set_artifact(plan, counts, pair_set.rejected, in_use, store, diff)
+    return pair_set
+
+
+def publish_pairs(
+    plan: PairSetPlan,
+    raw: RawSet,
+    store: ObjectStore,
+    previous: CurrentPairs | None = None,
+    use: bool = True,
+) -> PairSet:
+    """Merge the parts of a pair set into a manifest, render sheet and report, and swap the pointer.
+
+    The manifest is written last, and the pointer moves after it, so readers only see complete pair
+    sets. A pair set that is already published is only put into use.
+
+    Parameters
+    ----------
+    plan : PairSetPlan
+        The pair set.
+    raw : RawSet
+        Its raw set.
+    store : ObjectStore
+        Holds the extracted shards.
+    previous : CurrentPairs or None
+        The pair set that was in use when the run began. The pointer moves only if it still is.
+    use : bool
+        Whether to put the pair set into use.
+
+    Returns
+    -------
+    PairSet
 
     Raises
     ------
     ConflictError
         If another pair set came into use meanwhile, or `icanvas gc` is removing this one.
     IntegrityError
-        If a row of the raw index is missing, doubled or incomplete, or `icanvas gc` has just
-        removed the set.
-    DamagedError
-        If a shard is; then extracting again makes it anew.
+        If rows of the raw index are missing, duplicated or incomplete, or `icanvas gc` has just
+        removed the pair set.
+    CorruptObjectError
+        If a shard or part is corrupt. Extracting again replaces it.
     """
     name = plan.dataset.name
-    # A manifest that is damaged is made anew of its parts.
+    # A corrupt manifest is rebuilt from its parts.
     rows = load_rows(store, keys.manifest(name, plan.fingerprint))
     if rows is None:
         rows = _read_parts(plan, raw, store)
         check_manifest(rows, raw.files)
-        check_shards(plan, rows, store)
+        verify_shards(plan, rows, store)
         pairs = [row for row in rows if row.status == "pair"]
-        sheet = _draw_sheet(plan, pairs, store) if pairs else None
+        sheet = _render_contact_sheet(plan, pairs, store) if pairs else None
         if sheet is not None:
             store.put(f"{plan.folder}/contact-sheet.jpg", sheet)
         page = render_report(
@@ -150,15 +205,15 @@ def publish_pairs(
             plan.settings,
             rows,
             sheet,
-            draw_thumbnails(plan.dataset, plan.raw_folder, rows, store),
-            _look_for_slips(plan, raw, rows),
-            read_origin(store, keys.raw_origin(name, plan.raw)),
+            render_thumbnails(plan.dataset, plan.raw_folder, rows, store),
+            _find_warnings(plan, raw, rows),
+            read_origin(store, keys.raw_origin(name, plan.raw_fingerprint)),
             read_acceptance(store, name),
         )
         store.put(f"{plan.folder}/report.html", page.encode())
-        store.put(f"{plan.folder}/manifest.parquet", write_rows(rows))
+        store.put(f"{plan.folder}/manifest.parquet", rows_to_parquet(rows))
     splits = Counter(row.split for row in rows if row.status == "pair")
-    # To point at nothing would hide what was there.
+    # A pair set without pairs must not replace one with pairs.
     if splits and use:
         current = CurrentPairs(
             fingerprint=plan.fingerprint,
@@ -166,47 +221,49 @@ def publish_pairs(
             train=splits["train"],
             val=splits["val"],
         )
-        swap_current(store, name, current, before)
-        check_kept(store, name, plan.fingerprint)
-    return _summarise(plan, raw, rows, store)
+        swap_current(store, name, current, previous)
+        ensure_pinned(store, name, plan.fingerprint)
+    return _summarize(plan, raw, rows, store)
 
 
-def _read_parts(plan: PairPlan, raw: RawSet, store: ObjectStore) -> list[Row]:
-    """Return the rows of all shards; a part that is damaged counts as not done any more."""
+def _read_parts(plan: PairSetPlan, raw: RawSet, store: ObjectStore) -> list[ManifestRow]:
+    """Return the rows of all shards. A corrupt part is deleted, so it counts as not extracted."""
 
-    def read(shard: int) -> list[Row]:
+    def read(shard: int) -> list[ManifestRow]:
         key = f"{plan.folder}/{keys.part_name(shard)}"
         try:
-            return read_rows(store.get(key))
-        except DamagedError:
+            return rows_from_parquet(store.get(key))
+        except CorruptObjectError:
             store.delete(key)
             raise
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        parts = map_ahead(pool, read, range(raw.shards), 2 * _AT_ONCE)
+    with ThreadPoolExecutor(_MAX_CONCURRENT) as pool:
+        parts = bounded_map(pool, read, range(raw.shards), 2 * _MAX_CONCURRENT)
         return [row for rows in parts for row in rows]
 
 
-def _store_comparison(plan: PairPlan, comparison: Comparison, store: ObjectStore) -> str:
-    key = f"{plan.folder}/{comparison.key}"
+def _save_diff(plan: PairSetPlan, diff: PairSetDiff, store: ObjectStore) -> str:
+    key = f"{plan.folder}/{diff.file_name}"
     if not store.exists(key):
-        store.put(key, render_comparison(plan.dataset.title, comparison).encode())
+        store.put(key, render_pair_set_diff(plan.dataset.title, diff).encode())
     return store.location(key)
 
 
-def _draw_sheet(plan: PairPlan, pairs: list[Row], store: ObjectStore) -> bytes:
-    """Return a JPEG of pairs taken evenly from all of them."""
-    chosen = np.linspace(0, len(pairs) - 1, min(_SHEET_PAIRS, len(pairs))).round().astype(int)
-    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+def _render_contact_sheet(plan: PairSetPlan, pairs: list[ManifestRow], store: ObjectStore) -> bytes:
+    """Return a JPEG of pairs that are evenly spaced over the pair set."""
+    indices = np.linspace(0, len(pairs) - 1, min(_NUM_SHEET_PAIRS, len(pairs))).round().astype(int)
+    reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
     images: list[NDArray[np.uint8]] = []
-    for row in (pairs[index] for index in chosen):
-        # As training sees it: turned, and its lines without what a JPEG adds.
-        drawing, picture = split_pair(decode_pair(stored.read(row)), stored.drawing)
+    for row in (pairs[index] for index in indices):
+        # As in training: drawing on the left, JPEG artifacts of the lines removed.
+        drawing, picture = split_pair(decode_pair(reader.read(row)), reader.drawing_side)
         images.append(join_pair(drawing, picture))
-    return encode_jpeg(make_sheet(images, _SHEET_COLUMNS), quality=90)
+    return encode_jpeg(make_contact_sheet(images, _NUM_SHEET_COLUMNS), quality=90)
 
 
-def _summarise(plan: PairPlan, raw: RawSet, rows: list[Row], store: ObjectStore) -> PairSet:
+def _summarize(
+    plan: PairSetPlan, raw: RawSet, rows: list[ManifestRow], store: ObjectStore
+) -> PairSet:
     splits = Counter(row.split for row in rows if row.status == "pair")
     sheet = f"{plan.folder}/contact-sheet.jpg"
     return PairSet(
@@ -215,33 +272,33 @@ def _summarise(plan: PairPlan, raw: RawSet, rows: list[Row], store: ObjectStore)
         train=splits["train"],
         val=splits["val"],
         rejected=dict(Counter(row.reason for row in rows if row.reason).most_common()),
-        hints=_look_for_slips(plan, raw, rows),
+        warnings=_find_warnings(plan, raw, rows),
         folder=store.location(plan.folder),
-        sheet=store.location(sheet) if splits else None,
+        contact_sheet=store.location(sheet) if splits else None,
         report=store.location(f"{plan.folder}/report.html"),
     )
 
 
-def _look_for_slips(plan: PairPlan, raw: RawSet, rows: list[Row]) -> list[str]:
-    hints = []
+def _find_warnings(plan: PairSetPlan, raw: RawSet, rows: list[ManifestRow]) -> list[str]:
+    warnings = []
     if raw.warnings:
-        hints.append(f"Other than expected: {', '.join(raw.warnings)}.")
+        warnings.append(f"The source differs from the catalogue: {', '.join(raw.warnings)}.")
     pairs = [row for row in rows if row.status == "pair"]
-    ready = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
-    if not plan.dataset.paired and ready > len(pairs) / 2:
-        hints.append(
-            f"{ready} pictures are {2 * PAIR_SIZE}×{PAIR_SIZE}, as ready pairs (drawing | picture) "
-            "are: if that is what they are, prepare them with --paired."
+    num_pair_sized = sum((row.width, row.height) == (2 * PAIR_SIZE, PAIR_SIZE) for row in pairs)
+    if not plan.dataset.paired and num_pair_sized > len(pairs) / 2:
+        warnings.append(
+            f"{num_pair_sized} pictures are {2 * PAIR_SIZE}×{PAIR_SIZE}, the size of pairs "
+            "(drawing | picture). If they are pairs, prepare them with --paired."
         )
-    if pairs and plan.drawing == "right":
-        hints.append(
-            f"{len(pairs)} pairs hold the picture on the left and the drawing on the right; they "
-            "were turned."
+    if pairs and plan.drawing_side == "right":
+        warnings.append(
+            f"{len(pairs)} pairs hold the picture on the left and the drawing on the right; their "
+            "halves were swapped."
         )
-    blank = sum(row.reason == Reason.BLANK_EDGES for row in rows)
-    if blank > 0.2 * (len(pairs) + blank) and plan.threshold is not None:
-        hints.append(
-            f"{blank} drawings are nearly empty at threshold {plan.threshold:g}: a lower "
-            "--threshold finds fainter edges."
+    num_blank = sum(row.reason == RejectReason.BLANK_EDGES for row in rows)
+    if num_blank > 0.2 * (len(pairs) + num_blank) and plan.threshold is not None:
+        warnings.append(
+            f"{num_blank} drawings are nearly empty at threshold {plan.threshold:g}. Use a lower "
+            "--threshold to keep fainter edges."
         )
-    return hints
+    return warnings

@@ -1,4 +1,4 @@
-"""The task that trains a generator, and ends such that the run can go on."""
+"""The task that trains a generator, and stops it so that the run can be resumed."""
 
 import base64
 import contextvars
@@ -15,21 +15,21 @@ from prefect.logging import get_run_logger
 
 from config.recipe import Recipe
 from config.settings import get_settings
-from model.training.artifacts import PLOT
-from model.training.callbacks import Hooks, TrainingStopped
-from model.training.launch import Order, count_processes, train_together
+from model.training.artifacts import PLOT_FILE
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
+from model.training.launch import WorkerConfig, count_processes, launch_distributed
 from model.training.train import TrainedRun
 from model.training.train import train as train_alone
 from reports.pair_set_report import inline_jpeg
 from storage import ObjectStore, open_store
 from storage.runs import Run, sample_name, sketches_name
-from tasks.artifacts import link, show
-from tasks.progress import bar, move, note
+from tasks.artifacts import create_artifact, render_link
+from tasks.progress import progress_bar, set_progress, set_status
 
 Result = TypeVar("Result")
 
-# Of a line of metrics.jsonl, what is no figure.
-_WHEN = {"epoch", "step", "lr"}
+# Keys of a line of metrics.jsonl that are no metrics.
+_NON_METRIC_KEYS = {"epoch", "step", "lr"}
 
 
 @task(task_run_name="train {dataset} on {pairs}", cache_policy=NO_CACHE)
@@ -38,127 +38,179 @@ def train(
     pairs: str,
     recipe: Recipe,
     store_url: str,
-    refresh: bool,
+    force: bool,
     sketches: Sequence[NDArray[np.uint8]] = (),
 ) -> TrainedRun:
     """Train on a published pair set; see ``model.training.train``.
 
-    In this process, or in as many children as ``ICANVAS_PROCESSES`` says. SIGTERM and Ctrl-C end it
-    after the step, with a checkpoint from which the next run goes on.
+    Training runs in this process, or in ``ICANVAS_PROCESSES`` child processes. SIGTERM and Ctrl-C
+    stop it after the current step, with a checkpoint from which the next run resumes.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+    pairs : str
+        Fingerprint of its pair set.
+    recipe : Recipe
+        Complete recipe.
+    store_url : str
+        URL of the store.
+    force : bool
+        Start a new run even if one with this recipe is finished.
+    sketches : sequence of ndarray of uint8, shape (H, W, 3)
+        Hand-drawn sketches, for samples after each epoch.
+
+    Returns
+    -------
+    TrainedRun
+
+    Raises
+    ------
+    TrainingStopped
+        If a signal stopped the training.
     """
     logger = get_run_logger()
     store = open_store(store_url)
-    steps = f"{dataset}: train"
+    bar_name = f"{dataset}: train"
 
     def log_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, figures)
+        values = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        logger.info("%s: epoch %d of %d, %s", dataset, epoch, recipe.epochs, values)
 
-    def log_line(line: dict[str, float]) -> None:
-        figures = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k not in _WHEN)
-        logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], figures)
+    def log_metrics(line: dict[str, float]) -> None:
+        values = ", ".join(f"{k} {v:.4f}" for k, v in line.items() if k not in _NON_METRIC_KEYS)
+        logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], values)
 
-    def log_traced(done: int, total: int) -> None:
-        # Once a pair set, and then in seconds to minutes.
-        logger.info("%s: %d of %d drawings traced to strokes", dataset, done, total)
+    def log_tracing(done: int, total: int) -> None:
+        # Happens once per pair set and takes seconds to minutes.
+        logger.info("%s: traced %d of %d drawings to strokes", dataset, done, total)
 
-    def tell_trouble(what: str) -> None:
-        if what:
-            logger.warning("%s: %s", dataset, what)
-        note(steps, what and "the store does not take its files, see the log; it is tried again")
+    def log_upload_error(message: str) -> None:
+        if message:
+            logger.warning("%s: %s", dataset, message)
+        set_status(
+            bar_name,
+            message and "uploads fail and are retried, see the log",
+        )
 
-    count = count_processes(get_settings().processes, recipe.batch)
-    learn: Callable[..., TrainedRun] = partial(train_alone, store, dataset, pairs, recipe, refresh)
-    if count > 1:
-        order = Order(store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, refresh=refresh)
-        learn = partial(train_together, count, order, on_log=logger.info)
+    num_processes = count_processes(get_settings().processes, recipe.batch)
+    run_training: Callable[..., TrainedRun] = partial(
+        train_alone, store, dataset, pairs, recipe, force
+    )
+    if num_processes > 1:
+        config = WorkerConfig(
+            store=store.url, dataset=dataset, pairs=pairs, recipe=recipe, force=force
+        )
+        run_training = partial(launch_distributed, num_processes, config, on_output=logger.info)
 
-    def learn_until(should_stop: Callable[[], bool]) -> TrainedRun:
-        hooks = Hooks(
-            on_trace=log_traced,
-            on_step=lambda done, total: move(steps, done, total),
-            on_line=log_line,
+    def train_until(should_stop: Callable[[], bool]) -> TrainedRun:
+        callbacks = TrainingCallbacks(
+            on_tracing=log_tracing,
+            on_step=lambda done, total: set_progress(bar_name, done, total),
+            on_log=log_metrics,
             on_epoch=log_epoch,
-            on_trouble=tell_trouble,
+            on_upload_error=log_upload_error,
             should_stop=should_stop,
         )
         try:
-            return learn(hooks=hooks, sketches=sketches)
+            return run_training(callbacks=callbacks, sketches=sketches)
         except TrainingStopped as stopped:
-            logger.warning("stopped; %s", stopped)
+            logger.warning("Training stopped: %s", stopped)
             raise
 
-    with bar(steps, unit="steps"):
-        run = stop_on_signals(learn_until)
-    show(
+    with progress_bar(bar_name, unit="steps"):
+        run = run_until_signal(train_until)
+    create_artifact(
         key=f"run-{dataset}",
         description=f"Run {run.run} of {dataset}",
-        markdown=describe(run, Run(store, dataset, run.run), store),
+        markdown=render_artifact(run, Run(store, dataset, run.run), store),
     )
     return run
 
 
-def describe(trained: TrainedRun, run: Run, store: ObjectStore) -> str:
-    """Return what a run gave as Markdown, with its pictures in it."""
+def render_artifact(trained: TrainedRun, run: Run, store: ObjectStore) -> str:
+    """Return the results of a run as Markdown.
+
+    Parameters
+    ----------
+    trained : TrainedRun
+        Result of the training.
+    run : Run
+        Its files.
+    store : ObjectStore
+        Store that the links lead to.
+
+    Returns
+    -------
+    str
+        Metrics, sample grids, plot and the list of checkpoints.
+    """
     epoch = trained.epochs
     lines = [f"| | after epoch {epoch} |", "|---|---|"]
     lines += [f"| {name} | {value:.4f} |" for name, value in trained.metrics.items()]
-    shown = {"Drawing, generated, target:": sample_name(epoch)}
+    grids = {"Drawing, generated, target:": sample_name(epoch)}
     if trained.sketches is not None:
-        shown["Drawings by hand, and what is generated from them:"] = sketches_name(epoch)
-    for title, name in shown.items():
+        grids["Hand-drawn sketches and the pictures generated from them:"] = sketches_name(epoch)
+    for title, name in grids.items():
         grid = inline_jpeg(run.get(name) or b"", width=900)
         lines += ["", title, "", f"![{name}]({grid})"]
-    plot = base64.b64encode(run.get(PLOT) or b"").decode()
+    plot = base64.b64encode(run.get(PLOT_FILE) or b"").decode()
     lines += ["", f"![losses](data:image/png;base64,{plot})"]
-    lines += ["", "| `promote` takes | val_l1 | checkpoint |", "|---|---|---|"]
-    for record in run.checkpoints():
-        figure = record.metrics.get("val_l1")
-        told = "–" if figure is None else f"{figure:.4f}"
-        place = link(store, run.key(record.name))
-        lines.append(f"| `{trained.run}/{record.epoch}` | {told} | {place} |")
+    lines += ["", "| checkpoint for `promote` | val_l1 | file |", "|---|---|---|"]
+    for record in run.list_checkpoints():
+        val_l1 = record.metrics.get("val_l1")
+        value = "–" if val_l1 is None else f"{val_l1:.4f}"
+        checkpoint_link = render_link(store, run.key(record.name))
+        lines.append(f"| `{trained.run}/{record.epoch}` | {value} | {checkpoint_link} |")
     lines += ["", f"All steps in TensorBoard: `tensorboard --logdir '{trained.events}'`"]
     return "\n".join(lines)
 
 
-def stop_on_signals(learn: Callable[[Callable[[], bool]], Result]) -> Result:
-    """Train in a thread beside the main one, which SIGTERM and Ctrl-C interrupt.
+def run_until_signal(run_training: Callable[[Callable[[], bool]], Result]) -> Result:
+    """Run a training in a thread, while the main thread waits for SIGTERM and Ctrl-C.
 
-    They take their course when training has stopped. No handler of ours is needed for that, and
-    with one in the place of Prefect's a cancelled run would be marked crashed first: it takes a
-    worker's word that it is cancelled only while SIGTERM is its own. A second signal is not held
-    back. Outside the main thread, where signals do not arrive, there is no thread beside it.
+    A signal is raised in the main thread once the training has stopped. It needs no handler of
+    ours: Prefect marks a run as canceled only while Prefect's own SIGTERM handler is installed. A
+    second signal is not delayed. Outside of the main thread, where no signals arrive, the training
+    runs in the calling thread.
 
     Parameters
     ----------
-    learn : gets what tells whether a signal came. After one it raises TrainingStopped, or another
-        error, which then goes before the signal.
+    run_training : callable
+        Gets a function that returns whether a signal arrived. After a signal it raises
+        `TrainingStopped`, or another error, which then replaces the signal.
+
+    Returns
+    -------
+    object
+        Result of `run_training`.
     """
     if threading.current_thread() is not threading.main_thread():
-        return learn(lambda: False)
-    asked, ended = threading.Event(), threading.Event()
+        return run_training(lambda: False)
+    stop_requested, finished = threading.Event(), threading.Event()
     results: list[Result] = []
     errors: list[BaseException] = []
-    # With the run that Prefect knows by its context.
+    # Prefect keeps the current run in the context.
     context = contextvars.copy_context()
 
-    def work() -> None:
+    def target() -> None:
         try:
-            results.append(context.run(learn, asked.is_set))
+            results.append(context.run(run_training, stop_requested.is_set))
         except BaseException as error:
             errors.append(error)
         finally:
-            ended.set()
+            finished.set()
 
-    beside = threading.Thread(target=work, name="train", daemon=True)
+    thread = threading.Thread(target=target, name="train", daemon=True)
     try:
-        beside.start()
-        # Not by joining it: a join that is interrupted takes the thread for ended.
-        ended.wait()
+        thread.start()
+        # Not join(): an interrupted join marks the thread as ended.
+        finished.wait()
     except BaseException:
-        asked.set()
-        if beside.ident is not None:
-            ended.wait()
+        stop_requested.set()
+        if thread.ident is not None:
+            finished.wait()
         if errors and not isinstance(errors[0], TrainingStopped):
             raise errors[0] from None
         raise

@@ -1,97 +1,109 @@
-"""What was stored is read back once, before anything points at it."""
+"""Reads stored shards back before anything points at them."""
 
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 
-from config.errors import DamagedError, NotFoundError
+from config.errors import CorruptObjectError, NotFoundError
 from storage import ObjectStore, keys
-from storage.manifest import Row, load_rows
-from storage.pair_sets import locate_pairs
-from tasks.bounded_map import map_ahead
-from tasks.pair_set_plan import PairPlan
+from storage.manifest import ManifestRow, load_rows
+from storage.pair_sets import open_pairs
+from tasks.bounded_map import bounded_map
+from tasks.pair_set_plan import PairSetPlan
 
-# Shards that are read back at once: one connection does not fill the line to S3.
-_AT_ONCE = 4
+# Shards that are read at once: one connection does not saturate the link to S3.
+_MAX_CONCURRENT = 4
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def check_shards(plan: PairPlan, rows: list[Row], store: ObjectStore) -> None:
-    """Read every shard of pairs back; one that is damaged counts as not done any more.
+def verify_shards(plan: PairSetPlan, rows: list[ManifestRow], store: ObjectStore) -> None:
+    """Read all pair shards back. A corrupt shard counts as not extracted.
 
-    S3's shards are held against their SHA-256, and each pair must begin where its row says. Pairs
-    that were published as files stay in the raw shards, which extraction has checked.
+    Objects in S3 are checked against their SHA-256, and each pair must start where its row says.
+    Published pairs stay in raw shards, which extraction has checked.
 
     Parameters
     ----------
-    plan : the pair set.
-    rows : all of its rows.
-    store : holds it.
+    plan : PairSetPlan
+        The pair set.
+    rows : list of ManifestRow
+        All of its rows.
+    store : ObjectStore
+        Holds the pair set.
 
     Raises
     ------
-    DamagedError
-        If a shard is missing or damaged; extracting again makes it anew.
+    CorruptObjectError
+        If a shard is missing or corrupt. Extracting again replaces it.
     """
-    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
-    if stored.raw is not None:
+    reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    if reader.raw is not None:
         return
-    shards: defaultdict[str, list[Row]] = defaultdict(list)
+    shards: defaultdict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         if row.status == "pair":
-            shards[stored.key(row)].append(row)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        whole = map_ahead(pool, lambda item: _is_whole(store, *item), shards.items(), _AT_ONCE)
-        damaged = [key for key, found in zip(shards, whole, strict=True) if not found]
-    for key in damaged:
+            shards[reader.key(row)].append(row)
+    with ThreadPoolExecutor(_MAX_CONCURRENT) as pool:
+        intact = bounded_map(
+            pool, lambda item: _is_intact(store, *item), shards.items(), _MAX_CONCURRENT
+        )
+        corrupt = [key for key, is_intact in zip(shards, intact, strict=True) if not is_intact]
+    for key in corrupt:
         store.delete(f"{plan.folder}/{keys.part_name(shards[key][0].shard)}")
-    if damaged:
-        raise DamagedError(
-            f"{store.location(damaged[0])} is damaged or missing"
-            + (f", and {len(damaged) - 1} more" if damaged[1:] else "")
-            + ". Run again to make it anew."
+    if corrupt:
+        raise CorruptObjectError(
+            f"{store.location(corrupt[0])} is corrupt or missing"
+            + (f", and {len(corrupt) - 1} more" if corrupt[1:] else "")
+            + ". Run again to extract it again."
         )
 
 
-def forget_cut_shards(plan: PairPlan, store: ObjectStore) -> bool:
-    """Let shards of a published set that are gone or cut short count as not done any more.
+def invalidate_truncated_shards(plan: PairSetPlan, store: ObjectStore) -> bool:
+    """Mark missing and truncated shards of a published pair set as not extracted.
 
-    Their sizes tell, by one listing: nothing is read. Extracting them again gives the same bytes,
-    so that the manifest, which stays, is right again.
+    One listing of the object sizes tells; nothing is read. Extracting again gives the same bytes,
+    so the manifest stays valid.
+
+    Parameters
+    ----------
+    plan : PairSetPlan
+        The pair set.
+    store : ObjectStore
+        Holds the pair set.
 
     Returns
     -------
     bool
-        Whether there was any.
+        Whether there were such shards.
     """
-    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
-    if stored.raw is not None:
+    reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    if reader.raw is not None:
         return False
     rows = load_rows(store, keys.manifest(plan.dataset.name, plan.fingerprint)) or []
-    sizes = {entry.key: entry.size for entry in store.entries(plan.folder)}
-    cut = {
+    sizes = {entry.key: entry.size for entry in store.list_objects(plan.folder)}
+    truncated = {
         row.shard
         for row in rows
         if row.status == "pair"
         and row.offset is not None
         and row.size is not None
-        and sizes.get(stored.key(row), 0) < row.offset + row.size
+        and sizes.get(reader.key(row), 0) < row.offset + row.size
     }
-    for shard in cut:
+    for shard in truncated:
         store.delete(f"{plan.folder}/{keys.part_name(shard)}")
-    return bool(cut)
+    return bool(truncated)
 
 
-def _is_whole(store: ObjectStore, key: str, pairs: list[Row]) -> bool:
+def _is_intact(store: ObjectStore, key: str, pairs: list[ManifestRow]) -> bool:
     try:
-        with store.open_local(key) as path, path.open("rb") as file:
+        with store.local_copy(key) as path, path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             for row in pairs:
-                assert row.offset is not None and row.size is not None, "a pair has its place"
+                assert row.offset is not None and row.size is not None, "a pair has offset and size"
                 file.seek(row.offset)
-                if row.offset + row.size > size or file.read(len(_PNG)) != _PNG:
+                if row.offset + row.size > size or file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
                     return False
-    except (DamagedError, NotFoundError):
+    except (CorruptObjectError, NotFoundError):
         return False
     return True

@@ -22,7 +22,7 @@ from config.settings import get_settings
 from hed import EdgeDetector, fetch_default_weights
 from storage import LocalStore
 from storage.s3 import S3Store
-from tests.hed.weights.files import make_quick
+from tests.hed.weights.files import make_fast_network
 from tests.s3 import BUCKET, SeaweedFS, running_s3
 
 # A shell starts what runs in its background deaf to Ctrl-C, and so would be what the tests start.
@@ -95,9 +95,9 @@ def detector() -> EdgeDetector:
 
 @pytest.fixture(scope="session")
 def quick_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a network for tests of what is done with edges; see ``make_quick``."""
+    """The file of a network for tests of what is done with edges; see ``make_fast_network``."""
     path = tmp_path_factory.mktemp("weights") / "quick.onnx"
-    path.write_bytes(make_quick().SerializeToString())
+    path.write_bytes(make_fast_network().SerializeToString())
     return path
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from postprocess import Side, join_pair
+from postprocess import DrawingSide, join_pair
 from tests.conftest import encode
 
 
-def draw_published(seed: int, drawing: Side = "left") -> NDArray[np.uint8]:
+def draw_published(seed: int, drawing: DrawingSide = "left") -> NDArray[np.uint8]:
     """Return uint8 256×512×3: outlines beside a shaded grey thing on white.
 
     The picture is nearly grey and mostly white, as a drawing is.
@@ -29,7 +29,7 @@ def draw_published(seed: int, drawing: Side = "left") -> NDArray[np.uint8]:
 
 
 def publish_folder(
-    folder: Path, count: int, drawing: Side = "left", kind: str = "JPEG", first: int = 0
+    folder: Path, count: int, drawing: DrawingSide = "left", kind: str = "JPEG", first: int = 0
 ) -> Path:
     """Write a folder of different pairs, laid out as the published sets are."""
     for number in range(first, first + count):

@@ -1,4 +1,4 @@
-"""What runs the network: one small class, one module for each way to run a network."""
+"""Inference engines for HED: OpenCV, OpenVINO and PyTorch, one module each."""
 
 import importlib.util
 import sys
@@ -10,46 +10,53 @@ import cv2
 
 from config.errors import InputError
 from config.settings import count_cores
-from hed.engines.engine import Engine, Options, Runner
-from hed.weights import Weights
+from hed.engines.engine import BatchRunner, HedEngine, HedEngineOptions
+from hed.weights import HedWeights
 
-__all__ = ["Engine", "Runner", "choose_engine", "create_engine"]
+__all__ = ["BatchRunner", "HedEngine", "choose_engine", "create_engine"]
 
 Precision = Literal["auto", "f32"]
 EngineName = Literal["auto", "opencv", "openvino", "torch"]
 
-# Where the drivers of NVIDIA, of AMD, and of Windows below Linux show that there is a GPU.
-_DEVICES = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
+# Device files by which the drivers of NVIDIA, AMD and Windows Subsystem for Linux expose a GPU.
+_GPU_DEVICE_PATTERNS = ("nvidia*", "nvhost*", "nvgpu*", "kfd", "dxg")
 
 
-def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
-    """Return the engine to use and why, in a few words.
+def choose_engine(name: str, weights: HedWeights | None = None) -> tuple[str, str]:
+    """Return the name of the engine to use and the reason for the choice.
 
     Parameters
     ----------
-    name : ``auto``, or an engine, which is then taken.
-    weights : what it is to run, where known: PyTorch takes HED's layers only, no ONNX file.
+    name : str
+        ``auto``, ``opencv``, ``openvino`` or ``torch``. Any name but ``auto`` is used as it is.
+    weights : HedWeights or None
+        The weights to run, if known: PyTorch runs HED's layers only, not ONNX networks.
+
+    Returns
+    -------
+    name, reason : str, str
+        The engine's name and a short explanation for people.
 
     Raises
     ------
     InputError
-        If there is no engine of that name, what it needs is not installed, or it does not run
-        these weights.
+        If the engine is unknown, is not installed, or cannot run these weights.
     """
     if name not in get_args(EngineName):
         names = ", ".join(get_args(EngineName))
-        raise InputError(f"No HED engine {name!r}. Choose one of: {names}.")
+        raise InputError(f"Unknown HED engine {name!r}. Choose one of: {names}.")
     if name == "auto":
-        gpu, own = _find_gpu(), weights is not None and weights.layers is None
-        if gpu and not own:
+        gpu, is_onnx = _get_gpu_name(), weights is not None and weights.layers is None
+        if gpu and not is_onnx:
             return "torch", f"there is a GPU, {gpu}"
-        without = "PyTorch runs no ONNX file" if gpu else "there is no GPU"
+        no_gpu_reason = "PyTorch does not run ONNX networks" if gpu else "there is no GPU"
         if _is_installed("openvino"):
-            return "openvino", f"{without}, and OpenVINO is installed"
-        return "opencv", f"{without}, and OpenVINO is not installed"
+            return "openvino", f"{no_gpu_reason}, and OpenVINO is installed"
+        return "opencv", f"{no_gpu_reason}, and OpenVINO is not installed"
     if name == "torch" and weights is not None and weights.layers is None:
         raise InputError(
-            "The engine torch runs HED's own layers, no ONNX file: use --engine opencv or openvino."
+            "The engine torch runs only HED's own layers, not ONNX networks. Use --engine opencv "
+            "or openvino."
         )
     if name == "openvino" and not _is_installed("openvino"):
         raise InputError(
@@ -61,50 +68,62 @@ def choose_engine(name: str, weights: Weights | None = None) -> tuple[str, str]:
 
 def create_engine(
     name: str,
-    weights: Weights,
+    weights: HedWeights,
     workers: int | None = None,
     precision: str = "auto",
     cores: int | None = None,
-) -> Engine:
-    """Return a running engine with these weights.
+) -> HedEngine:
+    """Start an engine with the given weights.
 
     Parameters
     ----------
-    name : see ``choose_engine``.
-    weights : what to run.
-    workers : networks that run at once on the CPU, the cores shared out among them; with OpenCV as
-        many as there are cores when None, and OpenVINO decides for itself.
-    precision : ``f32``, or ``auto`` for the quickest that the device does well: 16 bits on a GPU
-        and, in OpenVINO, on a CPU with bfloat16.
-    cores : how many it may use; all that this process may when None.
+    name : str
+        See ``choose_engine``.
+    weights : HedWeights
+        The network to run.
+    workers : int or None
+        Number of networks that run at the same time on the CPU; they share its cores. None: one
+        per core with OpenCV; OpenVINO chooses the number itself.
+    precision : {"auto", "f32"}
+        ``auto`` uses 16 bits on a GPU and, with OpenVINO, on a CPU that supports bfloat16.
+    cores : int or None
+        Number of CPU cores to use; None for all that this process may use.
+
+    Returns
+    -------
+    HedEngine
 
     Raises
     ------
     InputError
-        If there is no such engine or precision, it is not installed, or it cannot run these
-        weights.
+        If the engine or the precision is unknown, the engine is not installed, or it cannot run
+        these weights.
     """
     name, _ = choose_engine(name, weights)
-    # What comes before and after the network runs in threads of its own; OpenCV's engine sets this
-    # for itself.
+    # Pre- and postprocessing run in the caller's own threads, so OpenCV needs no pool. The OpenCV
+    # engine overrides this.
     cv2.setNumThreads(1)
     if precision not in get_args(Precision):
-        raise InputError(f"No precision {precision!r}. Choose auto or f32.")
-    return _maker(name)(weights, Options(cores or count_cores(), workers, precision == "auto"))
+        raise InputError(f"Unknown precision {precision!r}. Choose auto or f32.")
+    return _load_factory(name)(
+        weights, HedEngineOptions(cores or count_cores(), workers, precision == "auto")
+    )
 
 
-def _find_gpu() -> str | None:
-    """Return the name of the GPU that PyTorch uses; None where it has none."""
-    # PyTorch takes seconds to import: where there is no device it is not asked.
-    if sys.platform == "linux" and not any(any(Path("/dev").glob(name)) for name in _DEVICES):
+def _get_gpu_name() -> str | None:
+    """Return the name of PyTorch's GPU, or None if there is none."""
+    # PyTorch takes seconds to import: skip it on machines without a GPU device.
+    if sys.platform == "linux" and not any(
+        any(Path("/dev").glob(name)) for name in _GPU_DEVICE_PATTERNS
+    ):
         return None
     from torch import cuda
 
     return cuda.get_device_name() if cuda.is_available() else None
 
 
-def _maker(name: str) -> Callable[[Weights, Options], Engine]:
-    # Each is imported when it is used: OpenVINO may not be there, and takes a second.
+def _load_factory(name: str) -> Callable[[HedWeights, HedEngineOptions], HedEngine]:
+    # Imported on demand: OpenVINO may be missing, and takes a second to import.
     if name == "openvino":
         from hed.engines.openvino import create
     elif name == "torch":

@@ -1,4 +1,4 @@
-"""HED in OpenVINO, on the CPU: bfloat16 where the CPU computes in it."""
+"""HED in OpenVINO, on the CPU: in bfloat16 if the CPU supports it."""
 
 import threading
 from collections import OrderedDict
@@ -6,22 +6,24 @@ from collections import OrderedDict
 import numpy as np
 import openvino
 
-from hed.crop_plan import BORDER, Plan
-from hed.engines.engine import Engine, Map, Options, Runner
-from hed.weights import Weights
+from hed.crop_plan import BORDER, CropPlan
+from hed.engines.engine import BatchRunner, Float32Array, HedEngine, HedEngineOptions
+from hed.weights import HedWeights
 
-# Sizes whose compiled networks are kept.
-_KEPT = 8
+# Number of input sizes whose compiled networks are cached.
+_MAX_COMPILED_SIZES = 8
 
 
-def create(weights: Weights, options: Options) -> Engine:
-    """Return the engine; see ``create_engine``.
+def create(weights: HedWeights, options: HedEngineOptions) -> HedEngine:
+    """Create the OpenVINO engine; see ``create_engine``.
 
-    In throughput mode OpenVINO shares out the cores itself, and tells how many requests at once
-    keep them busy.
+    In throughput mode OpenVINO distributes the cores itself and reports how many concurrent
+    requests keep them busy.
     """
     core = openvino.Core()
-    bf16 = options.fast and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    bf16 = options.reduced_precision and "BF16" in core.get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    )
     hints: dict[str, object] = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
@@ -29,24 +31,26 @@ def create(weights: Weights, options: Options) -> Engine:
     }
     if options.workers:
         hints["PERFORMANCE_HINT_NUM_REQUESTS"] = options.workers
-    compiled: OrderedDict[Plan, openvino.CompiledModel] = OrderedDict()
+    compiled: OrderedDict[CropPlan, openvino.CompiledModel] = OrderedDict()
     lock = threading.Lock()
 
-    def compile_for(plan: Plan) -> openvino.CompiledModel:
+    def compile_for(plan: CropPlan) -> openvino.CompiledModel:
         with lock:
             if plan not in compiled:
-                if len(compiled) >= _KEPT:
+                if len(compiled) >= _MAX_COMPILED_SIZES:
                     compiled.popitem(last=False)
-                model = core.read_model(weights.graph(plan))
+                model = core.read_model(weights.build_onnx(plan))
                 compiled[plan] = core.compile_model(model, "CPU", hints)
             compiled.move_to_end(plan)
             return compiled[plan]
 
-    def make_runner(plan: Plan) -> Runner:
+    def make_runner(plan: CropPlan) -> BatchRunner:
         request = compile_for(plan).create_infer_request()
 
-        def run(batch: Map) -> Map:
-            edges = np.empty((len(batch), plan.rows.side, plan.columns.side), np.float32)
+        def run(batch: Float32Array) -> Float32Array:
+            edges = np.empty(
+                (len(batch), plan.rows.output_size, plan.columns.output_size), np.float32
+            )
             for index in range(len(batch)):
                 request.start_async({0: batch[index : index + 1]}, share_inputs=True)
                 request.wait()
@@ -55,8 +59,8 @@ def create(weights: Weights, options: Options) -> Engine:
 
         return run
 
-    usual = compile_for(weights.plan(256, 256, BORDER))
-    requests = usual.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+    default_model = compile_for(weights.plan_crop(256, 256, BORDER))
+    requests = default_model.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
     version = openvino.__version__.split("-")[0]
-    title = f"OpenVINO {version}, {'bf16' if bf16 else 'f32'}, {requests} requests at once"
-    return Engine(title, make_runner, requests)
+    description = f"OpenVINO {version}, {'bf16' if bf16 else 'f32'}, {requests} requests at once"
+    return HedEngine(description, make_runner, requests)

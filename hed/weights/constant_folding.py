@@ -1,8 +1,8 @@
-"""Sizes that an ONNX network reckons out while it runs, reckoned out beforehand.
+"""Constant folding of the shape computations in an ONNX network.
 
-Exporters write an upsampling to the input's size as Shape, Gather, Concat and the like. Once the
-input's size is fixed these are constants; ONNX's own inference knows the values of few of them,
-and engines that want declared sizes know none.
+Exporters write an upsampling to the input's size as Shape, Gather, Concat and similar nodes. Once
+the input's size is fixed their values are constant. ONNX's own inference evaluates few of them,
+and engines that need declared shapes evaluate none.
 """
 
 from typing import Any
@@ -13,89 +13,97 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-# What reckons with sizes. None of these makes many numbers of few: two that are broadcast against
-# each other at most the square.
-_RECKONING = (
+# Operators of shape computations. None of them turns small tensors into a large one: broadcasting
+# two tensors gives at most the square of their size.
+SHAPE_OPS = (
     *("Add", "Cast", "Ceil", "Concat", "Constant", "Div", "Floor", "Gather", "Identity", "Mul"),
     *("ReduceProd", "Reshape", "Slice", "Squeeze", "Sub", "Unsqueeze"),
 )
-# Numbers in a tensor of sizes.
-_MOST = 64
-# A size may depend on one that was reckoned out of another; in HED one round does.
-_ROUNDS = 16
+# Maximum number of elements in a shape tensor.
+_MAX_ELEMENTS = 64
+# A shape may depend on another one that was folded before. HED needs one round.
+_MAX_ROUNDS = 16
 
 
-def fold_sizes(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the model with every tensor's size inferred, as far as that goes.
+def fold_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Infer the shape of every tensor, as far as possible, and fold constant shape nodes.
 
     Parameters
     ----------
-    model : a network whose inputs have fixed sizes.
+    model : onnx.ModelProto
+        A network whose inputs have fixed shapes.
+
+    Returns
+    -------
+    onnx.ModelProto
 
     Raises
     ------
     Exception
-        Whatever ONNX's inference raises if the sizes do not fit each other.
+        Whatever ONNX's shape inference raises if the shapes are inconsistent.
     """
-    for _ in range(_ROUNDS):
-        # Not with its own propagation of values: that doubles them with every Concat of a tensor
-        # with itself, up to all memory.
+    for _ in range(_MAX_ROUNDS):
+        # Without ONNX's own data propagation: there, every Concat of a tensor with itself doubles
+        # the data, up to all memory.
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
-        if not _fold(model):
+        if not _fold_once(model):
             break
     return model
 
 
-def _fold(model: onnx.ModelProto) -> bool:
-    """Put constants in place of nodes whose values are known; tell whether there were any."""
+def _fold_once(model: onnx.ModelProto) -> bool:
+    """Replace nodes with known values by constants; return whether any node was replaced."""
     graph = model.graph
     shapes = {
         value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
         for value in (*graph.input, *graph.value_info)
         if value.type.tensor_type.HasField("shape")
     }
-    known = {
+    constants = {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in graph.initializer
-        if np.prod(tensor.dims) <= _MOST
+        if np.prod(tensor.dims) <= _MAX_ELEMENTS
     }
-    kept = []
+    remaining = []
     for node in graph.node:
-        values = _reckon(node, known, shapes, model)
+        values = _evaluate_node(node, constants, shapes, model)
         if values is None:
-            kept.append(node)
+            remaining.append(node)
         else:
-            known[node.output[0]] = values
+            constants[node.output[0]] = values
             graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-    folded = len(kept) < len(graph.node)
+    folded = len(remaining) < len(graph.node)
     del graph.node[:]
-    graph.node.extend(kept)
+    graph.node.extend(remaining)
     return folded
 
 
-def _reckon(
+def _evaluate_node(
     node: onnx.NodeProto,
-    known: dict[str, NDArray[Any]],
+    constants: dict[str, NDArray[Any]],
     shapes: dict[str, list[int]],
     model: onnx.ModelProto,
 ) -> NDArray[Any] | None:
+    """Return the value of a shape node, or None if it is unknown or too large."""
     names: list[str] = [name for name in node.input if name]
-    given: dict[str, NDArray[Any]]
+    inputs: dict[str, NDArray[Any]]
     if node.op_type == "Shape" and all(shapes.get(names[0], [0])):
-        # Of that shape, without the memory.
-        given = {names[0]: np.broadcast_to(np.float32(0), shapes[names[0]])}
-    elif node.op_type in _RECKONING and all(name in known for name in names):
-        given = {name: known[name] for name in names}
+        # Has the shape without allocating the memory.
+        inputs = {names[0]: np.broadcast_to(np.float32(0), shapes[names[0]])}
+    elif node.op_type in SHAPE_OPS and all(name in constants for name in names):
+        inputs = {name: constants[name] for name in names}
     else:
         return None
-    inputs = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in given]
+    value_infos = [
+        helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in inputs
+    ]
     output = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
-    graph = helper.make_graph([node], "one", inputs, [output])
+    graph = helper.make_graph([node], "one", value_infos, [output])
     try:
-        one = helper.make_model(graph, opset_imports=model.opset_import)
-        found: Any = ReferenceEvaluator(one).run(None, given)
-        values = np.asarray(found[0])
-    # What it cannot reckon is left to the engines.
+        single_node_model = helper.make_model(graph, opset_imports=model.opset_import)
+        outputs: Any = ReferenceEvaluator(single_node_model).run(None, inputs)
+        values = np.asarray(outputs[0])
+    # A node that cannot be evaluated is left to the engines.
     except Exception:
         return None
-    return values if values.size <= _MOST else None
+    return values if values.size <= _MAX_ELEMENTS else None

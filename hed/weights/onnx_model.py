@@ -1,4 +1,4 @@
-"""An edge detector of one's own, as an ONNX file with any height and width."""
+"""Validation and preparation of custom edge detectors: ONNX files with dynamic height and width."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,222 +9,240 @@ from google.protobuf.message import DecodeError, Message  # type: ignore[import-
 from onnx import TensorProto, helper, numpy_helper
 
 from config.errors import InputError
-from hed.crop_plan import SMALLEST, STRIDE, Axis, Plan
-from hed.weights.constant_folding import fold_sizes
-from hed.weights.formatting import write_shape, write_text
+from hed.crop_plan import MIN_INPUT_SIZE, STRIDE, CropAxis, CropPlan
+from hed.weights.constant_folding import fold_shapes
+from hed.weights.formatting import format_shape, format_text
 
-# The first in which a Slice takes its bounds as inputs.
-_OLDEST_OPSET = 10
-# Also standard: a long form of the empty name.
-_STANDARD = ("", "ai.onnx")
-_OWN = "own."
+# The first opset in which Slice takes its bounds as inputs.
+_MIN_OPSET = 10
+# "ai.onnx" is an alias of the empty domain.
+_STANDARD_DOMAINS = ("", "ai.onnx")
+_NAME_PREFIX = "custom."
 
-_AXES = (
+_EXPORT_HINT = (
     "Export it with float32 input N×3×height×width and float32 output N×1×height×width, height "
     "and width dynamic."
 )
 
 
-def plan_whole(side: int, border: int) -> Axis:
-    """Return the plan of one axis for a network of which nothing is known.
+def plan_uncropped_axis(size: int, border: int) -> CropAxis:
+    """Return the plan of one axis for a network with an unknown receptive field.
 
-    All of the border is given; after the picture it goes on up to a size that four poolings halve.
+    The whole border is part of the input. After the picture it is extended to a size that four
+    poolings can halve.
 
     Parameters
     ----------
-    side : wanted pixels.
-    border : reflected pixels before, and at least as many after them.
+    size : int, pixels, at least 1
+        Size of the edge map.
+    border : int, pixels, at least 0
+        Reflected pixels before the picture, and at least as many after it.
+
+    Returns
+    -------
+    CropAxis
     """
-    whole = max(SMALLEST, side + 2 * border)
-    whole += -whole % STRIDE
-    return Axis(side, border, whole - side - border, (), ())
+    padded_size = max(MIN_INPUT_SIZE, size + 2 * border)
+    padded_size += -padded_size % STRIDE
+    return CropAxis(size, border, padded_size - size - border, (), ())
 
 
-def check_model(content: bytes, path: Path) -> None:
-    """Check that a file is an edge detector that any engine can run.
+def check_onnx_model(content: bytes, path: Path) -> None:
+    """Check that a file is an edge detector that every engine can run.
 
-    Input float32 N×3×H×W, the picture's BGR minus the mean; output float32 N×1×H×W, probabilities.
+    The input must be float32 N×3×H×W (BGR minus the mean), the output float32 N×1×H×W
+    (probabilities).
+
+    Parameters
+    ----------
+    content : bytes
+        The file's content.
+    path : Path
+        The file's location, for error messages.
 
     Raises
     ------
     InputError
-        If it is damaged or no such network, refers to further files, or uses operators that are
-        not ONNX's own.
+        If the file is damaged, has other inputs or outputs, refers to other files, or uses
+        operators outside the ONNX standard.
     """
     name = f"The ONNX network {path}"
-    model = _parse(content, name)
+    model = _parse_model(content, name)
     for opset in model.opset_import:
-        if opset.domain in _STANDARD and opset.version < _OLDEST_OPSET:
+        if opset.domain in _STANDARD_DOMAINS and opset.version < _MIN_OPSET:
             raise InputError(
-                f"{name} is of opset {opset.version}. "
-                f"Export it with opset {_OLDEST_OPSET} or later."
+                f"{name} uses opset {opset.version}. Export it with opset {_MIN_OPSET} or later."
             )
-    _check_parts(model, name)
+    _check_messages(model, name)
     try:
         onnx.checker.check_model(model)
-    # A library in C++ that was not written for hostile files; what it raises knows no bounds.
+    # The checker is C++ that is not hardened against hostile files: it may raise any exception.
     except Exception as error:
-        reason = _shorten(error)
-        raise InputError(f"{name} is not valid: {reason}. Export or fetch it again.") from error
-    _check_ends(model.graph, name)
-    # Two sizes that differ, so that height and width cannot be mistaken for each other.
-    fix_size(content, Plan(plan_whole(32, 0), plan_whole(48, 0)), name)
+        reason = _first_line(error)
+        raise InputError(f"{name} is not valid: {reason}. Export or download it again.") from error
+    _check_input_and_output(model.graph, name)
+    # Different sizes, so that swapped height and width are detected.
+    fix_input_size(content, CropPlan(plan_uncropped_axis(32, 0), plan_uncropped_axis(48, 0)), name)
 
 
-def fix_size(content: bytes, plan: Plan, name: str) -> bytes:
-    """Return the network for pictures of one size, cut to the picture.
+def fix_input_size(content: bytes, plan: CropPlan, name: str) -> bytes:
+    """Return the network for pictures of one size, with its output cropped to the picture.
 
     Parameters
     ----------
-    content : an ONNX file that ``check_model`` accepts.
-    plan : of ``plan_whole``.
-    name : the network's, for messages.
+    content : bytes
+        An ONNX file that ``check_onnx_model`` accepts.
+    plan : CropPlan
+        Made of two results of ``plan_uncropped_axis``.
+    name : str
+        The network's name, for error messages.
 
     Returns
     -------
     bytes
-        Serialised ONNX model: its one input float32 (1, 3, plan.rows.input, plan.columns.input),
-        output ``edges`` float32 (1, 1, plan.rows.side, plan.columns.side). All other names have a
-        prefix. Sizes are declared throughout, as OpenCV's importer asks.
+        Serialized ONNX model. Its only input is float32
+        (1, 3, plan.rows.input_size, plan.columns.input_size), its output ``edges`` float32
+        (1, 1, plan.rows.output_size, plan.columns.output_size). All other names get a prefix. All
+        shapes are declared, as OpenCV's importer requires.
 
     Raises
     ------
     InputError
-        If the network's output for this size is not of this size.
+        If the network's output does not have the size of its input.
     """
     rows, columns = plan.rows, plan.columns
-    model = _parse(content, name)
+    model = _parse_model(content, name)
     try:
-        model = _infer_sizes(model, rows.input, columns.input)
-    # C++ again, and in Python what does not expect names that are no text.
+        model = _infer_shapes(model, rows.input_size, columns.input_size)
+    # The C++ checker again, and Python code that fails on names that are not text.
     except Exception as error:
         raise InputError(
-            f"{name} does not take pictures of {rows.input}×{columns.input}: {_shorten(error)}. "
-            + _AXES
+            f"{name} does not accept an input of {rows.input_size}×{columns.input_size} px: "
+            f"{_first_line(error)}. {_EXPORT_HINT}"
         ) from error
-    graph, whole = model.graph, model.graph.output[0]
-    found = [side.dim_value or None for side in whole.type.tensor_type.shape.dim]
-    if found != [1, 1, rows.input, columns.input]:
+    graph, full_output = model.graph, model.graph.output[0]
+    output_shape = [side.dim_value or None for side in full_output.type.tensor_type.shape.dim]
+    if output_shape != [1, 1, rows.input_size, columns.input_size]:
+        shape = format_shape(output_shape) if output_shape else "an unknown shape"
         raise InputError(
-            f"{name} gives {write_shape(found) if found else 'an unknown size'} for a picture of "
-            f"{rows.input}×{columns.input}. {_AXES}"
+            f"{name} outputs {shape} for an input of {rows.input_size}×{columns.input_size} px. "
+            f"{_EXPORT_HINT}"
         )
     bounds = {
-        "start": [rows.before, columns.before],
-        "stop": [rows.before + rows.side, columns.before + columns.side],
+        "start": [rows.pad_before, columns.pad_before],
+        "stop": [rows.pad_before + rows.output_size, columns.pad_before + columns.output_size],
         "axes": [2, 3],
     }
     for part, values in bounds.items():
         constant = numpy_helper.from_array(np.array(values, np.int64), f"edges.{part}")
         graph.initializer.append(constant)
-    sources = [whole.name, *(f"edges.{part}" for part in bounds)]
+    sources = [full_output.name, *(f"edges.{part}" for part in bounds)]
     graph.node.append(helper.make_node("Slice", sources, ["edges"]))
-    # What was the output is now an inner tensor.
-    graph.value_info.append(whole)
-    shape = [1, 1, rows.side, columns.side]
-    edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, shape)
+    # The former output is now an intermediate tensor.
+    graph.value_info.append(full_output)
+    edges_shape = [1, 1, rows.output_size, columns.output_size]
+    edges = helper.make_tensor_value_info("edges", TensorProto.FLOAT, edges_shape)
     graph.output[0].CopyFrom(edges)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
-def _parse(content: bytes, name: str) -> onnx.ModelProto:
+def _parse_model(content: bytes, name: str) -> onnx.ModelProto:
     try:
         return onnx.load_from_string(content)
     except DecodeError as error:
         raise InputError(
-            f"{name} cannot be read as ONNX: the file is damaged, cut short or of another kind. "
-            "Export or fetch it again."
+            f"{name} cannot be read as ONNX: the file is damaged, truncated or of another format. "
+            "Export or download it again."
         ) from error
 
 
-def _check_parts(model: onnx.ModelProto, name: str) -> None:
-    """Check everything in the model for what reads files or is not known to every engine."""
-    for part in _walk(model):
+def _check_messages(model: onnx.ModelProto, name: str) -> None:
+    """Reject external data, functions, foreign operators and invalid tensors, at any depth."""
+    for part in _walk_messages(model):
         if isinstance(part, onnx.TensorProto):
             if part.data_location == TensorProto.EXTERNAL or part.external_data:
                 raise InputError(
-                    f"{name} keeps {write_text(part.name) or 'a tensor'} in another file. "
-                    "Export it with its weights inside the one file."
+                    f"{name} stores {format_text(part.name) or 'a tensor'} in another file. "
+                    "Export it with its weights in a single file."
                 )
-            _check_numbers(part, name)
+            _check_tensor(part, name)
         elif isinstance(part, onnx.FunctionProto):
             raise InputError(
-                f"{name} defines the function {write_text(part.name)}. "
-                "Export it with functions inlined."
+                f"{name} defines the function {format_text(part.name)}. "
+                "Export it with inlined functions."
             )
-        elif isinstance(part, onnx.NodeProto) and part.domain not in _STANDARD:
+        elif isinstance(part, onnx.NodeProto) and part.domain not in _STANDARD_DOMAINS:
             raise InputError(
-                f"{name} uses {write_text(part.op_type)} of {write_text(part.domain)}, which is "
-                "not one of ONNX's own operators. Export it with those only."
+                f"{name} uses {format_text(part.op_type)} of {format_text(part.domain)}, which is "
+                "not a standard ONNX operator. Export it with standard operators only."
             )
 
 
-def _check_numbers(tensor: onnx.TensorProto, name: str) -> None:
-    label = write_text(tensor.name) or "a tensor"
+def _check_tensor(tensor: onnx.TensorProto, name: str) -> None:
+    label = format_text(tensor.name) or "a tensor"
     try:
         values = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(
-            f"{name} is damaged: {label} holds other than it declares. Export or fetch it again."
+            f"{name} is damaged: the data of {label} does not match its declared shape and type. "
+            "Export or download it again."
         ) from error
-    # An infinity may be meant, as the bound of a Clip or what a pooling is padded with.
+    # An infinity may be intended, as the bound of a Clip or the padding of a pooling.
     if values.dtype.kind == "f" and np.isnan(values).any():
-        raise InputError(f"{name} holds NaN in {label}. The file is damaged; export it again.")
+        raise InputError(f"{name} contains NaN in {label}. The file is damaged; export it again.")
 
 
-def _check_ends(graph: onnx.GraphProto, name: str) -> None:
-    inputs = _inputs(graph)
+def _check_input_and_output(graph: onnx.GraphProto, name: str) -> None:
+    inputs = _list_graph_inputs(graph)
     if len(inputs) != 1 or len(graph.output) != 1:
         raise InputError(
-            f"{name} has {len(inputs)} inputs and {len(graph.output)} outputs, not one of each. "
-            + _AXES
+            f"{name} has {len(inputs)} inputs and {len(graph.output)} outputs instead of one each. "
+            + _EXPORT_HINT
         )
-    for end, value, channels in (("input", inputs[0], 3), ("output", graph.output[0], 1)):
+    for role, value, channels in (("input", inputs[0], 3), ("output", graph.output[0], 1)):
         tensor = value.type.tensor_type
-        sides = [
-            side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim
-        ]
-        shape = write_shape(sides) if sides else "no declared size"
+        dims = [side.dim_value if side.HasField("dim_value") else None for side in tensor.shape.dim]
+        shape = format_shape(dims) if dims else "no declared size"
         if tensor.elem_type != TensorProto.FLOAT:
-            raise InputError(f"{name} has an {end} that is not float32. {_AXES}")
-        if len(sides) != 4 or sides[0] not in (None, 1) or sides[1] not in (None, channels):
-            raise InputError(f"{name} has an {end} of {shape}. {_AXES}")
-        if sides[2] is not None or sides[3] is not None:
-            raise InputError(f"{name} is made for one size, its {end} is {shape}. {_AXES}")
+            raise InputError(f"{name} has an {role} that is not float32. {_EXPORT_HINT}")
+        if len(dims) != 4 or dims[0] not in (None, 1) or dims[1] not in (None, channels):
+            raise InputError(f"{name} has an {role} of {shape}. {_EXPORT_HINT}")
+        if dims[2] is not None or dims[3] is not None:
+            raise InputError(f"{name} has a fixed size: its {role} is {shape}. {_EXPORT_HINT}")
 
 
-def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs proper; older files list initial values among them."""
-    given = {tensor.name for tensor in graph.initializer}
-    given |= {tensor.values.name for tensor in graph.sparse_initializer}
-    return [value for value in graph.input if value.name not in given]
+def _list_graph_inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs without initializers, which older files list among them."""
+    initializer_names = {tensor.name for tensor in graph.initializer}
+    initializer_names |= {tensor.values.name for tensor in graph.sparse_initializer}
+    return [value for value in graph.input if value.name not in initializer_names]
 
 
-def _infer_sizes(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProto:
-    """Return the model for one size of picture, its names prefixed and its sizes inferred."""
-    model = onnx.compose.add_prefix(model, _OWN)
+def _infer_shapes(model: onnx.ModelProto, height: int, width: int) -> onnx.ModelProto:
+    """Return the model for one input size, with prefixed names and inferred shapes."""
+    model = onnx.compose.add_prefix(model, _NAME_PREFIX)
     graph = model.graph
-    shape = _inputs(graph)[0].type.tensor_type.shape
+    shape = _list_graph_inputs(graph)[0].type.tensor_type.shape
     del shape.dim[:]
     for side in (1, 3, height, width):
         shape.dim.add(dim_value=side)
-    # These may hold the names of sizes that are now numbers.
+    # These may contain symbolic names of dimensions that are now fixed.
     graph.output[0].type.tensor_type.ClearField("shape")
     del graph.value_info[:]
-    return fold_sizes(model)
+    return fold_shapes(model)
 
 
-def _walk(part: Message) -> Iterator[Message]:
-    """Yield a message and all within, however deep: graphs hold nodes that hold graphs."""
-    yield part
-    for field, value in part.ListFields():
+def _walk_messages(message: Message) -> Iterator[Message]:
+    """Yield a message and all messages in it, at any depth: graphs contain nodes with graphs."""
+    yield message
+    for field, value in message.ListFields():
         if field.message_type is not None:
             for inner in [value] if isinstance(value, Message) else value:
-                yield from _walk(inner)
+                yield from _walk_messages(inner)
 
 
-def _shorten(error: Exception) -> str:
-    """Return the first line of a library's message that says something."""
+def _first_line(error: Exception) -> str:
+    """Return the first non-empty line of a library's error message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return write_text(lines[0] if lines else type(error).__name__).rstrip(".")
+    return format_text(lines[0] if lines else type(error).__name__).rstrip(".")

@@ -17,26 +17,26 @@ from scipy.interpolate import CubicHermiteSpline
 from postprocess import Points, draw_strokes
 
 # At full strength, in pixels of a drawing of 256: for other sizes in proportion.
-_SIDE = 256
-_MOST_DROPPED = 0.35
-_GAPPED, _GAP = 0.25, (3.0, 12.0)
-_OVERSHOOT, _LONGEST_OVERSHOOT = 0.3, 6.0
+_REFERENCE_SIDE = 256
+_MAX_DROPPED_SHARE = 0.35
+_GAP_PROBABILITY, _GAP_LENGTHS = 0.25, (3.0, 12.0)
+_OVERSHOOT_PROBABILITY, _MAX_OVERSHOOT = 0.3, 6.0
 # Points that the direction of a stroke's end is taken over.
-_ENDS = 6
-_SIMPLIFY = (0.5, 2.5)
-_STEP = 2.0
+_END_POINTS = 6
+_SIMPLIFY_EPSILONS = (0.5, 2.5)
+_CURVE_STEP = 2.0
 # Points from one move of the hand to the next.
-_TREMBLE_EVERY = 6
-_SHIFT, _TREMBLE = 1.2, 0.5
-_TURN, _SCALE, _MOVE = np.deg2rad(6), 0.08, 6.0
-_WARP, _WARP_GRID = 5.0, 4
-_WIDEST_PEN = 10.0
+_TREMOR_INTERVAL = 6
+_SHIFT_STD, _TREMOR_STD = 1.2, 0.5
+_MAX_ROTATION, _MAX_SCALING, _MAX_TRANSLATION = np.deg2rad(6), 0.08, 6.0
+_MAX_WARP, _WARP_GRID_SIZE = 5.0, 4
+_MAX_PEN_WIDTH = 10.0
 # Share of the sheet.
-_MOST_INK = 0.2
+_MAX_INK_SHARE = 0.2
 
 
 def augment_strokes(
-    strokes: Sequence[Points], size: int, random: Random, strength: float
+    strokes: Sequence[Points], size: int, rng: Random, strength: float
 ) -> NDArray[np.uint8]:
     """Draw strokes anew, as another hand might have.
 
@@ -56,74 +56,78 @@ def augment_strokes(
     ndarray
         uint8 size×size, 0 on lines and 255 elsewhere.
     """
-    scale = size / _SIDE
-    kept = _drop(strokes, random, strength)
-    opened = _open(kept, random, strength, scale)
-    longer = _overshoot(opened, random, strength, scale)
-    smooth = _smooth(longer, strength * random.uniform(*_SIMPLIFY) * scale, _STEP * scale)
-    bent = _bend(smooth, size, random, strength)
-    return draw_strokes(bent, size, _choose_pen(bent, size, random, strength))
+    scale = size / _REFERENCE_SIDE
+    kept = _drop_strokes(strokes, rng, strength)
+    with_gaps = _cut_gaps(kept, rng, strength, scale)
+    extended = _extend_ends(with_gaps, rng, strength, scale)
+    smoothed = _smooth_strokes(
+        extended, strength * rng.uniform(*_SIMPLIFY_EPSILONS) * scale, _CURVE_STEP * scale
+    )
+    deformed = _deform(smoothed, size, rng, strength)
+    return draw_strokes(deformed, size, _choose_pen_width(deformed, size, rng, strength))
 
 
-def _drop(strokes: Sequence[Points], random: Random, strength: float) -> list[Points]:
+def _drop_strokes(strokes: Sequence[Points], rng: Random, strength: float) -> list[Points]:
     """Leave out a random share of the strokes, at most 35 %; the shorter one is, the likelier."""
-    share = strength * random.uniform(0, _MOST_DROPPED)
+    share = strength * rng.uniform(0, _MAX_DROPPED_SHARE)
     count = round(share * len(strokes))
     if not count:
         return list(strokes)
     # The smallest of what is drawn with these rates are a sample without replacement.
     lengths = np.array([len(stroke) for stroke in strokes], np.float64)
-    turns = random.exponential(np.sqrt(lengths))
-    gone = set(np.argsort(turns, kind="stable")[:count].tolist())
-    return [stroke for number, stroke in enumerate(strokes) if number not in gone]
+    sampling_keys = rng.exponential(np.sqrt(lengths))
+    dropped = set(np.argsort(sampling_keys, kind="stable")[:count].tolist())
+    return [stroke for number, stroke in enumerate(strokes) if number not in dropped]
 
 
-def _open(strokes: Sequence[Points], random: Random, strength: float, scale: float) -> list[Points]:
+def _cut_gaps(
+    strokes: Sequence[Points], rng: Random, strength: float, scale: float
+) -> list[Points]:
     """Cut a gap into some strokes that are long enough for it."""
-    chances, places = random.random((2, len(strokes)))
-    widths = np.round(random.uniform(*_GAP, len(strokes)) * scale).astype(int)
+    draws, positions = rng.random((2, len(strokes)))
+    widths = np.round(rng.uniform(*_GAP_LENGTHS, len(strokes)) * scale).astype(int)
     parts = []
-    for stroke, chance, place, width in zip(strokes, chances, places, widths, strict=True):
-        if chance >= strength * _GAPPED or len(stroke) < 4 * width:
+    for stroke, draw, position, width in zip(strokes, draws, positions, widths, strict=True):
+        if draw >= strength * _GAP_PROBABILITY or len(stroke) < 4 * width:
             parts.append(stroke)
         else:
-            start = round(place * (len(stroke) - width))
+            start = round(position * (len(stroke) - width))
             parts += [part for part in (stroke[:start], stroke[start + width :]) if len(part) > 1]
     return parts
 
 
-def _overshoot(
-    strokes: Sequence[Points], random: Random, strength: float, scale: float
+def _extend_ends(
+    strokes: Sequence[Points], rng: Random, strength: float, scale: float
 ) -> list[Points]:
     """Let some strokes run on in the direction that they end in."""
-    wanted = random.random((len(strokes), 2)) < strength * _OVERSHOOT
-    lengths = random.uniform(0, _LONGEST_OVERSHOOT, wanted.shape) * strength * scale
-    longer = list(strokes)
-    for number in np.flatnonzero(wanted.any(1)).tolist():
+    is_extended = rng.random((len(strokes), 2)) < strength * _OVERSHOOT_PROBABILITY
+    lengths = rng.uniform(0, _MAX_OVERSHOOT, is_extended.shape) * strength * scale
+    extended = list(strokes)
+    for number in np.flatnonzero(is_extended.any(1)).tolist():
         stroke = strokes[number]
-        if len(stroke) < _ENDS or _is_ring(stroke):
+        if len(stroke) < _END_POINTS or _is_closed(stroke):
             continue
         parts = [stroke]
-        if wanted[number, 0]:
-            parts.insert(0, _beyond(stroke[_ENDS - 1], stroke[0], lengths[number, 0]))
-        if wanted[number, 1]:
-            parts.append(_beyond(stroke[-_ENDS], stroke[-1], lengths[number, 1]))
-        longer[number] = np.concatenate(parts)
-    return longer
+        if is_extended[number, 0]:
+            parts.insert(0, _extrapolate(stroke[_END_POINTS - 1], stroke[0], lengths[number, 0]))
+        if is_extended[number, 1]:
+            parts.append(_extrapolate(stroke[-_END_POINTS], stroke[-1], lengths[number, 1]))
+        extended[number] = np.concatenate(parts)
+    return extended
 
 
-def _beyond(inner: Points, end: Points, length: float) -> Points:
+def _extrapolate(inner: Points, end: Points, length: float) -> Points:
     direction = end - inner
-    reach = length / max(float(np.hypot(*direction)), 1.0)
-    further: Points = end + direction * np.float32(reach)
-    return further[np.newaxis]
+    scale = length / max(float(np.hypot(*direction)), 1.0)
+    point: Points = end + direction * np.float32(scale)
+    return point[np.newaxis]
 
 
-def _is_ring(stroke: Points) -> bool:
+def _is_closed(stroke: Points) -> bool:
     return len(stroke) > 2 and bool((stroke[0] == stroke[-1]).all())
 
 
-def _smooth(strokes: Sequence[Points], epsilon: float, step: float) -> list[Points]:
+def _smooth_strokes(strokes: Sequence[Points], epsilon: float, step: float) -> list[Points]:
     """Keep the points that matter (Douglas and Peucker, 1973), and curve through them.
 
     The curves are Catmull and Rom's (1974) with centripetal knots, which have no loops. All
@@ -136,75 +140,79 @@ def _smooth(strokes: Sequence[Points], epsilon: float, step: float) -> list[Poin
     last = np.cumsum(lengths) - 1
     first = last - lengths + 1
     # One place more, as a curve through a single one is none.
-    places = np.concatenate([*knots, knots[-1][-1:]]).astype(np.float64)
-    chords = np.maximum(np.hypot(*np.diff(places, axis=0).T), 1e-3)
+    points = np.concatenate([*knots, knots[-1][-1:]]).astype(np.float64)
+    chords = np.maximum(np.hypot(*np.diff(points, axis=0).T), 1e-3)
     times = np.concatenate([[0], np.cumsum(np.sqrt(chords))])
-    tangents = _tangents(places, times, first, last)
+    tangents = _compute_tangents(points, times, first, last)
 
-    run = np.concatenate([[0], np.cumsum(chords)])
-    counts = np.maximum(2, np.round((run[last] - run[first]) / step).astype(int) + 1)
+    arc_lengths = np.concatenate([[0], np.cumsum(chords)])
+    counts = np.maximum(
+        2, np.round((arc_lengths[last] - arc_lengths[first]) / step).astype(int) + 1
+    )
     counts[lengths == 1] = 1
-    number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    share = number / np.repeat(np.maximum(counts - 1, 1), counts)
-    since, until = np.repeat(times[first], counts), np.repeat(times[last], counts)
-    curve = CubicHermiteSpline(times, places, tangents)(since + (until - since) * share)
+    steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    fractions = steps / np.repeat(np.maximum(counts - 1, 1), counts)
+    start_times, end_times = np.repeat(times[first], counts), np.repeat(times[last], counts)
+    curve = CubicHermiteSpline(times, points, tangents)(
+        start_times + (end_times - start_times) * fractions
+    )
     return np.split(curve.astype(np.float32), np.cumsum(counts)[:-1])
 
 
-def _tangents(
-    places: NDArray[np.float64],
+def _compute_tangents(
+    points: NDArray[np.float64],
     times: NDArray[np.float64],
     first: NDArray[np.int_],
     last: NDArray[np.int_],
 ) -> NDArray[np.float64]:
     """Return the change of places at each, of strokes that begin and end at given numbers."""
-    slopes = np.diff(places, axis=0) / np.diff(times)[:, np.newaxis]
-    tangents: NDArray[np.float64] = np.gradient(places, times, axis=0)
-    long = last > first
-    tangents[first[long]] = slopes[first[long]]
-    tangents[last[long]] = slopes[last[long] - 1]
+    slopes = np.diff(points, axis=0) / np.diff(times)[:, np.newaxis]
+    tangents: NDArray[np.float64] = np.gradient(points, times, axis=0)
+    has_length = last > first
+    tangents[first[has_length]] = slopes[first[has_length]]
+    tangents[last[has_length]] = slopes[last[has_length] - 1]
     # A ring is as round where it begins as elsewhere.
-    ring = long & (places[first] == places[last]).all(1) & (last - first > 1)
-    through = (slopes[first[ring]] + slopes[last[ring] - 1]) / 2
-    tangents[first[ring]] = tangents[last[ring]] = through
+    is_closed = has_length & (points[first] == points[last]).all(1) & (last - first > 1)
+    mean_slopes = (slopes[first[is_closed]] + slopes[last[is_closed] - 1]) / 2
+    tangents[first[is_closed]] = tangents[last[is_closed]] = mean_slopes
     return tangents
 
 
-def _bend(strokes: Sequence[Points], size: int, random: Random, strength: float) -> list[Points]:
+def _deform(strokes: Sequence[Points], size: int, rng: Random, strength: float) -> list[Points]:
     """Shift every stroke a little with a tremble, then turn, scale, move and warp them all."""
     if not strokes:
         return []
-    scale = size / _SIDE
+    scale = size / _REFERENCE_SIDE
     lengths = np.array([len(stroke) for stroke in strokes])
     points = np.concatenate(strokes).astype(np.float64)
-    shifts = random.normal(0, _SHIFT * strength * scale, (len(strokes), 2))
+    shifts = rng.normal(0, _SHIFT_STD * strength * scale, (len(strokes), 2))
     points += np.repeat(shifts, lengths, axis=0)
-    points += _tremble(len(points), random) * (_TREMBLE * strength * scale)
+    points += _make_tremor(len(points), rng) * (_TREMOR_STD * strength * scale)
 
-    turn, grow = random.uniform(-1, 1) * _TURN * strength, random.uniform(-1, 1, 2)
-    cosine, sine = np.cos(turn), np.sin(turn)
-    matrix = np.array([[cosine, -sine], [sine, cosine]]) * (1 + grow * _SCALE * strength)
-    middle = (size - 1) / 2
-    move = random.uniform(-1, 1, 2) * _MOVE * strength * scale
-    points = (points - middle) @ matrix.T + middle + move
+    angle, scaling = rng.uniform(-1, 1) * _MAX_ROTATION * strength, rng.uniform(-1, 1, 2)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    matrix = np.array([[cosine, -sine], [sine, cosine]]) * (1 + scaling * _MAX_SCALING * strength)
+    center = (size - 1) / 2
+    translation = rng.uniform(-1, 1, 2) * _MAX_TRANSLATION * strength * scale
+    points = (points - center) @ matrix.T + center + translation
 
-    grid = random.uniform(-1, 1, (_WARP_GRID, _WARP_GRID, 2)) * _WARP * strength * scale
-    places = (points * ((_WARP_GRID - 1) / (size - 1))).astype(np.float32)
-    x, y = np.ascontiguousarray(places[:, :1]), np.ascontiguousarray(places[:, 1:])
+    grid = rng.uniform(-1, 1, (_WARP_GRID_SIZE, _WARP_GRID_SIZE, 2)) * _MAX_WARP * strength * scale
+    grid_points = (points * ((_WARP_GRID_SIZE - 1) / (size - 1))).astype(np.float32)
+    x, y = np.ascontiguousarray(grid_points[:, :1]), np.ascontiguousarray(grid_points[:, 1:])
     points += cv2.remap(grid, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)[:, 0]
     return np.split(points.astype(np.float32), np.cumsum(lengths)[:-1])
 
 
-def _choose_pen(strokes: Sequence[Points], size: int, random: Random, strength: float) -> int:
+def _choose_pen_width(strokes: Sequence[Points], size: int, rng: Random, strength: float) -> int:
     """Return a pen's width in pixels, such that what is drawn does not fill the sheet."""
-    length = sum(map(len, strokes)) * _STEP * size / _SIDE
-    widest = _MOST_INK * size**2 / max(length, 1)
-    wish = 1 + strength * random.uniform(0, _WIDEST_PEN - 1) * size / _SIDE
-    return max(1, round(min(wish, widest)))
+    length = sum(map(len, strokes)) * _CURVE_STEP * size / _REFERENCE_SIDE
+    max_width = _MAX_INK_SHARE * size**2 / max(length, 1)
+    width = 1 + strength * rng.uniform(0, _MAX_PEN_WIDTH - 1) * size / _REFERENCE_SIDE
+    return max(1, round(min(width, max_width)))
 
 
-def _tremble(count: int, random: Random) -> NDArray[np.float64]:
+def _make_tremor(count: int, rng: Random) -> NDArray[np.float64]:
     """Return what a hand's tremble moves points by, in standard deviations: float64 (count, 2)."""
-    known = np.arange(0, count + _TREMBLE_EVERY, _TREMBLE_EVERY)
-    moves = random.normal(0, 1, (2, len(known)))
-    return np.stack([np.interp(np.arange(count), known, move) for move in moves], axis=1)
+    knots = np.arange(0, count + _TREMOR_INTERVAL, _TREMOR_INTERVAL)
+    offsets = rng.normal(0, 1, (2, len(knots)))
+    return np.stack([np.interp(np.arange(count), knots, move) for move in offsets], axis=1)

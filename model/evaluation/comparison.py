@@ -5,19 +5,19 @@ from dataclasses import dataclass, replace
 
 from scipy.stats import rankdata
 
-from model.evaluation.evaluator import Figures
+from model.evaluation.evaluator import EvaluationMetrics
 from model.evaluation.metrics import METRICS
 
 VALIDATION, SKETCHES = "validation", "sketches"
 
-LINES = "lines copied onto white"
-TRUE = "the true pictures"
+LINES_BASELINE = "lines copied onto white"
+TARGETS_BASELINE = "the true pictures"
 
 # Columns that fit on a screen beside the drawing.
-COLUMNS = 8
+MAX_SHOWN = 8
 
 # What decides which checkpoints are shown where there are more; none of them alone.
-_RANKED_BY = (
+_RANKING_METRICS = (
     (SKETCHES, "edge_f1"),
     (SKETCHES, "kid_efflite0"),
     (SKETCHES, "colour_distance"),
@@ -28,7 +28,7 @@ _SIGN = {metric.key: 1 if metric.better == "lower" else -1 for metric in METRICS
 
 
 @dataclass(frozen=True)
-class Column:
+class CheckpointResult:
     """A checkpoint, or what checkpoints are held against, with its figures.
 
     Attributes
@@ -40,13 +40,13 @@ class Column:
     """
 
     name: str
-    figures: Mapping[str, Figures]
+    metrics: Mapping[str, EvaluationMetrics]
     tiles: tuple[bytes, ...] = ()
     promoted: bool = False
 
 
 @dataclass(frozen=True)
-class Row:
+class SketchRow:
     """A drawing that people see; all pictures are JPEG of 256×256.
 
     Attributes
@@ -66,7 +66,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CheckpointComparison:
     """What a comparison found.
 
     Attributes
@@ -79,39 +79,40 @@ class Comparison:
     notes : what is to be known, a sentence each.
     """
 
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
-    baselines: tuple[Column, ...]
+    rows: tuple[SketchRow, ...]
+    results: tuple[CheckpointResult, ...]
+    baselines: tuple[CheckpointResult, ...]
     counts: Mapping[str, int]
-    training: int
+    num_reference: int
     notes: tuple[str, ...]
 
     @property
-    def shown(self) -> tuple[Column, ...]:
+    def shown_results(self) -> tuple[CheckpointResult, ...]:
         """The checkpoints that people see."""
-        return tuple(column for column in self.columns if column.tiles)
+        return tuple(result for result in self.results if result.tiles)
 
     @property
-    def shown_are(self) -> str:
+    def shown_inputs(self) -> str:
         """What the rows are: ``sketches``, or ``validation`` where there are none."""
         return SKETCHES if self.counts[SKETCHES] else VALIDATION
 
 
-def hide_surplus(columns: list[Column]) -> list[Column]:
+def select_top(results: list[CheckpointResult]) -> list[CheckpointResult]:
     """Take the tiles from all but the best columns; the one in production always keeps them.
 
     The best are those of the best mean rank over some figures, as many of these as there are.
     """
-    if len(columns) <= COLUMNS:
-        return columns
-    ranks: list[float] = [0.0] * len(columns)
-    for drawings, key in _RANKED_BY:
-        found = [column.figures.get(drawings, {}).get(key) for column in columns]
-        values = [_SIGN[key] * one.value for one in found if one is not None]
-        if len(values) == len(columns):
+    if len(results) <= MAX_SHOWN:
+        return results
+    ranks: list[float] = [0.0] * len(results)
+    for drawings, key in _RANKING_METRICS:
+        estimates = [result.metrics.get(drawings, {}).get(key) for result in results]
+        values = [_SIGN[key] * one.value for one in estimates if one is not None]
+        if len(values) == len(results):
             ranks = [sum(pair) for pair in zip(ranks, rankdata(values).tolist(), strict=True)]
-    order = sorted(range(len(columns)), key=lambda at: (not columns[at].promoted, ranks[at]))
-    kept = set(order[:COLUMNS])
+    order = sorted(range(len(results)), key=lambda at: (not results[at].promoted, ranks[at]))
+    shown = set(order[:MAX_SHOWN])
     return [
-        column if at in kept else replace(column, tiles=()) for at, column in enumerate(columns)
+        column if index in shown else replace(column, tiles=())
+        for index, column in enumerate(results)
     ]

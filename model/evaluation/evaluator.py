@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 from hed import EdgeDetector
 from model.evaluation.metrics import (
     Estimate,
-    estimate_lines,
+    estimate_line_metrics,
     estimate_mean,
-    follow_lines,
     l1,
+    match_lines,
     ms_ssim,
     ssim,
 )
 from model.evaluation.metrics.colors import (
-    colourfulness,
+    colorfulness,
     estimate_diversity,
     estimate_histogram_distance,
-    near_white,
+    near_white_share,
 )
-from model.evaluation.metrics.features import Features
-from model.evaluation.reference_set import Reference, Sight, look_at
+from model.evaluation.metrics.features import FeatureExtractor
+from model.evaluation.reference_set import ImageFeatures, ReferenceSet, extract_features
 
 Image8 = NDArray[np.uint8]
-Figures = dict[str, Estimate]
+EvaluationMetrics = dict[str, Estimate]
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """What pictures are judged by.
 
     Attributes
@@ -44,16 +44,16 @@ class Judge:
     hed: EdgeDetector
     threshold: float
     min_pixels: int
-    reference: Reference
-    features: Features | None
+    reference: ReferenceSet
+    extractor: FeatureExtractor | None
 
-    def judge(
+    def evaluate(
         self,
         pictures: Sequence[Image8],
         drawings: Sequence[Image8],
         targets: Sequence[Image8] | None = None,
         on_picture: Callable[[], None] = lambda: None,
-    ) -> tuple[Figures, Sight]:
+    ) -> tuple[EvaluationMetrics, ImageFeatures]:
         """Return the figures of pictures by ``Metric.key``, and what is looked at in them.
 
         A figure that cannot be told is not among them: one against the true pictures without these,
@@ -66,23 +66,23 @@ class Judge:
         targets : what they should be, uint8 256×256×3.
         on_picture : called after each one's edges were found, which takes longest.
         """
-        figures: Figures = {}
+        metrics: EvaluationMetrics = {}
         if targets is not None:
             for key, measure in (("l1", l1), ("ssim", ssim), ("ms_ssim", ms_ssim)):
-                each = [measure(*pair) for pair in zip(pictures, targets, strict=True)]
-                figures[key] = estimate_mean(np.array(each))
-        lines = follow_lines(
+                values = [measure(*pair) for pair in zip(pictures, targets, strict=True)]
+                metrics[key] = estimate_mean(np.array(values))
+        matches = match_lines(
             self.hed, pictures, drawings, self.threshold, self.min_pixels, on_picture
         )
-        figures |= estimate_lines(lines)
-        sight = look_at(pictures, self.features)
+        metrics |= estimate_line_metrics(matches)
+        features = extract_features(pictures, self.extractor)
         if len(pictures) > 1 and self.reference.spread > 0:
-            figures["diversity"] = estimate_diversity(sight.thumbnails, self.reference.spread)
-        figures["colourfulness"] = estimate_mean(np.array(list(map(colourfulness, pictures))))
-        figures["near_white"] = estimate_mean(np.array(list(map(near_white, pictures))))
-        figures["colour_distance"] = estimate_histogram_distance(
-            sight.histograms, self.reference.histogram
+            metrics["diversity"] = estimate_diversity(features.thumbnails, self.reference.spread)
+        metrics["colourfulness"] = estimate_mean(np.array(list(map(colorfulness, pictures))))
+        metrics["near_white"] = estimate_mean(np.array(list(map(near_white_share, pictures))))
+        metrics["colour_distance"] = estimate_histogram_distance(
+            features.histograms, self.reference.histogram
         )
-        if len(pictures) > 1 and self.reference.kernel and sight.features is not None:
-            figures["kid_efflite0"] = self.reference.kernel.estimate(sight.features)
-        return figures, sight
+        if len(pictures) > 1 and self.reference.kernel_distance and features.features is not None:
+            metrics["kid_efflite0"] = self.reference.kernel_distance.estimate(features.features)
+        return metrics, features

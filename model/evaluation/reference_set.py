@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 from model.data.dataset import PairDataset
 from model.evaluation.metrics.colors import (
     Floats,
-    distances,
     lab_histogram,
+    lab_thumbnail,
     mean_distance,
-    thumbnail,
+    pairwise_distances,
 )
-from model.evaluation.metrics.features import Features
+from model.evaluation.metrics.features import FeatureExtractor
 from model.evaluation.metrics.kid import KernelDistance
 
 # Of more, each two of which are compared, the mean changes little.
-_SPREAD = 300
+_MAX_SPREAD_PICTURES = 300
 
 
 @dataclass(frozen=True)
-class Sight:
+class ImageFeatures:
     """What is looked at in some pictures.
 
     Attributes
@@ -37,16 +37,18 @@ class Sight:
     histograms: Floats
 
 
-def look_at(pictures: Sequence[NDArray[np.uint8]], features: Features | None) -> Sight:
+def extract_features(
+    pictures: Sequence[NDArray[np.uint8]], extractor: FeatureExtractor | None
+) -> ImageFeatures:
     """Look at pictures, uint8 H×W×3 RGB; at least one."""
-    return Sight(
-        np.stack([thumbnail(picture) for picture in pictures]),
-        np.stack([features.of(picture) for picture in pictures]) if features else None,
+    return ImageFeatures(
+        np.stack([lab_thumbnail(picture) for picture in pictures]),
+        np.stack([extractor.extract(picture) for picture in pictures]) if extractor else None,
         np.stack([lab_histogram(picture) for picture in pictures]),
     )
 
 
-class Reference:
+class ReferenceSet:
     """Training pictures, of which only what is looked at is kept.
 
     Parameters
@@ -67,32 +69,34 @@ class Reference:
     def __init__(
         self,
         pairs: PairDataset,
-        most: int,
-        features: Features | None,
+        max_pictures: int,
+        extractor: FeatureExtractor | None,
         on_picture: Callable[[], None] = lambda: None,
     ) -> None:
         self._pairs = pairs
         self._paths = pairs.source_paths()
-        self._chosen = choose_evenly(len(pairs), most)
-        self.size = len(self._chosen)
-        thumbnails, seen = [], []
+        self._indices = select_evenly(len(pairs), max_pictures)
+        self.size = len(self._indices)
+        thumbnails, features = [], []
         total: Floats | float = 0.0
-        for index in self._chosen:
-            _, picture = pairs.halves(index)
-            thumbnails.append(thumbnail(picture))
+        for index in self._indices:
+            _, picture = pairs.load_pair(index)
+            thumbnails.append(lab_thumbnail(picture))
             total = total + lab_histogram(picture)
-            if features:
-                seen.append(features.of(picture))
+            if extractor:
+                features.append(extractor.extract(picture))
             on_picture()
         self.histogram: Floats = np.asarray(total) / self.size
         self._thumbnails = np.stack(thumbnails)
-        few = choose_evenly(self.size, _SPREAD)
-        self.spread = mean_distance(self._thumbnails[few])
-        self.kernel: KernelDistance | None = None
-        if features and self.size > 1:
-            self.kernel = KernelDistance(np.stack(seen))
+        spread_indices = select_evenly(self.size, _MAX_SPREAD_PICTURES)
+        self.spread = mean_distance(self._thumbnails[spread_indices])
+        self.kernel_distance: KernelDistance | None = None
+        if extractor and self.size > 1:
+            self.kernel_distance = KernelDistance(np.stack(features))
 
-    def find_nearest(self, sights: Sequence[Sight], row: int) -> tuple[str, NDArray[np.uint8]]:
+    def nearest_picture(
+        self, features: Sequence[ImageFeatures], row: int
+    ) -> tuple[str, NDArray[np.uint8]]:
         """Return the training picture that is nearest to a row's picture of any of some columns.
 
         By their colours at 32×32 px: what was learned by heart is the same there. By features
@@ -108,13 +112,15 @@ class Reference:
         str, ndarray
             Its path in the data set, and uint8 256×256×3.
         """
-        made = np.stack([sight.thumbnails[row] for sight in sights])
-        far = distances(made, self._thumbnails)
-        nearest = self._chosen[int(far.min(0).argmin())]
-        return self._paths[nearest], self._pairs.halves(nearest)[1]
+        thumbnails = np.stack([sight.thumbnails[row] for sight in features])
+        distances = pairwise_distances(thumbnails, self._thumbnails)
+        nearest = self._indices[int(distances.min(0).argmin())]
+        return self._paths[nearest], self._pairs.load_pair(nearest)[1]
 
 
-def choose_evenly(count: int, most: int) -> list[int]:
+def select_evenly(count: int, max_count: int) -> list[int]:
     """Return at most so many of the numbers below ``count``, evenly and rising."""
-    chosen: list[int] = np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
-    return chosen
+    indices: list[int] = (
+        np.linspace(0, count - 1, min(max_count, count)).round().astype(int).tolist()
+    )
+    return indices

@@ -62,18 +62,20 @@ def read_votes(data: bytes) -> Votes:
         votes = Votes.model_validate_json(data)
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(str(part) for part in fault["loc"])
+        location = ".".join(str(part) for part in fault["loc"])
         raise InputError(
-            f"This is no file of votes: {place + ': ' if place else ''}{fault['msg']}. Save it "
-            "again on the page of the comparison."
+            f"This is not a votes file: {location + ': ' if location else ''}{fault['msg']}. Save "
+            "it again on the voting page of the comparison."
         ) from None
-    twice = [name for name, count in Counter(it.sketch for it in votes.votes).items() if count > 1]
-    if twice:
-        raise InputError(f"This is no file of votes: {twice[0]!r} was voted on twice.")
+    duplicates = [
+        name for name, count in Counter(it.sketch for it in votes.votes).items() if count > 1
+    ]
+    if duplicates:
+        raise InputError(f"This is not a votes file: {duplicates[0]!r} was voted on twice.")
     return votes
 
 
-def read_ballots(files: Iterable[bytes], dataset: str) -> tuple[Votes, ...]:
+def read_votes_files(files: Iterable[bytes], dataset: str) -> tuple[Votes, ...]:
     """Return the votes of several files, those of a file that was given twice once.
 
     Parameters
@@ -86,24 +88,24 @@ def read_ballots(files: Iterable[bytes], dataset: str) -> tuple[Votes, ...]:
     InputError
         If one holds none, or those of another data set; in one line.
     """
-    ballots = tuple(dict.fromkeys(read_votes(data) for data in files))
-    for ballot in ballots:
-        if ballot.dataset != dataset:
-            raise InputError(f"These votes are of {ballot.dataset}, not of {dataset}.")
-    return ballots
+    votes = tuple(dict.fromkeys(read_votes(data) for data in files))
+    for file_votes in votes:
+        if file_votes.dataset != dataset:
+            raise InputError(f"These votes are of {file_votes.dataset}, not of {dataset}.")
+    return votes
 
 
-def keep_votes(store: ObjectStore, dataset: str, ballots: Sequence[Votes]) -> str | None:
+def save_votes(store: ObjectStore, dataset: str, votes: Sequence[Votes]) -> str | None:
     """Keep what a checkpoint of a data set was chosen by; return its key, None without votes."""
-    if not ballots:
+    if not votes:
         return None
-    data = json.dumps([ballot.model_dump(mode="json") for ballot in ballots], indent=2).encode()
+    data = json.dumps([ballot.model_dump(mode="json") for ballot in votes], indent=2).encode()
     key = keys.votes(dataset, hashlib.sha256(data).hexdigest()[:12])
     store.put(key, data)
     return key
 
 
-def tally(ballots: Iterable[Votes]) -> dict[str | None, int]:
+def count_votes(votes: Iterable[Votes]) -> dict[str | None, int]:
     """Return how often each checkpoint was chosen, and None how often none was; most first."""
-    counts = Counter(vote.chosen for ballot in ballots for vote in ballot.votes)
+    counts = Counter(vote.chosen for ballot in votes for vote in ballot.votes)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0] or "")))

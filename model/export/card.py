@@ -4,13 +4,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from config.recipe import Recipe
+from config.recipe import StoredRecipe
 
 # Its key among the metadata of either file.
 CARD_KEY = "icanvas"
 
-CONDITION = "float32 (N, 1, H, W) in [0, 1], 0 on lines, 1 on paper; H and W divide by 4"
-PICTURE = "float32 (N, 3, H, W) RGB in [-1, 1]"
+CONDITION_FORMAT = "float32 (N, 1, H, W) in [0, 1], 0 on lines, 1 on paper; H and W divide by 4"
+PICTURE_FORMAT = "float32 (N, 3, H, W) RGB in [-1, 1]"
 
 
 class GeneratorCard(BaseModel):
@@ -44,8 +44,8 @@ class GeneratorCard(BaseModel):
     average: bool
     image_size: int
     extent: float = Field(gt=0, le=1)
-    condition: str = CONDITION
-    picture: str = PICTURE
+    condition: str = CONDITION_FORMAT
+    picture: str = PICTURE_FORMAT
     # Bounds, for a file from elsewhere decides what is built.
     generator_width: int = Field(ge=4, le=4096)
     generator_blocks: int = Field(ge=1, le=1000)
@@ -54,7 +54,7 @@ class GeneratorCard(BaseModel):
     revision: str | None
 
 
-class RunFacts(BaseModel):
+class RunMetadata(BaseModel):
     """What an export needs of a run's ``recipe.json``.
 
     Attributes
@@ -65,7 +65,7 @@ class RunFacts(BaseModel):
     """
 
     pairs: str
-    recipe: Recipe
+    recipe: StoredRecipe
     extent: float = 0.85
     versions: dict[str, str]
     revision: str | None = None

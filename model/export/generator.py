@@ -7,18 +7,18 @@ from pathlib import Path
 
 from config.errors import StorageError
 from model.export.card import GeneratorCard
-from model.export.serialization import check_same, to_onnx, to_safetensors
+from model.export.serialization import check_parity, to_onnx, to_safetensors
 from model.training.checkpoint import restore_generator
-from model.training.resume import read_facts
+from model.training.resume import read_metadata
 from storage import ObjectStore
-from storage.local import sync
+from storage.local import fsync
 from storage.runs import Run
 
-_EXPORTERS = ("torch", "onnx", "onnxscript", "safetensors")
+_EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportedGenerator:
     """A generator as bytes.
 
     Attributes
@@ -32,7 +32,7 @@ class Export:
     card: GeneratorCard
     weights: bytes
     network: bytes
-    apart: float
+    max_abs_diff: float
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class ExportedFiles:
     weights, network : paths.
     """
 
-    export: Export
+    export: ExportedGenerator
     weights: Path
     network: Path
 
 
-def make_export(store: ObjectStore, dataset: str, run: str, epoch: int) -> Export:
+def export_checkpoint(store: ObjectStore, dataset: str, run: str, epoch: int) -> ExportedGenerator:
     """Return a checkpoint's generator as files: the moving average where there is one.
 
     Parameters
@@ -65,31 +65,31 @@ def make_export(store: ObjectStore, dataset: str, run: str, epoch: int) -> Expor
     IntegrityError
         If it or its run's recipe is damaged, or the files do not give the same pictures.
     """
-    place = Run(store, dataset, run)
-    record = place.find_checkpoint(epoch)
-    facts = read_facts(store, place)
-    generator, averaged = restore_generator(place.get_checkpoint(record), facts.recipe)
+    source_run = Run(store, dataset, run)
+    record = source_run.get_record(epoch)
+    metadata = read_metadata(store, source_run)
+    generator, averaged = restore_generator(source_run.read_checkpoint(record), metadata.recipe)
     card = GeneratorCard(
         dataset=dataset,
         run=run,
         epoch=record.epoch,
         step=record.step,
         checkpoint=record.sha256,
-        pairs=facts.pairs,
+        pairs=metadata.pairs,
         average=averaged,
-        image_size=facts.recipe.image_size,
-        extent=facts.extent,
-        generator_width=facts.recipe.generator_width,
-        generator_blocks=facts.recipe.generator_blocks,
-        trained_with=facts.versions,
-        exported_with={name: version(name) for name in _EXPORTERS},
-        revision=facts.revision,
+        image_size=metadata.recipe.image_size,
+        extent=metadata.extent,
+        generator_width=metadata.recipe.generator_width,
+        generator_blocks=metadata.recipe.generator_blocks,
+        trained_with=metadata.versions,
+        exported_with={name: version(name) for name in _EXPORT_PACKAGES},
+        revision=metadata.revision,
     )
     weights, network = to_safetensors(generator, card), to_onnx(generator, card)
-    return Export(card, weights, network, check_same(generator, weights, network))
+    return ExportedGenerator(card, weights, network, check_parity(generator, weights, network))
 
 
-def export_generator(
+def save_generator(
     store: ObjectStore, dataset: str, run: str, epoch: int, folder: Path
 ) -> ExportedFiles:
     """Write a checkpoint's generator into a folder, which is made if need be.
@@ -103,7 +103,7 @@ def export_generator(
     StorageError
         If they cannot be written.
     """
-    export = make_export(store, dataset, run, epoch)
+    export = export_checkpoint(store, dataset, run, epoch)
     stem = f"{dataset}-{run}-{epoch:04d}"
     files = {
         folder / f"{stem}.safetensors": export.weights,
@@ -111,7 +111,7 @@ def export_generator(
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write(files)
+        _write_files(files)
     except OSError as error:
         raise StorageError(
             f"The export cannot be written to {folder}: {error.strerror}. Check space and "
@@ -120,16 +120,16 @@ def export_generator(
     return ExportedFiles(export, *files)
 
 
-def _write(files: dict[Path, bytes]) -> None:
+def _write_files(files: dict[Path, bytes]) -> None:
     """Put files in place when all of them are written."""
     unfinished = {path: path.with_name(f".{uuid.uuid4().hex}") for path in files}
     try:
         for path, temporary in unfinished.items():
             temporary.write_bytes(files[path])
-            sync(temporary)
+            fsync(temporary)
         for path, temporary in unfinished.items():
             temporary.replace(path)
-            sync(path.parent)
+            fsync(path.parent)
     finally:
         for temporary in unfinished.values():
             temporary.unlink(missing_ok=True)

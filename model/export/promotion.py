@@ -7,27 +7,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from config.errors import DamagedError, InputError, NotFoundError
+from config.errors import CorruptObjectError, InputError, NotFoundError
 from model.data.dataset import PairDataset, scale_drawing, to_condition
-from model.evaluation.votes import Votes, keep_votes
-from model.export.generator import make_export
+from model.evaluation.votes import Votes, save_votes
+from model.export.generator import export_checkpoint
 from model.export.serialization import load_generator
 from model.networks.generator import Generator
 from model.training.samples import to_image
 from postprocess import encode_png
 from storage import ObjectStore, keys
-from storage.promoted_files import Example, put_export, read_network, read_weights
+from storage.promoted_files import Example, read_onnx, read_weights, write_export
 from storage.promotions import Promoted, Promotion, read_promoted, swap_promoted
 from storage.runs import Run
 
 # How many drawings a generator comes with: to trace, to know it by, to check an engine against.
-EXAMPLES = 6
+MAX_EXAMPLES = 6
 
 # A drawing with next to nothing on it shows nothing, in share of line pixels.
-_LEAST_DRAWN = 0.01
+_MIN_EDGE_DENSITY = 0.01
 
 
-def promote(
+def promote_checkpoint(
     store: ObjectStore,
     dataset: str,
     run: str,
@@ -35,7 +35,7 @@ def promote(
     *,
     title: str,
     note: str = "",
-    by: str = "",
+    author: str = "",
     votes: Sequence[Votes] = (),
 ) -> Promoted:
     """Export a checkpoint's generator, check it, and point at it.
@@ -65,20 +65,26 @@ def promote(
     ConflictError
         If someone else promotes at the same time, or `icanvas gc` removes it.
     """
-    before = read_promoted(store, dataset)
-    record = Run(store, dataset, run).find_checkpoint(epoch)
-    if before is not None and before.sha256 == record.sha256 and _is_whole(store, dataset, before):
+    current = read_promoted(store, dataset)
+    record = Run(store, dataset, run).get_record(epoch)
+    if (
+        current is not None
+        and current.sha256 == record.sha256
+        and _is_intact(store, dataset, current)
+    ):
         if not (note or votes):
-            return before
-        kept = keep_votes(store, dataset, votes)
-        said = {"note": note, "by": by, "votes": kept, "at": datetime.now(UTC)}
-        return swap_promoted(store, dataset, before.model_copy(update=said), before)
-    export = make_export(store, dataset, run, epoch)
+            return current
+        votes_key = save_votes(store, dataset, votes)
+        changes = {"note": note, "by": author, "votes": votes_key, "at": datetime.now(UTC)}
+        return swap_promoted(store, dataset, current.model_copy(update=changes), current)
+    export = export_checkpoint(store, dataset, run, epoch)
     card = export.card.model_dump_json(indent=2).encode()
     generator, _ = load_generator(export.weights)
-    examples = _draw_examples(store, dataset, export.card.pairs, generator, export.card.image_size)
-    stored = put_export(store, dataset, export.weights, export.network, card, examples)
-    chosen = Promotion(
+    examples = _generate_examples(
+        store, dataset, export.card.pairs, generator, export.card.image_size
+    )
+    stored = write_export(store, dataset, export.weights, export.network, card, examples)
+    promotion = Promotion(
         title=title,
         run=run,
         epoch=epoch,
@@ -88,15 +94,15 @@ def promote(
         network=stored.network,
         examples=stored.examples,
         note=note,
-        by=by,
+        by=author,
         at=datetime.now(UTC),
-        votes=keep_votes(store, dataset, votes),
+        votes=save_votes(store, dataset, votes),
     )
-    return swap_promoted(store, dataset, chosen, before)
+    return swap_promoted(store, dataset, promotion, current)
 
 
-def roll_back(
-    store: ObjectStore, dataset: str, *, to: str | None = None, note: str = "", by: str = ""
+def rollback(
+    store: ObjectStore, dataset: str, *, target: str | None = None, note: str = "", author: str = ""
 ) -> Promoted:
     """Point at what was in service before; a second time leads forth again.
 
@@ -115,53 +121,63 @@ def roll_back(
     ConflictError
         If someone else promotes at the same time.
     """
-    before = read_promoted(store, dataset)
-    if before is None or not before.previous:
+    current = read_promoted(store, dataset)
+    if current is None or not current.previous:
         raise InputError(f"{dataset} has nothing to go back to: it was promoted once at most.")
-    found = [
+    matches = [
         old
-        for old in before.previous
+        for old in current.previous
         # A promotion that came to nothing may have been put down.
-        if (to is None and store.exists(keys.export_card(dataset, old.export)))
-        or to == old.checkpoint
+        if (target is None and store.exists(keys.export_card(dataset, old.export)))
+        or target == old.checkpoint
     ]
-    if not found:
-        known = ", ".join(dict.fromkeys(old.checkpoint for old in before.previous))
-        raise InputError(f"{to or dataset}: no such files to go back to. In service were: {known}.")
-    chosen = found[0].model_copy(update={"note": note, "by": by, "at": datetime.now(UTC)})
-    load_generator(read_weights(store, dataset, chosen))
-    read_network(store, dataset, chosen)
-    return swap_promoted(store, dataset, chosen, before)
+    if not matches:
+        known = ", ".join(dict.fromkeys(old.checkpoint for old in current.previous))
+        raise InputError(
+            f"{target or dataset}: no such files to go back to. In service were: {known}."
+        )
+    promotion = matches[0].model_copy(update={"note": note, "by": author, "at": datetime.now(UTC)})
+    load_generator(read_weights(store, dataset, promotion))
+    read_onnx(store, dataset, promotion)
+    return swap_promoted(store, dataset, promotion, current)
 
 
-def _is_whole(store: ObjectStore, dataset: str, promotion: Promotion) -> bool:
+def _is_intact(store: ObjectStore, dataset: str, promotion: Promotion) -> bool:
     try:
         read_weights(store, dataset, promotion)
-        read_network(store, dataset, promotion)
-    except (NotFoundError, DamagedError):
+        read_onnx(store, dataset, promotion)
+    except (NotFoundError, CorruptObjectError):
         return False
     return True
 
 
-def _draw_examples(
-    store: ObjectStore, dataset: str, pairs: str, generator: Generator, side: int
+def _generate_examples(
+    store: ObjectStore, dataset: str, pairs: str, generator: Generator, image_size: int
 ) -> list[Example]:
     """Return drawings of pairs that were kept out of training, with the generator's pictures.
 
     None where the pair set is not there any more.
     """
     try:
-        found = PairDataset(store, dataset, pairs, "val", side, min_density=_LEAST_DRAWN)
-        if not len(found):
-            found = PairDataset(store, dataset, pairs, "train", side, min_density=_LEAST_DRAWN)
+        dataset_pairs = PairDataset(
+            store, dataset, pairs, "val", image_size, min_density=_MIN_EDGE_DENSITY
+        )
+        if not len(dataset_pairs):
+            dataset_pairs = PairDataset(
+                store, dataset, pairs, "train", image_size, min_density=_MIN_EDGE_DENSITY
+            )
     except NotFoundError:
         return []
-    count = min(EXAMPLES, len(found))
-    chosen = np.linspace(0, len(found) - 1, count).round().astype(int).tolist() if count else []
-    return [_draw_example(found.halves(index)[0], generator, side) for index in chosen]
+    count = min(MAX_EXAMPLES, len(dataset_pairs))
+    chosen = (
+        np.linspace(0, len(dataset_pairs) - 1, count).round().astype(int).tolist() if count else []
+    )
+    return [
+        _generate_example(dataset_pairs.load_pair(index)[0], generator, image_size) for index in chosen
+    ]
 
 
 @torch.no_grad()
-def _draw_example(drawing: NDArray[np.uint8], generator: Generator, side: int) -> Example:
-    condition = to_condition(scale_drawing(drawing, side)).unsqueeze(0)
+def _generate_example(drawing: NDArray[np.uint8], generator: Generator, image_size: int) -> Example:
+    condition = to_condition(scale_drawing(drawing, image_size)).unsqueeze(0)
     return Example(encode_png(drawing), encode_png(to_image(generator(condition)[0])))

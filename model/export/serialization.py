@@ -21,12 +21,12 @@ from model.export.card import CARD_KEY, GeneratorCard
 from model.networks.generator import Generator
 
 # Between PyTorch and ONNX Runtime, of values in [-1, 1]: a quarter of a grey level.
-TOLERANCE = 2e-3
+PARITY_TOLERANCE = 2e-3
 
 _INPUT, _OUTPUT = "condition", "picture"
 # A side that the exporter cannot take for a constant, and the one that is checked beside the
 # generator's own.
-_TRACED, _OTHER_SIDE = 64, 48
+_TRACE_SIZE, _CHECK_SIZE = 64, 48
 
 
 def to_safetensors(generator: Generator, card: GeneratorCard) -> bytes:
@@ -81,8 +81,8 @@ def to_onnx(generator: Generator, card: GeneratorCard) -> bytes:
     Input ``condition`` and output ``picture`` are as the card says; batch, height and width are
     free. Nothing tells of the machine that wrote it.
     """
-    condition = torch.ones(2, 1, _TRACED, _TRACED)
-    with _quiet():
+    condition = torch.ones(2, 1, _TRACE_SIZE, _TRACE_SIZE)
+    with _silence_exporter():
         exported = torch.onnx.export(
             generator,
             (condition,),
@@ -111,16 +111,16 @@ def to_onnx(generator: Generator, card: GeneratorCard) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """Keep to itself what the exporter says of packages that are not needed, and of its own."""
     logger = logging.getLogger("torch.onnx")
-    before = logger.level
+    previous_level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(previous_level)
 
 
 def read_card(network: bytes) -> GeneratorCard:
@@ -141,7 +141,7 @@ def read_card(network: bytes) -> GeneratorCard:
         raise IntegrityError("The file is no ONNX network. Export it again.") from error
 
 
-def check_same(generator: Generator, weights: bytes, network: bytes) -> float:
+def check_parity(generator: Generator, weights: bytes, network: bytes) -> float:
     """Check that both files give a generator's pictures: one of its size, two of another.
 
     Parameters
@@ -162,18 +162,21 @@ def check_same(generator: Generator, weights: bytes, network: bytes) -> float:
     loaded, card = load_generator(weights)
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
     random = torch.Generator().manual_seed(0)
-    largest = 0.0
-    for shape in ((1, 1, card.image_size, card.image_size), (2, 1, card.image_size, _OTHER_SIDE)):
+    max_abs_diff = 0.0
+    for shape in ((1, 1, card.image_size, card.image_size), (2, 1, card.image_size, _CHECK_SIZE)):
         drawing = (torch.rand(shape, generator=random) > 0.05).float()
         with torch.no_grad():
-            expected, found = generator(drawing), loaded(drawing)
-        (other,) = session.run([_OUTPUT], {_INPUT: drawing.numpy()})
-        for name, picture in (("safetensors", found), ("ONNX", torch.from_numpy(other))):
-            apart = (picture - expected).abs().max().item()
-            if not apart <= TOLERANCE:
+            expected, loaded_picture = generator(drawing), loaded(drawing)
+        (onnx_picture,) = session.run([_OUTPUT], {_INPUT: drawing.numpy()})
+        for name, picture in (
+            ("safetensors", loaded_picture),
+            ("ONNX", torch.from_numpy(onnx_picture)),
+        ):
+            abs_diff = (picture - expected).abs().max().item()
+            if not abs_diff <= PARITY_TOLERANCE:
                 raise IntegrityError(
-                    f"The {name} file gives another picture than the checkpoint: values in "
-                    f"[-1, 1] differ by {apart:.2g}, and at most {TOLERANCE:g} is allowed."
+                    f"The {name} file and the checkpoint generate different pictures: values in "
+                    f"[-1, 1] differ by {abs_diff:.2g}; at most {PARITY_TOLERANCE:g} is allowed."
                 )
-            largest = max(largest, apart)
-    return largest
+            max_abs_diff = max(max_abs_diff, abs_diff)
+    return max_abs_diff

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from model.networks.layers import initialise, instance_norm
+from model.networks.layers import init_weights, instance_norm
 
 
 class Discriminator(nn.Module):
@@ -32,7 +32,7 @@ class Discriminator(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(8 * width, 1, 4, padding=1),
         )
-        initialise(self)
+        init_weights(self)
 
     def forward(self, pair: Tensor) -> Tensor:
         """Score every patch.

@@ -9,15 +9,15 @@ from torch.optim.swa_utils import AveragedModel
 from model.networks.generator import Generator
 
 
-def average_of(generator: Generator, ema: float) -> AveragedModel:
+def make_ema(generator: Generator, max_decay: float) -> AveragedModel:
     """Return what follows a generator: each update keeps ``ema`` of it.
 
     Less at first, so that the average soon forgets the weights that training began with.
     """
 
-    def follow(averaged: Sequence[Any], current: Sequence[Any], updates: Any) -> None:
-        done = int(updates)
-        stays = min(ema, (1 + done) / (10 + done))
-        torch._foreach_lerp_(list(averaged), list(current), 1 - stays)
+    def update(averaged: Sequence[Any], current: Sequence[Any], num_averaged: Any) -> None:
+        num_updates = int(num_averaged)
+        decay = min(max_decay, (1 + num_updates) / (10 + num_updates))
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
 
-    return AveragedModel(generator, multi_avg_fn=torch.no_grad()(follow)).requires_grad_(False)
+    return AveragedModel(generator, multi_avg_fn=torch.no_grad()(update)).requires_grad_(False)

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from model.networks.layers import ResidualBlock, initialise, instance_norm
+from model.networks.layers import ResidualBlock, init_weights, instance_norm
 
 # The last layers: padding, convolution, tanh.
-_IN_F32 = 3
+_NUM_F32_LAYERS = 3
 
 
 class Generator(nn.Module):
@@ -52,7 +52,7 @@ class Generator(nn.Module):
             ]
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
-        initialise(self)
+        init_weights(self)
 
     def forward(self, condition: Tensor) -> Tensor:
         """Map a drawing to a picture.
@@ -66,8 +66,8 @@ class Generator(nn.Module):
         Tensor
             float (N, 3, H, W) RGB in [-1, 1].
         """
-        features: Tensor = self.layers[:-_IN_F32](condition)
+        features: Tensor = self.layers[:-_NUM_F32_LAYERS](condition)
         # Where every bit of a colour counts, there is no autocast.
         with torch.autocast(features.device.type, enabled=False):
-            picture: Tensor = self.layers[-_IN_F32:](features.float())
+            picture: Tensor = self.layers[-_NUM_F32_LAYERS:](features.float())
         return picture

@@ -21,13 +21,13 @@ def instance_norm(channels: int, affine: bool = True) -> InstanceNorm:
     return InstanceNorm(channels, eps=_EPS, affine=affine)
 
 
-def initialise(module: nn.Module) -> None:
+def init_weights(module: nn.Module) -> None:
     """Draw every convolution's weights from N(0, 0.02) and set its bias to 0, as pix2pix does."""
-    for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(part.weight, 0.0, 0.02)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def count_parameters(module: nn.Module) -> int:

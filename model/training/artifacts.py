@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from model.data.dataset import PairDataset
 from model.training.checkpoint import TrainingState
-from model.training.plot import plot_log
-from model.training.samples import draw_samples, draw_sketches
-from model.training.tensorboard import events_name, write_events
+from model.training.plot import render_loss_plot
+from model.training.samples import render_samples, render_sketches
+from model.training.tensorboard import events_name, serialize_events
 from storage.runs import sample_name, sketches_name
 
-METRICS = "metrics.jsonl"
-PLOT = "losses.png"
+METRICS_FILE = "metrics.jsonl"
+PLOT_FILE = "losses.png"
 
 # Files that each checkpoint writes anew.
-GROWING = (METRICS, PLOT)
+APPEND_ONLY = (METRICS_FILE, PLOT_FILE)
 
 
 @dataclass(frozen=True)
-class Watch:
+class RunArtifacts:
     """The files of a run that are there to be looked at.
 
     Attributes
@@ -41,7 +41,9 @@ class Watch:
     sketches: Callable[[], Sequence[NDArray[np.uint8]]] | None
     device: torch.device
 
-    def files(self, state: TrainingState, checkpoint: bool) -> dict[str, Callable[[], bytes]]:
+    def epoch_files(
+        self, state: TrainingState, has_checkpoint: bool
+    ) -> dict[str, Callable[[], bytes]]:
         """Return what to write at the end of an epoch, by name: each is made when it is called.
 
         The same state gives the same bytes.
@@ -51,36 +53,36 @@ class Watch:
         state : at the end of an epoch.
         checkpoint : whether one is kept of it. Else there are only events, and no image in them.
         """
-        grids: dict[str, Callable[[], bytes]] = {}
+        images: dict[str, Callable[[], bytes]] = {}
         files: dict[str, Callable[[], bytes]] = {}
-        if checkpoint:
-            files[sample_name(state.epoch)] = grids["samples/pairs"] = cache(
-                lambda: draw_samples(state.drawing, self.pairs, self.device)
+        if has_checkpoint:
+            files[sample_name(state.epoch)] = images["samples/pairs"] = cache(
+                lambda: render_samples(state.eval_generator, self.pairs, self.device)
             )
             sketches = self.sketches
             if sketches is not None:
-                files[sketches_name(state.epoch)] = grids["samples/sketches"] = cache(
-                    lambda: draw_sketches(state.drawing, sketches(), self.device)
+                files[sketches_name(state.epoch)] = images["samples/sketches"] = cache(
+                    lambda: render_sketches(state.eval_generator, sketches(), self.device)
                 )
-            files[METRICS] = lambda: write_log(state)
-            files[PLOT] = lambda: plot_log(state.log, self.title)
-        files[events_name(state.epoch)] = lambda: write_events(
+            files[METRICS_FILE] = lambda: serialize_log(state)
+            files[PLOT_FILE] = lambda: render_loss_plot(state.log, self.title)
+        files[events_name(state.epoch)] = lambda: serialize_events(
             [line for line in state.log if line["epoch"] == state.epoch],
-            {tag: make() for tag, make in grids.items()},
+            {tag: render() for tag, render in images.items()},
             state.step,
         )
         return files
 
-    def growing(self, state: TrainingState) -> dict[str, Callable[[], bytes]]:
+    def partial_files(self, state: TrainingState) -> dict[str, Callable[[], bytes]]:
         """Return what to write within an epoch; its end writes the same files to their end."""
         lines = state.progress.lines
         return {
-            METRICS: lambda: write_log(state),
-            events_name(state.epoch + 1): lambda: write_events(lines, {}, state.step),
+            METRICS_FILE: lambda: serialize_log(state),
+            events_name(state.epoch + 1): lambda: serialize_events(lines, {}, state.step),
         }
 
 
-def write_log(state: TrainingState) -> bytes:
+def serialize_log(state: TrainingState) -> bytes:
     """Return ``metrics.jsonl``, the lines of an epoch in progress last."""
     lines = [*state.log, *state.progress.lines]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 
-def _ignore(*_: object) -> None:
+def _do_nothing(*_: object) -> None:
     """Do nothing."""
 
 
-def _go_on() -> bool:
+def _never_stop() -> bool:
     return False
 
 
 @dataclass(frozen=True)
-class Hooks:
+class TrainingCallbacks:
     """What is called during a run; nothing when left out.
 
     Attributes
@@ -30,22 +30,22 @@ class Hooks:
         stops all.
     """
 
-    on_trace: Callable[[int, int], None] = _ignore
-    on_step: Callable[[int, int], None] = _ignore
-    on_line: Callable[[dict[str, float]], None] = _ignore
-    on_epoch: Callable[[int, dict[str, float]], None] = _ignore
-    on_trouble: Callable[[str], None] = _ignore
-    should_stop: Callable[[], bool] = _go_on
+    on_tracing: Callable[[int, int], None] = _do_nothing
+    on_step: Callable[[int, int], None] = _do_nothing
+    on_log: Callable[[dict[str, float]], None] = _do_nothing
+    on_epoch: Callable[[int, dict[str, float]], None] = _do_nothing
+    on_upload_error: Callable[[str], None] = _do_nothing
+    should_stop: Callable[[], bool] = _never_stop
 
 
 # Of a run that nobody follows.
-NO_HOOKS = Hooks()
+NO_CALLBACKS = TrainingCallbacks()
 
 
 class TrainingStopped(Exception):
     """Training was asked to stop; what it had done is kept, and says itself where."""
 
     def __init__(
-        self, kept: str = "a checkpoint is kept, and the same run goes on from it"
+        self, message: str = "a checkpoint is kept, and the same run goes on from it"
     ) -> None:
-        super().__init__(kept)
+        super().__init__(message)

@@ -14,9 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from config.errors import IntegrityError
 from config.recipe import Recipe
 from model.networks.discriminator import Discriminator
-from model.networks.ema import average_of
+from model.networks.ema import make_ema
 from model.networks.generator import Generator
-from model.training.image_pool import PicturePool
+from model.training.image_pool import ImagePool
 from model.training.progress import EpochProgress
 
 
@@ -37,24 +37,24 @@ class TrainingState:
 
     generator: Generator
     discriminator: Discriminator
-    generator_optimiser: torch.optim.Adam
-    discriminator_optimiser: torch.optim.Adam
-    average: AveragedModel | None
-    pool: PicturePool
+    generator_optimizer: torch.optim.Adam
+    discriminator_optimizer: torch.optim.Adam
+    ema: AveragedModel | None
+    image_pool: ImagePool
     epoch: int = 0
     step: int = 0
     progress: EpochProgress = field(default_factory=EpochProgress)
     log: list[dict[str, float]] = field(default_factory=list)
 
     @property
-    def drawing(self) -> Generator:
+    def eval_generator(self) -> Generator:
         """The generator that is looked at, measured and used."""
-        if self.average is None:
+        if self.ema is None:
             return self.generator
-        return cast(Generator, self.average.module)
+        return cast(Generator, self.ema.module)
 
 
-def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
+def init_state(recipe: Recipe, device: torch.device) -> TrainingState:
     """Return freshly initialised networks; the same for the same recipe on the same device."""
     torch.manual_seed(recipe.seed)
     generator = Generator(recipe.generator_width, recipe.generator_blocks).to(device)
@@ -62,44 +62,44 @@ def start_state(recipe: Recipe, device: torch.device) -> TrainingState:
     return TrainingState(
         generator,
         discriminator,
-        _optimiser(generator, recipe),
-        _optimiser(discriminator, recipe),
-        average_of(generator, recipe.ema) if recipe.ema else None,
-        PicturePool(recipe.pool, torch.Generator().manual_seed(recipe.seed)),
+        _make_optimizer(generator, recipe),
+        _make_optimizer(discriminator, recipe),
+        make_ema(generator, recipe.ema) if recipe.ema else None,
+        ImagePool(recipe.image_pool_size, torch.Generator().manual_seed(recipe.seed)),
     )
 
 
-def _optimiser(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Adam:
+def _make_optimizer(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Adam:
     return torch.optim.Adam(
         network.parameters(), lr=recipe.lr, betas=(recipe.beta1, 0.999), fused=True
     )
 
 
-def save_state(state: TrainingState, recipe: Recipe) -> bytes:
+def serialize_state(state: TrainingState, recipe: Recipe) -> bytes:
     """Return a state as bytes that ``torch.load(weights_only=True)`` reads.
 
     The same state gives the same bytes, whether it was just reached or restored.
     """
     buffer = io.BytesIO()
-    kept = _canonical(
+    checkpoint = _canonical(
         {
             "recipe": recipe.model_dump(),
             "generator": state.generator.state_dict(),
-            "average": None if state.average is None else state.average.state_dict(),
+            "average": None if state.ema is None else state.ema.state_dict(),
             "discriminator": state.discriminator.state_dict(),
-            "generator_optimiser": state.generator_optimiser.state_dict(),
-            "discriminator_optimiser": state.discriminator_optimiser.state_dict(),
+            "generator_optimiser": state.generator_optimizer.state_dict(),
+            "discriminator_optimiser": state.discriminator_optimizer.state_dict(),
             "epoch": state.epoch,
             "step": state.step,
             "progress": asdict(state.progress),
             "log": state.log,
-            "pool": state.pool.kept,
-            "pool_random": state.pool.random.get_state(),
+            "pool": state.image_pool.images,
+            "pool_random": state.image_pool.generator.get_state(),
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
     )
-    torch.save(kept, buffer)
+    torch.save(checkpoint, buffer)
     return buffer.getvalue()
 
 
@@ -125,23 +125,23 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
     IntegrityError
         If the bytes are not a checkpoint of a run with this recipe's networks.
     """
-    state = start_state(recipe, device)
-    with _explained():
-        kept = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-        state.generator.load_state_dict(kept["generator"])
-        state.discriminator.load_state_dict(kept["discriminator"])
-        state.generator_optimiser.load_state_dict(kept["generator_optimiser"])
-        state.discriminator_optimiser.load_state_dict(kept["discriminator_optimiser"])
-        if state.average is not None:
-            state.average.load_state_dict(kept["average"])
-        state.pool.kept = kept["pool"]
-        state.pool.random.set_state(kept["pool_random"].cpu())
-        state.epoch, state.step = kept["epoch"], kept["step"]
-        state.progress = EpochProgress(**kept["progress"])
-        state.log = kept["log"]
-        torch.set_rng_state(kept["random"].cpu())
-        if device.type == "cuda" and kept["random_cuda"] is not None:
-            torch.cuda.set_rng_state(kept["random_cuda"].cpu())
+    state = init_state(recipe, device)
+    with _translate_errors():
+        checkpoint = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state.generator.load_state_dict(checkpoint["generator"])
+        state.discriminator.load_state_dict(checkpoint["discriminator"])
+        state.generator_optimizer.load_state_dict(checkpoint["generator_optimiser"])
+        state.discriminator_optimizer.load_state_dict(checkpoint["discriminator_optimiser"])
+        if state.ema is not None:
+            state.ema.load_state_dict(checkpoint["average"])
+        state.image_pool.images = checkpoint["pool"]
+        state.image_pool.generator.set_state(checkpoint["pool_random"].cpu())
+        state.epoch, state.step = checkpoint["epoch"], checkpoint["step"]
+        state.progress = EpochProgress(**checkpoint["progress"])
+        state.log = checkpoint["log"]
+        torch.set_rng_state(checkpoint["random"].cpu())
+        if device.type == "cuda" and checkpoint["random_cuda"] is not None:
+            torch.cuda.set_rng_state(checkpoint["random_cuda"].cpu())
     return state
 
 
@@ -155,19 +155,19 @@ def restore_generator(data: bytes, recipe: Recipe) -> tuple[Generator, bool]:
     """
     with torch.device("meta"):
         generator = Generator(recipe.generator_width, recipe.generator_blocks)
-    with _explained():
-        kept = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-        averaged = kept["average"] is not None
-        weights = kept["average"] if averaged else kept["generator"]
-        if averaged:
+    with _translate_errors():
+        checkpoint = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        is_ema = checkpoint["average"] is not None
+        weights = checkpoint["average"] if is_ema else checkpoint["generator"]
+        if is_ema:
             names = generator.state_dict()
             weights = {name: weights[f"module.{name}"] for name in names}
         generator.load_state_dict(weights, assign=True)
-    return generator.eval().requires_grad_(False), averaged
+    return generator.eval().requires_grad_(False), is_ema
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Turn what a checkpoint that is none raises into one clear error."""
     try:
         yield
@@ -180,5 +180,5 @@ def _explained() -> Iterator[None]:
         ValueError,
         pickle.UnpicklingError,
     ) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IntegrityError(f"A checkpoint cannot be loaded: {first}") from error
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise IntegrityError(f"A checkpoint cannot be loaded: {reason}") from error

@@ -17,15 +17,15 @@ import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-Result = TypeVar("Result")
+ResultT = TypeVar("ResultT")
 
 # The others wait while the first traces strokes, validates and writes. One that has died is noticed
 # at once: its connections close, and torchrun ends the rest.
-_PATIENCE = timedelta(days=1)
+_GROUP_TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Crew:
+class DistributedContext:
     """The processes of a run. All hold the same state; the first one speaks and writes for them.
 
     Attributes
@@ -34,66 +34,66 @@ class Crew:
     """
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the process that speaks and writes."""
         return self.rank == 0
 
-    def wrap(self, network: nn.Module) -> nn.Module:
+    def wrap_ddp(self, network: nn.Module) -> nn.Module:
         """Return a network whose gradients, after a backward pass, are the mean of all processes'.
 
         Its norms are over single pictures, so no statistics need to be shared.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return network
         return DistributedDataParallel(network)
 
-    def any(self, flag: bool) -> bool:
+    def any_rank(self, flag: bool) -> bool:
         """Tell every process whether one of them says yes."""
-        if self.size == 1:
+        if self.world_size == 1:
             return flag
         flags = torch.tensor(float(flag))
         dist.all_reduce(flags, dist.ReduceOp.MAX)
         return bool(flags)
 
-    def sum(self, values: Tensor) -> Tensor:
+    def all_reduce_sum(self, values: Tensor) -> Tensor:
         """Return the sum of all processes' values; those given may be overwritten."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def lead(self, work: Callable[[], Result]) -> Result:
+    def run_on_main(self, work: Callable[[], ResultT]) -> ResultT:
         """Let the first process do some work, and return its result, or raise its error, in all.
 
         Both have to be such that they can be pickled.
         """
-        if self.size == 1:
+        if self.world_size == 1:
             return work()
-        found: list[Any] = [None, None]
-        raised: Exception | None = None
-        if self.leads:
+        outcome: list[Any] = [None, None]
+        local_error: Exception | None = None
+        if self.is_main_process:
             try:
-                found[0] = work()
+                outcome[0] = work()
             except Exception as error:
-                found[1] = raised = error
-        dist.broadcast_object_list(found, device=torch.device("cpu"))
-        if found[1] is not None:
-            raise raised or found[1]
-        result: Result = found[0]
+                outcome[1] = local_error = error
+        dist.broadcast_object_list(outcome, device=torch.device("cpu"))
+        if outcome[1] is not None:
+            raise local_error or outcome[1]
+        result: ResultT = outcome[0]
         return result
 
-    def share(self, count: int) -> "Share":
+    def shard_batch(self, batch_size: int) -> "BatchShard":
         """Return this process's share of a batch of so many pairs."""
-        return Share(self, count)
+        return BatchShard(self, batch_size)
 
 
-ALONE = Crew()
+SINGLE_PROCESS = DistributedContext()
 
 
 @dataclass(frozen=True)
-class Share:
+class BatchShard:
     """A process's part of a batch: from its rank on, every pair that is ``size`` further.
 
     Where a small last batch leaves nothing for it, it goes through the step with the batch's first
@@ -105,52 +105,55 @@ class Share:
     count : pairs of the whole batch.
     """
 
-    crew: Crew
-    count: int
+    context: DistributedContext
+    batch_size: int
 
     @property
     def weight(self) -> float:
         """What part of the batch it is, 0 to 1."""
-        return len(range(self.crew.rank, self.count, self.crew.size)) / self.count
+        return (
+            len(range(self.context.rank, self.batch_size, self.context.world_size))
+            / self.batch_size
+        )
 
     @property
-    def places(self) -> slice:
+    def indices(self) -> slice:
         """Where in the batch its pairs are."""
-        return slice(self.crew.rank, None, self.crew.size) if self.weight else slice(1)
+        return slice(self.context.rank, None, self.context.world_size) if self.weight else slice(1)
 
-    def scale(self, loss: Tensor) -> Tensor:
+    def scale_loss(self, loss: Tensor) -> Tensor:
         """Weigh the mean loss of this share so that the mean gradient is that of the batch."""
-        return loss * (self.weight * self.crew.size)
+        return loss * (self.weight * self.context.world_size)
 
-    def mean(self, values: Tensor) -> Tensor:
+    def all_reduce_mean(self, values: Tensor) -> Tensor:
         """Return the batch's mean of what is the mean of this share."""
-        return self.crew.sum(values * self.weight)
+        return self.context.all_reduce_sum(values * self.weight)
 
-    def gather(self, own: Tensor) -> Tensor:
+    def gather(self, local: Tensor) -> Tensor:
         """Return (count, …), the whole batch in its order, from every share's part of it."""
-        if self.crew.size == 1:
-            return own
-        whole = own.new_zeros((self.count, *own.shape[1:]))
+        if self.context.world_size == 1:
+            return local
+        batch = local.new_zeros((self.batch_size, *local.shape[1:]))
         if self.weight:
-            whole[self.places] = own
-        return self.crew.sum(whole)
+            batch[self.indices] = local
+        return self.context.all_reduce_sum(batch)
 
 
 @contextmanager
-def join_crew() -> Iterator[Crew]:
+def init_distributed() -> Iterator[DistributedContext]:
     """Join the processes that torchrun started, for the time of the block; alone without it.
 
     Each has a GPU of its own where there are GPUs. They talk through NCCL about what is on these,
     and through gloo about the rest.
     """
     if "RANK" not in os.environ:
-        yield Crew()
+        yield DistributedContext()
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(timeout=_PATIENCE)
+    dist.init_process_group(timeout=_GROUP_TIMEOUT)
     try:
-        yield Crew(dist.get_rank(), dist.get_world_size())
+        yield DistributedContext(dist.get_rank(), dist.get_world_size())
     finally:
         # Networks that are called no more may keep the group, in cycles with an error's frames.
         gc.collect()

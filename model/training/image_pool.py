@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 @dataclass
-class PicturePool:
+class ImagePool:
     """A history of generated pictures (Shrivastava et al., 2017), as CycleGAN uses it.
 
     Attributes
@@ -18,10 +18,10 @@ class PicturePool:
     """
 
     size: int
-    random: torch.Generator
-    kept: Tensor | None = field(default=None)
+    generator: torch.Generator
+    images: Tensor | None = field(default=None)
 
-    def exchange(self, pairs: Tensor) -> Tensor:
+    def query(self, pairs: Tensor) -> Tensor:
         """Keep new pairs (N, 4, H, W), and return as many: each the new one, or an old one's.
 
         Until the pool is full every new one is kept and returned. Then half of them take the place
@@ -29,16 +29,16 @@ class PicturePool:
         """
         if not self.size:
             return pairs
-        shown = []
+        returned = []
         for pair in pairs.detach():
-            if self.kept is None or len(self.kept) < self.size:
-                alone = pair[None].clone()
-                self.kept = alone if self.kept is None else torch.cat([self.kept, alone])
-                shown.append(pair)
-            elif torch.rand((), generator=self.random) < 0.5:
-                place = int(torch.randint(self.size, (), generator=self.random))
-                shown.append(self.kept[place].clone())
-                self.kept[place] = pair
+            if self.images is None or len(self.images) < self.size:
+                entry = pair[None].clone()
+                self.images = entry if self.images is None else torch.cat([self.images, entry])
+                returned.append(pair)
+            elif torch.rand((), generator=self.generator) < 0.5:
+                index = int(torch.randint(self.size, (), generator=self.generator))
+                returned.append(self.images[index].clone())
+                self.images[index] = pair
             else:
-                shown.append(pair)
-        return torch.stack(shown)
+                returned.append(pair)
+        return torch.stack(returned)

@@ -19,19 +19,19 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 import config.errors
 from config.errors import IcanvasError, InputError
 from config.recipe import Recipe
-from config.settings import usable_cores
-from model.training.callbacks import NO_HOOKS, Hooks, TrainingStopped
+from config.settings import get_usable_cores
+from model.training.callbacks import NO_CALLBACKS, TrainingCallbacks, TrainingStopped
 from model.training.train import TrainedRun
 
 # Seconds from SIGTERM to SIGKILL besides the recipe's grace period, which a checkpoint has to get
 # into the store: for the step in progress, and for writing.
-_STEP = 60
+_STEP_TIMEOUT_S = 60
 
 # Seconds from one look at whether to stop to the next, where nothing is printed.
-_LOOK_EVERY = 0.2
+_POLL_INTERVAL_S = 0.2
 
 
-class Order(BaseModel):
+class WorkerConfig(BaseModel):
     """What each process is asked to do; see ``model.training.train``."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,17 +40,17 @@ class Order(BaseModel):
     dataset: str
     pairs: str
     recipe: Recipe
-    refresh: bool
+    force: bool
     # Of an .npz file with the drawings by hand.
     sketches: Path | None = None
 
     @property
-    def patience(self) -> int:
+    def shutdown_timeout_s(self) -> int:
         """Seconds that the processes have to end in once they are asked to."""
-        return _STEP + round(self.recipe.grace)
+        return _STEP_TIMEOUT_S + round(self.recipe.shutdown_grace_s)
 
 
-class Message(BaseModel):
+class WorkerEvent(BaseModel):
     """A line that a process prints: what happened, one field of these.
 
     Attributes
@@ -69,17 +69,17 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     step: tuple[int, int] | None = None
-    traced: tuple[int, int] | None = None
-    line: dict[str, float] | None = None
+    tracing: tuple[int, int] | None = None
+    log: dict[str, float] | None = None
     epoch: tuple[int, dict[str, float]] | None = None
-    trouble: str | None = None
-    done: TrainedRun | None = None
+    upload_error: str | None = None
+    result: TrainedRun | None = None
     stopped: str | None = None
     error: tuple[str, str] | None = None
-    lost: str | None = None
+    unexpected_error: str | None = None
 
 
-def count_processes(wanted: str, batch: int) -> int:
+def count_processes(requested: str, batch: int) -> int:
     """Return how many processes train together.
 
     Parameters
@@ -93,9 +93,9 @@ def count_processes(wanted: str, batch: int) -> int:
         If there are fewer GPUs, or fewer pairs a step.
     """
     gpus = torch.cuda.device_count()
-    if wanted == "auto":
+    if requested == "auto":
         return max(1, min(gpus, batch))
-    count = int(wanted)
+    count = int(requested)
     if gpus and count > gpus:
         raise InputError(
             f"--processes {count}: each trains on a GPU of its own, and there are {gpus} here."
@@ -108,12 +108,12 @@ def count_processes(wanted: str, batch: int) -> int:
     return count
 
 
-def train_together(
-    count: int,
-    order: Order,
-    hooks: Hooks = NO_HOOKS,
+def launch_distributed(
+    num_processes: int,
+    worker_config: WorkerConfig,
+    callbacks: TrainingCallbacks = NO_CALLBACKS,
     sketches: Sequence[NDArray[np.uint8]] = (),
-    on_log: Callable[[str], None] = lambda _: None,
+    on_output: Callable[[str], None] = lambda _: None,
 ) -> TrainedRun:
     """Train in so many child processes, which torchrun starts.
 
@@ -140,20 +140,27 @@ def train_together(
     """
     with TemporaryDirectory(prefix="icanvas-") as folder:
         if sketches:
-            order = order.model_copy(update={"sketches": Path(folder) / "sketches.npz"})
-            np.savez(str(order.sketches), *sketches)
-        return _follow(_start(count, order), order, hooks, on_log)
+            worker_config = worker_config.model_copy(
+                update={"sketches": Path(folder) / "sketches.npz"}
+            )
+            np.savez(str(worker_config.sketches), *sketches)
+        return _forward_events(
+            _start_torchrun(num_processes, worker_config), worker_config, callbacks, on_output
+        )
 
 
-def _start(count: int, order: Order) -> subprocess.Popen[str]:
+def _start_torchrun(num_processes: int, worker_config: WorkerConfig) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *(f"--nproc-per-node={count}", f"--shutdown-timeout={order.patience}"),
-            *("-m", "model", order.model_dump_json()),
+            *(
+                f"--nproc-per-node={num_processes}",
+                f"--shutdown-timeout={worker_config.shutdown_timeout_s}",
+            ),
+            *("-m", "model", worker_config.model_dump_json()),
         ],
         # The cores are shared out among them.
-        env={"OMP_NUM_THREADS": str(max(1, usable_cores() // count)), **own_environment()},
+        env={"OMP_NUM_THREADS": str(max(1, get_usable_cores() // num_processes)), **worker_env()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -165,41 +172,44 @@ def _start(count: int, order: Order) -> subprocess.Popen[str]:
     )
 
 
-def _follow(
-    child: subprocess.Popen[str], order: Order, hooks: Hooks, on_log: Callable[[str], None]
+def _forward_events(
+    process: subprocess.Popen[str],
+    worker_config: WorkerConfig,
+    callbacks: TrainingCallbacks,
+    on_output: Callable[[str], None],
 ) -> TrainedRun:
-    told: list[Message] = []
-    stopping = killed = False
+    final_events: list[WorkerEvent] = []
+    stop_requested = was_killed = False
     try:
-        for line in _lines(child):
-            if not stopping and hooks.should_stop():
-                stopping = True
-                child.terminate()
-            message = _parse(line)
-            if message is None:
+        for line in _read_lines(process):
+            if not stop_requested and callbacks.should_stop():
+                stop_requested = True
+                process.terminate()
+            event = _parse_event(line)
+            if event is None:
                 if line.strip():
-                    on_log(line)
+                    on_output(line)
                 # Torchrun's account ends with the process that began it.
-                killed = "SIGKILL" in line if "exitcode" in line else killed
-            elif message.step:
-                hooks.on_step(*message.step)
-            elif message.traced:
-                hooks.on_trace(*message.traced)
-            elif message.line:
-                hooks.on_line(message.line)
-            elif message.trouble is not None:
-                hooks.on_trouble(message.trouble)
-            elif message.epoch:
-                hooks.on_epoch(*message.epoch)
+                was_killed = "SIGKILL" in line if "exitcode" in line else was_killed
+            elif event.step:
+                callbacks.on_step(*event.step)
+            elif event.tracing:
+                callbacks.on_tracing(*event.tracing)
+            elif event.log:
+                callbacks.on_log(event.log)
+            elif event.upload_error is not None:
+                callbacks.on_upload_error(event.upload_error)
+            elif event.epoch:
+                callbacks.on_epoch(*event.epoch)
             else:
-                told.append(message)
+                final_events.append(event)
     finally:
         # Where they have not ended: they take the end of their input for a SIGTERM.
-        _close(child)
-    return _conclude(told, order.dataset, stopping, killed)
+        _close_stdin(process)
+    return _get_result(final_events, worker_config.dataset, stop_requested, was_killed)
 
 
-def own_environment() -> dict[str, str]:
+def worker_env() -> dict[str, str]:
     """Return the environment in which ``python -m model`` is this package, wherever it is run."""
     root = str(Path(__file__).parents[2])
     return {
@@ -210,7 +220,7 @@ def own_environment() -> dict[str, str]:
     }
 
 
-def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
+def _read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
     """Yield what a process and its children print, and now and then an empty line, to the end."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
@@ -221,58 +231,61 @@ def _lines(child: subprocess.Popen[str]) -> Iterator[str]:
         finally:
             lines.put(None)
 
-    assert child.stdout is not None and child.stderr is not None
-    pipes = [child.stdout, child.stderr]
+    assert process.stdout is not None and process.stderr is not None
+    pipes = [process.stdout, process.stderr]
     for pipe in pipes:
         threading.Thread(target=read, args=(pipe,), daemon=True).start()
-    left = len(pipes)
-    while left:
+    open_pipes = len(pipes)
+    while open_pipes:
         try:
-            line = lines.get(timeout=_LOOK_EVERY)
+            line = lines.get(timeout=_POLL_INTERVAL_S)
         except queue.Empty:
             # torchrun itself may have been killed.
-            if child.poll() is not None:
-                _close(child)
+            if process.poll() is not None:
+                _close_stdin(process)
             line = ""
         if line is None:
-            left -= 1
+            open_pipes -= 1
         else:
             yield line
-    child.wait()
+    process.wait()
 
 
-def _parse(line: str) -> Message | None:
+def _parse_event(line: str) -> WorkerEvent | None:
     try:
-        return Message.model_validate_json(line)
+        return WorkerEvent.model_validate_json(line)
     except ValidationError:
         return None
 
 
-def _close(child: subprocess.Popen[str]) -> None:
-    assert child.stdin is not None
+def _close_stdin(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
     with suppress(OSError):
-        child.stdin.close()
+        process.stdin.close()
 
 
-def _conclude(told: list[Message], dataset: str, stopping: bool, killed: bool) -> TrainedRun:
+def _get_result(
+    events: list[WorkerEvent], dataset: str, stop_requested: bool, was_killed: bool
+) -> TrainedRun:
     """Return the finished run, or raise what kept it from finishing."""
-    for message in told:
-        if message.done:
-            return message.done
-    for message in told:
-        if message.error:
-            kind, text = message.error
-            raise getattr(config.errors, kind)(text)
-    stopped = next((message.stopped for message in told if message.stopped), None)
-    if stopped and stopping:
+    for event in events:
+        if event.result:
+            return event.result
+    for event in events:
+        if event.error:
+            class_name, text = event.error
+            raise getattr(config.errors, class_name)(text)
+    stopped = next((event.stopped for event in events if event.stopped), None)
+    if stopped and stop_requested:
         raise TrainingStopped(stopped)
     if stopped:
-        why = "was stopped from outside"
-    elif killed:
-        why = "was killed, as happens where memory runs out"
+        reason = "was stopped from outside"
+    elif was_killed:
+        reason = "was killed, as happens where memory runs out"
     else:
-        why = f"ended early ({next((message.lost for message in told if message.lost), 'no word')})"
+        errors = (event.unexpected_error for event in events if event.unexpected_error)
+        reason = f"ended early ({next(errors, 'it reported no error')})"
     raise IcanvasError(
-        f"{dataset}: a training process {why}. The same command goes on from the last checkpoint; "
-        "with --verbose it shows what the processes say."
+        f"{dataset}: a training process {reason}. Run the same command to resume from the last "
+        "checkpoint; --verbose shows the output of the processes."
     )

@@ -10,38 +10,41 @@ from torch.nn.functional import l1_loss
 
 from config.errors import IcanvasError, InputError, StorageError
 from config.recipe import Recipe
-from model.data.dataset import PairDataset, RunSampler, Sample, make_loader, to_floats
+from model.data.dataset import PairDataset, Sample, make_loader, to_float32
+from model.data.sampler import ResumableBatchSampler
 from model.device import should_compile
 from model.networks.generator import Generator
-from model.training.artifacts import GROWING, Watch
-from model.training.callbacks import Hooks, TrainingStopped
-from model.training.checkpoint import TrainingState, save_state
-from model.training.distributed import Crew
-from model.training.memory import MemoryWatch
+from model.training.artifacts import APPEND_ONLY, RunArtifacts
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
+from model.training.checkpoint import TrainingState, serialize_state
+from model.training.distributed import DistributedContext
+from model.training.memory import OomGuard
 from model.training.progress import EpochProgress
-from model.training.resume import keep_file, take_up
-from model.training.step import call_networks, set_lr, train_step
+from model.training.resume import repair_file, resume_or_init
+from model.training.step import prepare_networks, set_lr, train_step
 from storage.runs import Run
 
-_MOST_VALIDATION_PAIRS = 200
+_MAX_VALIDATION_PAIRS = 200
 
 # Seconds from one look into a long epoch to the next.
-_LOOK_EVERY = 60.0
+_FLUSH_INTERVAL_S = 60.0
 
-_CALMER = "Try a lower lr, a lower lambda_l1, or precision=f32; that is a run of its own."
+_DIVERGENCE_ADVICE = (
+    "Try a lower lr, a lower lambda_l1, or precision=f32; that is a run of its own."
+)
 
 
-def learn(
+def train_loop(
     run: Run,
     training: PairDataset,
     validation: PairDataset,
     recipe: Recipe,
     device: torch.device,
-    workers: int,
-    watch: Watch,
-    hooks: Hooks,
-    crew: Crew,
-    memory: MemoryWatch,
+    num_workers: int,
+    artifacts: RunArtifacts,
+    callbacks: TrainingCallbacks,
+    context: DistributedContext,
+    oom_guard: OomGuard,
 ) -> tuple[TrainingState, dict[str, float]]:
     """Go on with a run to its end; return what it ends with, and its last epoch's figures.
 
@@ -55,106 +58,119 @@ def learn(
     hooks, crew : as of ``model.training.train``, and so are the errors.
     memory : is told of the steps.
     """
-    state, metrics = take_up(run, recipe, device, crew)
-    sampler = RunSampler(len(training), recipe, state.epoch, state.progress.batches, crew)
-    batches, total = sampler.batches, recipe.epochs * sampler.batches
-    memory.compiled = should_compile(recipe, device, total)
-    networks = call_networks(state, memory.compiled, crew)
+    state, metrics = resume_or_init(run, recipe, device, context)
+    sampler = ResumableBatchSampler(
+        len(training), recipe, state.epoch, state.progress.batches, context
+    )
+    batches_per_epoch, total_steps = (
+        sampler.batches_per_epoch,
+        recipe.epochs * sampler.batches_per_epoch,
+    )
+    oom_guard.compiled = should_compile(recipe, device, total_steps)
+    networks = prepare_networks(state, oom_guard.compiled, context)
     # A finished run starts no workers.
-    loader = make_loader(training, recipe, sampler, device, workers if len(sampler) else 0)
+    loader = make_loader(training, recipe, sampler, device, num_workers if len(sampler) else 0)
     stream = iter(loader)
 
-    def keep_interim() -> None:
-        data = save_state(state, recipe)
-        run.put_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
+    def save_interim_checkpoint() -> None:
+        data = serialize_state(state, recipe)
+        run.save_checkpoint(state.epoch, state.step, data, {}, state.progress.batches)
 
-    def stop_if(asked: bool) -> None:
-        if asked:
-            keep_interim()
+    def stop_if(requested: bool) -> None:
+        if requested:
+            save_interim_checkpoint()
             raise TrainingStopped
 
-    def check() -> float:
-        return validate(state.drawing, validation, device, lambda: stop_if(hooks.should_stop()))
+    def run_validation() -> float:
+        return validate(
+            state.eval_generator, validation, device, lambda: stop_if(callbacks.should_stop())
+        )
 
-    def mend() -> None:
+    def repair_files() -> None:
         # What the store has lost, or another machine's outbox has put back to an earlier state.
-        for file, make in watch.files(state, True).items():
-            run.put(file, make()) if file in GROWING else keep_file(run, file, make)
+        for file, render in artifacts.epoch_files(state, True).items():
+            run.put(file, render()) if file in APPEND_ONLY else repair_file(run, file, render)
 
-    def has_checkpoint() -> bool:
+    def is_checkpoint_epoch() -> bool:
         return state.epoch % recipe.checkpoint_every == 0 or state.epoch == recipe.epochs
 
-    def keep() -> None:
-        if has_checkpoint():
+    def save_epoch() -> None:
+        if is_checkpoint_epoch():
             # First: what else there is follows from it, and is made again where it is missing.
-            run.put_checkpoint(state.epoch, state.step, save_state(state, recipe), metrics)
-        for file, make in watch.files(state, has_checkpoint()).items():
-            run.put(file, make())
+            run.save_checkpoint(state.epoch, state.step, serialize_state(state, recipe), metrics)
+        for file, render in artifacts.epoch_files(state, is_checkpoint_epoch()).items():
+            run.put(file, render())
 
-    def show_progress() -> None:
-        for file, make in watch.growing(state).items():
-            run.put(file, make())
+    def flush_logs() -> None:
+        for file, render in artifacts.partial_files(state).items():
+            run.put(file, render())
         for line in state.progress.lines[-1:]:
-            hooks.on_line(line)
+            callbacks.on_log(line)
 
-    def give_up(what: str) -> NoReturn:
-        def leave() -> bool:
-            show_progress()
-            return any(run.all_checkpoints())
+    def abort(reason: str) -> NoReturn:
+        def flush_and_find_checkpoint() -> bool:
+            flush_logs()
+            return any(run.list_all_checkpoints())
 
-        kept = "with the last checkpoint kept" if crew.lead(leave) else "before any checkpoint"
-        raise InputError(f"{run.dataset}: {what}; training stopped {kept}. {_CALMER}")
+        checkpoint_state = (
+            "with the last checkpoint kept"
+            if context.run_on_main(flush_and_find_checkpoint)
+            else "before any checkpoint"
+        )
+        raise InputError(
+            f"{run.dataset}: {reason}; training stopped {checkpoint_state}. {_DIVERGENCE_ADVICE}"
+        )
 
     def next_batch() -> Sample:
         try:
             return read_batch(stream)
         except StorageError:
             # Of a store that is away: what was learned since the last checkpoint stays.
-            if crew.size == 1:
-                keep_interim()
+            if context.world_size == 1:
+                save_interim_checkpoint()
             raise
 
     if state.epoch and not state.progress.batches:
-        crew.lead(mend)
-    hooks.on_step(state.step, total)
-    kept_at = looked_at = time.monotonic()
+        context.run_on_main(repair_files)
+    callbacks.on_step(state.step, total_steps)
+    last_checkpoint_at = last_flush_at = time.monotonic()
     while state.epoch < recipe.epochs:
-        while state.progress.batches < batches:
-            lr = set_lr(state, recipe, total)
-            share = sampler.share(state.progress.batches)
-            with memory.step(share.count):
+        while state.progress.batches < batches_per_epoch:
+            lr = set_lr(state, recipe, total_steps)
+            shard = sampler.get_shard(state.progress.batches)
+            with oom_guard.step(shard.batch_size):
                 batch = (part.to(device, non_blocking=True) for part in next_batch())
-                condition, target = to_floats(*batch)
-                figures = train_step(state, networks, condition, target, recipe, share)
-            check_finite(figures, state.step, give_up)
-            last = state.progress.batches == batches - 1
-            state.progress.add(figures, lr, state.epoch + 1, state.step, last)
-            hooks.on_step(state.step, total)
-            if crew.any(hooks.should_stop()):
-                crew.lead(lambda: stop_if(True))
+                condition, target = to_float32(*batch)
+                step_metrics = train_step(state, networks, condition, target, recipe, shard)
+            check_finite(step_metrics, state.step, abort)
+            is_last = state.progress.batches == batches_per_epoch - 1
+            state.progress.add(step_metrics, lr, state.epoch + 1, state.step, is_last)
+            callbacks.on_step(state.step, total_steps)
+            if context.any_rank(callbacks.should_stop()):
+                context.run_on_main(lambda: stop_if(True))
             now = time.monotonic()
-            if crew.leads and not last and now - looked_at >= _LOOK_EVERY:
-                show_progress()
-                looked_at = now
-            old = now - kept_at >= 60 * recipe.checkpoint_minutes
-            if recipe.checkpoint_minutes and not last and crew.any(old):
-                crew.lead(keep_interim)
-                kept_at = time.monotonic()
-        metrics = state.progress.means()
-        if metrics["skipped"] == batches:
-            give_up(f"no step of epoch {state.epoch + 1} had a finite gradient")
+            if context.is_main_process and not is_last and now - last_flush_at >= _FLUSH_INTERVAL_S:
+                flush_logs()
+                last_flush_at = now
+            is_due = now - last_checkpoint_at >= 60 * recipe.checkpoint_minutes
+            if recipe.checkpoint_minutes and not is_last and context.any_rank(is_due):
+                context.run_on_main(save_interim_checkpoint)
+                last_checkpoint_at = time.monotonic()
+        metrics = state.progress.compute_means()
+        if metrics["skipped"] == batches_per_epoch:
+            abort(f"no step of epoch {state.epoch + 1} had a finite gradient")
         if len(validation):
-            metrics["val_l1"] = crew.lead(check)
-            check_finite(metrics, state.step, give_up)
+            metrics["val_l1"] = context.run_on_main(run_validation)
+            check_finite(metrics, state.step, abort)
         state.log += state.progress.lines
         state.epoch, state.progress = state.epoch + 1, EpochProgress()
         if len(validation):
             line = {"epoch": state.epoch, "step": state.step, "val_l1": metrics["val_l1"]}
             state.log.append(line)
-        crew.lead(keep)
-        if has_checkpoint():
-            kept_at = looked_at = time.monotonic()
-        hooks.on_epoch(state.epoch, metrics)
+        context.run_on_main(save_epoch)
+        if is_checkpoint_epoch():
+            last_checkpoint_at = last_flush_at = time.monotonic()
+        callbacks.on_epoch(state.epoch, metrics)
     return state, metrics
 
 
@@ -166,17 +182,15 @@ def read_batch(stream: Iterator[Sample]) -> Sample:
     try:
         return next(stream)
     except IcanvasError as error:
-        kind = type(error)
-        raise kind(str(error).rpartition(f"{kind.__name__}: ")[2].strip()) from error
+        error_class = type(error)
+        raise error_class(str(error).rpartition(f"{error_class.__name__}: ")[2].strip()) from error
 
 
-def check_finite(
-    figures: Mapping[str, float], step: int, give_up: Callable[[str], NoReturn]
-) -> None:
+def check_finite(metrics: Mapping[str, float], step: int, abort: Callable[[str], NoReturn]) -> None:
     """Give up where a loss or a metric is no number any more: nothing is learned then."""
-    for name, value in figures.items():
+    for name, value in metrics.items():
         if not math.isfinite(value):
-            give_up(f"{name} is {value} at step {step}")
+            abort(f"{name} is {value} at step {step}")
 
 
 @torch.no_grad()
@@ -190,7 +204,7 @@ def validate(
 
     ``on_picture`` is called before each; what it raises passes through.
     """
-    count = min(len(pairs), _MOST_VALIDATION_PAIRS)
+    count = min(len(pairs), _MAX_VALIDATION_PAIRS)
     total = 0.0
     for index in range(count):
         on_picture()

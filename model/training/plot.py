@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 # How far a smoothed curve looks back, as a share of the run's lines.
-_SMOOTH = 1 / 20
+_SMOOTHING_FRACTION = 1 / 20
 
 # Curves with fewer points show each.
-_FEW = 20
+_MIN_POINTS_WITHOUT_MARKERS = 20
 
 _LABELS = {
     "discriminator": "discriminator",
@@ -25,7 +25,7 @@ _LABELS = {
 }
 
 
-def plot_log(log: Iterable[Mapping[str, float]], title: str) -> bytes:
+def render_loss_plot(log: Iterable[Mapping[str, float]], title: str) -> bytes:
     """Return losses, gradient norms and learning rate over the steps, as PNG of 1000×900 pixels.
 
     Curves are smoothed, with what was logged faintly behind them. Equal logs give equal bytes,
@@ -45,12 +45,12 @@ def plot_log(log: Iterable[Mapping[str, float]], title: str) -> bytes:
     # By hand: Matplotlib's own layout draws everything twice.
     figure.subplots_adjust(left=0.1, right=0.98, top=0.94, bottom=0.06, hspace=0.17)
     figure.suptitle(title, y=0.985)
-    _smooth(adversarial, frame, {"discriminator": "C0", "adversarial": "C1"})
-    _smooth(l1, frame, {"l1": "C2"})
-    _line(l1, frame, "val_l1", "C3", marker="o")
-    _smooth(gradients, frame, {"discriminator_gradient": "C0", "generator_gradient": "C1"})
+    _plot_smoothed(adversarial, frame, {"discriminator": "C0", "adversarial": "C1"})
+    _plot_smoothed(l1, frame, {"l1": "C2"})
+    _plot_line(l1, frame, "val_l1", "C3", marker="o")
+    _plot_smoothed(gradients, frame, {"discriminator_gradient": "C0", "generator_gradient": "C1"})
     _mark_skipped(gradients, frame)
-    _line(lr, frame, "lr", "C4")
+    _plot_line(lr, frame, "lr", "C4")
     for axes, name in (
         (adversarial, "adversarial losses"),
         (l1, "L1, of pictures in [−1, 1]"),
@@ -75,29 +75,29 @@ def plot_log(log: Iterable[Mapping[str, float]], title: str) -> bytes:
     return buffer.getvalue()
 
 
-def _smooth(axes: Axes, frame: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def _plot_smoothed(axes: Axes, frame: pd.DataFrame, colors: Mapping[str, str]) -> None:
     """Draw figures as they were logged, faintly, and smoothed."""
-    for name, colour in colours.items():
+    for name, color in colors.items():
         if name not in frame:
             continue
         logged = frame[["step", name]].dropna()
-        smooth = logged[name].ewm(span=max(1.0, _SMOOTH * len(logged))).mean()
+        smoothed = logged[name].ewm(span=max(1.0, _SMOOTHING_FRACTION * len(logged))).mean()
         # A line of one point would not be seen.
-        marker = "." if len(logged) < _FEW else ""
-        axes.plot(logged["step"], logged[name], color=colour, alpha=0.25, linewidth=1)
-        axes.plot(logged["step"], smooth, color=colour, marker=marker, label=_LABELS[name])
+        marker = "." if len(logged) < _MIN_POINTS_WITHOUT_MARKERS else ""
+        axes.plot(logged["step"], logged[name], color=color, alpha=0.25, linewidth=1)
+        axes.plot(logged["step"], smoothed, color=color, marker=marker, label=_LABELS[name])
 
 
-def _line(axes: Axes, frame: pd.DataFrame, name: str, colour: str, marker: str = "") -> None:
+def _plot_line(axes: Axes, frame: pd.DataFrame, name: str, color: str, marker: str = "") -> None:
     if name in frame:
         logged = frame[["step", name]].dropna()
         label = _LABELS.get(name)
-        axes.plot(logged["step"], logged[name], color=colour, marker=marker, ms=4, label=label)
+        axes.plot(logged["step"], logged[name], color=color, marker=marker, ms=4, label=label)
 
 
 def _mark_skipped(axes: Axes, frame: pd.DataFrame) -> None:
     """Mark where steps were skipped, at the foot."""
     if "skipped" in frame and (skipped := frame[frame["skipped"] > 0]).size:
         label = f"steps skipped: {skipped['skipped'].sum():.0f}"
-        foot = axes.get_xaxis_transform()
-        axes.plot(skipped["step"], [0.02] * len(skipped), "k^", transform=foot, label=label)
+        transform = axes.get_xaxis_transform()
+        axes.plot(skipped["step"], [0.02] * len(skipped), "k^", transform=transform, label=label)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 # Steps that are averaged into one line of metrics.jsonl.
-_LINE_EVERY = 10
+_LOG_INTERVAL_STEPS = 10
 
 
 @dataclass
@@ -22,7 +22,9 @@ class EpochProgress:
     whole: dict[str, float] = field(default_factory=dict)
     lines: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, figures: dict[str, float], lr: float, epoch: int, step: int, last: bool) -> None:
+    def add(
+        self, metrics: dict[str, float], lr: float, epoch: int, step: int, is_last: bool
+    ) -> None:
         """Count one step.
 
         Parameters
@@ -34,18 +36,18 @@ class EpochProgress:
         """
         self.batches += 1
         for sums in (self.recent, self.whole):
-            for name, value in figures.items():
+            for name, value in metrics.items():
                 sums[name] = sums.get(name, 0.0) + value
-        if last or self.batches % _LINE_EVERY == 0:
-            count = (self.batches - 1) % _LINE_EVERY + 1
-            means = _average(self.recent, count)
+        if is_last or self.batches % _LOG_INTERVAL_STEPS == 0:
+            count = (self.batches - 1) % _LOG_INTERVAL_STEPS + 1
+            means = _compute_means(self.recent, count)
             self.lines.append({"epoch": epoch, "step": step, "lr": lr, **means})
             self.recent = {}
 
-    def means(self) -> dict[str, float]:
+    def compute_means(self) -> dict[str, float]:
         """Return the mean of each figure since the epoch began; of skipped steps the number."""
-        return _average(self.whole, self.batches)
+        return _compute_means(self.whole, self.batches)
 
 
-def _average(sums: dict[str, float], count: int) -> dict[str, float]:
+def _compute_means(sums: dict[str, float], count: int) -> dict[str, float]:
     return {name: sums[name] / (1 if name == "skipped" else count) for name in sums}

@@ -11,64 +11,64 @@ from pathlib import Path
 
 import torch
 
-from config.errors import DamagedError, IntegrityError, NotFoundError
+from config.errors import CorruptObjectError, IntegrityError, NotFoundError
 from config.recipe import Recipe
-from model.export.card import RunFacts
+from model.export.card import RunMetadata
 from model.training import tensorboard
-from model.training.checkpoint import TrainingState, restore_state, start_state
-from model.training.distributed import ALONE, Crew
+from model.training.checkpoint import TrainingState, init_state, restore_state
+from model.training.distributed import SINGLE_PROCESS, DistributedContext
 from storage import ObjectStore
 from storage.fingerprint import fingerprint
-from storage.json_objects import read_record
+from storage.json_objects import read_json
 from storage.runs import CheckpointRecord, Run
 
 TRAINING_FORMAT = 3
 
 
-def name_run(pairs: str, recipe: Recipe, revision: int = 0) -> str:
+def compute_run_name(pairs: str, recipe: Recipe, revision: int = 0) -> str:
     """Return the run's name: what it learns from and how, so that the same run is found again."""
-    facts: dict[str, object] = {
+    fields: dict[str, object] = {
         "format": TRAINING_FORMAT,
         "pairs": pairs,
-        "recipe": recipe.shaping(),
+        "recipe": recipe.fingerprint_fields(),
     }
-    return fingerprint(facts | ({"revision": revision} if revision else {}))
+    return fingerprint(fields | ({"revision": revision} if revision else {}))
 
 
 def find_run(
-    store: ObjectStore, dataset: str, pairs: str, recipe: Recipe, refresh: bool
+    store: ObjectStore, dataset: str, pairs: str, recipe: Recipe, force: bool
 ) -> tuple[str, Run]:
     """Return the newest run of these facts and its name; on refresh the next, if it is finished."""
     revision = 0
     while True:
-        name = name_run(pairs, recipe, revision)
+        name = compute_run_name(pairs, recipe, revision)
         run = Run(store, dataset, name)
-        done = [record.epoch for record in run.checkpoints()]
-        finished = bool(done) and done[-1] >= recipe.epochs
-        following = Run(store, dataset, name_run(pairs, recipe, revision + 1))
-        if not store.exists(following.key("recipe.json")) and not (refresh and finished):
+        epochs = [record.epoch for record in run.list_checkpoints()]
+        finished = bool(epochs) and epochs[-1] >= recipe.epochs
+        following = Run(store, dataset, compute_run_name(pairs, recipe, revision + 1))
+        if not store.exists(following.key("recipe.json")) and not (force and finished):
             return name, run
         revision += 1
 
 
-def describe_run(pairs: str, recipe: Recipe, extent: float) -> bytes:
+def serialize_metadata(pairs: str, recipe: Recipe, extent: float) -> bytes:
     """Return ``recipe.json``: what a run learns from, how, and what its networks take and give.
 
-    ``extent`` is how much of a side the drawings typically take; see ``drawing_extent``.
+    ``extent`` is how much of a side the drawings typically take; see ``compute_extent``.
     """
-    facts = {
+    metadata = {
         "pairs": pairs,
         "recipe": recipe.model_dump(),
-        "versions": _find_versions(),
-        "revision": _find_revision(),
+        "versions": _collect_versions(),
+        "revision": _get_git_revision(),
         "extent": extent,
         "condition": "float (N, 1, S, S) in [0, 1], 0 on lines",
         "picture": "float (N, 3, S, S) RGB in [-1, 1]",
     }
-    return json.dumps(facts, indent=2).encode()
+    return json.dumps(metadata, indent=2).encode()
 
 
-def keep_facts(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], float]) -> None:
+def write_metadata(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], float]) -> None:
     """Write ``recipe.json`` where it is missing or damaged; it tells what the run began with.
 
     But which checkpoints stay it tells as of now, for `icanvas gc`.
@@ -78,14 +78,14 @@ def keep_facts(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], float]
     run : which run.
     pairs, recipe, extent : as of ``describe_run``; the extent is asked for where it is needed.
     """
-    keep_file(run, "recipe.json", lambda: describe_run(pairs, recipe, extent()))
-    facts = json.loads(run.get("recipe.json") or b"{}")
-    if not recipe.keeping().items() <= facts["recipe"].items():
-        facts["recipe"] |= recipe.keeping()
-        run.put("recipe.json", json.dumps(facts, indent=2).encode())
+    repair_file(run, "recipe.json", lambda: serialize_metadata(pairs, recipe, extent()))
+    metadata = json.loads(run.get("recipe.json") or b"{}")
+    if not recipe.retention_fields().items() <= metadata["recipe"].items():
+        metadata["recipe"] |= recipe.retention_fields()
+        run.put("recipe.json", json.dumps(metadata, indent=2).encode())
 
 
-def read_facts(store: ObjectStore, run: Run) -> RunFacts:
+def read_metadata(store: ObjectStore, run: Run) -> RunMetadata:
     """Return what a run's ``recipe.json`` tells.
 
     Raises
@@ -96,30 +96,30 @@ def read_facts(store: ObjectStore, run: Run) -> RunFacts:
         If it cannot be read.
     """
     key = run.key("recipe.json")
-    facts = read_record(store, key, RunFacts, "train again")
-    if facts is None:
+    metadata = read_json(store, key, RunMetadata, "train again")
+    if metadata is None:
         raise NotFoundError(f"There is no {store.location(key)}. Train again to have it.")
-    return facts
+    return metadata
 
 
-def _find_versions() -> dict[str, str]:
+def _collect_versions() -> dict[str, str]:
     """Return the versions of Python and of every package that this one needs, by name."""
-    found, needs = {"python": platform.python_version(), "torch": torch.__version__}, []
+    versions, requirements = {"python": platform.python_version(), "torch": torch.__version__}, []
     # Not every environment tells of all.
     with suppress(PackageNotFoundError):
-        needs = [need for need in requires("icanvas") or () if "extra ==" not in need]
-    for name in sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in needs):
+        requirements = [need for need in requires("icanvas") or () if "extra ==" not in need]
+    for name in sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in requirements):
         with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+            versions[name] = version(name)
+    return versions
 
 
-def _find_revision() -> str | None:
+def _get_git_revision() -> str | None:
     """Return the commit of this checkout, with ``+`` where files differ from it; None elsewhere."""
-    asked = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+    arguments = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     try:
-        told = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), *asked],
+        result = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), *arguments],
             capture_output=True,
             text=True,
             check=True,
@@ -127,11 +127,11 @@ def _find_revision() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return result.stdout.strip()
 
 
-def take_up(
-    run: Run, recipe: Recipe, device: torch.device, crew: Crew = ALONE
+def resume_or_init(
+    run: Run, recipe: Recipe, device: torch.device, context: DistributedContext = SINGLE_PROCESS
 ) -> tuple[TrainingState, dict[str, float]]:
     """Return the state of the newest checkpoint that is whole, and its metrics.
 
@@ -143,9 +143,9 @@ def take_up(
     IntegrityError
         If the newest checkpoint is of networks other than the recipe's.
     """
-    data, metrics = crew.lead(lambda: _read_newest(run))
+    data, metrics = context.run_on_main(lambda: _read_latest_checkpoint(run))
     if data is None:
-        return start_state(recipe, device), metrics
+        return init_state(recipe, device), metrics
     try:
         return restore_state(data, recipe, device), metrics
     except IntegrityError as error:
@@ -155,33 +155,33 @@ def take_up(
         ) from error
 
 
-def _read_newest(run: Run) -> tuple[bytes | None, dict[str, float]]:
-    for record in reversed(run.all_checkpoints()):
-        data = _read_twice(run, record)
+def _read_latest_checkpoint(run: Run) -> tuple[bytes | None, dict[str, float]]:
+    for record in reversed(run.list_all_checkpoints()):
+        data = _read_with_retry(run, record)
         if data is not None:
             return data, record.metrics
-        run.forget(record)
+        run.invalidate(record)
     return None, {}
 
 
-def _read_twice(run: Run, record: CheckpointRecord) -> bytes | None:
+def _read_with_retry(run: Run, record: CheckpointRecord) -> bytes | None:
     """Return a checkpoint's bytes; None where the store's own are damaged, not only those read."""
     for _ in range(2):
-        with suppress(DamagedError, NotFoundError):
-            return run.get_checkpoint(record)
+        with suppress(CorruptObjectError, NotFoundError):
+            return run.read_checkpoint(record)
     return None
 
 
-def keep_file(run: Run, name: str, make: Callable[[], bytes]) -> None:
+def repair_file(run: Run, name: str, render: Callable[[], bytes]) -> None:
     """Write a file of a run where it is missing, damaged or cut short."""
     data = None
-    with suppress(DamagedError):
+    with suppress(CorruptObjectError):
         data = run.get(name)
-    if data is None or not _is_whole(name, data):
-        run.put(name, make())
+    if data is None or not _is_complete(name, data):
+        run.put(name, render())
 
 
-def _is_whole(name: str, data: bytes) -> bool:
+def _is_complete(name: str, data: bytes) -> bool:
     """Tell whether a file is not cut short, as a folder, which has no checksums, may hold it."""
     if name.endswith(".json"):
         with suppress(ValueError):
@@ -189,4 +189,6 @@ def _is_whole(name: str, data: bytes) -> bool:
         return False
     if name.endswith(".jpg"):
         return data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9")
-    return tensorboard.is_whole(data) if name.startswith(tensorboard.EVENTS) else True
+    return (
+        tensorboard.is_complete_file(data) if name.startswith(tensorboard.EVENTS_FOLDER) else True
+    )

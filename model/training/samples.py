@@ -8,27 +8,27 @@ from numpy.typing import NDArray
 
 from model.data.dataset import PairDataset, scale_drawing, to_condition
 from model.networks.generator import Generator
-from postprocess import drawing_extent, encode_jpeg, make_sheet, normalise_sketch
+from postprocess import compute_extent, encode_jpeg, make_contact_sheet, normalize_sketch
 
-_MOST_ROWS = 8
-_GRIDS_BESIDE = 2
-_SKETCHES_BESIDE = 4
-_MEASURED = 50
+_MAX_SAMPLE_PAIRS = 8
+_SAMPLES_PER_ROW = 2
+_SKETCHES_PER_ROW = 4
+_MAX_MEASURED_PAIRS = 50
 
 
-def draw_samples(generator: Generator, pairs: PairDataset, device: torch.device) -> bytes:
+def render_samples(generator: Generator, pairs: PairDataset, device: torch.device) -> bytes:
     """Return a JPEG of condition | generated | target for the first pairs.
 
     Two such triples stand beside each other in a row.
     """
-    shown: list[NDArray[np.uint8]] = []
-    for index in range(min(len(pairs), _MOST_ROWS)):
+    tiles: list[NDArray[np.uint8]] = []
+    for index in range(min(len(pairs), _MAX_SAMPLE_PAIRS)):
         condition, target = pairs[index]
-        shown += [*_draw(generator, condition, device), to_image(target)]
-    return encode_jpeg(make_sheet(shown, 3 * _GRIDS_BESIDE), quality=92)
+        tiles += [*_render_condition_and_picture(generator, condition, device), to_image(target)]
+    return encode_jpeg(make_contact_sheet(tiles, 3 * _SAMPLES_PER_ROW), quality=92)
 
 
-def draw_sketches(
+def render_sketches(
     generator: Generator, sketches: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> bytes:
     """Return a JPEG of drawing | generated, four such pairs in a row.
@@ -37,39 +37,41 @@ def draw_sketches(
     ----------
     sketches : at least one, uint8 S×S, as ``fit_sketch`` returns them.
     """
-    shown: list[NDArray[np.uint8]] = []
+    tiles: list[NDArray[np.uint8]] = []
     for sketch in sketches:
-        shown += _draw(generator, to_condition(sketch), device)
-    return encode_jpeg(make_sheet(shown, 2 * _SKETCHES_BESIDE), quality=92)
+        tiles += _render_condition_and_picture(generator, to_condition(sketch), device)
+    return encode_jpeg(make_contact_sheet(tiles, 2 * _SKETCHES_PER_ROW), quality=92)
 
 
-def fit_sketch(sketch: NDArray[np.uint8], extent: float, side: int) -> NDArray[np.uint8]:
+def prepare_sketch(sketch: NDArray[np.uint8], extent: float, side: int) -> NDArray[np.uint8]:
     """Return any drawing as a run's conditions are: uint8 side×side.
 
     Parameters
     ----------
-    sketch : as ``normalise_sketch`` takes it.
+    sketch : as ``normalize_sketch`` takes it.
     extent : of the drawings that are trained on; see ``typical_extent``.
     side : image size of the run in pixels.
     """
-    return scale_drawing(normalise_sketch(sketch, extent=extent), side)
+    return scale_drawing(normalize_sketch(sketch, extent=extent), side)
 
 
-def typical_extent(pairs: PairDataset) -> float:
-    """Return the median over (at most 50 of) the pairs of ``drawing_extent``, in (0, 1].
+def compute_median_extent(pairs: PairDataset) -> float:
+    """Return the median over (at most 50 of) the pairs of ``compute_extent``, in (0, 1].
 
     Raises
     ------
     IntegrityError
         If a pair is damaged.
     """
-    chosen = np.linspace(0, len(pairs) - 1, min(_MEASURED, len(pairs))).round().astype(int)
-    extents = [drawing_extent(pairs.halves(index)[0]) for index in chosen.tolist()]
+    indices = (
+        np.linspace(0, len(pairs) - 1, min(_MAX_MEASURED_PAIRS, len(pairs))).round().astype(int)
+    )
+    extents = [compute_extent(pairs.load_pair(index)[0]) for index in indices.tolist()]
     return float(np.median(extents)) or 1.0
 
 
 @torch.no_grad()
-def _draw(
+def _render_condition_and_picture(
     generator: Generator, condition: torch.Tensor, device: torch.device
 ) -> list[NDArray[np.uint8]]:
     """Return a condition (1, S, S) and what is generated from it as images."""

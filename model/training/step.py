@@ -12,8 +12,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from config.recipe import Recipe
 from model.training.checkpoint import TrainingState
-from model.training.distributed import ALONE, Crew, Share
-from model.training.image_pool import PicturePool
+from model.training.distributed import SINGLE_PROCESS, BatchShard, DistributedContext
+from model.training.image_pool import ImagePool
 from model.training.losses import adversarial_loss, discriminator_loss, join_pair
 
 
@@ -29,17 +29,19 @@ class Networks:
 
     generator: Callable[[Tensor], Tensor]
     discriminator: Callable[[Tensor], Tensor]
-    judge: Callable[[Tensor], Tensor]
+    unwrapped_discriminator: Callable[[Tensor], Tensor]
 
 
-def call_networks(state: TrainingState, compiled: bool, crew: Crew = ALONE) -> Networks:
+def prepare_networks(
+    state: TrainingState, compile_networks: bool, context: DistributedContext = SINGLE_PROCESS
+) -> Networks:
     """Return how a step calls a state's networks, in each process of a crew."""
     generator, discriminator = (
         # Not one graph for all batch sizes: which came first would decide what is computed.
-        cast(nn.Module, torch.compile(network, dynamic=False)) if compiled else network
+        cast(nn.Module, torch.compile(network, dynamic=False)) if compile_networks else network
         for network in (state.generator, state.discriminator)
     )
-    return Networks(crew.wrap(generator), crew.wrap(discriminator), discriminator)
+    return Networks(context.wrap_ddp(generator), context.wrap_ddp(discriminator), discriminator)
 
 
 def train_step(
@@ -48,7 +50,7 @@ def train_step(
     condition: Tensor,
     target: Tensor,
     recipe: Recipe,
-    share: Share | None = None,
+    shard: BatchShard | None = None,
 ) -> dict[str, float]:
     """Take one discriminator step and then one generator step.
 
@@ -72,35 +74,43 @@ def train_step(
         ``discriminator_gradient`` and ``generator_gradient``, norms before clipping; ``skipped``, 1
         where a network kept its weights.
     """
-    share = share or ALONE.share(len(condition))
-    low = torch.autocast(condition.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-    with low:
+    shard = shard or SINGLE_PROCESS.shard_batch(len(condition))
+    autocast = torch.autocast(
+        condition.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"
+    )
+    with autocast:
         fake = networks.generator(condition)
         real_scores = networks.discriminator(join_pair(target, condition))
-        shown = _exchange(state.pool, join_pair(fake.detach(), condition), share)
-        fake_scores = networks.discriminator(shown)
+        pooled_pairs = query_pool(state.image_pool, join_pair(fake.detach(), condition), shard)
+        fake_scores = networks.discriminator(pooled_pairs)
     d_loss = discriminator_loss(real_scores.float(), fake_scores.float())
-    state.discriminator_optimiser.zero_grad(set_to_none=True)
-    share.scale(d_loss).backward()  # type: ignore[no-untyped-call]
-    d_norm = _move(state.discriminator, state.discriminator_optimiser, recipe.clip)
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    shard.scale_loss(d_loss).backward()  # type: ignore[no-untyped-call]
+    d_norm = optimizer_step(
+        state.discriminator, state.discriminator_optimizer, recipe.max_grad_norm
+    )
 
     # The generator's loss needs the discriminator's gradient in the picture, not in its weights.
     state.discriminator.requires_grad_(False)
-    with low:
-        scores = networks.judge(join_pair(fake, condition))
+    with autocast:
+        scores = networks.unwrapped_discriminator(join_pair(fake, condition))
     adversarial, l1 = adversarial_loss(scores.float()), l1_loss(fake, target)
-    state.generator_optimiser.zero_grad(set_to_none=True)
-    share.scale(adversarial + recipe.lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
-    g_norm = _move(state.generator, state.generator_optimiser, recipe.clip)
+    state.generator_optimizer.zero_grad(set_to_none=True)
+    shard.scale_loss(adversarial + recipe.lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
+    g_norm = optimizer_step(state.generator, state.generator_optimizer, recipe.max_grad_norm)
     state.discriminator.requires_grad_(True)
 
     state.step += 1
-    if state.average is not None and math.isfinite(g_norm):
-        state.average.update_parameters(state.generator)
+    if state.ema is not None and math.isfinite(g_norm):
+        state.ema.update_parameters(state.generator)
     losses = torch.stack([d_loss.detach(), adversarial.detach(), l1.detach()])
     return {
         **dict(
-            zip(("discriminator", "adversarial", "l1"), share.mean(losses).tolist(), strict=True)
+            zip(
+                ("discriminator", "adversarial", "l1"),
+                shard.all_reduce_mean(losses).tolist(),
+                strict=True,
+            )
         ),
         "discriminator_gradient": d_norm if math.isfinite(d_norm) else 0.0,
         "generator_gradient": g_norm if math.isfinite(g_norm) else 0.0,
@@ -108,28 +118,28 @@ def train_step(
     }
 
 
-def _exchange(pool: PicturePool, pairs: Tensor, share: Share) -> Tensor:
+def query_pool(pool: ImagePool, pairs: Tensor, shard: BatchShard) -> Tensor:
     """Exchange pairs with a pool that every process has whole, as if one had the whole batch."""
-    return pool.exchange(share.gather(pairs))[share.places] if pool.size else pairs
+    return pool.query(shard.gather(pairs))[shard.indices] if pool.size else pairs
 
 
-def _move(network: nn.Module, optimiser: torch.optim.Optimizer, clip: float) -> float:
+def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
     """Step along a gradient that is finite, clipped to a norm (0: as it is); return its norm."""
-    norm = clip_grad_norm_(network.parameters(), clip or math.inf).item()
+    norm = clip_grad_norm_(network.parameters(), max_norm or math.inf).item()
     if math.isfinite(norm):
-        optimiser.step()
+        optimizer.step()
     return norm
 
 
-def set_lr(state: TrainingState, recipe: Recipe, steps: int) -> float:
+def set_lr(state: TrainingState, recipe: Recipe, total_steps: int) -> float:
     """Give both optimisers the learning rate of the next step, of so many in all, and return it.
 
     It is constant, and then falls in a line, to reach 0 after the last step.
     """
-    falling = recipe.decay * steps
-    left = steps - state.step
-    lr = recipe.lr * (min(1.0, left / falling) if falling else 1.0)
-    for optimiser in (state.generator_optimiser, state.discriminator_optimiser):
-        for group in optimiser.param_groups:
+    decay_steps = recipe.lr_decay_fraction * total_steps
+    remaining_steps = total_steps - state.step
+    lr = recipe.lr * (min(1.0, remaining_steps / decay_steps) if decay_steps else 1.0)
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        for group in optimizer.param_groups:
             group["lr"] = lr
     return lr

@@ -10,10 +10,10 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 # Their folder in a run's.
-EVENTS = "events"
+EVENTS_FOLDER = "events"
 
 # Every event file begins with it.
-_VERSION = "brain.Event:2"
+_FILE_VERSION = "brain.Event:2"
 
 _TAGS = {
     "discriminator": "loss/discriminator",
@@ -30,19 +30,19 @@ def events_name(epoch: int) -> str:
 
     TensorBoard reads a folder's files in the order of their names, as one run.
     """
-    return f"{EVENTS}/events.out.tfevents.epoch-{epoch:04d}"
+    return f"{EVENTS_FOLDER}/events.out.tfevents.epoch-{epoch:04d}"
 
 
-def is_whole(data: bytes) -> bool:
+def is_complete_file(data: bytes) -> bool:
     """Tell whether bytes are an event file that ends with a record, as every one does."""
     # A record: its length (uint64), that one's checksum, the event, its checksum.
-    at = 0
-    while at + 12 <= len(data):
-        at += 16 + int.from_bytes(data[at : at + 8], "little")
-    return 0 < at == len(data)
+    offset = 0
+    while offset + 12 <= len(data):
+        offset += 16 + int.from_bytes(data[offset : offset + 8], "little")
+    return 0 < offset == len(data)
 
 
-def write_events(
+def serialize_events(
     lines: Iterable[Mapping[str, float]], images: Mapping[str, bytes], step: int
 ) -> bytes:
     """Return an event file: equal figures and images give equal bytes.
@@ -58,27 +58,27 @@ def write_events(
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
 
-    def write(event: Event) -> None:
+    def add_event(event: Event) -> None:
         writer.write(event.SerializeToString(deterministic=True))
 
     lines = list(lines)
-    first = int(min((line["step"] for line in lines), default=step))
-    write(Event(wall_time=first, file_version=_VERSION))
+    first_step = int(min((line["step"] for line in lines), default=step))
+    add_event(Event(wall_time=first_step, file_version=_FILE_VERSION))
     for line in lines:
         scalars = [
             Summary.Value(tag=_TAGS.get(name, name), simple_value=value)
             for name, value in line.items()
             if name not in ("epoch", "step")
         ]
-        at = int(line["step"])
-        write(Event(wall_time=at, step=at, summary=Summary(value=scalars)))
+        line_step = int(line["step"])
+        add_event(Event(wall_time=line_step, step=line_step, summary=Summary(value=scalars)))
     if images:
-        shown = [Summary.Value(tag=tag, image=_image(data)) for tag, data in images.items()]
-        write(Event(wall_time=step, step=step, summary=Summary(value=shown)))
+        values = [Summary.Value(tag=tag, image=_encode_image(data)) for tag, data in images.items()]
+        add_event(Event(wall_time=step, step=step, summary=Summary(value=values)))
     return buffer.getvalue()
 
 
-def _image(data: bytes) -> Summary.Image:
+def _encode_image(data: bytes) -> Summary.Image:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     assert pixels is not None, "images come encoded"
     height, width = pixels.shape[:2]

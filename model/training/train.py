@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from config.errors import InputError, StorageError
 from config.recipe import Recipe
-from model.data.dataset import PairDataset, count_workers
-from model.data.stroke_cache import keep_strokes
-from model.device import choose_device, settle_precision
-from model.training.artifacts import METRICS, PLOT, Watch
-from model.training.callbacks import NO_HOOKS, Hooks, TrainingStopped
-from model.training.distributed import ALONE, Crew
-from model.training.loop import learn
-from model.training.memory import MemoryWatch
-from model.training.resume import find_run, keep_facts
-from model.training.samples import fit_sketch, typical_extent
-from model.training.tensorboard import EVENTS
+from model.data.dataset import PairDataset, choose_num_workers
+from model.data.stroke_cache import cache_strokes
+from model.device import choose_device, resolve_precision
+from model.training.artifacts import METRICS_FILE, PLOT_FILE, RunArtifacts
+from model.training.callbacks import NO_CALLBACKS, TrainingCallbacks, TrainingStopped
+from model.training.distributed import SINGLE_PROCESS, DistributedContext
+from model.training.loop import train_loop
+from model.training.memory import OomGuard
+from model.training.resume import find_run, write_metadata
+from model.training.samples import compute_median_extent, prepare_sketch
+from model.training.tensorboard import EVENTS_FOLDER
 from storage import ObjectStore
-from storage.gc_policy import Keeping
-from storage.pins import check_kept
+from storage.gc_policy import CheckpointRetention
+from storage.pins import ensure_pinned
 from storage.runs import Run, checkpoint_name, sample_name, sketches_name
-from storage.uploads import Outbox
+from storage.uploads import AsyncUploader
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainedRun:
     dataset: str
     run: str
     pairs: str
-    left_out: int
+    num_blank: int
     epochs: int
     steps: int
     metrics: dict[str, float]
@@ -64,11 +64,11 @@ def train(
     dataset: str,
     pairs: str,
     recipe: Recipe,
-    refresh: bool = False,
-    hooks: Hooks = NO_HOOKS,
-    workers: int | None = None,
+    force: bool = False,
+    callbacks: TrainingCallbacks = NO_CALLBACKS,
+    num_workers: int | None = None,
     sketches: Iterable[NDArray[np.uint8]] = (),
-    crew: Crew = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> TrainedRun:
     """Train a generator, keeping a checkpoint and a sample grid an epoch.
 
@@ -84,7 +84,7 @@ def train(
     refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
     hooks : how to follow the run, and to stop it.
     workers : processes that read pairs ahead; None for as many as go with the device.
-    sketches : drawings by hand, as ``postprocess.normalise_sketch`` takes them; a second grid shows
+    sketches : drawings by hand, as ``postprocess.normalize_sketch`` takes them; a second grid shows
         what the generator makes of them. They change nothing else.
     crew : the processes that train together; this one alone when left out. Each calls this.
 
@@ -107,88 +107,103 @@ def train(
         If in the end the store does not take what there is; it is kept, and pushed by the next try.
     """
     device = choose_device()
-    recipe = settle_precision(recipe, device)
+    recipe = resolve_precision(recipe, device)
     size = recipe.image_size
     training = PairDataset(store, dataset, pairs, "train", size, recipe.min_density)
     validation = PairDataset(store, dataset, pairs, "val", size)
     if not training:
-        blank = f" ({training.blank} are next to blank)" if training.blank else ""
+        blank_note = f" ({training.num_blank} are next to blank)" if training.num_blank else ""
         raise InputError(
-            f"Pair set {pairs} of {dataset} has no training pair{blank}: see its report."
+            f"Pair set {pairs} of {dataset} has no training pair{blank_note}: see its report."
         )
-    extent = cache(lambda: typical_extent(training))
-    by_hand = list(sketches)
+    extent = cache(lambda: compute_median_extent(training))
+    sketch_list = list(sketches)
     # In the process that writes, and only where there is something to be drawn.
-    fitted = cache(lambda: [fit_sketch(sketch, extent(), size) for sketch in by_hand])
+    normalized_sketches = cache(
+        lambda: [prepare_sketch(sketch, extent(), size) for sketch in sketch_list]
+    )
 
-    def on_trace(done: int, total: int) -> None:
-        hooks.on_trace(done, total)
-        if hooks.should_stop():
+    def on_tracing(done: int, total: int) -> None:
+        callbacks.on_tracing(done, total)
+        if callbacks.should_stop():
             raise TrainingStopped("the strokes that were traced are kept; no step was taken yet")
 
-    def open_run() -> str:
-        name, run = find_run(store, dataset, pairs, recipe, refresh)
+    def prepare_run() -> str:
+        name, run = find_run(store, dataset, pairs, recipe, force)
         # It tells `icanvas gc` which pairs and checkpoints the run needs.
-        keep_facts(run, pairs, recipe, extent)
-        check_kept(store, dataset, pairs)
+        write_metadata(run, pairs, recipe, extent)
+        ensure_pinned(store, dataset, pairs)
         if recipe.augment:
-            keep_strokes(training.stored, training.split, training.found, on_trace)
+            cache_strokes(training.reader, training.split, training.records, on_tracing)
         return name
 
-    name = crew.lead(open_run)
+    name = context.run_on_main(prepare_run)
     run = Run(store, dataset, name)
     # A data set too small to be split shows what it learned from.
-    shown = validation if len(validation) else training
-    watch = Watch(f"{dataset}, run {name}", shown, fitted if by_hand else None, device)
-    keeping = Keeping(recipe.keep_last, recipe.keep_best)
-    outbox = Outbox(
-        store, dataset, name, keeping, recipe.grace, hooks.should_stop, hooks.on_trouble
+    sample_pairs = validation if len(validation) else training
+    artifacts = RunArtifacts(
+        f"{dataset}, run {name}", sample_pairs, normalized_sketches if sketch_list else None, device
     )
-    learned = False
-    with _stopped(lambda: learned and hooks.should_stop(), hooks), ExitStack() as stack:
+    retention = CheckpointRetention(recipe.keep_last, recipe.keep_best)
+    uploader = AsyncUploader(
+        store,
+        dataset,
+        name,
+        retention,
+        recipe.shutdown_grace_s,
+        callbacks.should_stop,
+        callbacks.on_upload_error,
+    )
+    is_trained = False
+    with (
+        _stop_on_upload_timeout(lambda: is_trained and callbacks.should_stop(), callbacks),
+        ExitStack() as stack,
+    ):
 
-        def open_outbox() -> None:
-            stack.enter_context(outbox)
+        def open_uploader() -> None:
+            stack.enter_context(uploader)
 
-        crew.lead(open_outbox)
-        memory = stack.enter_context(MemoryWatch(dataset, recipe, device, crew))
-        state, metrics = learn(
-            Run(outbox, dataset, name),
+        context.run_on_main(open_uploader)
+        oom_guard = stack.enter_context(OomGuard(dataset, recipe, device, context))
+        state, metrics = train_loop(
+            Run(uploader, dataset, name),
             training,
             validation,
             recipe,
             device,
-            count_workers(device, crew) if workers is None else workers,
-            watch,
-            hooks,
-            crew,
-            memory,
+            choose_num_workers(device, context) if num_workers is None else num_workers,
+            artifacts,
+            callbacks,
+            context,
+            oom_guard,
         )
-        learned = True
+        is_trained = True
     return TrainedRun(
         dataset=dataset,
         run=name,
         pairs=pairs,
-        left_out=training.blank,
+        num_blank=training.num_blank,
         epochs=state.epoch,
         steps=state.step,
         metrics=metrics,
         checkpoint=run.location(checkpoint_name(state.epoch)),
         samples=run.location(sample_name(state.epoch)),
-        metrics_file=run.location(METRICS),
-        plot=run.location(PLOT),
-        events=run.location(EVENTS),
-        sketches=run.location(sketches_name(state.epoch)) if by_hand else None,
+        metrics_file=run.location(METRICS_FILE),
+        plot=run.location(PLOT_FILE),
+        events=run.location(EVENTS_FOLDER),
+        sketches=run.location(sketches_name(state.epoch)) if sketch_list else None,
     )
 
 
 @contextmanager
-def _stopped(asked: Callable[[], bool], hooks: Hooks) -> Iterator[None]:
+def _stop_on_upload_timeout(
+    should_stop: Callable[[], bool], callbacks: TrainingCallbacks
+) -> Iterator[None]:
     """Make a stop of what the store does not take in time, where one was asked for."""
     try:
         yield
     except StorageError as left:
-        if not asked():
+        if not should_stop():
             raise
-        hooks.on_trouble(str(left))
+        callbacks.on_upload_error(str(left))
         raise TrainingStopped from left

@@ -7,10 +7,10 @@ from typing import get_args
 from torch import cuda
 
 from config.errors import InputError
-from serving.engines.engine import Array, Draw, Engine, Options
+from serving.engines.engine import Array, GenerateFn, GeneratorEngine, GeneratorEngineOptions
 from serving.settings import EngineName
 
-__all__ = ["Array", "Draw", "Engine", "Options", "choose_engine", "create_engine"]
+__all__ = ["Array", "GenerateFn", "GeneratorEngine", "GeneratorEngineOptions", "choose_engine", "create_engine"]
 
 
 def choose_engine(name: str) -> tuple[str, str]:
@@ -43,7 +43,7 @@ def choose_engine(name: str) -> tuple[str, str]:
     return name, "as set"
 
 
-def create_engine(name: str, options: Options) -> Engine:
+def create_engine(name: str, options: GeneratorEngineOptions) -> GeneratorEngine:
     """Return an engine.
 
     Parameters
@@ -57,10 +57,10 @@ def create_engine(name: str, options: Options) -> Engine:
         If there is no such engine, or it is not installed.
     """
     name, _ = choose_engine(name)
-    return _maker(name)(options)
+    return _import_factory(name)(options)
 
 
-def _maker(name: str) -> Callable[[Options], Engine]:
+def _import_factory(name: str) -> Callable[[GeneratorEngineOptions], GeneratorEngine]:
     # Each is imported when it is used: OpenVINO may not be there, and takes a second.
     if name == "openvino":
         from serving.engines.openvino import create

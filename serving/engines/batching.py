@@ -9,10 +9,10 @@ import numpy as np
 from serving.engines.engine import Array
 
 # Maps (N, 1, S, S) to (N, 3, S, S).
-DrawBatch = Callable[[Array], Array]
+GenerateBatchFn = Callable[[Array], Array]
 
 
-class _Place:
+class _BatchItem:
     """A drawing in the queue, and what came of it."""
 
     def __init__(self, condition: Array) -> None:
@@ -39,30 +39,30 @@ class Batcher:
     seen : is told the size of every batch.
     """
 
-    def __init__(self, run: DrawBatch, most: int, seen: Callable[[int], None]) -> None:
-        self._run, self._most, self._seen = run, most, seen
-        self._waiting: deque[_Place] = deque()
-        self._turn = threading.Lock()
+    def __init__(self, run_batch: GenerateBatchFn, max_batch_size: int, on_batch: Callable[[int], None]) -> None:
+        self._run_batch, self._max_batch_size, self._on_batch = run_batch, max_batch_size, on_batch
+        self._pending: deque[_BatchItem] = deque()
+        self._lock = threading.Lock()
 
     def __call__(self, condition: Array) -> Array:
         """Return the picture, float32 (3, S, S), of a condition, float32 (1, S, S)."""
-        place = _Place(condition)
-        self._waiting.append(place)
-        with self._turn:
-            while not place.done:
-                self._run_waiting()
-        if place.error is not None:
-            raise place.error
-        assert place.picture is not None
-        return place.picture
+        item = _BatchItem(condition)
+        self._pending.append(item)
+        with self._lock:
+            while not item.done:
+                self._run_next_batch()
+        if item.error is not None:
+            raise item.error
+        assert item.picture is not None
+        return item.picture
 
-    def _run_waiting(self) -> None:
+    def _run_next_batch(self) -> None:
         """Run the first of what waits; whoever calls has the turn, and so alone takes away."""
-        count = min(self._most, len(self._waiting))
-        batch = [self._waiting.popleft() for _ in range(count)]
-        self._seen(count)
+        count = min(self._max_batch_size, len(self._pending))
+        batch = [self._pending.popleft() for _ in range(count)]
+        self._on_batch(count)
         try:
-            pictures = self._run(np.stack([place.condition for place in batch]))
+            pictures = self._run_batch(np.stack([place.condition for place in batch]))
         except Exception as error:
             for place in batch:
                 place.error = error

@@ -11,11 +11,11 @@ Array = NDArray[np.float32]
 
 # Maps a condition, float32 (1, S, S) in [0, 1], to a picture, float32 (3, S, S) in [-1, 1]. Any
 # thread may call it.
-Draw = Callable[[Array], Array]
+GenerateFn = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
-class Options:
+class GeneratorEngineOptions:
     """What an engine is made with.
 
     Attributes
@@ -29,13 +29,13 @@ class Options:
 
     cores: int
     workers: int | None = None
-    batch: int = 8
-    fast: bool = True
-    seen: Callable[[int], None] = lambda _count: None
+    max_batch_size: int = 8
+    allow_bf16: bool = True
+    on_batch: Callable[[int], None] = lambda _count: None
 
 
 @dataclass(frozen=True)
-class Engine:
+class GeneratorEngine:
     """A way to run generators.
 
     Attributes
@@ -46,7 +46,7 @@ class Engine:
     load : makes a generator of that file's bytes and a side in pixels.
     """
 
-    title: str
+    description: str
     workers: int
-    takes: Literal["weights", "network"]
-    load: Callable[[bytes, int], Draw]
+    weights_format: Literal["weights", "network"]
+    load: Callable[[bytes, int], GenerateFn]

@@ -5,16 +5,16 @@ from queue import SimpleQueue
 import openvino
 
 from config.errors import IntegrityError
-from serving.engines.engine import Array, Draw, Engine, Options
+from serving.engines.engine import Array, GenerateFn, GeneratorEngine, GeneratorEngineOptions
 
 
-def create(options: Options) -> Engine:
+def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     """Return the engine: as many drawings at once as there are workers, one core each by default.
 
     Several drawings in one batch are no quicker than one after another.
     """
     core = openvino.Core()
-    bf16 = options.fast and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    bf16 = options.allow_bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     precision = "bf16" if bf16 else "f32"
     workers = options.workers or options.cores
     hints: dict[str, object] = {
@@ -23,7 +23,7 @@ def create(options: Options) -> Engine:
         "NUM_STREAMS": workers,
     }
 
-    def load(network: bytes, side: int) -> Draw:
+    def load(network: bytes, side: int) -> GenerateFn:
         try:
             model = core.read_model(network)
             # Of one size it is compiled ahead, and not at the first drawing.
@@ -32,24 +32,24 @@ def create(options: Options) -> Engine:
         except RuntimeError as error:
             raise IntegrityError(f"OpenVINO does not take the network: {error}") from error
         # A request is for one thread at a time.
-        free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
+        free_requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(workers):
-            free.put(compiled.create_infer_request())
+            free_requests.put(compiled.create_infer_request())
 
-        def draw(condition: Array) -> Array:
-            request = free.get()
+        def generate(condition: Array) -> Array:
+            request = free_requests.get()
             try:
                 request.start_async({0: condition[None]}, share_inputs=True)
                 request.wait()
                 picture: Array = request.get_output_tensor().data[0].copy()
             finally:
-                free.put(request)
+                free_requests.put(request)
             return picture
 
-        return draw
+        return generate
 
     version = openvino.__version__.split("-")[0]
-    return Engine(
+    return GeneratorEngine(
         f"OpenVINO {version}, {precision}, {workers} at once on {options.cores} core(s)",
         workers,
         "network",

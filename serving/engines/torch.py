@@ -5,30 +5,30 @@ from contextlib import nullcontext
 import torch
 
 from config.errors import InputError
-from model.device import choose_device, computes_bf16
+from model.device import choose_device, supports_bf16
 from model.export.serialization import load_generator
 from serving.engines.batching import Batcher
-from serving.engines.engine import Array, Draw, Engine, Options
+from serving.engines.engine import Array, GenerateFn, GeneratorEngine, GeneratorEngineOptions
 
 
-def create(options: Options) -> Engine:
+def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     """Return the engine: on a GPU whatever waits makes a batch, in bfloat16 where it has that."""
     device = choose_device()
     on_gpu = device.type == "cuda"
     # On a CPU in float32: that is what others are compared with.
-    bf16 = on_gpu and options.fast and computes_bf16(device)
-    batch = options.batch if on_gpu else 1
+    bf16 = on_gpu and options.allow_bf16 and supports_bf16(device)
+    max_batch_size = options.max_batch_size if on_gpu else 1
 
-    def load(weights: bytes, side: int) -> Draw:
+    def load(weights: bytes, side: int) -> GenerateFn:
         generator, _ = load_generator(weights)
         generator.to(device)
 
-        def run(conditions: Array) -> Array:
-            taken = torch.from_numpy(conditions).to(device)
-            fast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
+        def run_batch(conditions: Array) -> Array:
+            batch = torch.from_numpy(conditions).to(device)
+            autocast = torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
             try:
-                with torch.inference_mode(), fast:
-                    pictures: Array = generator(taken).float().cpu().numpy()
+                with torch.inference_mode(), autocast:
+                    pictures: Array = generator(batch).float().cpu().numpy()
             except torch.OutOfMemoryError:
                 raise InputError(
                     f"The GPU's memory is too small for {len(conditions)} drawings of {side} px "
@@ -36,14 +36,14 @@ def create(options: Options) -> Engine:
                 ) from None
             return pictures
 
-        return Batcher(run, batch, options.seen)
+        return Batcher(run_batch, max_batch_size, options.on_batch)
 
     name = torch.cuda.get_device_name() if on_gpu else "CPU"
     precision = "bf16" if bf16 else "f32"
-    return Engine(
-        f"PyTorch {torch.__version__}, {precision}, {name}, batches of {batch}",
+    return GeneratorEngine(
+        f"PyTorch {torch.__version__}, {precision}, {name}, batches of {max_batch_size}",
         # While one batch computes, the next is prepared.
-        options.workers or 2 * batch,
+        options.workers or 2 * max_batch_size,
         "weights",
         load,
     )

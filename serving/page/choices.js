@@ -1,7 +1,7 @@
 // What to draw, and what to trace: two groups of radio buttons with pictures.
 
 import { exampleUrl } from "./client.js";
-import { translate } from "./i18n.js";
+import { translate } from "./words.js";
 
 const piece = (id) => document.getElementById(id).content.firstElementChild.cloneNode(true);
 

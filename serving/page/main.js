@@ -6,13 +6,13 @@ import { Trouble, fetchModels, useKey } from "./client.js";
 import { Drawing } from "./drawing.js";
 import {
   keepKey, keepLanguage, keepModel, keepStrokes, keptKey, keptLanguage, keptModel, keptStrokes,
-} from "./autosave.js";
+} from "./keep.js";
 import { followKeys } from "./keys.js";
-import { Live } from "./preview.js";
+import { Live } from "./live.js";
 import { refresh, say, show } from "./notice.js";
 import { followPointers } from "./pointer.js";
 import { canShare, download, share, toFile } from "./save.js";
-import { chooseLanguage, other, useLanguage } from "./i18n.js";
+import { chooseLanguage, other, useLanguage } from "./words.js";
 
 // Milliseconds: until the models are asked for again when there are some, and when there are none.
 const GLANCE = 60_000;

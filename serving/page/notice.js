@@ -1,6 +1,6 @@
 // What the frame of the picture says while there is no new one, and what is said aloud.
 
-import { word } from "./i18n.js";
+import { word } from "./words.js";
 
 const frame = document.getElementById("frame");
 const notice = document.getElementById("notice");

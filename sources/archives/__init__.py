@@ -6,7 +6,7 @@ from typing import Protocol
 
 from config.errors import SourceError
 from sources.archives.folder import FolderSource
-from sources.archives.kinds import TarSource, ZipSource, archive_kind
+from sources.archives.kinds import TarSource, ZipSource, detect_archive_kind
 from sources.archives.source_file import SourceFile
 
 __all__ = ["Source", "SourceFile", "open_path"]
@@ -51,14 +51,14 @@ def open_path(path: Path, max_files: int | None = None) -> Source:
         return FolderSource(path)
     if not path.exists():
         raise SourceError(f"{path} does not exist. Check the path.")
-    kind = archive_kind(path)
+    kind = detect_archive_kind(path)
     if kind is None:
-        raise SourceError(_explain(path))
+        raise SourceError(_describe_unknown_file(path))
     archive = ZipSource if kind == "zip" else TarSource
     return archive(path) if max_files is None else archive(path, max_files=max_files)
 
 
-def _explain(path: Path) -> str:
+def _describe_unknown_file(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):

@@ -28,7 +28,7 @@ class Archive:
 
     def identity(self, progress: Callable[[int], None]) -> str:
         """Return the archive's SHA-256; see ``sources.archives.Source``."""
-        with explained(self._path):
+        with translate_errors(self._path):
             return hash_file(self._path, progress)
 
     def files(self) -> Iterator[SourceFile]:
@@ -43,29 +43,29 @@ class Archive:
         return (file.path for file in self.files() if file.link is None and file.special is None)
 
 
-class Damaged(Exception):
+class CorruptMember(Exception):
     """An archive that is not as its format wants it."""
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what a damaged archive raises into one clear error."""
     try:
         yield
-    except (Damaged, BadZipFile, TarError, zlib.error, LZMAError, EOFError) as error:
-        raise _damaged(path, error) from error
+    except (CorruptMember, BadZipFile, TarError, zlib.error, LZMAError, EOFError) as error:
+        raise _corrupt_archive(path, error) from error
     except NotImplementedError as error:
         raise SourceError(f"{path}: {error}. Unpack it and give the folder.") from error
     except OSError as error:
         # gzip and bz2 tell of damaged data so, but the system's errors have a number.
         if error.errno is None:
-            raise _damaged(path, error) from error
+            raise _corrupt_archive(path, error) from error
         raise SourceError(f"{path} cannot be read: {error}.") from error
 
 
-class DamagedArchive(IntegrityError):
+class CorruptArchive(IntegrityError):
     """An archive that is not as it was made."""
 
 
-def _damaged(path: Path, error: Exception) -> DamagedArchive:
-    return DamagedArchive(f"{path} is damaged or cut short ({error}). Copy or download it again.")
+def _corrupt_archive(path: Path, error: Exception) -> CorruptArchive:
+    return CorruptArchive(f"{path} is damaged or cut short ({error}). Copy or download it again.")

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from config.errors import IntegrityError, SourceError
-from sources.archives.source_file import SourceFile, hash_file, printable
+from sources.archives.source_file import SourceFile, escape_name, hash_file
 
 
 class FolderSource:
@@ -22,7 +22,7 @@ class FolderSource:
         """Return a digest of all paths and contents; see ``sources.archives.Source``."""
         whole = hashlib.sha256()
         for path in self._paths():
-            with _explained(self._root / path):
+            with _translate_errors(self._root / path):
                 digest = hash_file(self._root / path, progress)
             self._digests[path] = digest
             whole.update(os.fsencode(path) + b"\0" + digest.encode() + b"\0")
@@ -31,13 +31,13 @@ class FolderSource:
     def files(self) -> Iterator[SourceFile]:
         """Yield the files; see ``sources.archives.Source``."""
         for path in self._digests or self._paths():
-            with _explained(self._root / path):
+            with _translate_errors(self._root / path):
                 size = (self._root / path).stat().st_size
-            yield SourceFile(printable(path), size, partial(self._read, path))
+            yield SourceFile(escape_name(path), size, partial(self._read, path))
 
     def names(self) -> Iterator[str]:
         """Yield the files' paths; see ``sources.archives.Source``."""
-        return (printable(path) for path in self._digests or self._paths())
+        return (escape_name(path) for path in self._digests or self._paths())
 
     def _paths(self) -> list[str]:
         def refuse(error: OSError) -> None:
@@ -52,7 +52,7 @@ class FolderSource:
         return sorted(found, key=os.fsencode)
 
     def _read(self, path: str) -> bytes:
-        with _explained(self._root / path):
+        with _translate_errors(self._root / path):
             content = (self._root / path).read_bytes()
         known = self._digests.get(path)
         if known is not None and hashlib.sha256(content).hexdigest() != known:
@@ -61,7 +61,7 @@ class FolderSource:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _translate_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

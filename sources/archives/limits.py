@@ -3,57 +3,57 @@
 from pathlib import Path
 
 from config.errors import SourceError
-from sources.archives.source_file import printable
+from sources.archives.source_file import escape_name
 
 MAX_FILES = 500_000
 
 # Pictures seldom pack to less than a tenth, so nothing real comes near; but a blank one does.
-RATIO = 200
-MEMBER_FLOOR = 64 << 20
-ARCHIVE_FLOOR = 1 << 30
+MAX_RATIO = 200
+MIN_CHECKED_MEMBER_BYTES = 64 << 20
+MIN_CHECKED_ARCHIVE_BYTES = 1 << 30
 
 
-def refused(
-    archive: Path, why: str, member: str | None = None, todo: str | None = None
+def refuse_archive(
+    archive: Path, reason: str, member: str | None = None, advice: str | None = None
 ) -> SourceError:
     """Return the error that says why an archive, or a member of it, is not read."""
-    subject = "" if member is None else f"its member {_quoted(member)} "
+    subject = "" if member is None else f"its member {_quote(member)} "
     return SourceError(
-        f"{archive} is refused: {subject}{why}. Nothing was unpacked or made of it. "
-        + (todo or "Get it from its makers again, or pack its pictures anew.")
+        f"{archive} is refused: {subject}{reason}. Nothing was unpacked or made of it. "
+        + (advice or "Get it from its makers again, or pack its pictures anew.")
     )
 
 
 def check_count(archive: Path, members: int, max_files: int) -> None:
     """Raise ``SourceError`` where an archive has too many members."""
     if members > max_files:
-        raise refused(
+        raise refuse_archive(
             archive,
             f"it holds more than {max_files:,} members",
-            todo="Is it the right one? If so, unpack it and give the folder.",
+            advice="Is it the right one? If so, unpack it and give the folder.",
         )
 
 
-def check_member(archive: Path, member: str, size: int, packed: int) -> None:
+def check_member(archive: Path, member: str, size: int, compressed_size: int) -> None:
     """Raise ``SourceError`` where one member unpacks to far more bytes than it has packed."""
-    if size > MEMBER_FLOOR and size > RATIO * packed:
-        raise refused(archive, _bomb(size, packed), member)
+    if size > MIN_CHECKED_MEMBER_BYTES and size > MAX_RATIO * compressed_size:
+        raise refuse_archive(archive, _is_bomb(size, compressed_size), member)
 
 
-def check_total(archive: Path, size: int, packed: int) -> None:
+def check_total(archive: Path, size: int, compressed_size: int) -> None:
     """Raise ``SourceError`` where all members unpack to far more bytes than the archive has."""
-    if size > ARCHIVE_FLOOR and size > RATIO * packed:
-        raise refused(archive, f"it {_bomb(size, packed)}")
+    if size > MIN_CHECKED_ARCHIVE_BYTES and size > MAX_RATIO * compressed_size:
+        raise refuse_archive(archive, f"it {_is_bomb(size, compressed_size)}")
 
 
-def _bomb(size: int, packed: int) -> str:
+def _is_bomb(size: int, compressed_size: int) -> str:
     return (
-        f"unpacks from {packed / 2**20:,.1f} MiB to {size / 2**20:,.0f} MiB or more, "
-        f"over {RATIO} times as much"
+        f"unpacks from {compressed_size / 2**20:,.1f} MiB to {size / 2**20:,.0f} MiB or more, "
+        f"over {MAX_RATIO} times as much"
     )
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     """Return a name as it can stand in one line."""
-    text = printable(name)
+    text = escape_name(name)
     return repr(text if len(text) <= 120 else f"{text[:100]}…{text[-19:]}")

@@ -4,11 +4,11 @@ import re
 import unicodedata
 from pathlib import Path
 
-from sources.archives.limits import refused
-from sources.archives.source_file import printable
+from sources.archives.limits import refuse_archive
+from sources.archives.source_file import escape_name
 
 # Longer than any system's file names, and far shorter than a header could hold.
-_LONGEST = 1024
+_MAX_NAME_LENGTH = 1024
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127) if chr(code) not in "\n\t"}
@@ -28,17 +28,19 @@ def clean_name(archive: Path, name: str) -> str:
     """
     segments = name.split("/")
     if not segments[0] and len(segments) > 1:
-        raise refused(archive, "has an absolute name", name)
+        raise refuse_archive(archive, "has an absolute name", name)
     if ".." in segments:
-        raise refused(archive, "leads to a parent folder", name)
+        raise refuse_archive(archive, "leads to a parent folder", name)
     if "\0" in name:
-        raise refused(archive, "has a NUL in its name", name)
+        raise refuse_archive(archive, "has a NUL in its name", name)
     path = "/".join(segment for segment in segments if segment not in ("", "."))
-    path = unicodedata.normalize("NFC", printable(path).translate(_CONTROLS))
+    path = unicodedata.normalize("NFC", escape_name(path).translate(_CONTROLS))
     if _DRIVE.match(path):
-        raise refused(archive, "names a drive", name)
+        raise refuse_archive(archive, "names a drive", name)
     if not path:
-        raise refused(archive, "has no name", name)
-    if len(path) > _LONGEST:
-        raise refused(archive, f"has a name of more than {_LONGEST:,} characters", name)
+        raise refuse_archive(archive, "has no name", name)
+    if len(path) > _MAX_NAME_LENGTH:
+        raise refuse_archive(
+            archive, f"has a name of more than {_MAX_NAME_LENGTH:,} characters", name
+        )
     return path

@@ -27,7 +27,7 @@ class SourceFile:
     special: str | None = None
 
 
-def printable(path: str) -> str:
+def escape_name(path: str) -> str:
     """Return a file name that any table can hold: bytes that are not UTF-8 become escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 

@@ -9,29 +9,29 @@ from functools import partial
 from io import BufferedIOBase, BufferedReader
 from pathlib import Path
 
-from sources.archives.archive import Archive, Damaged, explained
-from sources.archives.limits import check_count, check_member, check_total, refused
+from sources.archives.archive import Archive, CorruptMember, translate_errors
+from sources.archives.limits import check_count, check_member, check_total, refuse_archive
 from sources.archives.member_names import clean_name
-from sources.archives.source_file import SourceFile, printable
+from sources.archives.source_file import SourceFile, escape_name
 
 # How a compressed tar begins, and what unpacks it.
-PACKINGS: dict[bytes, Callable[[BufferedReader], BufferedIOBase]] = {
+COMPRESSIONS: dict[bytes, Callable[[BufferedReader], BufferedIOBase]] = {
     b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
 
 _BLOCK = tarfile.BLOCKSIZE
-_PIECE = 1 << 20
+_CHUNK_SIZE = 1 << 20
 _MAX_HEADER = 1 << 20
 
 # Packed bytes that the unpackers read before they are asked for what is in them.
-_AHEAD = 1 << 18
+_READ_AHEAD_BYTES = 1 << 18
 
-_LONG_NAMES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
-_SPARSE = "GNU.sparse."
-_PAX = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
-_SPECIAL = {
+_LONG_NAME_TYPES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
+_SPARSE_TYPE = "GNU.sparse."
+_PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
+_SPECIAL_TYPES = {
     tarfile.CHRTYPE: "a character device",
     tarfile.BLKTYPE: "a block device",
     tarfile.FIFOTYPE: "a FIFO",
@@ -44,42 +44,46 @@ class TarSource(Archive):
     def files(self) -> Iterator[SourceFile]:
         """Yield the files; see ``sources.archives.archive.Archive``."""
         seen: set[str] = set()
-        with explained(self._path), self._path.open("rb") as packed, _unpack(packed) as unpacked:
-            stream = _Stream(self._path, packed, unpacked)
-            for number, member in enumerate(_members(self._path, stream), 1):
+        with (
+            translate_errors(self._path),
+            self._path.open("rb") as packed,
+            _open_decompressed(packed) as unpacked,
+        ):
+            stream = _TarStream(self._path, packed, unpacked)
+            for number, member in enumerate(_iter_members(self._path, stream), 1):
                 check_count(self._path, number, self._max_files)
                 if member.isdir():
                     continue
                 name = clean_name(self._path, member.name)
                 if name in seen:
-                    raise refused(self._path, "is there twice", member.name)
+                    raise refuse_archive(self._path, "is there twice", member.name)
                 seen.add(name)
                 if member.islnk() or member.issym():
-                    yield SourceFile(name, 0, bytes, link=printable(member.linkname))
+                    yield SourceFile(name, 0, bytes, link=escape_name(member.linkname))
                 elif not member.isreg():
                     unknown = f"of type {member.type.decode('latin-1')!r}"
-                    special = _SPECIAL.get(member.type, unknown)
+                    special = _SPECIAL_TYPES.get(member.type, unknown)
                     yield SourceFile(name, 0, bytes, special=special)
                 else:
                     read = partial(self._read, stream, stream.position, member.size)
                     yield SourceFile(name, member.size, read)
 
-    def _read(self, stream: "_Stream", start: int, size: int) -> bytes:
+    def _read(self, stream: "_TarStream", start: int, size: int) -> bytes:
         assert stream.position == start, "a file is read once, before the next is asked for"
-        with explained(self._path):
+        with translate_errors(self._path):
             return stream.read(size)
 
 
-def _unpack(packed: BufferedReader) -> BufferedIOBase:
-    start = packed.read(6)
-    packed.seek(0)
-    for magic, unpack in PACKINGS.items():
+def _open_decompressed(raw: BufferedReader) -> BufferedIOBase:
+    start = raw.read(6)
+    raw.seek(0)
+    for magic, unpack in COMPRESSIONS.items():
         if start.startswith(magic):
-            return unpack(packed)
-    return packed
+            return unpack(raw)
+    return raw
 
 
-class _Stream:
+class _TarStream:
     """A tar's unpacked bytes, counted against the packed ones.
 
     ``tarfile`` would not do: it keeps every header, reads headers of any size and stops at the end
@@ -91,18 +95,18 @@ class _Stream:
         self._packed = packed
         self._unpacked = unpacked
         self.position = 0
-        self.enter("")
+        self.start_member("")
 
-    def enter(self, member: str) -> None:
+    def start_member(self, member: str) -> None:
         """Note that a member begins here."""
         self._member = member
         self._start = self.position
         self._packed_start = self._packed.tell()
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def iter_chunks(self, size: int) -> Iterator[bytes]:
         """Yield exactly so many bytes in pieces that memory holds."""
         while size > 0:
-            piece = self._piece(min(size, _PIECE))
+            piece = self._read_chunk(min(size, _CHUNK_SIZE))
             if not piece:
                 raise EOFError("the end is missing")
             size -= len(piece)
@@ -110,71 +114,73 @@ class _Stream:
 
     def read(self, size: int) -> bytes:
         """Return exactly so many bytes."""
-        return b"".join(self.pieces(size))
+        return b"".join(self.iter_chunks(size))
 
-    def rest(self) -> Iterator[bytes]:
+    def read_rest(self) -> Iterator[bytes]:
         """Yield all that is left."""
-        return iter(partial(self._piece, _PIECE), b"")
+        return iter(partial(self._read_chunk, _CHUNK_SIZE), b"")
 
-    def _piece(self, size: int) -> bytes:
+    def _read_chunk(self, size: int) -> bytes:
         piece = self._unpacked.read(size)
         self.position += len(piece)
         packed = self._packed.tell()
-        since = packed - self._packed_start + _AHEAD
+        since = packed - self._packed_start + _READ_AHEAD_BYTES
         check_member(self._archive, self._member, self.position - self._start, since)
         check_total(self._archive, self.position, packed)
         return piece
 
 
-def _members(archive: Path, stream: _Stream) -> Iterator[tarfile.TarInfo]:
+def _iter_members(archive: Path, stream: _TarStream) -> Iterator[tarfile.TarInfo]:
     """Yield the headers of all members, each with the stream at the member's content."""
     everywhere: dict[str, str] = {}
     here: dict[str, str] = {}
     while any(block := stream.read(_BLOCK)):
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        stream.enter(header.name)
-        if header.type in _LONG_NAMES or header.type in _PAX:
+        stream.start_member(header.name)
+        if header.type in _LONG_NAME_TYPES or header.type in _PAX_TYPES:
             if not 0 <= header.size <= _MAX_HEADER:
-                raise refused(archive, "has a header that is far too large", header.name)
-            content = stream.read(_padded(header.size))[: header.size]
-            if header.type in _LONG_NAMES:
-                here[_LONG_NAMES[header.type]] = _decode(content.rstrip(b"\0"))
+                raise refuse_archive(archive, "has a header that is far too large", header.name)
+            content = stream.read(_pad_to_block(header.size))[: header.size]
+            if header.type in _LONG_NAME_TYPES:
+                here[_LONG_NAME_TYPES[header.type]] = _decode(content.rstrip(b"\0"))
             elif header.type == tarfile.XGLTYPE:
                 everywhere |= _read_pax(content)
             else:
                 here |= _read_pax(content)
             continue
-        _amend(archive, header, everywhere | here)
+        _apply_extended_header(archive, header, everywhere | here)
         here = {}
         # Of the known types, only files have content.
         has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
-        end = stream.position + (_padded(header.size) if has_content else 0)
+        end = stream.position + (_pad_to_block(header.size) if has_content else 0)
         yield header
-        for _ in stream.pieces(end - stream.position):
+        for _ in stream.iter_chunks(end - stream.position):
             pass
     # To the last byte, where gzip has its checksum; and whatever else is there would be lost.
-    for piece in stream.rest():
+    for piece in stream.read_rest():
         if piece.strip(b"\0"):
-            raise Damaged("there is more after the end mark")
+            raise CorruptMember("there is more after the end mark")
 
 
-def _padded(size: int) -> int:
+def _pad_to_block(size: int) -> int:
     return -(-size // _BLOCK) * _BLOCK
 
 
-def _amend(archive: Path, header: tarfile.TarInfo, extended: dict[str, str]) -> None:
+def _apply_extended_header(
+    archive: Path, header: tarfile.TarInfo, extended: dict[str, str]
+) -> None:
     """Put in what a member's extended headers say."""
-    if header.type == tarfile.GNUTYPE_SPARSE or _SPARSE in extended:
-        raise refused(archive, "is stored sparse", header.name, "Pack it without --sparse.")
+    if header.type == tarfile.GNUTYPE_SPARSE or _SPARSE_TYPE in extended:
+        raise refuse_archive(archive, "is stored sparse", header.name, "Pack it without --sparse.")
     header.name = extended.get("path", header.name)
     header.linkname = extended.get("linkpath", header.linkname)
     if "size" in extended:
         try:
             header.size = int(extended["size"])
         except ValueError:
-            raise Damaged("a size is no number") from None
+            raise CorruptMember("a size is no number") from None
     if header.size < 0:
-        raise Damaged("a size is negative")
+        raise CorruptMember("a size is negative")
 
 
 def _read_pax(content: bytes) -> dict[str, str]:
@@ -189,12 +195,12 @@ def _read_pax(content: bytes) -> dict[str, str]:
         length = content[start : max(blank, 0)]
         end = start + int(length) if length.isdigit() else 0
         if end <= blank or content[end - 1 : end] != b"\n":
-            raise Damaged("an extended header is not as it should be")
+            raise CorruptMember("an extended header is not as it should be")
         key, _, value = content[blank + 1 : end - 1].partition(b"=")
         if key in (b"path", b"linkpath", b"size"):
             records[key.decode()] = _decode(value)
-        elif key.startswith(_SPARSE.encode()):
-            records[_SPARSE] = _decode(value)
+        elif key.startswith(_SPARSE_TYPE.encode()):
+            records[_SPARSE_TYPE] = _decode(value)
         start = end
     return records
 

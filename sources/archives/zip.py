@@ -9,11 +9,11 @@ from functools import partial
 from typing import BinaryIO, Protocol
 
 from config.errors import SourceError
-from sources.archives.archive import Archive, Damaged, explained
-from sources.archives.limits import check_count, check_member, check_total, refused
+from sources.archives.archive import Archive, CorruptMember, translate_errors
+from sources.archives.limits import check_count, check_member, check_total, refuse_archive
 from sources.archives.member_names import clean_name
 from sources.archives.source_file import SourceFile
-from sources.archives.zip_directory import Directory, Entry, find_directory, read_entries
+from sources.archives.zip_directory import CentralDirectory, ZipEntry, find_directory, read_entries
 
 
 class _Decompressor(Protocol):
@@ -23,7 +23,7 @@ class _Decompressor(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-_LOCAL = struct.Struct("<26x2H")
+_LOCAL_HEADER = struct.Struct("<26x2H")
 
 _STORED = 0
 _METHODS: dict[int, Callable[[], _Decompressor]] = {
@@ -32,11 +32,11 @@ _METHODS: dict[int, Callable[[], _Decompressor]] = {
 }
 
 # Bits for a content, and for a directory, that is encrypted.
-_ENCRYPTED = 0x1 | 0x2000
-_UTF_8 = 0x800
+_ENCRYPTED_FLAG = 0x1 | 0x2000
+_UTF_8_FLAG = 0x800
 
-_LONGEST_TARGET = 4096
-_SPECIAL = {
+_MAX_LINK_TARGET_BYTES = 4096
+_SPECIAL_TYPES = {
     stat.S_IFCHR: "a character device",
     stat.S_IFBLK: "a block device",
     stat.S_IFIFO: "a FIFO",
@@ -52,98 +52,100 @@ class ZipSource(Archive):
         """Yield the files; see ``sources.archives.archive.Archive``."""
         # Two places in the file: one goes along the directory, one to and fro for content.
         with (
-            explained(self._path),
+            translate_errors(self._path),
             self._path.open("rb") as listing,
             self._path.open("rb") as file,
         ):
             directory = find_directory(listing)
-            paths = iter(self._check(listing, directory))
+            paths = iter(self._check_limits(listing, directory))
             for entry in read_entries(listing, directory):
                 if _is_folder(entry):
                     continue
                 path = next(paths)
                 kind = stat.S_IFMT(entry.mode)
                 if kind == stat.S_IFLNK:
-                    yield SourceFile(path, 0, bytes, link=self._target(file, entry))
+                    yield SourceFile(path, 0, bytes, link=self._read_link_target(file, entry))
                 elif kind not in (0, stat.S_IFREG):
-                    special = _SPECIAL.get(kind, "of no known type")
+                    special = _SPECIAL_TYPES.get(kind, "of no known type")
                     yield SourceFile(path, 0, bytes, special=special)
                 else:
                     yield SourceFile(path, entry.size, partial(self._read, file, entry))
 
-    def _check(self, listing: BinaryIO, directory: Directory) -> Iterable[str]:
+    def _check_limits(self, listing: BinaryIO, directory: CentralDirectory) -> Iterable[str]:
         """Go through the whole directory before anything is read; return the files' paths."""
-        check_count(self._path, directory.members, self._max_files)
+        check_count(self._path, directory.num_members, self._max_files)
         seen: dict[str, None] = {}
         size = packed = 0
         for number, entry in enumerate(read_entries(listing, directory), 1):
             check_count(self._path, number, self._max_files)
             if _is_folder(entry):
                 continue
-            if entry.flags & _ENCRYPTED:
+            if entry.flags & _ENCRYPTED_FLAG:
                 raise SourceError(
                     f"{self._path} is protected by a password. Unpack it and give the folder."
                 )
-            name = _name(entry)
+            name = _decode_name(entry)
             path = clean_name(self._path, name)
             if path in seen:
-                raise refused(self._path, "is there twice", name)
+                raise refuse_archive(self._path, "is there twice", name)
             seen[path] = None
-            check_member(self._path, name, entry.size, entry.packed)
+            check_member(self._path, name, entry.size, entry.compressed_size)
             size += entry.size
-            packed += _LOCAL.size + len(entry.name) + entry.packed
+            packed += _LOCAL_HEADER.size + len(entry.name) + entry.compressed_size
         check_total(self._path, size, directory.start)
         if packed > directory.start:
-            raise refused(self._path, "its members overlap, so that it unpacks to more than it has")
+            raise refuse_archive(
+                self._path, "its members overlap, so that it unpacks to more than it has"
+            )
         return seen
 
-    def _target(self, file: BinaryIO, entry: Entry) -> str:
-        if entry.size > _LONGEST_TARGET:
+    def _read_link_target(self, file: BinaryIO, entry: ZipEntry) -> str:
+        if entry.size > _MAX_LINK_TARGET_BYTES:
             return f"a name of {entry.size:,} bytes"
         return self._read(file, entry).decode("utf-8", "backslashreplace")
 
-    def _read(self, file: BinaryIO, entry: Entry) -> bytes:
-        with explained(self._path):
+    def _read(self, file: BinaryIO, entry: ZipEntry) -> bytes:
+        with translate_errors(self._path):
             file.seek(entry.start)
-            header = file.read(_LOCAL.size)
-            if len(header) < _LOCAL.size or not header.startswith(b"PK\3\4"):
-                raise Damaged(f"{_name(entry)!r} is not where the directory says")
-            name_size, extra_size = _LOCAL.unpack(header)
+            header = file.read(_LOCAL_HEADER.size)
+            if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+                raise CorruptMember(f"{_decode_name(entry)!r} is not where the directory says")
+            name_size, extra_size = _LOCAL_HEADER.unpack(header)
             if file.read(name_size) != entry.name:
-                raise Damaged(f"{_name(entry)!r} has another name in the directory")
+                raise CorruptMember(f"{_decode_name(entry)!r} has another name in the directory")
             file.seek(extra_size, 1)
             # Packing adds little; a member that says otherwise is not read into memory.
-            packed = file.read(min(entry.packed, 2 * entry.size + 4096))
-            return _unpack(entry, packed)
+            packed = file.read(min(entry.compressed_size, 2 * entry.size + 4096))
+            return _decompress(entry, packed)
 
 
-def _unpack(entry: Entry, packed: bytes) -> bytes:
-    content, whole = packed, True
+def _decompress(entry: ZipEntry, compressed: bytes) -> bytes:
+    content, whole = compressed, True
     if entry.method != _STORED:
         if entry.method not in _METHODS:
-            raise NotImplementedError(f"{_name(entry)!r} is packed by method {entry.method}")
+            raise NotImplementedError(f"{_decode_name(entry)!r} is packed by method {entry.method}")
         decompressor = _METHODS[entry.method]()
         # One byte more than it should be shows that there is more, and no more is unpacked.
-        content = decompressor.decompress(packed, entry.size + 1)
+        content = decompressor.decompress(compressed, entry.size + 1)
         whole = decompressor.eof
     if not whole or len(content) != entry.size:
-        raise Damaged(f"{_name(entry)!r} has another size than the directory says")
+        raise CorruptMember(f"{_decode_name(entry)!r} has another size than the directory says")
     if zlib.crc32(content) != entry.crc:
-        raise Damaged(f"{_name(entry)!r} has another CRC-32 than the directory says")
+        raise CorruptMember(f"{_decode_name(entry)!r} has another CRC-32 than the directory says")
     return content
 
 
-def _is_folder(entry: Entry) -> bool:
+def _is_folder(entry: ZipEntry) -> bool:
     # By its name alone, as zipfile has it; with content it is a file whose name was damaged.
     return entry.name.endswith((b"/", b"\\")) and not entry.size
 
 
-def _name(entry: Entry) -> str:
+def _decode_name(entry: ZipEntry) -> str:
     """Return a member's name with ``/``; bytes that are no text as surrogates."""
     try:
         name = entry.name.decode()
     except UnicodeDecodeError:
         # Many writers have UTF-8 without saying so. Of others the code page is not told.
-        told = entry.flags & _UTF_8
+        told = entry.flags & _UTF_8_FLAG
         name = entry.name.decode("utf-8" if told else "cp437", "surrogateescape")
     return name.replace("\\", "/")

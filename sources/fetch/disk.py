@@ -10,23 +10,23 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from config.errors import StorageError
-from storage.local import sync
+from storage.local import fsync
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 # What has to stay free beside a file, in bytes.
-_MARGIN = 64 << 20
+_FREE_SPACE_MARGIN = 64 << 20
 
-_Model = TypeVar("_Model", bound=BaseModel)
+_ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def translate_errors(path: Path) -> Iterator[None]:
     """Turn what a disk raises into one clear error."""
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in _DISK_FULL_ERRNOS:
             raise StorageError(
                 f"The disk is full: {path} cannot grow. What is there is kept: free some space "
                 "and run again to resume, or choose another place with --cache."
@@ -39,17 +39,17 @@ def explained(path: Path) -> Iterator[None]:
 
 def check_space(file: Path, grows: int) -> None:
     """Raise StorageError unless a file can grow by so many bytes."""
-    needed = grows + _MARGIN
-    with explained(file.parent):
+    needed = grows + _FREE_SPACE_MARGIN
+    with translate_errors(file.parent):
         free = shutil.disk_usage(file.parent).free
     if free < needed:
         raise StorageError(
-            f"{file.name} needs {amount(needed)} in {file.parent}, where {amount(free)} are free. "
+            f"{file.name} needs {format_bytes(needed)} in {file.parent}, where {format_bytes(free)} are free. "
             "Free some, or choose another place with --cache."
         )
 
 
-def amount(done: int, total: int | None = None) -> str:
+def format_bytes(done: int, total: int | None = None) -> str:
     """Return bytes for a person: ``3.1 of 8.6 GB``."""
     largest = done if total is None else total
     power = next((p for p in (4, 3, 2, 1) if largest >= 1000**p), 0)
@@ -58,7 +58,7 @@ def amount(done: int, total: int | None = None) -> str:
     return " of ".join(f"{n / 1000**power:.{min(power, 1)}f}" for n in numbers) + f" {unit}"
 
 
-def load(path: Path, model: type[_Model]) -> _Model | None:
+def load_metadata(path: Path, model: type[_ModelT]) -> _ModelT | None:
     """Return what a sidecar says; None where it is missing or says nothing."""
     try:
         return model.model_validate_json(path.read_bytes())
@@ -66,10 +66,10 @@ def load(path: Path, model: type[_Model]) -> _Model | None:
         return None
 
 
-def write(path: Path, model: BaseModel) -> None:
+def save_metadata(path: Path, model: BaseModel) -> None:
     """Write a sidecar, whole or not at all."""
     temporary = path.with_name(path.name + ".new")
-    with explained(path):
+    with translate_errors(path):
         temporary.write_text(model.model_dump_json(), encoding="utf-8")
-        sync(temporary)
+        fsync(temporary)
         temporary.replace(path)

@@ -15,40 +15,53 @@ import httpx
 from filelock import FileLock, Timeout
 
 from config.errors import IcanvasError, InputError, IntegrityError, SourceError, StorageError
-from sources.fetch.disk import amount, check_space, explained
-from sources.fetch.host_api import Unavailable
-from sources.fetch.http import Address, Broken, Limits, Refused, ask, open_client, shown
-from sources.fetch.http_responses import (
-    archive_only,
-    check,
-    content_range,
-    find_fault,
-    refuses_range,
-    steady,
+from sources.fetch.disk import check_space, format_bytes, translate_errors
+from sources.fetch.host_api import HostUnavailable
+from sources.fetch.http import (
+    Address,
+    HttpLimits,
+    PermanentError,
+    TransientError,
+    open_client,
+    redact_url,
+    request,
 )
-from sources.fetch.partial_downloads import Part, Receipt, Trace, find_finished
+from sources.fetch.http_responses import (
+    check_response,
+    find_fault,
+    parse_content_range,
+    refuses_range,
+    require_archive,
+    require_progress,
+)
+from sources.fetch.partial_downloads import (
+    DownloadRecord,
+    PartialDownload,
+    PartialMetadata,
+    find_finished,
+)
 
-__all__ = ["Address", "Limits", "Receipt", "Remote", "download"]
+__all__ = ["Address", "DownloadRecord", "HttpLimits", "RemoteFile", "download"]
 
 # Seconds that nobody wonders about.
-_UNNOTICED = 1
+_QUIET_LOCK_WAIT_S = 1
 
-_LIMITS = Limits()
+_DEFAULT_LIMITS = HttpLimits()
 
 OnBytes = Callable[[int, int | None], None]
 OnWait = Callable[[str], None]
 
 
-def _silent(_done: int, _total: int | None) -> None:
+def _ignore_bytes(_done: int, _total: int | None) -> None:
     pass
 
 
-def _unheard(_reason: str) -> None:
+def _ignore_wait(_reason: str) -> None:
     pass
 
 
 @dataclass(frozen=True)
-class Remote:
+class RemoteFile:
     """A file that hosts offer.
 
     Attributes
@@ -62,50 +75,50 @@ class Remote:
     advice : a sentence on how else to come by the file; ends what running again may not mend.
     """
 
-    file: str
+    name: str
     mirrors: tuple[Callable[[], Address], ...]
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
-    plain: frozenset[str] = frozenset()
+    http_allowed_hosts: frozenset[str] = frozenset()
     advice: str = ""
 
 
 @dataclass(frozen=True)
-class _Job:
+class _DownloadJob:
     """What stays the same over all requests for one file."""
 
     client: httpx.Client
-    remote: Remote
-    part: Part
-    limits: Limits
+    remote: RemoteFile
+    part: PartialDownload
+    limits: HttpLimits
     allow_http: bool
     on_bytes: OnBytes
     on_wait: OnWait
 
-    def ask(
+    def request_file(
         self, address: Address, headers: Mapping[str, str]
     ) -> AbstractContextManager[httpx.Response]:
         """Ask for the file; see ``exchange.ask``."""
-        return ask(
+        return request(
             self.client,
             address,
             headers,
             self.limits,
             allow_http=self.allow_http,
-            plain=self.remote.plain,
+            http_allowed_hosts=self.remote.http_allowed_hosts,
         )
 
 
 def download(
-    remote: Remote,
+    remote: RemoteFile,
     folder: Path,
     *,
     allow_http: bool = False,
-    on_bytes: OnBytes = _silent,
-    on_wait: OnWait = _unheard,
-    limits: Limits = _LIMITS,
-) -> tuple[Path, Receipt]:
+    on_bytes: OnBytes = _ignore_bytes,
+    on_wait: OnWait = _ignore_wait,
+    limits: HttpLimits = _DEFAULT_LIMITS,
+) -> tuple[Path, DownloadRecord]:
     """Return the file in ``folder`` and where it came from, fetching what is missing of it.
 
     A second call finds the finished file without asking any host, and a second process waits for
@@ -131,77 +144,79 @@ def download(
     InputError
         If the name or the environment's network settings make no sense.
     """
-    if not remote.file.strip(".") or Path(remote.file).name != remote.file:
-        raise InputError(f"{remote.file!r} is not a plain file name.")
+    if not remote.name.strip(".") or Path(remote.name).name != remote.name:
+        raise InputError(f"{remote.name!r} is not a plain file name.")
     sha256, md5 = (digest and digest.lower() for digest in (remote.sha256, remote.md5))
     remote = replace(remote, sha256=sha256, md5=md5)
-    target = folder / remote.file
-    lock = FileLock(folder / f"{remote.file}.lock")
-    with explained(folder):
+    target = folder / remote.name
+    lock = FileLock(folder / f"{remote.name}.lock")
+    with translate_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=_UNNOTICED)
+            lock.acquire(timeout=_QUIET_LOCK_WAIT_S)
         except Timeout:
             on_wait("another process is fetching it")
             lock.acquire()
     try:
         receipt = find_finished(target, remote.size, sha256, md5)
         if receipt is None:
-            with explained(target):
-                part = Part(target, pinned=sha256 is not None)
+            with translate_errors(target):
+                part = PartialDownload(target, pinned=sha256 is not None)
             with open_client(limits) as client:
-                receipt = _fetch(_Job(client, remote, part, limits, allow_http, on_bytes, on_wait))
+                receipt = _fetch_into_part(
+                    _DownloadJob(client, remote, part, limits, allow_http, on_bytes, on_wait)
+                )
         on_bytes(receipt.size, receipt.size)
         return target, receipt
     finally:
         lock.release()
 
 
-def _fetch(job: _Job) -> Receipt:
+def _fetch_into_part(job: _DownloadJob) -> DownloadRecord:
     """Try one mirror after the other."""
     failures = []
     for mirror in job.remote.mirrors:
         try:
-            return _insist(job, mirror)
-        except Refused as refused:
+            return _retry_hosts(job, mirror)
+        except PermanentError as refused:
             failures.append(refused)
-    raise _verdict(job, failures) from None
+    raise _final_error(job, failures) from None
 
 
-def _verdict(job: _Job, failures: Sequence[Refused]) -> IcanvasError:
+def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> IcanvasError:
     """Return the one error that tells why no mirror gave the file."""
     kinds = [failure.kind for failure in failures]
-    interrupted = job.part.kept and IntegrityError in kinds
+    interrupted = job.part.kept_bytes and IntegrityError in kinds
     kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
     told = "; ".join(f"{failure.where} {failure.told}".strip() for failure in failures)
-    message = f"{job.remote.file} was not downloaded: {told or 'no address is known'}."
+    message = f"{job.remote.name} was not downloaded: {told or 'no address is known'}."
     if interrupted:
         return kind(f"{message} The part is kept: run again to resume.")
-    if job.part.kept:
+    if job.part.kept_bytes:
         message += " The part is kept."
     elif IntegrityError in kinds:
         message += " Run again."
     return kind(f"{message} {job.remote.advice}".rstrip())
 
 
-def _insist(job: _Job, mirror: Callable[[], Address]) -> Receipt:
+def _retry_hosts(job: _DownloadJob, mirror: Callable[[], Address]) -> DownloadRecord:
     """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
     limits, part = job.limits, job.part
     before, came, failed, waited = part.gained, False, 0, 0.0
-    part.count_anew()
+    part.reset_progress()
     while True:
         try:
-            return _attempt(job, mirror)
-        except Broken as broken:
+            return _download_once(job, mirror)
+        except TransientError as broken:
             failed += 1
-            if part.progressed(limits.stall_bytes):
+            if part.has_progressed(limits.stall_bytes):
                 came, failed, waited = True, 0, 0
             waited += broken.wait
-            if failed >= _patience(limits, broken, came) or waited > limits.retry_after_most:
-                raise _give_up(broken, part, part.gained > before) from None
+            if failed >= _max_attempts(limits, broken, came) or waited > limits.max_retry_after:
+                raise _interrupted_error(broken, part, part.gained > before) from None
             pause = limits.backoff * 2 ** max(failed - 1, 0) * random.uniform(0.5, 1)
-            pause = max(min(pause, limits.backoff_most), broken.wait)
-            if pause > _UNNOTICED:
+            pause = max(min(pause, limits.max_backoff), broken.wait)
+            if pause > _QUIET_LOCK_WAIT_S:
                 # Without what to do: that is for a person, once this is given up.
                 why = broken.told.removesuffix("; try again later")
                 why = why.removesuffix(": run again after that")
@@ -210,47 +225,51 @@ def _insist(job: _Job, mirror: Callable[[], Address]) -> Receipt:
             time.sleep(pause)
 
 
-def _patience(limits: Limits, broken: Broken, came: bool) -> int:
+def _max_attempts(limits: HttpLimits, broken: TransientError, came: bool) -> int:
     """Return how many requests in a row may fail."""
     if came:
-        return limits.resume_attempts
+        return limits.max_resume_attempts
     # An API was asked time after time before it counts as broken.
-    return {"connect": limits.connect_attempts, "address": 1}.get(broken.stage, limits.attempts)
+    return {"connect": limits.max_connect_attempts, "address": 1}.get(
+        broken.stage, limits.max_attempts
+    )
 
 
-def _give_up(broken: Broken, part: Part, gained: bool) -> Refused:
+def _interrupted_error(
+    broken: TransientError, part: PartialDownload, gained: bool
+) -> PermanentError:
     if gained and part.trace:
-        reached = amount(part.size, part.trace.total)
-        refused = Refused(f"stopped at {reached} ({broken.told})", IntegrityError)
+        reached = format_bytes(part.size, part.trace.total)
+        refused = PermanentError(f"stopped at {reached} ({broken.told})", IntegrityError)
     elif broken.stage == "body":
-        refused = Refused(f"stopped at the start ({broken.told})", IntegrityError)
+        refused = PermanentError(f"stopped at the start ({broken.told})", IntegrityError)
     else:
-        refused = Refused(broken.told, IntegrityError if part.kept else SourceError)
+        refused = PermanentError(broken.told, IntegrityError if part.kept_bytes else SourceError)
     refused.where = broken.where
     return refused
 
 
-def _attempt(job: _Job, mirror: Callable[[], Address]) -> Receipt:
+def _download_once(job: _DownloadJob, mirror: Callable[[], Address]) -> DownloadRecord:
     """Ask once for what is missing; where a host will not have that, once for all."""
     part = job.part
-    address = _resolve(job.remote, mirror)
-    offset, trace = part.resumed_at(shown(address.url), job.remote.size)
+    address = _resolve_mirror(job.remote, mirror)
+    offset, trace = part.resume_offset(redact_url(address.url), job.remote.size)
     if offset and trace:
         part.hash_to(offset)
         wish = {"Range": f"bytes={offset}-"}
         if trace.validator:
             wish["If-Range"] = trace.validator
-        with job.ask(address, wish) as answer:
+        with job.request_file(address, wish) as answer:
             if not refuses_range(answer, offset, trace):
                 resumed = answer.status_code == 206
-                return _receive(job, address, answer, offset if resumed else 0, trace)
+                return _receive_body(job, address, answer, offset if resumed else 0, trace)
         # The part stays until a whole answer is there to replace it.
-        address = _resolve(job.remote, mirror)
-    with job.ask(address, {}) as answer:
-        return _receive(job, address, answer)
+        address = _resolve_mirror(job.remote, mirror)
+    with job.request_file(address, {}) as answer:
+        return _receive_body(job, address, answer)
 
 
-def _resolve(remote: Remote, mirror: Callable[[], Address]) -> Address:
+def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], Address]) -> Address:
     try:
         return mirror()
     except StorageError:
@@ -258,45 +277,47 @@ def _resolve(remote: Remote, mirror: Callable[[], Address]) -> Address:
     except IcanvasError as error:
         # The verdict says whether the advice is to follow.
         told = str(error).replace(remote.advice, "").strip().rstrip(".")
-        if isinstance(error, Unavailable):
-            raise Broken(told, "address", error.wait) from None
-        raise Refused(told, type(error)) from None
+        if isinstance(error, HostUnavailable):
+            raise TransientError(told, "address", error.wait) from None
+        raise PermanentError(told, type(error)) from None
     except (httpx.InvalidURL, UnicodeError):
-        raise Refused("its address is none") from None
+        raise PermanentError("its address is none") from None
 
 
-def _receive(
-    job: _Job,
+def _receive_body(
+    job: _DownloadJob,
     address: Address,
     answer: httpx.Response,
     offset: int = 0,
-    trace: Trace | None = None,
-) -> Receipt:
+    trace: PartialMetadata | None = None,
+) -> DownloadRecord:
     """Write an answer's body behind the first ``offset`` bytes of the part and finish the file."""
     remote, part, headers = job.remote, job.part, answer.headers
-    check(answer, ranged=offset > 0)
+    check_response(answer, ranged=offset > 0)
     length = headers.get("Content-Length")
-    total = content_range(answer)[1] if offset else int(length) if length else None
+    total = parse_content_range(answer)[1] if offset else int(length) if length else None
     if total is not None and remote.size not in (None, total):
-        raise Refused(f"offers another file: of {total} bytes, where {remote.size} are expected")
+        raise PermanentError(
+            f"offers another file: of {total} bytes, where {remote.size} are expected"
+        )
     known = any(fact is not None for fact in (total, remote.size, remote.sha256, remote.md5))
     if not known and "chunked" not in headers.get("Transfer-Encoding", "").lower():
-        raise Refused("does not tell the file's size, so that a cut would pass unseen")
-    pieces = steady(answer.iter_raw(), job.limits)
+        raise PermanentError("does not tell the file's size, so that a cut would pass unseen")
+    pieces = require_progress(answer.iter_raw(), job.limits)
     if not offset or trace is None:
-        pieces = archive_only(pieces)
-        trace = Trace(
-            asked=shown(address.url),
-            url=shown(answer.url),
+        pieces = require_archive(pieces)
+        trace = PartialMetadata(
+            asked=redact_url(address.url),
+            url=redact_url(answer.url),
             etag=headers.get("ETag"),
             last_modified=headers.get("Last-Modified"),
             total=total,
         )
     else:
-        trace = trace.model_copy(update={"url": shown(answer.url)})
+        trace = trace.model_copy(update={"url": redact_url(answer.url)})
     goal = total if total is not None else remote.size
     check_space(part.target, max((goal or 0) - part.size, 0))
-    with part.opened(offset, trace):
+    with part.open(offset, trace):
         job.on_wait("")
         job.on_bytes(part.size, goal)
         for piece in pieces:
@@ -305,9 +326,9 @@ def _receive(
             if goal is not None and part.size > goal:
                 break
     if total is not None and part.size < total:
-        raise Broken("the host sent less than it said", "body")
+        raise TransientError("the host sent less than it said", "body")
     if wrong := find_fault(part, goal, remote.sha256, remote.md5, headers):
-        part.drop()
+        part.delete()
         did = "completed" if offset else "sent"
-        raise Refused(f"{did} a file {wrong}; it is removed", IntegrityError)
+        raise PermanentError(f"{did} a file {wrong}; it is removed", IntegrityError)
     return part.finish()

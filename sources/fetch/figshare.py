@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from config.dataset import FigshareSource
 from config.errors import SourceError
-from sources.fetch.download import Address, Remote
-from sources.fetch.host_api import ask, read_object
+from sources.fetch.download import Address, RemoteFile
+from sources.fetch.host_api import call_api, read_json_object
 
-_API = "https://api.figshare.com/v2"
+_API_URL = "https://api.figshare.com/v2"
 
 
 class _File(BaseModel):
@@ -23,18 +23,18 @@ class _File(BaseModel):
     supplied_md5: str | None = None
 
 
-class _Licence(BaseModel):
+class _License(BaseModel):
     name: str | None = None
 
 
 class _Article(BaseModel):
     title: str | None = None
     version: int | None = None
-    license: _Licence | None = None
+    license: _License | None = None
     files: list[_File] = []
 
 
-def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+def find_archive(source: FigshareSource, advice: str) -> tuple[RemoteFile, dict[str, str | int]]:
     """Ask figshare for a file of an article.
 
     Parameters
@@ -52,7 +52,9 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
     SourceError
         If there is no such article or file, or figshare cannot be reached.
     """
-    answer = ask("GET", f"{_API}/articles/{source.article}/versions/{source.version}", advice)
+    answer = call_api(
+        "GET", f"{_API_URL}/articles/{source.article}/versions/{source.version}", advice
+    )
     if "x-amzn-waf-action" in answer.headers:
         raise SourceError(
             f"{source.title}: figshare answered HTTP {answer.status_code} with a bot challenge and "
@@ -61,7 +63,7 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
     if answer.status_code != 200:
         raise SourceError(f"{source.title}: figshare answered HTTP {answer.status_code}. {advice}")
     try:
-        article = _Article.model_validate(read_object(answer))
+        article = _Article.model_validate(read_json_object(answer))
     except ValidationError:
         raise SourceError(
             f"{source.title}: figshare's answer is not understood. {advice}"
@@ -70,10 +72,10 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
     if file is None:
         names = ", ".join(file.name for file in article.files) or "no file"
         raise SourceError(f"{source.title} has no file {source.file}; it has {names}. {advice}")
-    remote = Remote(
+    remote = RemoteFile(
         f"figshare-{file.id}{PurePosixPath(file.name).suffix}",
         (
-            lambda: Address(f"{_API}/file/download/{file.id}"),
+            lambda: Address(f"{_API_URL}/file/download/{file.id}"),
             lambda: Address(f"https://ndownloader.figshare.com/files/{file.id}"),
         ),
         size=source.size or file.size,
@@ -91,7 +93,7 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[Remote, dict[str,
     return remote, {name: value for name, value in stated.items() if value is not None}
 
 
-def newest_version(source: FigshareSource) -> int:
+def fetch_latest_version(source: FigshareSource) -> int:
     """Return the newest version of a source's article.
 
     Raises
@@ -99,9 +101,9 @@ def newest_version(source: FigshareSource) -> int:
     SourceError
         If figshare cannot be reached, or does not tell.
     """
-    answer = ask("GET", f"{_API}/articles/{source.article}", "The next check asks again.")
+    answer = call_api("GET", f"{_API_URL}/articles/{source.article}", "The next check asks again.")
     try:
-        found = _Article.model_validate(read_object(answer)).version
+        found = _Article.model_validate(read_json_object(answer)).version
     except ValidationError:
         found = None
     if answer.status_code != 200 or found is None:

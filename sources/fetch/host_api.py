@@ -8,14 +8,20 @@ from typing import Any
 import httpx
 
 from config.errors import SourceError
-from sources.fetch.http import Broken, Limits, Refused, explain, open_client
-from sources.fetch.http_responses import find_busy
+from sources.fetch.http import (
+    HttpLimits,
+    PermanentError,
+    TransientError,
+    open_client,
+    to_download_error,
+)
+from sources.fetch.http_responses import find_busy_error
 
-_ATTEMPTS = 4
-_LIMITS = Limits()
+_MAX_ATTEMPTS = 4
+_API_LIMITS = HttpLimits()
 
 
-class Unavailable(SourceError):
+class HostUnavailable(SourceError):
     """A host that cannot be reached or stays busy; ``wait`` is what it asks for, in seconds."""
 
     def __init__(self, message: str, wait: float = 0) -> None:
@@ -23,7 +29,7 @@ class Unavailable(SourceError):
         self.wait = wait
 
 
-def ask(
+def call_api(
     method: str,
     url: str,
     advice: str,
@@ -44,28 +50,28 @@ def ask(
     host = httpx.URL(url).host
     attempt, waited = 0, 0.0
     while True:
-        failure: Broken | Refused | None
+        failure: TransientError | PermanentError | None
         try:
-            with open_client(_LIMITS) as client:
+            with open_client(_API_LIMITS) as client:
                 answer = client.request(method, url, headers=headers, json=body)
         except httpx.TransportError as error:
-            failure = explain(error, answered=False)
+            failure = to_download_error(error, answered=False)
         else:
-            failure = find_busy(answer)
+            failure = find_busy_error(answer)
             if failure is None:
                 return answer
         message = f"{host} {failure.told}. {advice}"
-        if isinstance(failure, Refused):
+        if isinstance(failure, PermanentError):
             raise SourceError(message)
         attempt += 1
         waited += failure.wait
-        if attempt == _ATTEMPTS or waited > _LIMITS.retry_after_most:
-            raise Unavailable(message, failure.wait)
-        pause = _LIMITS.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)
+        if attempt == _MAX_ATTEMPTS or waited > _API_LIMITS.max_retry_after:
+            raise HostUnavailable(message, failure.wait)
+        pause = _API_LIMITS.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)
         time.sleep(max(pause, failure.wait))
 
 
-def read_object(answer: httpx.Response) -> dict[str, Any]:
+def read_json_object(answer: httpx.Response) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
     Raises

@@ -13,10 +13,10 @@ import httpx
 
 from config.errors import IcanvasError, InputError, SourceError
 
-_NO_ADDRESS = "is or leads to something that is no address"
+_INVALID_URL = "is or leads to something that is no address"
 
 # What a redirect to another host may be told of the caller's headers.
-_HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
+_SAFE_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
 
 Stage = Literal["address", "connect", "answer", "body"]
 
@@ -30,7 +30,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Limits:
+class HttpLimits:
     """How patient a download is.
 
     Attributes
@@ -50,39 +50,39 @@ class Limits:
     read: float = 30
     stall_bytes: int = 60 << 10
     stall_seconds: float = 60
-    attempts: int = 5
-    connect_attempts: int = 3
-    resume_attempts: int = 9
+    max_attempts: int = 5
+    max_connect_attempts: int = 3
+    max_resume_attempts: int = 9
     backoff: float = 1
-    backoff_most: float = 60
-    retry_after_most: float = 300
-    redirects: int = 10
+    max_backoff: float = 60
+    max_retry_after: float = 300
+    max_redirects: int = 10
 
 
-class Refused(Exception):
+class PermanentError(Exception):
     """A host does not give the file, and asking it again is no use; ``told`` follows its name."""
 
     where = ""
 
-    def __init__(self, told: str, kind: type[IcanvasError] = SourceError) -> None:
-        super().__init__(told)
-        self.told = told
+    def __init__(self, message: str, kind: type[IcanvasError] = SourceError) -> None:
+        super().__init__(message)
+        self.told = message
         self.kind = kind
 
 
-class Broken(Exception):
+class TransientError(Exception):
     """A request that came to nothing this time; ``wait`` is what the host asks for, in seconds."""
 
     where = ""
 
-    def __init__(self, told: str, stage: Stage, wait: float = 0) -> None:
-        super().__init__(told)
-        self.told = told
+    def __init__(self, message: str, stage: Stage, wait: float = 0) -> None:
+        super().__init__(message)
+        self.told = message
         self.stage = stage
         self.wait = wait
 
 
-def open_client(limits: Limits) -> httpx.Client:
+def open_client(limits: HttpLimits) -> httpx.Client:
     """Return a client that heeds the environment's proxies and certificates.
 
     Raises
@@ -106,14 +106,14 @@ def open_client(limits: Limits) -> httpx.Client:
 
 
 @contextmanager
-def ask(
+def request(
     client: httpx.Client,
     address: Address,
     headers: Mapping[str, str],
-    limits: Limits,
+    limits: HttpLimits,
     *,
     allow_http: bool,
-    plain: frozenset[str],
+    http_allowed_hosts: frozenset[str],
 ) -> Iterator[httpx.Response]:
     """Give the answer to a GET, its body unread, for the time of the block.
 
@@ -121,53 +121,55 @@ def ask(
     allowed, or to a host of ``plain``, as long as no header has to be kept secret.
     What breaks in the block is raised as Broken or Refused with the place in ``where``.
     """
-    first = here = _parse(address.url)
+    first = here = _parse_url(address.url)
     carried = dict(address.headers)
     answered = False
     try:
-        for _ in range(limits.redirects + 1):
-            _check_scheme(here, allow_http or (here.host in plain and not _secrets(carried)))
+        for _ in range(limits.max_redirects + 1):
+            _check_scheme(
+                here, allow_http or (here.host in http_allowed_hosts and not _find_secrets(carried))
+            )
             response = _send(client, here, {**carried, **headers})
             try:
                 if not response.has_redirect_location:
                     answered = True
                     yield response
                     return
-                there = _parse(response.headers["Location"], here)
+                there = _parse_url(response.headers["Location"], here)
             finally:
                 response.close()
             if _origin(there) != _origin(here):
-                carried = {k: v for k, v in carried.items() if k.lower() in _HARMLESS}
+                carried = {k: v for k, v in carried.items() if k.lower() in _SAFE_HEADERS}
             here = there
-        raise Refused(f"redirected more than {limits.redirects} times")
+        raise PermanentError(f"redirected more than {limits.max_redirects} times")
     except httpx.TransportError as error:
-        failure = explain(error, answered)
-        failure.where = _place(first, here)
+        failure = to_download_error(error, answered)
+        failure.where = _describe_hosts(first, here)
         raise failure from None
-    except (Refused, Broken) as failure:
-        failure.where = _place(first, here)
+    except (PermanentError, TransientError) as failure:
+        failure.where = _describe_hosts(first, here)
         raise
 
 
-def shown(url: str | httpx.URL) -> str:
+def redact_url(url: str | httpx.URL) -> str:
     """Return a URL without user, password, query and fragment: what may be printed and stored."""
-    parsed = _parse(str(url))
+    parsed = _parse_url(str(url))
     port = f":{parsed.port}" if parsed.port else ""
     return f"{parsed.scheme}://{parsed.host}{port}{parsed.path}"
 
 
-def _place(first: httpx.URL, last: httpx.URL) -> str:
+def _describe_hosts(first: httpx.URL, last: httpx.URL) -> str:
     redirected = f", redirected to {last.host}," if last.host != first.host else ""
     return f"{first.host}{first.path}{redirected}"
 
 
-def _parse(url: str, base: httpx.URL | None = None) -> httpx.URL:
+def _parse_url(url: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         parsed = httpx.URL(url) if base is None else base.join(url)
         _ = parsed.host  # Decoded only when asked for, and so only then known to be a name.
         return parsed
     except (httpx.InvalidURL, UnicodeError):
-        refused = Refused(_NO_ADDRESS)
+        refused = PermanentError(_INVALID_URL)
         refused.where = "its address"
         raise refused from None
 
@@ -178,40 +180,44 @@ def _send(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> h
         return client.send(request, stream=True, follow_redirects=False)
     except (httpx.InvalidURL, UnicodeError):
         # Some names pass for names until they are looked up.
-        raise Refused(_NO_ADDRESS) from None
+        raise PermanentError(_INVALID_URL) from None
 
 
-def _check_scheme(url: httpx.URL, plain: bool) -> None:
+def _check_scheme(url: httpx.URL, http_allowed_hosts: bool) -> None:
     if url.scheme not in ("http", "https") or not url.host:
-        raise Refused("leads to an address that is not http or https")
-    if url.scheme == "http" and not plain:
-        raise Refused(
+        raise PermanentError("leads to an address that is not http or https")
+    if url.scheme == "http" and not http_allowed_hosts:
+        raise PermanentError(
             "goes over plain http, which others can read and alter; allow that with --allow-http "
             "(or ICANVAS_ALLOW_HTTP=1)"
         )
 
 
-def _secrets(headers: Mapping[str, str]) -> bool:
-    return any(name.lower() not in _HARMLESS for name in headers)
+def _find_secrets(headers: Mapping[str, str]) -> bool:
+    return any(name.lower() not in _SAFE_HEADERS for name in headers)
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def explain(error: httpx.TransportError, answered: bool) -> Broken | Refused:
+def to_download_error(
+    error: httpx.TransportError, answered: bool
+) -> TransientError | PermanentError:
     """Return why no more came, in words of our own: httpx's may quote what has to stay secret."""
-    reason = _reason_of(error)
+    reason = _find_reason(error)
     if answered:
-        return Broken(reason, "body")
+        return TransientError(reason, "body")
     if reason == "untrusted":
-        return Refused("shows a certificate that is not trusted; SSL_CERT_FILE can name others")
+        return PermanentError(
+            "shows a certificate that is not trusted; SSL_CERT_FILE can name others"
+        )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
-        return Broken(f"cannot be reached ({reason}; check the network)", "connect")
-    return Broken(f"gave no answer ({reason})", "answer")
+        return TransientError(f"cannot be reached ({reason}; check the network)", "connect")
+    return TransientError(f"gave no answer ({reason})", "answer")
 
 
-def _reason_of(error: httpx.TransportError) -> str:
+def _find_reason(error: httpx.TransportError) -> str:
     """Return why a transfer failed in a few words, without any address."""
     causes: list[BaseException] = []
     cause: BaseException | None = error

@@ -14,29 +14,29 @@ from pydantic import BaseModel, Field, ValidationError
 
 from config.dataset import KaggleSource
 from config.errors import InputError, SourceError
-from sources.fetch.download import Address, Remote
-from sources.fetch.host_api import ask, read_object
+from sources.fetch.download import Address, RemoteFile
+from sources.fetch.host_api import call_api, read_json_object
 
-_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY")
+_CREDENTIAL_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY")
 
 
-class _DataSet(BaseModel):
+class _KaggleDataset(BaseModel):
     title: str | None = None
-    licence: str | None = Field(None, alias="licenseName")
+    license: str | None = Field(None, alias="licenseName")
     version: int | None = Field(None, alias="currentVersionNumber")
     size: int | None = Field(None, alias="totalBytes")
     updated: str | None = Field(None, alias="lastUpdated")
 
 
 @dataclass(frozen=True)
-class _Login:
+class _Credentials:
     """How to say who is asking, and where that was found; nothing to say when anonymous."""
 
     headers: dict[str, str]
-    found_in: str | None
+    origin: str | None
 
 
-def find_archive(source: KaggleSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+def find_archive(source: KaggleSource, advice: str) -> tuple[RemoteFile, dict[str, str | int]]:
     """Ask Kaggle for a data set.
 
     Parameters
@@ -54,12 +54,12 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[Remote, dict[str, s
     SourceError
         If Kaggle refuses, has no such data set or cannot be reached.
     """
-    login = _log_in()
+    login = _load_credentials()
     owner, slug = source.handle.split("/")
     which = {"ownerSlug": owner, "datasetSlug": slug}
-    answer = _call("GetDataset", which, login, source, advice)
+    answer = _call_api("GetDataset", which, login, source, advice)
     try:
-        found = _DataSet.model_validate(read_object(answer))
+        found = _KaggleDataset.model_validate(read_json_object(answer))
     except ValidationError:
         raise SourceError(
             f"Kaggle's answer on {source.handle} is not understood. {advice}"
@@ -70,7 +70,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[Remote, dict[str, s
 
     def locate() -> Address:
         asked = {**which, "datasetVersionNumber": str(version)}
-        answer = _call("DownloadDataset", asked, login, source, advice)
+        answer = _call_api("DownloadDataset", asked, login, source, advice)
         place = answer.headers.get("Location")
         if not answer.is_redirect or not place:
             raise SourceError(
@@ -79,7 +79,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[Remote, dict[str, s
             )
         return Address(str(answer.request.url.join(place)))
 
-    remote = Remote(
+    remote = RemoteFile(
         f"{owner}-{slug}-{version}.zip",
         (locate,),
         size=source.size,
@@ -89,7 +89,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[Remote, dict[str, s
     return remote, found.model_dump(exclude_none=True) | {"version": version}
 
 
-def credentials_place() -> str | None:
+def describe_credentials() -> str | None:
     """Return where Kaggle's credentials were found; None where there are none.
 
     Raises
@@ -97,11 +97,11 @@ def credentials_place() -> str | None:
     SourceError
         If there is a file of them that cannot be read.
     """
-    return _log_in().found_in
+    return _load_credentials().origin
 
 
-def _call(
-    name: str, body: dict[str, Any], login: _Login, source: KaggleSource, advice: str
+def _call_api(
+    name: str, body: dict[str, Any], login: _Credentials, source: KaggleSource, advice: str
 ) -> httpx.Response:
     # Heavy, and of no use to other sources.
     from kagglesdk.kaggle_env import KaggleEnv, get_endpoint, get_env
@@ -115,36 +115,36 @@ def _call(
     if environment != KaggleEnv.PROD:
         base += "/api"
     url = f"{base}/v1/datasets.DatasetApiService/{name}"
-    answer = ask("POST", url, advice, login.headers, body)
+    answer = call_api("POST", url, advice, login.headers, body)
     status = answer.status_code
     if "json" in answer.headers.get("Content-Type", ""):
         # An error can also come as a code in an answer of status 200.
-        code = read_object(answer).get("code")
+        code = read_json_object(answer).get("code")
         status = max(status, code if isinstance(code, int) else 0)
     if status >= 400:
-        raise SourceError(_explain(status, login, source, advice))
+        raise SourceError(_status_error(status, login, source, advice))
     return answer
 
 
-def _explain(status: int, login: _Login, source: KaggleSource, advice: str) -> str:
+def _status_error(status: int, login: _Credentials, source: KaggleSource, advice: str) -> str:
     token = (
         "create a token at https://www.kaggle.com/settings/api and set KAGGLE_API_TOKEN to it "
         "(or save it as ~/.kaggle/access_token)"
     )
     match status:
-        case 401 if login.found_in:
+        case 401 if login.origin:
             return (
-                f"Kaggle does not accept the credentials in {login.found_in} (401): they are "
+                f"Kaggle does not accept the credentials in {login.origin} (401): they are "
                 f"mistyped or expired. To mend it, {token}; many sets need none. {advice}"
             )
-        case 401 | 403 if not login.found_in:
+        case 401 | 403 if not login.origin:
             return (
                 f"Kaggle refuses {source.handle} without a login ({status}). Sign in, accept the "
                 f"data set's terms on its page if it asks, {token}. {advice}"
             )
         case 403:
             return (
-                f"Kaggle refuses {source.handle} ({status}) to the account of {login.found_in}. "
+                f"Kaggle refuses {source.handle} ({status}) to the account of {login.origin}. "
                 f"Accept its terms on its page, signed in as that account. {advice}"
             )
         case 404:
@@ -152,7 +152,7 @@ def _explain(status: int, login: _Login, source: KaggleSource, advice: str) -> s
     return f"Kaggle answered HTTP {status} for {source.handle}. Try again later. {advice}"
 
 
-def _log_in() -> _Login:
+def _load_credentials() -> _Credentials:
     from kagglehub.config import get_kaggle_credentials
     from kagglesdk.kaggle_env import get_access_token_from_env
 
@@ -163,10 +163,10 @@ def _log_in() -> _Login:
             f"Kaggle's credentials cannot be read: {error}. Mend that file."
         ) from None
     if found is None:
-        for name, other in (_VARIABLES, _VARIABLES[::-1]):
+        for name, other in (_CREDENTIAL_VARIABLES, _CREDENTIAL_VARIABLES[::-1]):
             if os.environ.get(name):
                 raise SourceError(f"{name} is set, but {other} is not. Kaggle needs both.")
-        return _Login({}, None)
+        return _Credentials({}, None)
     words = [word for word in (found.api_key, found.username, found.key) if word is not None]
     if not all(isinstance(word, str) and word.isascii() and word.isprintable() for word in words):
         raise SourceError(
@@ -176,8 +176,8 @@ def _log_in() -> _Login:
     if found.api_key:
         _, place = get_access_token_from_env()
         place = "~/.kaggle/access_token" if place == "access_token" else str(place)
-        return _Login({"Authorization": f"Bearer {found.api_key.strip()}"}, place)
+        return _Credentials({"Authorization": f"Bearer {found.api_key.strip()}"}, place)
     basic = base64.b64encode(f"{found.username}:{found.key}".encode()).decode()
-    variables = all(os.environ.get(name) for name in _VARIABLES)
-    place = " and ".join(_VARIABLES) if variables else "kaggle.json"
-    return _Login({"Authorization": f"Basic {basic}"}, place)
+    variables = all(os.environ.get(name) for name in _CREDENTIAL_VARIABLES)
+    place = " and ".join(_CREDENTIAL_VARIABLES) if variables else "kaggle.json"
+    return _Credentials({"Authorization": f"Basic {basic}"}, place)

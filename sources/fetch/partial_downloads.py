@@ -8,11 +8,11 @@ from typing import IO
 
 from pydantic import BaseModel
 
-from sources.fetch.disk import explained, load, write
-from storage.local import sync
+from sources.fetch.disk import load_metadata, save_metadata, translate_errors
+from storage.local import fsync
 
 
-class Receipt(BaseModel, frozen=True):
+class DownloadRecord(BaseModel, frozen=True):
     """Where a finished file came from.
 
     Attributes
@@ -30,20 +30,20 @@ class Receipt(BaseModel, frozen=True):
     last_modified: str | None = None
 
 
-class _Finished(Receipt, frozen=True):
+class _FinishedDownload(DownloadRecord, frozen=True):
     """A receipt, and how to tell that the file is still that one."""
 
     md5: str
     mtime_ns: int
 
-    def is_of(self, path: Path) -> bool:
+    def matches(self, path: Path) -> bool:
         if not path.is_file():
             return False
         state = path.stat()
         return (state.st_size, state.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
-class Trace(BaseModel, frozen=True):
+class PartialMetadata(BaseModel, frozen=True):
     """What the bytes of a part belong to.
 
     Attributes
@@ -67,7 +67,7 @@ class Trace(BaseModel, frozen=True):
         return self.last_modified if self.total is not None else None
 
 
-class Part:
+class PartialDownload:
     """The bytes of ``target`` so far; whatever stops the process, they and the trace agree.
 
     Parameters
@@ -86,7 +86,7 @@ class Part:
         self.target = target
         self._pinned = pinned
         self._path, self._sidecar = _part_paths(target)
-        self.trace = load(self._sidecar, Trace)
+        self.trace: PartialMetadata | None = load_metadata(self._sidecar, PartialMetadata)
         self.size = self._path.stat().st_size if self.trace and self._path.exists() else 0
         self.gained = 0
         self._peak: int | None = None
@@ -95,26 +95,26 @@ class Part:
         self._file: IO[bytes] | None = None
 
     @property
-    def kept(self) -> bool:
+    def kept_bytes(self) -> bool:
         """Whether there is something that a later run can resume."""
         trace = self.trace
         if trace is None or not self.size:
             return False
         return trace.validator is not None or (self._pinned and trace.total is not None)
 
-    def resumed_at(self, asked: str, size: int | None) -> tuple[int, Trace | None]:
+    def resume_offset(self, asked: str, size: int | None) -> tuple[int, PartialMetadata | None]:
         """Return from which byte on to ask ``asked`` for the file, and the trace of what comes.
 
         That is the first byte, and none, where it has to be all.
         """
         trace = self.trace
-        if trace is None or not self.kept:
+        if trace is None or not self.kept_bytes:
             return 0, None
         if trace.asked != asked:
             if not self._pinned or trace.total is None:
                 return 0, None
             # No single host vouches for bytes from several.
-            trace = Trace(asked=asked, url=asked, total=trace.total)
+            trace = PartialMetadata(asked=asked, url=asked, total=trace.total)
         if trace.total is None:
             return self.size, trace
         if self.size > trace.total or size not in (None, trace.total):
@@ -130,27 +130,27 @@ class Part:
         self._hashed = 0
         if not offset:
             return
-        with explained(self._path), self._path.open("rb") as file:
+        with translate_errors(self._path), self._path.open("rb") as file:
             while piece := file.read(min(1 << 20, offset - self._hashed)):
-                self._hash(piece)
+                self._update_hashes(piece)
 
     @contextmanager
-    def opened(self, offset: int, trace: Trace) -> Iterator[None]:
+    def open(self, offset: int, trace: PartialMetadata) -> Iterator[None]:
         """Open for writing after the first ``offset`` bytes; 0 drops what was there before."""
         if self._peak is None:
             self._peak = offset
         self.hash_to(offset)
         # Unbuffered, so that a failing write leaves exactly the bytes that are counted.
-        with explained(self._path):
+        with translate_errors(self._path):
             self._file = self._path.open("r+b" if offset else "wb", buffering=0)
         try:
-            with explained(self._path):
+            with translate_errors(self._path):
                 self._file.truncate(offset)
                 self._file.seek(offset)
             self.size = offset
             if trace != self.trace or not offset:
                 # Only now: until here the old trace may belong to bytes that are still there.
-                write(self._sidecar, trace)
+                save_metadata(self._sidecar, trace)
                 self.trace = trace
             yield
         finally:
@@ -162,49 +162,49 @@ class Part:
         assert self._file is not None
         rest = data
         while rest:
-            with explained(self._path):
+            with translate_errors(self._path):
                 count = self._file.write(rest)
-            self._hash(rest[:count])
+            self._update_hashes(rest[:count])
             self.size += count
             self.gained += count
             rest = rest[count:]
 
-    def count_anew(self) -> None:
+    def reset_progress(self) -> None:
         """Let ``progressed`` count from where the next transfer begins."""
         self._peak = None
 
-    def progressed(self, least: int) -> bool:
+    def has_progressed(self, min_bytes: int) -> bool:
         """Tell whether so many bytes came beyond all there were; then count from here."""
-        if self._peak is None or self.size - self._peak < max(least, 1):
+        if self._peak is None or self.size - self._peak < max(min_bytes, 1):
             return False
         self._peak = self.size
         return True
 
-    def digests(self) -> tuple[str, str]:
+    def hexdigests(self) -> tuple[str, str]:
         """Return SHA-256 and MD5 (hex) of all bytes."""
         self.hash_to(self.size)
         return self._digests[0].hexdigest(), self._digests[1].hexdigest()
 
-    def drop(self) -> None:
+    def delete(self) -> None:
         """Remove the part and its trace."""
-        with explained(self._path):
+        with translate_errors(self._path):
             self._path.unlink(missing_ok=True)
             self._sidecar.unlink(missing_ok=True)
         self.trace = None
         self.size = 0
 
-    def finish(self) -> Receipt:
+    def finish(self) -> DownloadRecord:
         """Write the receipt and turn the part into the file."""
         assert self.trace is not None
-        sha256, md5 = self.digests()
-        with explained(self.target):
-            sync(self._path)
+        sha256, md5 = self.hexdigests()
+        with translate_errors(self.target):
+            fsync(self._path)
             # First, so that whatever stops the process, nothing whole is fetched again.
-            receipt = _write_receipt(self.target, self._path, self.trace, sha256, md5)
-            _name(self.target)
+            receipt = _write_record(self.target, self._path, self.trace, sha256, md5)
+            _safe_name(self.target)
         return receipt
 
-    def _hash(self, piece: bytes) -> None:
+    def _update_hashes(self, piece: bytes) -> None:
         for digest in self._digests:
             digest.update(piece)
         self._hashed += len(piece)
@@ -212,28 +212,28 @@ class Part:
 
 def find_finished(
     target: Path, size: int | None, sha256: str | None, md5: str | None
-) -> Receipt | None:
+) -> DownloadRecord | None:
     """Return a file's receipt if the file is whole and what is wanted; None to download it.
 
     A file without a receipt of its own is only trusted for its known hash.
     """
-    with explained(target):
-        finished = load(_receipt_path(target), _Finished)
-        if finished and finished.is_of(_part_paths(target)[0]):
+    with translate_errors(target):
+        finished = load_metadata(_record_path(target), _FinishedDownload)
+        if finished and finished.matches(_part_paths(target)[0]):
             # The process was stopped between receipt and name.
-            _name(target)
+            _safe_name(target)
         if not target.is_file() or size not in (None, target.stat().st_size):
             return None
-        if finished and finished.is_of(target):
+        if finished and finished.matches(target):
             if sha256 not in (None, finished.sha256) or md5 not in (None, finished.md5):
                 return None
-            return Receipt.model_validate(finished.model_dump())
+            return DownloadRecord.model_validate(finished.model_dump())
         if sha256 is None and md5 is None:
             return None
         found = _hash_file(target)
         if sha256 not in (None, found[0]) or md5 not in (None, found[1]):
             return None
-        return _write_receipt(target, target, Trace(asked="", url=""), *found)
+        return _write_record(target, target, PartialMetadata(asked="", url=""), *found)
 
 
 def _hash_file(path: Path) -> tuple[str, str]:
@@ -245,29 +245,31 @@ def _hash_file(path: Path) -> tuple[str, str]:
     return digests[0].hexdigest(), digests[1].hexdigest()
 
 
-def _name(target: Path) -> None:
+def _safe_name(target: Path) -> None:
     """Give a whole part the name of the file."""
     part, sidecar = _part_paths(target)
     part.replace(target)
-    sync(target.parent)
+    fsync(target.parent)
     sidecar.unlink(missing_ok=True)
 
 
-def _write_receipt(target: Path, file: Path, trace: Trace, sha256: str, md5: str) -> Receipt:
+def _write_record(
+    target: Path, file: Path, trace: PartialMetadata, sha256: str, md5: str
+) -> DownloadRecord:
     state = file.stat()
-    receipt = Receipt(
+    receipt = DownloadRecord(
         url=trace.url,
         size=state.st_size,
         sha256=sha256,
         etag=trace.etag,
         last_modified=trace.last_modified,
     )
-    finished = _Finished(**receipt.model_dump(), md5=md5, mtime_ns=state.st_mtime_ns)
-    write(_receipt_path(target), finished)
+    finished = _FinishedDownload(**receipt.model_dump(), md5=md5, mtime_ns=state.st_mtime_ns)
+    save_metadata(_record_path(target), finished)
     return receipt
 
 
-def _receipt_path(target: Path) -> Path:
+def _record_path(target: Path) -> Path:
     return target.with_name(target.name + ".json")
 
 

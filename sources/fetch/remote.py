@@ -8,16 +8,16 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config.dataset import DataSet, FigshareSource, HttpSource, LocalSource, RemoteSource
+from config.dataset import DatasetConfig, FigshareSource, HttpSource, LocalSource, RemoteSource
 from config.errors import IntegrityError
 from config.settings import get_settings
-from sources.archives.archive import DamagedArchive
+from sources.archives.archive import CorruptArchive
 from sources.fetch import figshare, kaggle
-from sources.fetch.download import Address, OnBytes, OnWait, Remote, download
+from sources.fetch.download import Address, OnBytes, OnWait, RemoteFile, download
 
 
 @dataclass(frozen=True)
-class Copy:
+class FetchedArchive:
     """A data set's files on this machine.
 
     Attributes
@@ -34,8 +34,8 @@ class Copy:
     read_from: str
     sha256: str | None = None
     size: int | None = None
-    certain: bool = False
-    stated: dict[str, str | int] = field(default_factory=dict)
+    hash_known: bool = False
+    host_metadata: dict[str, str | int] = field(default_factory=dict)
 
     @property
     def fetched(self) -> bool:
@@ -43,15 +43,15 @@ class Copy:
         return self.sha256 is not None
 
 
-def get_copy(
-    dataset: DataSet,
+def fetch_archive(
+    dataset: DatasetConfig,
     source: RemoteSource | LocalSource,
-    own: str | None,
-    to_give: str,
+    local_path: str | None,
+    advice: str,
     on_bytes: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
-    anew: bool = False,
-) -> Copy:
+    refetch: bool = False,
+) -> FetchedArchive:
     """Return a source's files, fetching them into the cache where they are not.
 
     Parameters
@@ -73,21 +73,21 @@ def get_copy(
     StorageError
         If the cache cannot be written, or is full.
     """
-    if own is not None:
-        return Copy(Path(own), own)
+    if local_path is not None:
+        return FetchedArchive(Path(local_path), local_path)
     if isinstance(source, LocalSource):
-        return Copy(Path(source.path), source.path)
+        return FetchedArchive(Path(source.path), source.path)
     settings = get_settings()
     page = source.page
     if isinstance(source, HttpSource) and dataset.homepage:
         page = f"{page} (its home page is {dataset.homepage})"
-    advice = f"Or fetch {source.file_name} in a browser from {page} and {to_give}."
-    remote, stated = find_remote(source, advice)
+    advice = f"Or fetch {source.file_name} in a browser from {page} and {advice}."
+    remote, stated = resolve_remote(source, advice)
     certain = remote.sha256 is not None or remote.md5 is not None
     folder = settings.cache / "downloads" / dataset.name
     # Kaggle's files are named by their version.
-    if anew and isinstance(source, HttpSource) and not certain:
-        (folder / remote.file).unlink(missing_ok=True)
+    if refetch and isinstance(source, HttpSource) and not certain:
+        (folder / remote.name).unlink(missing_ok=True)
     path, receipt = download(
         remote,
         folder,
@@ -98,11 +98,11 @@ def get_copy(
     if isinstance(source, HttpSource):
         known = {"ETag": receipt.etag, "Last-Modified": receipt.last_modified}
         stated |= {name: value for name, value in known.items() if value is not None}
-    return Copy(path, receipt.url, receipt.sha256, receipt.size, certain, stated)
+    return FetchedArchive(path, receipt.url, receipt.sha256, receipt.size, certain, stated)
 
 
 @contextmanager
-def reading(copy: Copy) -> Iterator[None]:
+def delete_if_corrupt(archive: FetchedArchive) -> Iterator[None]:
     """Remove a fetched archive that turns out to be damaged, so that it is fetched anew.
 
     Raises
@@ -112,27 +112,27 @@ def reading(copy: Copy) -> Iterator[None]:
     """
     try:
         yield
-    except DamagedArchive as error:
-        if not copy.fetched or not copy.path.exists():
+    except CorruptArchive as error:
+        if not archive.fetched or not archive.path.exists():
             raise
-        copy.path.unlink()
+        archive.path.unlink()
         raise IntegrityError(
-            f"{error} It came so from {copy.read_from}, and is removed: run again to fetch it anew."
+            f"{error} It came so from {archive.read_from}, and is removed: run again to fetch it anew."
         ) from error
 
 
-def forget(copy: Copy) -> str:
+def evict(archive: FetchedArchive) -> str:
     """Remove a fetched archive that was sound, but is not all, unless its hash was known.
 
     Returns a sentence for a person that says so; nothing where it is kept.
     """
-    if not copy.fetched or copy.certain:
+    if not archive.fetched or archive.hash_known:
         return ""
-    copy.path.unlink(missing_ok=True)
+    archive.path.unlink(missing_ok=True)
     return "It may be that the host sent too little: run again to fetch it anew."
 
 
-def find_remote(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, str | int]]:
+def resolve_remote(source: RemoteSource, advice: str) -> tuple[RemoteFile, dict[str, str | int]]:
     """Return a source's archive, and what its host states of it; Kaggle and figshare are asked.
 
     Raises
@@ -147,7 +147,9 @@ def find_remote(source: RemoteSource, advice: str) -> tuple[Remote, dict[str, st
         name = f"{place}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"
         listed = frozenset(str(urlsplit(url).hostname) for url in source.urls)
         plain = listed if source.sha256 else frozenset()
-        return Remote(name, mirrors, source.size, source.sha256, plain=plain, advice=advice), {}
+        return RemoteFile(
+            name, mirrors, source.size, source.sha256, http_allowed_hosts=plain, advice=advice
+        ), {}
     if isinstance(source, FigshareSource):
         return figshare.find_archive(source, advice)
     return kaggle.find_archive(source, advice)

@@ -1,4 +1,4 @@
-"""The command as a user starts it: a process of its own, or for a slip its ``main`` alone."""
+"""The ``icanvas`` command, run as a process or, for errors in the arguments, by ``main()``."""
 
 import os
 import shutil
@@ -16,17 +16,17 @@ from cli import app, main
 from config.settings import get_settings
 from storage import LocalStore
 from storage.pair_sets import CurrentPairs, swap_current
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 
 # A test may come before any that fetches them.
 pytestmark = pytest.mark.usefixtures("hed_weights")
 
-ICANVAS = [str(Path(sys.executable).parent / "icanvas")]
+ICANVAS_COMMAND = [str(Path(sys.executable).parent / "icanvas")]
 
 
-def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_icanvas(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ICANVAS + list(words),
+        ICANVAS_COMMAND + list(arguments),
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -36,7 +36,7 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.parametrize(
-    ("words", "environment", "code", "says"),
+    ("arguments", "environment", "code", "expected"),
     [
         (["prepare", "dmeo"], {}, 3, "'dmeo' is neither a data set (car, cartoon, demo, "),
         (["prepare", "demo", "--threshold", "25"], {}, 2, "threshold"),
@@ -72,47 +72,47 @@ def icanvas(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
     ],
 )
 def test_a_slip_gets_one_line_and_a_code(
-    words: list[str],
+    arguments: list[str],
     environment: dict[str, str],
     code: int,
-    says: str,
+    expected: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["icanvas", *words])
+    monkeypatch.setattr(sys, "argv", ["icanvas", *arguments])
     # What options put into the environment goes with it.
     with patch.dict(os.environ, environment):
         get_settings.cache_clear()
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as result:
             main()
-    check_slip(ended.value.code, capsys.readouterr().err, code, says)
+    check_error_line(result.value.code, capsys.readouterr().err, code, expected)
 
 
-def check_slip(ended: object, printed: str, code: int, says: str) -> None:
-    assert ended == code, printed
-    assert says in printed
-    assert "Traceback" not in printed
-    if "Usage" not in printed:
-        assert len(printed.strip().splitlines()) == 1
-        assert printed.startswith("icanvas: ")
+def check_error_line(result: object, output: str, code: int, expected: str) -> None:
+    assert result == code, output
+    assert expected in output
+    assert "Traceback" not in output
+    if "Usage" not in output:
+        assert len(output.strip().splitlines()) == 1
+        assert output.startswith("icanvas: ")
 
 
 def test_a_process_ends_as_its_main_does() -> None:
     """Of a server that does not answer Prefect, too, has something to say when it is imported."""
-    for words, environment, code, says in (
+    for arguments, environment, code, expected in (
         (["fly"], {}, 2, "No such command"),
         (["prepare", "dmeo"], {}, 3, "'dmeo' is neither"),
         (["prepare", "demo"], {"PREFECT_API_URL": "http://127.0.0.1:9/api"}, 2, "does not answer"),
     ):
-        ended = icanvas(*words, **environment)
-        check_slip(ended.returncode, ended.stderr, code, says)
+        result = run_icanvas(*arguments, **environment)
+        check_error_line(result.returncode, result.stderr, code, expected)
 
 
 def test_debug_shows_where_it_happened() -> None:
-    for words in (["--debug", "prepare", "dmeo"], ["prepare", "dmeo", "--debug"]):
-        ended = icanvas(*words)
-        assert ended.returncode == 1
-        assert "Traceback" in ended.stderr
+    for arguments in (["--debug", "prepare", "dmeo"], ["prepare", "dmeo", "--debug"]):
+        result = run_icanvas(*arguments)
+        assert result.returncode == 1
+        assert "Traceback" in result.stderr
 
 
 def test_help_has_examples() -> None:
@@ -136,73 +136,73 @@ def test_help_has_examples() -> None:
 
 
 def test_datasets_tells_what_to_run_next() -> None:
-    listed = icanvas("datasets", COLUMNS="160")
+    listed = run_icanvas("datasets", COLUMNS="160")
     assert listed.returncode == 0
     assert "icanvas prepare demo" in listed.stdout
     assert "CC BY-SA 4.0" in listed.stdout
 
 
 def test_weights_need_no_network_once_they_are_there() -> None:
-    ended = icanvas("weights", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_INDEX="1")
-    assert ended.returncode == 0
-    assert "SHA-256" in ended.stdout
+    result = run_icanvas("weights", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_INDEX="1")
+    assert result.returncode == 0
+    assert "SHA-256" in result.stdout
 
 
 @pytest.mark.slow
 def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
-    well = icanvas("doctor", COLUMNS="200")
-    assert well.returncode == 0, well.stdout + well.stderr
+    healthy = run_icanvas("doctor", COLUMNS="200")
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
     for name in ("weights", "engine", "store", "disk", "GPU", "Prefect"):
-        assert name in well.stdout
-    ill = icanvas(
+        assert name in healthy.stdout
+    broken = run_icanvas(
         "doctor",
         COLUMNS="200",
         PREFECT_API_URL="http://127.0.0.1:9/api",
         ICANVAS_CACHE=str(tmp_path),
     )
-    assert ill.returncode == 2
-    assert "prefect server start" in ill.stdout
-    assert "icanvas weights" in ill.stdout
+    assert broken.returncode == 2
+    assert "prefect server start" in broken.stdout
+    assert "icanvas weights" in broken.stdout
 
 
 @pytest.mark.slow
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
-    ended = icanvas("prepare", str(tmp_path / "texts"))
-    assert ended.returncode == 3
-    assert "1 not_a_picture" in ended.stdout
-    assert "No file of" in ended.stderr
+    result = run_icanvas("prepare", str(tmp_path / "texts"))
+    assert result.returncode == 3
+    assert "1 not_a_picture" in result.stdout
+    assert "No file of" in result.stderr
 
 
 @pytest.mark.slow
 def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
-    publish(store, "t" * 600)
-    publish(store, "tv", name="other")
+    publish_test_pairs(store, "t" * 600)
+    publish_test_pairs(store, "tv", name="other")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere/tiny"))
     out = tmp_path / "out"
-    words = ["export", "tiny", str(out), "--format", "hf"]
+    arguments = ["export", "tiny", str(out), "--format", "hf"]
     for _ in range(5):
-        process = subprocess.Popen(ICANVAS + words, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(ICANVAS_COMMAND + arguments, stderr=subprocess.PIPE, text=True)
         while process.poll() is None and not list(tmp_path.glob(".icanvas-export-*/train")):
             time.sleep(0.002)
         process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=30)
+        _, output = process.communicate(timeout=30)
         if process.returncode:
             break
         # It was done before it got the signal.
         shutil.rmtree(out)
     assert process.returncode == 130
-    assert "interrupted; nothing of the export was left" in printed
-    assert "Traceback" not in printed
+    assert "interrupted; nothing of the export was left" in output
+    assert "Traceback" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
 
-    ended = icanvas("export", "tiny", str(out), "--pairs", "other")
-    assert ended.returncode == 0, ended.stderr
-    assert "1 training and 1 validation pairs of pair set other" in ended.stdout
-    assert "not stated" in ended.stdout
+    result = run_icanvas("export", "tiny", str(out), "--pairs", "other")
+    assert result.returncode == 0, result.stderr
+    assert "1 training and 1 validation pairs of pair set other" in result.stdout
+    assert "not stated" in result.stdout
     assert len(list(out.rglob("*.jpg"))) == 2
-    again = icanvas("export", "tiny", str(out))
+    again = run_icanvas("export", "tiny", str(out))
     assert again.returncode == 2
     (line,) = again.stderr.strip().splitlines()
     assert line.startswith(f"icanvas: {out} is not empty. Name a folder")

@@ -2,23 +2,23 @@ from pathlib import Path
 
 from storage import LocalStore
 from storage.pair_sets import CurrentPairs, swap_current
-from tests.cli.test_app import icanvas
-from tests.model.checkpoints import keep_run
-from tests.model.pairs import publish
+from tests.cli.test_app import run_icanvas
+from tests.model.checkpoints import save_test_run
+from tests.model.pairs import publish_test_pairs
 
 
 def test_slips_are_met_before_anything_starts(store: LocalStore, tmp_path: Path) -> None:
-    publish(store, "tttv")
+    publish_test_pairs(store, "tttv")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/x"), None)
 
-    def slip(*words: str) -> str:
-        ended = icanvas("compare", "tiny", *words)
-        (line,) = ended.stderr.splitlines()
-        assert ended.returncode == 3, line
+    def read_error(*arguments: str) -> str:
+        result = run_icanvas("compare", "tiny", *arguments)
+        (line,) = result.stderr.splitlines()
+        assert result.returncode == 3, line
         return line
 
-    assert "icanvas train tiny" in slip()
-    keep_run(store, "aaaa", 1)
-    assert "no run bbbb" in slip("--runs", "bbbb")
+    assert "icanvas train tiny" in read_error()
+    save_test_run(store, "aaaa", 1)
+    assert "no run bbbb" in read_error("--runs", "bbbb")
     (tmp_path / "page.html").write_text("<html>")
-    assert "is a web page" in slip("--sketches", str(tmp_path / "page.html"))
+    assert "is a web page" in read_error("--sketches", str(tmp_path / "page.html"))

@@ -9,7 +9,7 @@ from config.settings import get_settings
 from hed import EdgeDetector
 from storage import LocalStore
 from storage.pair_sets import read_current, read_manifest
-from tests.cli.test_app import icanvas
+from tests.cli.test_app import run_icanvas
 from tests.hosts import Hosts, Resource
 from tests.sources.hosts_data import PANDA, TOKEN, host_kaggle, pack_tar, shoe_files
 
@@ -23,7 +23,7 @@ def hosts() -> Iterator[Hosts]:
 
 
 @pytest.fixture
-def user(hosts: Hosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]:
+def user_environment(hosts: Hosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]:
     """Return the environment of somebody who has no credentials and has fetched nothing."""
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -38,49 +38,49 @@ def last_line(text: str) -> str:
 
 
 def test_shoes_from_the_first_command_to_the_list(
-    hosts: Hosts, user: dict[str, str], store: LocalStore
+    hosts: Hosts, user_environment: dict[str, str], store: LocalStore
 ) -> None:
     """The archive comes over a link that breaks; the pairs are used where they are."""
     archive = pack_tar(shoe_files(train=6, val=2))
     path = "/pix2pix/datasets/edges2shoes.tar.gz"
     hosts.add("efrosgans.eecs.berkeley.edu", path, Resource(archive))
-    ended = icanvas("prepare", "shoes", **user)
-    assert (ended.returncode, hosts.requests) == (3, [])
-    assert "--accept-license" in ended.stderr
-    ended = icanvas("prepare", "shoes", "--accept-license", **user)
-    assert ended.returncode == 3
-    assert "6 of 49,825 pictures" in last_line(ended.stderr)
-    assert "--allow-partial" in last_line(ended.stderr)
-    ended = icanvas("prepare", "shoes", "--allow-partial", **user)
-    assert ended.returncode == 0, ended.stderr
-    assert "6 training and 2 validation pairs" in ended.stdout
-    assert "6 of 49,825 pictures" in ended.stderr
+    result = run_icanvas("prepare", "shoes", **user_environment)
+    assert (result.returncode, hosts.requests) == (3, [])
+    assert "--accept-license" in result.stderr
+    result = run_icanvas("prepare", "shoes", "--accept-license", **user_environment)
+    assert result.returncode == 3
+    assert "6 of 49,825 pictures" in last_line(result.stderr)
+    assert "--allow-partial" in last_line(result.stderr)
+    result = run_icanvas("prepare", "shoes", "--allow-partial", **user_environment)
+    assert result.returncode == 0, result.stderr
+    assert "6 training and 2 validation pairs" in result.stdout
+    assert "6 of 49,825 pictures" in result.stderr
     assert len(hosts.requests) == 1, "what was fetched is kept"
     current = read_current(store, "shoes")
     assert current is not None
     assert len(read_manifest(store, "shoes", current.fingerprint)) == 8
-    listed = icanvas("datasets", **user).stdout
+    listed = run_icanvas("datasets", **user_environment).stdout
     assert "icanvas train shoes" in listed
-    shown = icanvas("datasets", "show", "shoes", **user).stdout
-    assert "efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz" in shown
-    assert "research only" in shown
-    assert "prepared" in shown
+    details = run_icanvas("datasets", "show", "shoes", **user_environment).stdout
+    assert "efrosgans.eecs.berkeley.edu/pix2pix/datasets/edges2shoes.tar.gz" in details
+    assert "research only" in details
+    assert "prepared" in details
 
 
-def test_a_login_that_kaggle_refuses(hosts: Hosts, user: dict[str, str]) -> None:
+def test_a_login_that_kaggle_refuses(hosts: Hosts, user_environment: dict[str, str]) -> None:
     host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
-    wrong = user | {"KAGGLE_API_TOKEN": "a-wrong-one"}
-    ended = icanvas("prepare", "panda", "--accept-license", **wrong)
-    assert ended.returncode == 3
-    assert "credentials in KAGGLE_API_TOKEN" in last_line(ended.stderr)
-    assert "Traceback" not in ended.stderr
-    assert "a-wrong-one" not in ended.stdout + ended.stderr
+    wrong = user_environment | {"KAGGLE_API_TOKEN": "a-wrong-one"}
+    result = run_icanvas("prepare", "panda", "--accept-license", **wrong)
+    assert result.returncode == 3
+    assert "credentials in KAGGLE_API_TOKEN" in last_line(result.stderr)
+    assert "Traceback" not in result.stderr
+    assert "a-wrong-one" not in result.stdout + result.stderr
 
 
-def test_no_network_at_all(user: dict[str, str]) -> None:
-    ended = icanvas("prepare", "cartoon", **user)
-    assert ended.returncode == 3
-    assert "storage.googleapis.com" in last_line(ended.stderr)
-    assert "huggingface.co" in last_line(ended.stderr)
-    assert "--archive" in last_line(ended.stderr)
-    assert "Traceback" not in ended.stderr
+def test_no_network_at_all(user_environment: dict[str, str]) -> None:
+    result = run_icanvas("prepare", "cartoon", **user_environment)
+    assert result.returncode == 3
+    assert "storage.googleapis.com" in last_line(result.stderr)
+    assert "huggingface.co" in last_line(result.stderr)
+    assert "--archive" in last_line(result.stderr)
+    assert "Traceback" not in result.stderr

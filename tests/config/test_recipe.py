@@ -1,7 +1,19 @@
 import pytest
+from pydantic import TypeAdapter
 
 from config.errors import InputError
-from config.recipe import make_recipe
+from config.recipe import Recipe, StoredRecipe, make_recipe
+
+# A recipe as an earlier version stored it, with all fields whose names differ.
+STORED = {"decay": 0.25, "clip": 1.0, "pool": 50, "mirror": False, "grace": 5.0, "seed": 7}
+RENAMED = Recipe(
+    lr_decay_fraction=0.25,
+    max_grad_norm=1.0,
+    image_pool_size=50,
+    hflip=False,
+    shutdown_grace_s=5.0,
+    seed=7,
+)
 
 
 def test_changes_win_over_defaults() -> None:
@@ -16,7 +28,7 @@ def test_changes_win_over_defaults() -> None:
     [
         ({"learning": 1e-4}, r"no field 'learning'.*\blr\b"),
         ({"lr": "fast"}, "lr='fast'"),
-        ({"mirror": "perhaps"}, "mirror='perhaps'"),
+        ({"hflip": "perhaps"}, "hflip='perhaps'"),
         ({"epochs": 0}, "epochs=0"),
         ({"batch": 2.5}, r"batch=2\.5"),
         ({"image_size": 130}, "image_size=130"),
@@ -25,3 +37,19 @@ def test_changes_win_over_defaults() -> None:
 def test_a_slip_names_the_field(changes: dict[str, object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make_recipe({}, changes)
+
+
+def test_stored_recipe_with_old_field_names_is_read() -> None:
+    assert TypeAdapter(StoredRecipe).validate_python(STORED) == RENAMED
+
+
+def test_stored_recipe_with_new_field_names_is_read() -> None:
+    stored = RENAMED.model_dump_json()
+    assert '"hflip":false' in stored
+    assert TypeAdapter(StoredRecipe).validate_json(stored) == RENAMED
+
+
+@pytest.mark.parametrize("name", ["decay", "clip", "pool", "mirror", "grace"])
+def test_old_field_names_from_a_user_are_rejected(name: str) -> None:
+    with pytest.raises(InputError, match=f"no field '{name}'"):
+        make_recipe({}, {name: STORED[name]})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import InputError
-from config.settings import get_settings, override_settings, settle_places
+from config.settings import export_paths_to_env, get_settings, override_settings
 
 
 def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +25,7 @@ def test_settled_places_hold_in_another_folder(
     for name in ("STORE", "CACHE", "WEIGHTS", "CATALOGUE"):
         monkeypatch.setenv(f"ICANVAS_{name}", name.lower())
     get_settings.cache_clear()
-    settle_places()
+    export_paths_to_env()
     before = get_settings()
     assert before.store == str(tmp_path / "store")
     assert before.weights == tmp_path / "weights"

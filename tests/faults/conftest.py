@@ -17,8 +17,15 @@ import pytest
 
 from config.settings import get_settings
 from tests.conftest import draw_scene, encode
-from tests.faults.environment import EACH_PAIR, NAMES, Calm, Outcome, World, wait_until
-from tests.faults.faulty_proxy import line_to
+from tests.faults.environment import (
+    NO_SHARD_CACHE,
+    PICTURE_NAMES,
+    Baseline,
+    Environment,
+    FaultOutcome,
+    wait_until,
+)
+from tests.faults.faulty_proxy import run_faulty_proxy
 from tests.s3 import SeaweedFS, running_s3
 
 ENTRY = """
@@ -42,7 +49,7 @@ generator_blocks = 2
 discriminator_width = 32
 """
 
-Make = Callable[..., World]
+MakeEnvironment = Callable[..., Environment]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,7 +64,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def chance(request: pytest.FixtureRequest, moment: int) -> random.Random:
+def rng(request: pytest.FixtureRequest, moment: int) -> random.Random:
     """Where and when a test's fault strikes: by the seed, the test and the number of the moment."""
     return random.Random(f"{request.config.getoption('seed')} {request.node.name}")
 
@@ -103,7 +110,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The catalogue of the one data set that every run here makes pairs of."""
     folder = tmp_path_factory.mktemp("catalogue")
     (folder / "tiny.toml").write_text(ENTRY)
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(PICTURE_NAMES):
         path = folder / "pictures" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         picture = encode(draw_scene(9 if "twin" in name else number))
@@ -119,31 +126,33 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 
 
 @pytest.fixture(scope="session")
-def make_world(prefect_url: str, catalogue: Path, server: SeaweedFS) -> Iterator[Make]:
-    """Return a maker of worlds: on the common server, or on one of their own."""
+def make_environment(
+    prefect_url: str, catalogue: Path, server: SeaweedFS
+) -> Iterator[MakeEnvironment]:
+    """Return a maker of environments: on the common server, or on one of their own."""
     with ExitStack() as stack:
 
-        def make(own: SeaweedFS | None = None) -> World:
-            line = stack.enter_context(line_to(own or server))
-            environment = {
+        def make(own_server: SeaweedFS | None = None) -> Environment:
+            proxy = stack.enter_context(run_faulty_proxy(own_server or server))
+            variables = {
                 "ICANVAS_CATALOGUE": str(catalogue),
                 "PREFECT_API_URL": prefect_url,
                 "COLUMNS": "200",
             }
-            return World(own or server, line, f"faults/{uuid.uuid4().hex}", environment)
+            return Environment(own_server or server, proxy, f"faults/{uuid.uuid4().hex}", variables)
 
         yield make
 
 
 @pytest.fixture(scope="session")
-def calm(make_world: Make) -> Calm:
+def baseline(make_environment: MakeEnvironment) -> Baseline:
     """What nothing disturbed."""
-    world, requests = make_world(), {}
-    for command, environment in (("prepare", {}), ("train", EACH_PAIR)):
-        before = len(world.line.requests)
-        assert world.run_until_done(command, "tiny", **environment) == 1, world.log
-        requests[command] = tuple(world.line.requests[before:])
-    return Calm(world, world.hashes(), requests)
+    environment, requests = make_environment(), {}
+    for command, variables in (("prepare", {}), ("train", NO_SHARD_CACHE)):
+        num_previous = len(environment.proxy.requests)
+        assert environment.run_until_success(command, "tiny", **variables) == 1, environment.log
+        requests[command] = tuple(environment.proxy.requests[num_previous:])
+    return Baseline(environment, environment.hash_objects(), requests)
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +166,7 @@ def reach_s3(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 @dataclass(frozen=True)
-class Table:
+class OutcomeTable:
     """Where ``docs/reliability.md`` gets its rows from; None where nobody asked for it.
 
     Attributes
@@ -169,29 +178,29 @@ class Table:
 
     path: Path | None
     seed: int
-    added: list[dict[str, object]] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
 
-    def add(self, fault: str, moment: str, runs: int, outcome: Outcome) -> None:
-        """Note what came of a fault, and fail if anything was lost or doubled."""
-        lost, doubled = len(outcome.lost), len(outcome.doubled)
-        self.write(fault=fault, moment=moment, runs=runs, lost=lost, doubled=doubled)
-        assert outcome == Outcome([], []), f"{fault}, {moment}"
+    def add(self, fault: str, moment: str, runs: int, outcome: FaultOutcome) -> None:
+        """Note what came of a fault, and fail if anything was lost or duplicated."""
+        lost, duplicated = len(outcome.lost), len(outcome.duplicated)
+        self.write(fault=fault, moment=moment, runs=runs, lost=lost, duplicated=duplicated)
+        assert outcome == FaultOutcome([], []), f"{fault}, {moment}"
 
     def write(self, **row: object) -> None:
         """Append a row to the file."""
-        self.added.append(row)
+        self.rows.append(row)
         if self.path is not None:
             with self.path.open("a") as file:
                 file.write(json.dumps({"seed": self.seed, **row}, ensure_ascii=False) + "\n")
 
 
 @pytest.fixture
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
+def table(request: pytest.FixtureRequest) -> Iterator[OutcomeTable]:
     path = request.config.getoption("table")
-    found = Table(None if path is None else Path(path), request.config.getoption("seed"))
-    yield found
-    if not found.added:
+    outcomes = OutcomeTable(None if path is None else Path(path), request.config.getoption("seed"))
+    yield outcomes
+    if not outcomes.rows:
         # A test that failed before its end has no row of its own.
-        found.write(
-            fault=request.node.name.replace("|", "¦"), moment="failed", runs=0, lost=0, doubled=0
+        outcomes.write(
+            fault=request.node.name.replace("|", "¦"), moment="failed", runs=0, lost=0, duplicated=0
         )

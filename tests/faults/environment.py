@@ -15,21 +15,21 @@ from pathlib import Path
 from config.errors import IntegrityError, StorageError
 from storage.pair_sets import read_current, read_manifest
 from storage.s3 import S3Store
-from tests.faults.faulty_proxy import Fault, Line, Request
+from tests.faults.faulty_proxy import Fault, FaultyProxy, ProxiedRequest
 from tests.s3 import BUCKET, SeaweedFS
 
 ICANVAS = str(Path(sys.executable).with_name("icanvas"))
-LONGEST = 300
+COMMAND_TIMEOUT_S = 300
 
 # Where training keeps no shard here, each pair that it reads is a request, and so a moment.
-EACH_PAIR = {"ICANVAS_SHARD_CACHE_GB": "0"}
+NO_SHARD_CACHE = {"ICANVAS_SHARD_CACHE_GB": "0"}
 
 # What a run may end with when the store or the cache did it wrong: run again.
-_AGAIN = (IntegrityError.exit_code, StorageError.exit_code)
+_RETRYABLE_EXIT_CODES = (IntegrityError.exit_code, StorageError.exit_code)
 
 
 # Twelve pictures, of which one is there twice and one is none, under names that some files have.
-NAMES = [
+PICTURE_NAMES = [
     "plain.png",
     "with blanks.png",
     "😀 smile.png",
@@ -46,7 +46,7 @@ NAMES = [
 
 
 @dataclass
-class World:
+class Environment:
     """A store below a prefix, and the environment of the commands that use it.
 
     Attributes
@@ -57,188 +57,196 @@ class World:
     """
 
     server: SeaweedFS
-    line: Line
+    proxy: FaultyProxy
     prefix: str
-    environment: dict[str, str]
+    variables: dict[str, str]
     log: list[str] = field(default_factory=list)
 
     @property
     def url(self) -> str:
         return f"s3://{BUCKET}/{self.prefix}"
 
-    def matcher(self, pattern: str) -> Callable[[Request], bool]:
+    def matcher(self, pattern: str) -> Callable[[ProxiedRequest], bool]:
         """Return what tells whether a request, as ``PUT models/…``, begins as the pattern says."""
-        found = re.compile(pattern)
+        regex = re.compile(pattern)
         start = f"{self.prefix}/"
-        return lambda asked: bool(found.match(f"{asked.method} {asked.key.removeprefix(start)}"))
+        return lambda request: bool(
+            regex.match(f"{request.method} {request.key.removeprefix(start)}")
+        )
 
     def start(
-        self, *words: str, before: Sequence[str] = (), **environment: str
+        self, *arguments: str, wrapper: Sequence[str] = (), **variables: str
     ) -> "subprocess.Popen[str]":
         """Start a command, behind another that leads to it."""
         return subprocess.Popen(
-            [*before, ICANVAS, *words],
+            [*wrapper, ICANVAS, *arguments],
             env={
                 **os.environ,
                 **self.server.environment,
-                "AWS_ENDPOINT_URL_S3": self.line.endpoint,
+                "AWS_ENDPOINT_URL_S3": self.proxy.endpoint,
                 "ICANVAS_STORE": self.url,
-                **self.environment,
-                **environment,
+                **self.variables,
+                **variables,
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def end(self, process: "subprocess.Popen[str]", longest: float = LONGEST) -> int:
+    def wait(self, process: "subprocess.Popen[str]", timeout_s: float = COMMAND_TIMEOUT_S) -> int:
         """Wait for a command, some seconds at most, and return its exit code."""
         try:
-            out, err = process.communicate(timeout=longest)
+            out, err = process.communicate(timeout=timeout_s)
         finally:
             process.kill()
         self.log.append(out + err)
         return process.returncode
 
-    def run_until_done(self, *words: str, **environment: str) -> int:
+    def run_until_success(self, *arguments: str, **variables: str) -> int:
         """Run a command as often as its errors ask for; return how often that was."""
-        for times in range(1, 5):
-            code = self.end(self.start(*words, **environment))
+        for runs in range(1, 5):
+            code = self.wait(self.start(*arguments, **variables))
             if code == 0:
-                return times
+                return runs
             self.check_error(code)
         raise AssertionError(f"it does not end well: {self.log}")
 
     def check_error(self, code: int) -> None:
         """Hold the last command's end against what a person may be told: one line, what to do."""
-        last = self.log[-1].strip().splitlines()[-1]
-        assert code in _AGAIN, self.log[-1]
-        assert last.startswith("icanvas: "), self.log[-1]
+        last_line = self.log[-1].strip().splitlines()[-1]
+        assert code in _RETRYABLE_EXIT_CODES, self.log[-1]
+        assert last_line.startswith("icanvas: "), self.log[-1]
         assert "Traceback" not in self.log[-1]
 
-    def store(self) -> S3Store:
+    def open_store(self) -> S3Store:
         """Return the store, reached past the line; the test's credentials are the server's."""
         os.environ["AWS_ENDPOINT_URL_S3"] = self.server.endpoint
         return S3Store(BUCKET, self.prefix)
 
-    def hashes(self) -> dict[str, str]:
+    def hash_objects(self) -> dict[str, str]:
         """Return the SHA-256 of every object, by key, read past the line."""
-        client, found = self.server.client(), {}
+        client, hashes = self.server.client(), {}
         for page in client.get_paginator("list_objects_v2").paginate(
             Bucket=BUCKET, Prefix=f"{self.prefix}/"
         ):
             for entry in page.get("Contents", []):
                 body = client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read()
                 key = entry["Key"].removeprefix(f"{self.prefix}/")
-                if not _is_strokes(key):
-                    found[key] = hashlib.sha256(body).hexdigest()
-        return found
+                if not _is_stroke_cache(key):
+                    hashes[key] = hashlib.sha256(body).hexdigest()
+        return hashes
 
-    def copy_from(self, other: "World", folder: str) -> None:
+    def copy_from(self, other: "Environment", folder: str) -> None:
         """Put another store's objects below a folder into this one, as if no one had trained."""
-        theirs, ours = other.server.client(), self.server.client()
-        listed = theirs.list_objects_v2(Bucket=BUCKET, Prefix=f"{other.prefix}/{folder}/")
+        other_client, client = other.server.client(), self.server.client()
+        listed = other_client.list_objects_v2(Bucket=BUCKET, Prefix=f"{other.prefix}/{folder}/")
         for entry in listed["Contents"]:
-            if _is_strokes(entry["Key"]):
+            if _is_stroke_cache(entry["Key"]):
                 continue
-            kept = theirs.get_object(Bucket=BUCKET, Key=entry["Key"])
-            ours.put_object(
+            response = other_client.get_object(Bucket=BUCKET, Key=entry["Key"])
+            client.put_object(
                 Bucket=BUCKET,
                 Key=self.prefix + entry["Key"].removeprefix(other.prefix),
-                Body=kept["Body"].read(),
-                Metadata=kept["Metadata"],
+                Body=response["Body"].read(),
+                Metadata=response["Metadata"],
             )
 
 
 @dataclass(frozen=True)
-class Calm:
+class Baseline:
     """An undisturbed run: its store, its objects by key and SHA-256, its commands' requests."""
 
-    world: World
+    environment: Environment
     hashes: Mapping[str, str]
-    requests: Mapping[str, Sequence[Request]]
+    requests: Mapping[str, Sequence[ProxiedRequest]]
 
-    def count(self, command: str, pattern: str) -> int:
+    def count_requests(self, command: str, pattern: str) -> int:
         """Return how many requests of a command match."""
-        return sum(map(self.world.matcher(pattern), self.requests[command]))
+        return sum(map(self.environment.matcher(pattern), self.requests[command]))
 
-    def count_until(self, command: str, pattern: str, last: str) -> int:
+    def count_requests_until(self, command: str, pattern: str, last: str) -> int:
         """Return how many of them come before the last write of a key with something in it."""
-        asked = self.requests[command]
-        end = max(at for at, it in enumerate(asked) if it.method == "PUT" and last in it.key)
-        return sum(map(self.world.matcher(pattern), asked[:end]))
+        requests = self.requests[command]
+        end = max(at for at, it in enumerate(requests) if it.method == "PUT" and last in it.key)
+        return sum(map(self.environment.matcher(pattern), requests[:end]))
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a fault left behind: how many objects and rows are lost or doubled."""
+class FaultOutcome:
+    """What a fault left behind: how many objects and rows are lost or duplicated."""
 
     lost: list[str]
-    doubled: list[str]
+    duplicated: list[str]
 
 
-def compare(world: World, calm: Calm, folders: Sequence[str]) -> Outcome:
+def compare_with_baseline(
+    environment: Environment, baseline: Baseline, folders: Sequence[str]
+) -> FaultOutcome:
     """Hold a store against an undisturbed one, and its rows against its files."""
-    found = {
-        key: digest for key, digest in world.hashes().items() if key.startswith(tuple(folders))
+    hashes = {
+        key: digest
+        for key, digest in environment.hash_objects().items()
+        if key.startswith(tuple(folders))
     }
-    wanted = {key: digest for key, digest in calm.hashes.items() if key.startswith(tuple(folders))}
-    lost = [key for key in wanted if found.get(key) != wanted[key]]
-    doubled = [key for key in found if key not in wanted]
+    expected = {
+        key: digest for key, digest in baseline.hashes.items() if key.startswith(tuple(folders))
+    }
+    lost = [key for key in expected if hashes.get(key) != expected[key]]
+    duplicated = [key for key in hashes if key not in expected]
     if any(folder.startswith("datasets") for folder in folders):
-        more = _check_rows(world)
-        lost += more.lost
-        doubled += more.doubled
-    return Outcome(lost, doubled)
+        rows = _compare_rows(environment)
+        lost += rows.lost
+        duplicated += rows.duplicated
+    return FaultOutcome(lost, duplicated)
 
 
-def _is_strokes(key: str) -> bool:
+def _is_stroke_cache(key: str) -> bool:
     """Tell traced strokes: only there where someone trained, and never needed."""
     return "/strokes-" in key
 
 
-def _check_rows(world: World) -> Outcome:
+def _compare_rows(environment: Environment) -> FaultOutcome:
     """Every file of the source is one row: a pair, or rejected."""
-    store = world.store()
+    store = environment.open_store()
     current = read_current(store, "tiny")
     assert current is not None
     rows = read_manifest(store, "tiny", current.fingerprint)
     done = [row.source_path for row in rows if row.status in ("pair", "rejected")]
-    lost = [f"row {path}" for path in NAMES if path not in done]
-    doubled = [f"row {path}" for path in set(done) if done.count(path) > 1]
-    return Outcome(lost, doubled)
+    lost = [f"row {path}" for path in PICTURE_NAMES if path not in done]
+    duplicated = [f"row {path}" for path in set(done) if done.count(path) > 1]
+    return FaultOutcome(lost, duplicated)
 
 
-def at_moment(
-    matches: Callable[[Request], bool], number: int, fault: Fault
+def fault_at_request(
+    matches: Callable[[ProxiedRequest], bool], index: int, fault: Fault
 ) -> Callable[..., Fault | None]:
     """Return a line's ``fault`` that strikes once, at the matching request of that number."""
-    seen = 0
+    num_seen = 0
 
-    def strike(request: Request) -> Fault | None:
-        nonlocal seen
+    def strike(request: ProxiedRequest) -> Fault | None:
+        nonlocal num_seen
         if not matches(request):
             return None
-        seen += 1
-        return fault if seen == number + 1 else None
+        num_seen += 1
+        return fault if num_seen == index + 1 else None
 
     return strike
 
 
-def killer(
-    process_of: Callable[[], "subprocess.Popen[str]"], seconds: float = 0
+def make_killer(
+    get_process: Callable[[], "subprocess.Popen[str]"], delay_s: float = 0
 ) -> Callable[[], None]:
     """Return what sends SIGKILL to a process, at once or later."""
 
     def kill() -> None:
-        process_of().send_signal(signal.SIGKILL)
+        get_process().send_signal(signal.SIGKILL)
 
-    return kill if not seconds else threading.Timer(seconds, kill).start
+    return kill if not delay_s else threading.Timer(delay_s, kill).start
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     """Wait until something is true; fail when it does not come."""
-    give_up = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < give_up, "it did not come about"
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
         time.sleep(0.02)

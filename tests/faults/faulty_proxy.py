@@ -13,13 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 from tests.s3 import SeaweedFS
 
-Kind = Literal["none", "status", "hang", "stall", "reset", "half", "lost"]
+FaultKind = Literal["none", "status", "hang", "stall", "reset", "truncate", "lost"]
 
-_PIECE = 1 << 16
+_CHUNK_SIZE = 1 << 16
 
 
 @dataclass(frozen=True)
-class Request:
+class ProxiedRequest:
     """What the line was asked to carry; ``key`` is the object's, below the bucket."""
 
     number: int
@@ -42,13 +42,13 @@ class Fault:
     status, body : of the answer.
     """
 
-    kind: Kind
-    then: Callable[[], None] = lambda: None
+    kind: FaultKind
+    callback: Callable[[], None] = lambda: None
     status: int = 503
     body: bytes = b""
 
 
-class Line(ThreadingHTTPServer):
+class FaultyProxy(ThreadingHTTPServer):
     """Carries requests to a server; ``fault`` may spoil each one.
 
     Attributes
@@ -62,20 +62,20 @@ class Line(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(self, server: SeaweedFS) -> None:
-        super().__init__(("127.0.0.1", 0), _Carrier)
-        self.far = urlsplit(server.endpoint)
+        super().__init__(("127.0.0.1", 0), _ProxyHandler)
+        self.upstream = urlsplit(server.endpoint)
         self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
-        self.fault: Callable[[Request], Fault | None] = lambda _: None
-        self.requests: list[Request] = []
+        self.fault: Callable[[ProxiedRequest], Fault | None] = lambda _: None
+        self.requests: list[ProxiedRequest] = []
         self.closing = threading.Event()
         self._lock = threading.Lock()
 
-    def note(self, method: str, path: str) -> Fault:
+    def next_fault(self, method: str, path: str) -> Fault:
         """Count a request and say what happens to it, one after the other."""
         parts = urlsplit(path)
         key = unquote(parts.path).strip("/").partition("/")[2]
         with self._lock:
-            request = Request(len(self.requests), method, key, parts.query)
+            request = ProxiedRequest(len(self.requests), method, key, parts.query)
             self.requests.append(request)
             return self.fault(request) or Fault("none")
 
@@ -83,80 +83,80 @@ class Line(ThreadingHTTPServer):
         """Say nothing of torn connections: they are what this is for."""
 
 
-class _Carrier(BaseHTTPRequestHandler):
+class _ProxyHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Line
+    server: FaultyProxy
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
 
-    def _carry(self) -> None:
-        fault = self.server.note(self.command, self.path)
+    def _forward(self) -> None:
+        fault = self.server.next_fault(self.command, self.path)
         size = int(self.headers.get("Content-Length", 0))
         if fault.kind == "reset":
-            fault.then()
-            self._tear()
+            fault.callback()
+            self._reset_connection()
         if fault.kind == "hang":
-            fault.then()
+            fault.callback()
             self.server.closing.wait()
-            self._tear()
+            self._reset_connection()
         if fault.kind == "status":
-            self._pieces(size, lambda _: None)
-            fault.then()
+            self._copy_body(size, lambda _: None)
+            fault.callback()
             self.send_response(fault.status)
             self.send_header("Content-Length", str(len(fault.body)))
             self.end_headers()
             self.wfile.write(fault.body)
             return
-        far = http.client.HTTPConnection(
-            self.server.far.hostname or "", self.server.far.port, timeout=120
+        upstream = http.client.HTTPConnection(
+            self.server.upstream.hostname or "", self.server.upstream.port, timeout=120
         )
         try:
-            far.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 if name.lower() not in ("expect", "connection"):
-                    far.putheader(name, value)
-            far.endheaders()
-            if fault.kind == "half":
-                self._pieces(size // 2, far.send)
-                fault.then()
-                self._tear()
-            self._pieces(size, far.send)
-            answer = far.getresponse()
-            body = answer.read()
+                    upstream.putheader(name, value)
+            upstream.endheaders()
+            if fault.kind == "truncate":
+                self._copy_body(size // 2, upstream.send)
+                fault.callback()
+                self._reset_connection()
+            self._copy_body(size, upstream.send)
+            response = upstream.getresponse()
+            body = response.read()
         except OSError:
             # The server is down.
-            self._tear()
+            self._reset_connection()
         finally:
-            far.close()
-        fault.then()
+            upstream.close()
+        fault.callback()
         if fault.kind == "lost":
-            self._tear()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
+            self._reset_connection()
+        self.send_response(response.status)
+        for name, value in response.getheaders():
             # send_response has said the date and who answers.
             if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
                 self.send_header(name, value)
-        if "Content-Length" not in answer.headers:
+        if "Content-Length" not in response.headers:
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if fault.kind == "stall":
             self.wfile.write(body[: len(body) // 2])
             self.server.closing.wait()
-            self._tear()
+            self._reset_connection()
         self.wfile.write(body)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _carry  # noqa: N815
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward  # noqa: N815
 
-    def _pieces(self, size: int, sink: Callable[[bytes], object]) -> None:
+    def _copy_body(self, size: int, sink: Callable[[bytes], object]) -> None:
         while size:
-            piece = self.rfile.read(min(size, _PIECE))
-            if not piece:
-                self._tear()
-            sink(piece)
-            size -= len(piece)
+            chunk = self.rfile.read(min(size, _CHUNK_SIZE))
+            if not chunk:
+                self._reset_connection()
+            sink(chunk)
+            size -= len(chunk)
 
-    def _tear(self) -> None:
+    def _reset_connection(self) -> None:
         """End the connection as a crash does, with a reset."""
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -165,12 +165,12 @@ class _Carrier(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def line_to(server: SeaweedFS) -> Iterator[Line]:
+def run_faulty_proxy(server: SeaweedFS) -> Iterator[FaultyProxy]:
     """Give a line to a server, for the time of the block."""
-    with Line(server) as line:
-        threading.Thread(target=line.serve_forever, args=[0.05], daemon=True).start()
+    with FaultyProxy(server) as proxy:
+        threading.Thread(target=proxy.serve_forever, args=[0.05], daemon=True).start()
         try:
-            yield line
+            yield proxy
         finally:
-            line.closing.set()
-            line.shutdown()
+            proxy.closing.set()
+            proxy.shutdown()

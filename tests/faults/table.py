@@ -20,32 +20,35 @@ def make_table(outcomes: list[dict[str, Any]]) -> str:
     rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for outcome in outcomes:
         rows[outcome["fault"]].append(outcome)
-    lines = ["| fault | moment | runs | lost | doubled |", "|---|---|---|---|---|"]
+    lines = ["| fault | moment | runs | lost | duplicated |", "|---|---|---|---|---|"]
     for fault in sorted(rows):
         for row in sorted(rows[fault], key=lambda row: str(row["moment"])):
-            moment = f"{row['moment']} | {row['runs']} | {row['lost']} | {row['doubled']}"
+            moment = f"{row['moment']} | {row['runs']} | {row['lost']} | {row['duplicated']}"
             lines.append(f"| {fault} | {moment} |")
-    lost, doubled = (sum(row[name] for row in outcomes) for name in ("lost", "doubled"))
-    lines.append(f"| **{len(rows)} faults** | {len(outcomes)} moments | | {lost} | {doubled} |")
+    lost, duplicated = (sum(row[name] for row in outcomes) for name in ("lost", "duplicated"))
+    lines.append(f"| **{len(rows)} faults** | {len(outcomes)} moments | | {lost} | {duplicated} |")
     seeds = ", ".join(sorted({str(row["seed"]) for row in outcomes}))
     failed = sum(row["moment"] == "failed" for row in outcomes)
-    lines += ["", f"Seed {seeds}, commit {find_commit()}; {failed} tests failed before their end."]
+    lines += [
+        "",
+        f"Seed {seeds}, commit {describe_commit()}; {failed} tests failed before their end.",
+    ]
     return "\n".join(lines)
 
 
-def find_commit() -> str:
+def describe_commit() -> str:
     """Return the commit that the outcomes are of, with ``+`` where files differ from it."""
-    asked = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
-    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    command = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def main() -> None:
-    outcomes_file, *pages = map(Path, sys.argv[1:])
+    outcomes_file, *targets = map(Path, sys.argv[1:])
     table = make_table([json.loads(line) for line in outcomes_file.read_text().splitlines()])
-    if not pages:
+    if not targets:
         print(table)
         return
-    (page,) = pages
+    (page,) = targets
     text = page.read_text()
     before, start, rest = text.partition(_START)
     _, end, after = rest.partition(_END)

@@ -6,32 +6,32 @@ import subprocess
 
 import pytest
 
-from tests.faults.conftest import Make, Table
-from tests.faults.environment import Calm, at_moment, compare, killer
+from tests.faults.conftest import MakeEnvironment, OutcomeTable
+from tests.faults.environment import Baseline, compare_with_baseline, fault_at_request, make_killer
 from tests.faults.faulty_proxy import Fault
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="apt install faketime")
 def test_the_clock_is_set_back(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    world = make_world()
+    environment = make_environment()
     pattern = r"PUT .*/pairs/.*/parts/"
-    number = chance.randrange(calm.count("prepare", pattern))
+    number = rng.randrange(baseline.count_requests("prepare", pattern))
     started: list[subprocess.Popen[str]] = []
-    strike = Fault("lost", killer(lambda: started[0]))
-    world.line.fault = at_moment(world.matcher(pattern), number, strike)
-    started.append(world.start("prepare", "tiny"))
-    assert world.end(started[0]) == -9, world.log
-    world.line.fault = lambda _: None
+    strike = Fault("lost", make_killer(lambda: started[0]))
+    environment.proxy.fault = fault_at_request(environment.matcher(pattern), number, strike)
+    started.append(environment.start("prepare", "tiny"))
+    assert environment.wait(started[0]) == -9, environment.log
+    environment.proxy.fault = lambda _: None
     # S3 refuses requests that are more than 15 minutes off.
-    minutes = chance.randrange(1, 15)
-    back = world.start(
+    minutes = rng.randrange(1, 15)
+    process = environment.start(
         *("prepare", "tiny"),
-        before=("faketime", "-f", f"-{minutes}m"),
+        wrapper=("faketime", "-f", f"-{minutes}m"),
         FAKETIME_DONT_FAKE_MONOTONIC="1",
     )
-    assert world.end(back) == 0, world.log
-    outcome = compare(world, calm, ("datasets",))
+    assert environment.wait(process) == 0, environment.log
+    outcome = compare_with_baseline(environment, baseline, ("datasets",))
     moment = f"by {minutes} min, after a kill in extract"
-    table.add("Clock set back", moment, 2, outcome)
+    table.add("Clock set process", moment, 2, outcome)

@@ -4,47 +4,60 @@ import random
 import time
 
 from storage.pair_sets import read_current
-from tests.faults.conftest import Make, Table
-from tests.faults.environment import EACH_PAIR, LONGEST, Calm, at_moment, compare, wait_until
+from tests.faults.conftest import MakeEnvironment, OutcomeTable
+from tests.faults.environment import (
+    COMMAND_TIMEOUT_S,
+    NO_SHARD_CACHE,
+    Baseline,
+    compare_with_baseline,
+    fault_at_request,
+    wait_until,
+)
 from tests.faults.faulty_proxy import Fault
 
 
 def test_two_runs_prepare_the_same_set(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    world, lead = make_world(), chance.uniform(0, 4)
-    first = world.start("prepare", "tiny")
-    time.sleep(lead)
-    second = world.start("prepare", "tiny")
-    codes = [world.end(first), world.end(second)]
-    assert codes == [0, 0], world.log
-    outcome = compare(world, calm, ("datasets",))
-    table.add("Two `prepare` runs at once", f"the second {lead:.1f} s later", 2, outcome)
+    environment, delay = make_environment(), rng.uniform(0, 4)
+    first = environment.start("prepare", "tiny")
+    time.sleep(delay)
+    second = environment.start("prepare", "tiny")
+    codes = [environment.wait(first), environment.wait(second)]
+    assert codes == [0, 0], environment.log
+    outcome = compare_with_baseline(environment, baseline, ("datasets",))
+    table.add("Two `prepare` runs at once", f"the second {delay:.1f} s later", 2, outcome)
 
 
 def test_a_refresh_leaves_training_alone(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
     """A training run goes on with the pairs that it began with."""
-    world = make_world()
-    world.copy_from(calm.world, "datasets")
-    store = world.store()
-    before = read_current(store, "tiny")
+    environment = make_environment()
+    environment.copy_from(baseline.environment, "datasets")
+    store = environment.open_store()
+    previous = read_current(store, "tiny")
     pattern = r"GET datasets/.*/pairs/.*\.tar"
-    number = chance.randrange(calm.count("train", pattern) // 2)
-    refreshed: list[int] = []
+    number = rng.randrange(baseline.count_requests("train", pattern) // 2)
+    exit_codes: list[int] = []
 
-    def refresh() -> None:
+    def prepare_again() -> None:
         # Training waits for its pair meanwhile, so that all of it happens in the middle.
-        refreshed.append(world.end(world.start("prepare", "tiny", "--refresh")))
+        exit_codes.append(environment.wait(environment.start("prepare", "tiny", "--force")))
 
-    world.line.fault = at_moment(world.matcher(pattern), number, Fault("none", refresh))
-    assert world.end(world.start("train", "tiny", **EACH_PAIR)) == 0, world.log
+    environment.proxy.fault = fault_at_request(
+        environment.matcher(pattern), number, Fault("none", prepare_again)
+    )
+    assert environment.wait(environment.start("train", "tiny", **NO_SHARD_CACHE)) == 0, (
+        environment.log
+    )
     # Where it took longer than training waits for an answer, training asked again.
-    wait_until(lambda: bool(refreshed), LONGEST)
-    assert refreshed == [0], world.log
-    after = read_current(store, "tiny")
-    assert before is not None and after is not None
-    assert after.fingerprint != before.fingerprint
-    trained = compare(world, calm, ("models", f"datasets/tiny/pairs/{before.fingerprint}"))
-    table.add("`prepare --refresh` while a run trains", f"at pair {number + 1}", 2, trained)
+    wait_until(lambda: bool(exit_codes), COMMAND_TIMEOUT_S)
+    assert exit_codes == [0], environment.log
+    current = read_current(store, "tiny")
+    assert previous is not None and current is not None
+    assert current.fingerprint != previous.fingerprint
+    outcome = compare_with_baseline(
+        environment, baseline, ("models", f"datasets/tiny/pairs/{previous.fingerprint}")
+    )
+    table.add("`prepare --force` while a run trains", f"at pair {number + 1}", 2, outcome)

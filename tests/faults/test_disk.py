@@ -10,130 +10,154 @@ from config.settings import get_settings
 from storage import keys
 from storage.pair_sets import read_current
 from tests.disks import with_read_only, with_small_disk
-from tests.faults.conftest import Make, Table
-from tests.faults.environment import Calm, compare
+from tests.faults.conftest import MakeEnvironment, OutcomeTable
+from tests.faults.environment import Baseline, compare_with_baseline
 from tests.s3 import BUCKET
 
 
-def cache_with_weights(folder: Path) -> Path:
+def make_cache_with_weights(folder: Path) -> Path:
     """Return a new cache in which HED's weights are, and nothing else."""
     cache = folder / "cache"
     cache.mkdir()
-    for kept in get_settings().cache.iterdir():
-        if kept.name not in ("shards", "runs", "downloads"):
-            (cache / kept.name).symlink_to(kept)
-    for own in ("shards", "runs"):
-        (cache / own).mkdir()
+    for path in get_settings().cache.iterdir():
+        if path.name not in ("shards", "runs", "downloads"):
+            (cache / path.name).symlink_to(path)
+    for name in ("shards", "runs"):
+        (cache / name).mkdir()
     return cache
 
 
 @pytest.mark.parametrize("command", ["prepare", "train"])
 @pytest.mark.parametrize("what", ["full", "read-only"])
 def test_the_shard_cache_cannot_be_written(
-    make_world: Make,
-    calm: Calm,
-    table: Table,
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
     tmp_path: Path,
-    chance: random.Random,
+    rng: random.Random,
     what: str,
     command: str,
 ) -> None:
     """Slower, not impossible: shards are fetched into temporary files, or read pair by pair."""
-    cache, kilobytes = cache_with_weights(tmp_path), 4 * chance.randrange(1, 6)
+    cache, kilobytes = make_cache_with_weights(tmp_path), 4 * rng.randrange(1, 6)
     options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
-    world = make_world()
+    environment = make_environment()
     if command == "train":
-        world.copy_from(calm.world, "datasets")
-    before = with_small_disk(str(cache / "shards"), options)
-    code = world.end(world.start(command, "tiny", before=before, ICANVAS_CACHE=str(cache)))
-    assert code == 0, world.log
-    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
-    room = f" with {kilobytes} kB" if what == "full" else ""
-    table.add(f"Shard cache {what}", f"all of `{command}`{room}", 1, outcome)
+        environment.copy_from(baseline.environment, "datasets")
+    wrapper = with_small_disk(str(cache / "shards"), options)
+    code = environment.wait(
+        environment.start(command, "tiny", wrapper=wrapper, ICANVAS_CACHE=str(cache))
+    )
+    assert code == 0, environment.log
+    outcome = compare_with_baseline(
+        environment, baseline, ("datasets", "models")[: 1 + (command == "train")]
+    )
+    size_note = f" with {kilobytes} kB" if what == "full" else ""
+    table.add(f"Shard cache {what}", f"all of `{command}`{size_note}", 1, outcome)
 
 
 @pytest.mark.parametrize("what", ["full", "read-only"])
 def test_training_has_no_room_for_its_files(
-    make_world: Make,
-    calm: Calm,
-    table: Table,
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
     tmp_path: Path,
-    chance: random.Random,
+    rng: random.Random,
     what: str,
 ) -> None:
     """They wait there for the store: an error says so, and with room the run goes on."""
-    cache, kilobytes = cache_with_weights(tmp_path), chance.choice((64, 512, 16384, 24576, 32768))
+    cache, kilobytes = make_cache_with_weights(tmp_path), rng.choice((64, 512, 16384, 24576, 32768))
     options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
-    world = make_world()
-    world.copy_from(calm.world, "datasets")
-    before = with_small_disk(str(cache / "runs"), options)
-    code = world.end(world.start("train", "tiny", before=before, ICANVAS_CACHE=str(cache)))
+    environment = make_environment()
+    environment.copy_from(baseline.environment, "datasets")
+    wrapper = with_small_disk(str(cache / "runs"), options)
+    code = environment.wait(
+        environment.start("train", "tiny", wrapper=wrapper, ICANVAS_CACHE=str(cache))
+    )
     runs = 1
-    # With room for one checkpoint it may be pushed before the next one comes.
+    # With room for one checkpoint it may be uploaded before the next one comes.
     if code or what == "read-only" or kilobytes < 20_000:
-        world.check_error(code)
-        assert "ICANVAS_CACHE" in world.log[-1], world.log
-        runs += world.run_until_done("train", "tiny", ICANVAS_CACHE=str(cache))
-    outcome = compare(world, calm, ("datasets", "models"))
-    room = f"{kilobytes} kB of room" if what == "full" else "all of it"
-    table.add(f"Folder of a run's files {what}", room, runs, outcome)
+        environment.check_error(code)
+        assert "ICANVAS_CACHE" in environment.log[-1], environment.log
+        runs += environment.run_until_success("train", "tiny", ICANVAS_CACHE=str(cache))
+    outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
+    size_note = f"{kilobytes} kB of room" if what == "full" else "all of it"
+    table.add(f"Folder of a run's files {what}", size_note, runs, outcome)
 
 
 def test_the_whole_cache_is_read_only(
-    make_world: Make, calm: Calm, table: Table, tmp_path: Path, moment: int
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    tmp_path: Path,
+    moment: int,
 ) -> None:
     """As an image that holds the weights: nothing else is needed of it."""
-    cache, world = cache_with_weights(tmp_path), make_world()
-    before = with_read_only(str(cache))
-    code = world.end(world.start("prepare", "tiny", before=before, ICANVAS_CACHE=str(cache)))
-    assert code == 0, world.log
-    outcome = compare(world, calm, ("datasets",))
+    cache, environment = make_cache_with_weights(tmp_path), make_environment()
+    wrapper = with_read_only(str(cache))
+    code = environment.wait(
+        environment.start("prepare", "tiny", wrapper=wrapper, ICANVAS_CACHE=str(cache))
+    )
+    assert code == 0, environment.log
+    outcome = compare_with_baseline(environment, baseline, ("datasets",))
     table.add("Cache folder read-only", "all of `prepare`", 1, outcome)
 
 
 def test_there_is_no_room_for_temporary_files(
-    make_world: Make, calm: Calm, table: Table, tmp_path: Path, chance: random.Random
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    tmp_path: Path,
+    rng: random.Random,
 ) -> None:
     """What does not fit is an error that says so; with room again it goes on."""
-    scratch, kilobytes = tmp_path / "scratch", chance.choice((16, 24, 48, 64))
-    scratch.mkdir()
-    world = make_world()
-    before = with_small_disk(str(scratch), f"size={kilobytes}k")
-    code = world.end(world.start("prepare", "tiny", before=before, TMPDIR=str(scratch)))
-    world.check_error(code)
-    assert "TMPDIR" in world.log[-1], world.log
-    runs = 1 + world.run_until_done("prepare", "tiny")
-    outcome = compare(world, calm, ("datasets",))
+    temporary, kilobytes = tmp_path / "temporary", rng.choice((16, 24, 48, 64))
+    temporary.mkdir()
+    environment = make_environment()
+    wrapper = with_small_disk(str(temporary), f"size={kilobytes}k")
+    code = environment.wait(
+        environment.start("prepare", "tiny", wrapper=wrapper, TMPDIR=str(temporary))
+    )
+    environment.check_error(code)
+    assert "TMPDIR" in environment.log[-1], environment.log
+    runs = 1 + environment.run_until_success("prepare", "tiny")
+    outcome = compare_with_baseline(environment, baseline, ("datasets",))
     table.add("No room for temporary files", f"at {kilobytes} kB", runs, outcome)
 
 
 def test_a_cached_shard_is_damaged(
-    make_world: Make, calm: Calm, table: Table, tmp_path: Path, chance: random.Random
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    tmp_path: Path,
+    rng: random.Random,
 ) -> None:
-    cache, world = cache_with_weights(tmp_path), make_world()
-    world.copy_from(calm.world, "datasets/tiny/raw")
+    cache, environment = make_cache_with_weights(tmp_path), make_environment()
+    environment.copy_from(baseline.environment, "datasets/tiny/raw")
     options = {"ICANVAS_CACHE": str(cache)}
     # Fills the cache, for pairs at another threshold.
-    assert world.run_until_done("prepare", "tiny", "--threshold", "0.4", **options) == 1
+    assert environment.run_until_success("prepare", "tiny", "--threshold", "0.4", **options) == 1
     is_shard = re.compile(r"datasets/tiny/raw/\w+/\d+\.tar").fullmatch
-    digests = {digest for key, digest in calm.hashes.items() if is_shard(key)}
+    digests = {digest for key, digest in baseline.hashes.items() if is_shard(key)}
     cached = [path for path in (cache / "shards").iterdir() if path.name[-64:] in digests]
     assert len(cached) == len(digests)
-    damaged, place = chance.choice(sorted(cached)), chance.randrange(512, 1024)
+    damaged, position = rng.choice(sorted(cached)), rng.randrange(512, 1024)
     content = bytearray(damaged.read_bytes())
-    content[place] ^= 1
+    content[position] ^= 1
     damaged.write_bytes(content)
-    # As in the calm run, there is no set in use that the new one is compared with.
-    world.store().delete(keys.current_pairs("tiny"))
-    asked = len(world.line.requests)
-    runs = world.run_until_done("prepare", "tiny", **options)
-    fetches = world.matcher(r"GET datasets/tiny/raw/\w+/\d+\.tar")
-    assert sum(map(fetches, world.line.requests[asked:])) == 1, "it was not fetched again"
-    current = read_current(world.store(), "tiny")
+    # As in the baseline run, there is no set in use that the new one is compared with.
+    environment.open_store().delete(keys.current_pairs("tiny"))
+    num_before = len(environment.proxy.requests)
+    runs = environment.run_until_success("prepare", "tiny", **options)
+    fetches = environment.matcher(r"GET datasets/tiny/raw/\w+/\d+\.tar")
+    assert sum(map(fetches, environment.proxy.requests[num_before:])) == 1, (
+        "it was not fetched again"
+    )
+    current = read_current(environment.open_store(), "tiny")
     assert current is not None
-    made = f"datasets/tiny/pairs/{current.fingerprint}"
-    outcome = compare(world, calm, ("datasets/tiny/raw", made))
-    table.add("A cached shard damaged", f"one bit of byte {place}", runs, outcome)
+    pair_folder = f"datasets/tiny/pairs/{current.fingerprint}"
+    outcome = compare_with_baseline(environment, baseline, ("datasets/tiny/raw", pair_folder))
+    table.add("A cached shard damaged", f"one bit of byte {position}", runs, outcome)
 
 
 @pytest.mark.parametrize(
@@ -146,36 +170,38 @@ def test_a_cached_shard_is_damaged(
     ],
 )
 def test_a_truncated_object_is_made_anew(
-    make_world: Make,
-    calm: Calm,
-    table: Table,
-    chance: random.Random,
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    rng: random.Random,
     what: str,
     command: str,
     pattern: str,
 ) -> None:
     """An object loses its end, behind the back of a run that was killed before it published."""
-    world = make_world()
+    environment = make_environment()
     for folder in ("datasets", "models")[: 1 + (command == "train")]:
-        world.copy_from(calm.world, folder)
-    client = world.server.client()
+        environment.copy_from(baseline.environment, folder)
+    client = environment.server.client()
     # As if killed just before.
     last = r".*/pairs/(\w+/manifest|current).*" if command == "prepare" else r"(?!)"
-    for key in filter(re.compile(last).fullmatch, calm.hashes):
-        client.delete_object(Bucket=BUCKET, Key=f"{world.prefix}/{key}")
-    damaged = chance.choice(sorted(filter(re.compile(pattern).fullmatch, calm.hashes)))
-    name = f"{world.prefix}/{damaged}"
+    for key in filter(re.compile(last).fullmatch, baseline.hashes):
+        client.delete_object(Bucket=BUCKET, Key=f"{environment.prefix}/{key}")
+    damaged = rng.choice(sorted(filter(re.compile(pattern).fullmatch, baseline.hashes)))
+    name = f"{environment.prefix}/{damaged}"
     if what in ("raw shard", "index of a raw shard"):
         # It is read only where its pairs are still to be made.
         number = re.findall(r"\d+", damaged.rpartition("/")[2])[0]
-        for key in filter(re.compile(rf".*/pairs/\w+/parts/{number}.*").fullmatch, calm.hashes):
-            client.delete_object(Bucket=BUCKET, Key=f"{world.prefix}/{key}")
-    whole = client.get_object(Bucket=BUCKET, Key=name)
-    body = whole["Body"].read()
+        for key in filter(re.compile(rf".*/pairs/\w+/parts/{number}.*").fullmatch, baseline.hashes):
+            client.delete_object(Bucket=BUCKET, Key=f"{environment.prefix}/{key}")
+    response = client.get_object(Bucket=BUCKET, Key=name)
+    body = response["Body"].read()
     # Within the first bytes, or anywhere.
-    left = chance.randrange(chance.choice((min(600, len(body)), len(body))))
-    client.put_object(Bucket=BUCKET, Key=name, Body=body[:left], Metadata=whole["Metadata"])
-    runs = world.run_until_done(command, "tiny")
-    assert runs == 1, world.log
-    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
-    table.add("An object truncated in the store", f"{what}, to {left} bytes", runs, outcome)
+    num_left = rng.randrange(rng.choice((min(600, len(body)), len(body))))
+    client.put_object(Bucket=BUCKET, Key=name, Body=body[:num_left], Metadata=response["Metadata"])
+    runs = environment.run_until_success(command, "tiny")
+    assert runs == 1, environment.log
+    outcome = compare_with_baseline(
+        environment, baseline, ("datasets", "models")[: 1 + (command == "train")]
+    )
+    table.add("An object truncated in the store", f"{what}, to {num_left} bytes", runs, outcome)

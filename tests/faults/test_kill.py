@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from tests.faults.conftest import Make, Table
-from tests.faults.environment import Calm, at_moment, compare, killer
-from tests.faults.faulty_proxy import Fault, Kind
+from tests.faults.conftest import MakeEnvironment, OutcomeTable
+from tests.faults.environment import Baseline, compare_with_baseline, fault_at_request, make_killer
+from tests.faults.faulty_proxy import Fault, FaultKind
 
 # What a stage asks of the store; reading is part of it where a stage reads first.
 STAGES = {
@@ -17,9 +17,9 @@ STAGES = {
     "training": r"PUT models/.*/(recipe|samples|metrics)",
     "checkpoint upload": r"(PUT|POST) models/.*/checkpoints/",
 }
-PHASES: dict[str, Kind] = {
+PHASES: dict[str, FaultKind] = {
     "before": "reset",
-    "in the middle of": "half",
+    "in the middle of": "truncate",
     "done, unanswered": "lost",
     "shortly after": "none",
 }
@@ -27,26 +27,32 @@ PHASES: dict[str, Kind] = {
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_flow_is_killed(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random, stage: str
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    rng: random.Random,
+    stage: str,
 ) -> None:
-    world = make_world()
+    environment = make_environment()
     trains = stage in ("training", "checkpoint upload")
     command = "train" if trains else "prepare"
     if trains:
-        world.copy_from(calm.world, "datasets")
-    count = calm.count(command, STAGES[stage])
-    number, phase = chance.randrange(count), chance.choice(list(PHASES))
-    seconds = chance.uniform(0.01, 0.3) if phase == "shortly after" else 0
+        environment.copy_from(baseline.environment, "datasets")
+    count = baseline.count_requests(command, STAGES[stage])
+    number, phase = rng.randrange(count), rng.choice(list(PHASES))
+    seconds = rng.uniform(0.01, 0.3) if phase == "shortly after" else 0
     started: list[subprocess.Popen[str]] = []
-    world.line.fault = at_moment(
-        world.matcher(STAGES[stage]),
+    environment.proxy.fault = fault_at_request(
+        environment.matcher(STAGES[stage]),
         number,
-        Fault(PHASES[phase], killer(lambda: started[0], seconds)),
+        Fault(PHASES[phase], make_killer(lambda: started[0], seconds)),
     )
-    started.append(world.start(command, "tiny"))
-    assert world.end(started[0]) == -9, world.log
-    world.line.fault = lambda _: None
-    runs = 1 + world.run_until_done(command, "tiny")
-    outcome = compare(world, calm, ("datasets", "models") if trains else ("datasets",))
+    started.append(environment.start(command, "tiny"))
+    assert environment.wait(started[0]) == -9, environment.log
+    environment.proxy.fault = lambda _: None
+    runs = 1 + environment.run_until_success(command, "tiny")
+    outcome = compare_with_baseline(
+        environment, baseline, ("datasets", "models") if trains else ("datasets",)
+    )
     moment = f"{stage}, {phase} request {number + 1} of {count}"
     table.add("`kill -9` of the flow", moment, runs, outcome)

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import Make, Table
-from tests.faults.environment import EACH_PAIR, LONGEST, Calm, World, at_moment, compare
-from tests.faults.faulty_proxy import Fault, Kind, Request
+from tests.faults.conftest import MakeEnvironment, OutcomeTable
+from tests.faults.environment import (
+    COMMAND_TIMEOUT_S,
+    NO_SHARD_CACHE,
+    Baseline,
+    Environment,
+    compare_with_baseline,
+    fault_at_request,
+)
+from tests.faults.faulty_proxy import Fault, FaultKind, ProxiedRequest
 from tests.s3 import running_s3
 
 # The client is patient for about a quarter of a minute: some outages are longer.
@@ -24,80 +31,87 @@ OUTAGE = (0.5, 25.0)
     ],
 )
 def test_the_server_is_killed_and_comes_back(
-    make_world: Make,
-    calm: Calm,
-    table: Table,
-    chance: random.Random,
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    rng: random.Random,
     tmp_path: Path,
     command: str,
     what: str,
     pattern: str,
 ) -> None:
-    count = calm.count(command, pattern)
-    number, seconds = chance.randrange(count), chance.uniform(*OUTAGE)
-    with running_s3(tmp_path) as own:
-        world = make_world(own)
+    count = baseline.count_requests(command, pattern)
+    number, seconds = rng.randrange(count), rng.uniform(*OUTAGE)
+    with running_s3(tmp_path) as own_server:
+        environment = make_environment(own_server)
         if command == "train":
-            world.copy_from(calm.world, "datasets")
+            environment.copy_from(baseline.environment, "datasets")
         back = threading.Event()
 
         def fall() -> None:
-            own.kill()
+            own_server.kill()
 
             def rise() -> None:
-                own.start()
+                own_server.start()
                 back.set()
 
             threading.Timer(seconds, rise).start()
 
-        kind: Kind = chance.choice(("reset", "half"))
-        world.line.fault = at_moment(world.matcher(pattern), number, Fault(kind, fall))
-        code = world.end(world.start(command, "tiny"))
+        kind: FaultKind = rng.choice(("reset", "truncate"))
+        environment.proxy.fault = fault_at_request(
+            environment.matcher(pattern), number, Fault(kind, fall)
+        )
+        code = environment.wait(environment.start(command, "tiny"))
         assert back.wait(60)
         runs = 1
         if code:
-            world.check_error(code)
-            runs += world.run_until_done(command, "tiny")
-        outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
+            environment.check_error(code)
+            runs += environment.run_until_success(command, "tiny")
+        outcome = compare_with_baseline(
+            environment, baseline, ("datasets", "models")[: 1 + (command == "train")]
+        )
     moment = f"{what}, request {number + 1} of {count}, for {seconds:.1f} s"
     table.add("S3 server killed and started again", moment, runs, outcome)
 
 
-def both(world: World) -> int:
-    return max(world.run_until_done("prepare", "tiny"), world.run_until_done("train", "tiny"))
+def run_both_commands(environment: Environment) -> int:
+    return max(
+        environment.run_until_success("prepare", "tiny"),
+        environment.run_until_success("train", "tiny"),
+    )
 
 
 def test_every_third_request_gets_an_error(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    world, first = make_world(), chance.randrange(3)
+    environment, first = make_environment(), rng.randrange(3)
 
-    def every_third(request: Request) -> Fault | None:
-        status = chance.choice((500, 503))
+    def every_third(request: ProxiedRequest) -> Fault | None:
+        status = rng.choice((500, 503))
         return Fault("status", status=status) if request.number % 3 == first else None
 
-    world.line.fault = every_third
-    runs = both(world)
-    outcome = compare(world, calm, ("datasets", "models"))
+    environment.proxy.fault = every_third
+    runs = run_both_commands(environment)
+    outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
     table.add("S3 answers 500 or 503 to every third request", f"from the {first}.", runs, outcome)
 
 
 def test_connections_are_reset(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    world = make_world()
+    environment = make_environment()
 
-    def some_are_torn(request: Request) -> Fault | None:
-        return Fault(chance.choice(("reset", "half", "lost"))) if chance.random() < 0.2 else None
+    def reset_some(request: ProxiedRequest) -> Fault | None:
+        return Fault(rng.choice(("reset", "truncate", "lost"))) if rng.random() < 0.2 else None
 
-    world.line.fault = some_are_torn
-    runs = both(world)
-    outcome = compare(world, calm, ("datasets", "models"))
+    environment.proxy.fault = reset_some
+    runs = run_both_commands(environment)
+    outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
     table.add("S3 connections reset", "one in five, before, within and after", runs, outcome)
 
 
 def test_an_upload_that_hangs_is_begun_again(
-    make_world: Make, calm: Calm, table: Table, chance: random.Random
+    make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
     """The client's own timeout ends the request, and sends it again.
 
@@ -105,25 +119,25 @@ def test_an_upload_that_hangs_is_begun_again(
     sixty.
     """
     pattern = r"(PUT|POST) models/.*/checkpoints/"
-    world, count = make_world(), calm.count("train", pattern)
-    world.copy_from(calm.world, "datasets")
-    number = chance.randrange(count)
-    strike, struck = at_moment(world.matcher(pattern), number, Fault("hang")), []
+    environment, count = make_environment(), baseline.count_requests("train", pattern)
+    environment.copy_from(baseline.environment, "datasets")
+    number = rng.randrange(count)
+    strike, hung = fault_at_request(environment.matcher(pattern), number, Fault("hang")), []
 
-    def hang(request: Request) -> Fault | None:
+    def hang(request: ProxiedRequest) -> Fault | None:
         fault = strike(request)
         if fault is not None:
-            struck.append((request.method, request.key, request.query))
+            hung.append((request.method, request.key, request.query))
         return fault
 
-    world.line.fault = hang
-    began = time.monotonic()
-    assert world.end(world.start("train", "tiny")) == 0, world.log
-    took = time.monotonic() - began
-    asked = [(it.method, it.key, it.query) for it in world.line.requests]
-    assert asked.count(struck[0]) == 2, "what hung was not sent again"
-    outcome = compare(world, calm, ("datasets", "models"))
-    moment = f"request {number + 1} of {count} of a checkpoint's upload; done after {took:.0f} s"
+    environment.proxy.fault = hang
+    start = time.monotonic()
+    assert environment.wait(environment.start("train", "tiny")) == 0, environment.log
+    elapsed = time.monotonic() - start
+    sent_requests = [(it.method, it.key, it.query) for it in environment.proxy.requests]
+    assert sent_requests.count(hung[0]) == 2, "what hung was not sent again"
+    outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
+    moment = f"request {number + 1} of {count} of a checkpoint's upload; done after {elapsed:.0f} s"
     table.add("S3 server hangs", moment, 1, outcome)
 
 
@@ -135,38 +149,43 @@ def test_an_upload_that_hangs_is_begun_again(
     ],
 )
 def test_a_silent_server_is_given_up(
-    make_world: Make,
-    calm: Calm,
-    table: Table,
-    chance: random.Random,
-    kind: Kind,
+    make_environment: MakeEnvironment,
+    baseline: Baseline,
+    table: OutcomeTable,
+    rng: random.Random,
+    kind: FaultKind,
     command: str,
     pattern: str,
     what: str,
 ) -> None:
     """From some request on nothing is answered: timeouts end the run, with an error."""
-    world = make_world()
+    environment = make_environment()
     if command == "train":
-        world.copy_from(calm.world, "datasets")
-    matches = world.matcher(pattern)
-    number = chance.randrange(calm.count(command, pattern))
-    seen: list[Request] = []
+        environment.copy_from(baseline.environment, "datasets")
+    matches = environment.matcher(pattern)
+    number = rng.randrange(baseline.count_requests(command, pattern))
+    matched: list[ProxiedRequest] = []
 
-    def silent_from(request: Request) -> Fault | None:
+    def hang_from(request: ProxiedRequest) -> Fault | None:
         if matches(request):
-            seen.append(request)
-            return Fault(kind) if len(seen) > number else None
+            matched.append(request)
+            return Fault(kind) if len(matched) > number else None
         return None
 
-    world.line.fault = silent_from
-    began = time.monotonic()
+    environment.proxy.fault = hang_from
+    start = time.monotonic()
     # One attempt a request: with five it takes five times as long, no more.
-    code = world.end(world.start(command, "tiny", AWS_MAX_ATTEMPTS="1", **EACH_PAIR), 2 * LONGEST)
-    took = time.monotonic() - began
-    world.check_error(code)
-    assert "does not answer" in world.log[-1]
-    world.line.fault = lambda _: None
-    runs = 1 + world.run_until_done(command, "tiny")
-    outcome = compare(world, calm, ("datasets", "models")[: 1 + (command == "train")])
-    moment = f"{what}, from request {number + 1} on; given up after {took:.0f} s"
+    code = environment.wait(
+        environment.start(command, "tiny", AWS_MAX_ATTEMPTS="1", **NO_SHARD_CACHE),
+        2 * COMMAND_TIMEOUT_S,
+    )
+    elapsed = time.monotonic() - start
+    environment.check_error(code)
+    assert "does not answer" in environment.log[-1]
+    environment.proxy.fault = lambda _: None
+    runs = 1 + environment.run_until_success(command, "tiny")
+    outcome = compare_with_baseline(
+        environment, baseline, ("datasets", "models")[: 1 + (command == "train")]
+    )
+    moment = f"{what}, from request {number + 1} on; given up after {elapsed:.0f} s"
     table.add("S3 server hangs", moment, runs, outcome)

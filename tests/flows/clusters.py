@@ -34,15 +34,17 @@ def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[
     dask = (sys.executable, "-m", "dask")
     (port,) = free_ports(1)
     address = f"tcp://127.0.0.1:{port}"
-    own = ("--host", "127.0.0.1", "--no-dashboard")
+    options = ("--host", "127.0.0.1", "--no-dashboard")
     with ExitStack() as stack:
         stack.enter_context(
-            _process(folder / "scheduler", {}, *dask, "scheduler", *own, "--port", str(port))
+            _run_process(
+                folder / "scheduler", {}, *dask, "scheduler", *options, "--port", str(port)
+            )
         )
         workers = [
             stack.enter_context(
-                _process(
-                    *(folder / f"worker-{number}", environment, *dask, "worker", address, *own),
+                _run_process(
+                    *(folder / f"worker-{number}", environment, *dask, "worker", address, *options),
                     *("--no-nanny", "--nthreads", "1"),
                 )
             )
@@ -57,7 +59,7 @@ def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[
 def ray_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[Cluster]:
     """Give a Ray cluster with one node for each environment; the last one is its head."""
     ray = (str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "1")
-    own = ("--node-ip-address", "127.0.0.1", "--disable-usage-stats")
+    options = ("--node-ip-address", "127.0.0.1", "--disable-usage-stats")
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     *others, head = environments
@@ -65,15 +67,17 @@ def ray_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[C
         # Its sockets want a short path.
         temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-"))
         stack.enter_context(
-            _process(
-                *(folder / "head", head, *ray, *own, "--head", "--port", str(port)),
+            _run_process(
+                *(folder / "head", head, *ray, *options, "--head", "--port", str(port)),
                 *("--include-dashboard", "false", "--temp-dir", temporary),
             )
         )
         wait_until(lambda: "Ray runtime started" in (folder / "head/log").read_text(), 240)
         nodes = [
             stack.enter_context(
-                _process(folder / f"node-{number}", environment, *ray, *own, "--address", address)
+                _run_process(
+                    folder / f"node-{number}", environment, *ray, *options, "--address", address
+                )
             )
             for number, environment in enumerate(others)
         ]
@@ -91,13 +95,13 @@ def ray_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[C
 
 
 @contextmanager
-def _process(
-    folder: Path, environment: Environment, *words: str
+def _run_process(
+    folder: Path, environment: Environment, *command: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
     folder.mkdir()
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
-            words, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
+            command, cwd=folder, env={**os.environ, **environment}, stdout=log, stderr=log
         )
     try:
         yield process

@@ -13,8 +13,8 @@ from config.errors import InputError
 from flows.calibrate import calibrate
 from flows.prepare import prepare
 from hed import EdgeDetector
-from postprocess import Side, clean_edges, fit_picture, join_pair
-from sources import Choices
+from postprocess import DrawingSide, clean_edges, fit_picture, join_pair
+from sources import PrepareOptions
 from storage import LocalStore
 from storage.pair_sets import read_current
 from tests.conftest import draw_scene, encode
@@ -22,7 +22,7 @@ from tests.conftest import draw_scene, encode
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
-def write_drawn(folder: Path, drawing: Side = "left") -> Path:
+def write_published_pairs(folder: Path, drawing: DrawingSide = "left") -> Path:
     """Write pairs whose drawings were made at threshold 0.7."""
     folder.mkdir()
     hed = EdgeDetector.load()
@@ -37,37 +37,37 @@ def write_drawn(folder: Path, drawing: Side = "left") -> Path:
 
 @pytest.mark.slow
 def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: LocalStore) -> None:
-    drawn = write_drawn(tmp_path / "drawn")
-    found = calibrate(str(drawn), pictures=10)
-    assert found.pictures == 3
-    assert found.best.threshold == pytest.approx(0.7)
-    assert [agreement.f1 for agreement in found.best.agreements] == [1, 1]
-    assert found.default == 0.5
-    others = [p.agreements[0].f1 for p in found.points if abs(p.threshold - 0.7) > 0.04]
-    assert max(others) < 1, "every threshold is as good: the sweep tells nothing"
+    folder = write_published_pairs(tmp_path / "drawn")
+    calibration = calibrate(str(folder), pictures=10)
+    assert calibration.pictures == 3
+    assert calibration.best.threshold == pytest.approx(0.7)
+    assert [agreement.f1 for agreement in calibration.best.line_matches] == [1, 1]
+    assert calibration.default_threshold == 0.5
+    other_f1 = [p.line_matches[0].f1 for p in calibration.results if abs(p.threshold - 0.7) > 0.04]
+    assert max(other_f1) < 1, "every threshold is as good: the sweep tells nothing"
 
-    rows = list(csv.DictReader(io.StringIO(store.get(f"{found.folder}/table.csv").decode())))
-    assert [float(row["threshold"]) for row in rows] == [p.threshold for p in found.points]
+    rows = list(csv.DictReader(io.StringIO(store.get(f"{calibration.folder}/table.csv").decode())))
+    assert [float(row["threshold"]) for row in rows] == [p.threshold for p in calibration.results]
     best = next(row for row in rows if float(row["threshold"]) == pytest.approx(0.7))
     assert float(best["f1_2px"]) == float(best["precision_1px"]) == float(best["recall_1px"]) == 1
-    plot = Image.open(io.BytesIO(store.get(f"{found.folder}/plot.png")))
+    plot = Image.open(io.BytesIO(store.get(f"{calibration.folder}/plot.png")))
     assert plot.width > 600
 
     # Again, from what is prepared, with fewer pictures: beside the other.
     fewer = calibrate("drawn", pictures=2)
     assert fewer.pictures == 2
-    assert fewer.folder != found.folder
-    assert store.exists(f"{found.folder}/settings.json")
+    assert fewer.folder != calibration.folder
+    assert store.exists(f"{calibration.folder}/settings.json")
 
 
 @pytest.mark.slow
 def test_drawings_on_the_right_count_as_well(tmp_path: Path, store: LocalStore) -> None:
-    swapped = write_drawn(tmp_path / "swapped", "right")
-    found = calibrate(str(swapped), pictures=2)
-    assert found.best.threshold == pytest.approx(0.7)
-    assert [agreement.f1 for agreement in found.best.agreements] == [1, 1]
+    swapped = write_published_pairs(tmp_path / "swapped", "right")
+    calibration = calibrate(str(swapped), pictures=2)
+    assert calibration.best.threshold == pytest.approx(0.7)
+    assert [agreement.f1 for agreement in calibration.best.line_matches] == [1, 1]
     # Drawings extracted anew tell nothing of the weights, though the files came with some.
-    prepare(str(swapped), Choices(paired=True, re_extract=True))
+    prepare(str(swapped), PrepareOptions(paired=True, re_extract=True))
     with pytest.raises(InputError, match="without --re-extract"):
         calibrate(str(swapped))
 
@@ -77,7 +77,7 @@ def test_hed_is_not_calibrated_against_itself(
 ) -> None:
     folder = make_folder(1)
     prepare(str(folder))
-    with pytest.raises(InputError, match="made by HED itself"):
+    with pytest.raises(InputError, match="made by HED"):
         calibrate(str(folder))
     with pytest.raises(InputError, match="drawings of demo are made by HED"):
         calibrate("demo")

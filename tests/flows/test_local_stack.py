@@ -20,29 +20,29 @@ def handlers() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = {number: signal.signal(number, stop) for number in SIGNALS}
+    previous_handlers = {number: signal.signal(number, stop) for number in SIGNALS}
     yield
-    for number, handler in before.items():
+    for number, handler in previous_handlers.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_what_was_started_is_noted_before_a_signal_stops_anything(number: signal.Signals) -> None:
-    noted: list[subprocess.Popen[bytes]] = []
+    started: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
         with _defer_signals():
             signal.raise_signal(number)
             process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
             signal.raise_signal(number)
-            noted.append(process)
+            started.append(process)
 
     with pytest.raises(Stopped):
         start()
-    assert noted
+    assert started
     # And is not deaf to them itself.
-    noted[0].send_signal(signal.SIGTERM)
-    assert noted[0].wait(30) == -signal.SIGTERM
+    started[0].send_signal(signal.SIGTERM)
+    assert started[0].wait(30) == -signal.SIGTERM
     with pytest.raises(Stopped):
         signal.raise_signal(number)
 

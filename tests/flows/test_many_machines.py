@@ -9,28 +9,28 @@ import pytest
 from prefect import flow
 
 from config.settings import get_settings
-from flows.prepare import extract_shards, plan_pairs, prepare
+from flows.prepare import extract_shards, plan_pair_set, prepare
 from hed import fetch_default_weights
-from sources import acquire, find
+from sources import acquire, find_dataset
 from storage import LocalStore
-from storage.pins import claim
+from storage.pins import pin
 from storage.s3 import S3Store
 from tasks.publish import publish_pairs
-from tests.faults.environment import at_moment
-from tests.faults.faulty_proxy import Fault, line_to
+from tests.faults.environment import fault_at_request
+from tests.faults.faulty_proxy import Fault, run_faulty_proxy
 from tests.flows.clusters import Cluster, dask_cluster, ray_cluster
 from tests.flows.test_prepare import ENTRY
 from tests.s3 import SeaweedFS
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_api")]
 
-Start = Callable[..., AbstractContextManager[Cluster]]
+StartCluster = Callable[..., AbstractContextManager[Cluster]]
 
 
 @pytest.mark.parametrize(("name", "start"), [("dask", dask_cluster), ("ray", ray_cluster)])
 def test_a_killed_worker_changes_nothing(
     name: str,
-    start: Start,
+    start: StartCluster,
     tmp_path: Path,
     make_folder: Callable[[int], Path],
     store: LocalStore,
@@ -43,14 +43,14 @@ def test_a_killed_worker_changes_nothing(
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     get_settings.cache_clear()
-    dataset = find("tiny")
+    dataset = find_dataset("tiny")
     # By threads, in a store of their own.
-    wanted = prepare("tiny")
+    expected = prepare("tiny")
     raw = acquire(dataset, s3_store)
-    plan = plan_pairs(dataset, raw, s3_store.url, refresh=False)
+    plan = plan_pair_set(dataset, raw, s3_store.url, force=False)
     shutil.rmtree(pictures)
     caches = [tmp_path / f"cache-{number}" for number in range(2)]
-    with line_to(s3_server) as line:
+    with run_faulty_proxy(s3_server) as proxy:
         environments = [
             {
                 "ICANVAS_CACHE": str(cache),
@@ -60,7 +60,7 @@ def test_a_killed_worker_changes_nothing(
                 "ICANVAS_STORE": "/nowhere",
                 "AWS_ENDPOINT_URL_S3": endpoint,
             }
-            for cache, endpoint in zip(caches, (line.endpoint, s3_server.endpoint), strict=True)
+            for cache, endpoint in zip(caches, (proxy.endpoint, s3_server.endpoint), strict=True)
         ]
         with start(tmp_path, environments) as cluster:
             # Half of its first shard of pairs has gone up.
@@ -70,9 +70,9 @@ def test_a_killed_worker_changes_nothing(
                 cluster.kill_first()
                 killed.append(True)
 
-            line.fault = at_moment(
+            proxy.fault = fault_at_request(
                 lambda asked: asked.method == "PUT" and asked.key.endswith(".tar"),
-                *(0, Fault("half", kill)),
+                *(0, Fault("truncate", kill)),
             )
             monkeypatch.setenv("ICANVAS_RUNNER", name)
             monkeypatch.setenv("ICANVAS_RUNNER_ADDRESS", cluster.address)
@@ -80,15 +80,15 @@ def test_a_killed_worker_changes_nothing(
 
             @flow
             def onwards() -> None:
-                claim(s3_store, "tiny", plan.fingerprint, plan.settings)
+                pin(s3_store, "tiny", plan.fingerprint, plan.settings)
                 extract_shards(plan, raw, s3_store.url)
 
             onwards()
         assert killed, "the first worker took no shard"
     publish_pairs(plan, raw, s3_store)
     assert all(list(cache.glob("shards/*")) for cache in caches), "a worker used another's cache"
-    made = {key: s3_store.get(key) for key in s3_store.list("datasets")}
-    by_threads = {key: store.get(key) for key in store.list("datasets")}
-    assert made.keys() == by_threads.keys()
-    assert not [key for key in made if made[key] != by_threads[key]]
-    assert plan.fingerprint == wanted.fingerprint
+    objects = {key: s3_store.get(key) for key in s3_store.list_keys("datasets")}
+    by_threads = {key: store.get(key) for key in store.list_keys("datasets")}
+    assert objects.keys() == by_threads.keys()
+    assert not [key for key in objects if objects[key] != by_threads[key]]
+    assert plan.fingerprint == expected.fingerprint

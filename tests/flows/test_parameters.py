@@ -6,7 +6,7 @@ import pytest
 from prefect import Flow
 
 from flows.calibrate import calibrate
-from flows.check_updates import refresh_all
+from flows.check_updates import check_updates
 from flows.compare import compare
 from flows.extract import extract
 from flows.prepare import prepare
@@ -14,12 +14,12 @@ from flows.promote import promote
 from flows.rollback import rollback
 from flows.train import train
 from flows.use import use
-from sources import Choices, EdgeChoices
+from sources import PrepareOptions, EdgeOptions
 
 
 @pytest.mark.parametrize(
     "flow",
-    [prepare, extract, train, calibrate, use, compare, promote, rollback, refresh_all],
+    [prepare, extract, train, calibrate, use, compare, promote, rollback, check_updates],
 )
 def test_every_field_says_what_it_is(flow: Flow[Any, Any]) -> None:
     form = flow.parameters.model_dump()
@@ -33,11 +33,11 @@ def test_every_field_says_what_it_is(flow: Flow[Any, Any]) -> None:
         assert "anyOf" not in field, name
         # The form would send it, and the server refuse it.
         assert field.get("default", "") is not None, name
-    if flow is not refresh_all:
+    if flow is not check_updates:
         assert "demo" in form["properties"]["source"]["enum"]
 
 
 def test_what_is_empty_is_not_sent() -> None:
-    assert EdgeChoices(threshold=0.3).model_dump() == {"threshold": 0.3}
-    assert Choices(min_pixels=0).edges == {"min_pixels": 0}
-    assert EdgeChoices.model_validate({"threshold": None}).edges == {}
+    assert EdgeOptions(threshold=0.3).model_dump() == {"threshold": 0.3}
+    assert PrepareOptions(min_pixels=0).set_fields == {"min_pixels": 0}
+    assert EdgeOptions.model_validate({"threshold": None}).set_fields == {}

@@ -16,16 +16,16 @@ from config.errors import ConflictError, IcanvasError, InputError, SourceError, 
 from config.settings import get_settings
 from flows import locks
 from flows.extract import extract
-from flows.locks import one_at_a_time
+from flows.locks import dataset_lock
 from flows.prepare import prepare
-from sources import Choices, EdgeChoices
+from sources import PrepareOptions, EdgeOptions
 from storage import LocalStore
-from storage.gc import sweep, take_inventory
-from storage.gc_policy import Rules, plan_removal
+from storage.gc import collect, scan
+from storage.gc_policy import GcPolicy, select_candidates
 from storage.pair_sets import read_current, read_manifest, read_settings
 from tasks.publish import PairSet
 from tests.conftest import draw_scene, encode
-from tests.hed.weights.files import make_own
+from tests.hed.weights.files import make_custom_network
 from tests.sources.test_pictures import huge_png
 
 pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
@@ -55,12 +55,12 @@ def tiny(
     return folder
 
 
-def splits_of(made: PairSet) -> tuple[int, int]:
-    return made.train, made.val
+def get_split_counts(pair_set: PairSet) -> tuple[int, int]:
+    return pair_set.train, pair_set.val
 
 
 def snapshot(store: LocalStore) -> dict[str, bytes]:
-    return {key: store.get(key) for key in store.list("datasets")}
+    return {key: store.get(key) for key in store.list_keys("datasets")}
 
 
 def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
@@ -77,8 +77,8 @@ def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
     Image.fromarray(draw_scene(4, 120, 120)).convert("CMYK").save(folder / "cmyk.jpg")
     hidden = np.dstack([draw_scene(5), np.where(draw_scene(5)[..., 0] < 150, 255, 0)])
     Image.fromarray(hidden.astype(np.uint8)).save(folder / "rgba.png")
-    made = prepare(str(folder), Choices(threshold=0.5))
-    rows = read_manifest(store, "troubles", made.fingerprint)
+    pair_set = prepare(str(folder), PrepareOptions(threshold=0.5))
+    rows = read_manifest(store, "troubles", pair_set.fingerprint)
     assert {row.source_path: row.reason for row in rows} == {
         "cmyk.jpg": None,
         "grey.tiff": None,
@@ -88,52 +88,52 @@ def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
         "text.jpg": "undecodable",
         "truncated.jpg": "undecodable",
     }
-    assert len(rows) == made.train + made.val + sum(made.rejected.values()) == 7
+    assert len(rows) == pair_set.train + pair_set.val + sum(pair_set.rejected.values()) == 7
 
 
 def test_the_second_run_does_nothing(
     tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare("tiny")
-    before = snapshot(store)
+    objects = snapshot(store)
     monkeypatch.setattr("flows.prepare.extract_shards", None)
     assert prepare("tiny") == first
-    assert snapshot(store) == before
+    assert snapshot(store) == objects
 
 
 def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> None:
     first = prepare("tiny")
-    before = snapshot(store)
-    second = prepare("tiny", refresh=True)
+    objects = snapshot(store)
+    second = prepare("tiny", force=True)
     assert second.fingerprint != first.fingerprint
     assert prepare("tiny") == second
-    third = prepare("tiny", refresh=True)
+    third = prepare("tiny", force=True)
     assert len({first.fingerprint, second.fingerprint, third.fingerprint}) == 3
-    after = snapshot(store)
+    objects_after = snapshot(store)
     pointer = "datasets/tiny/pairs/current.json"
-    assert {key: data for key, data in after.items() if key in before and key != pointer} == {
-        key: data for key, data in before.items() if key != pointer
-    }
-    parts = [f"datasets/tiny/pairs/{made.fingerprint}/" for made in (first, second)]
+    assert {
+        key: data for key, data in objects_after.items() if key in objects and key != pointer
+    } == {key: data for key, data in objects.items() if key != pointer}
+    folders = [f"datasets/tiny/pairs/{made.fingerprint}/" for made in (first, second)]
     shards = [
         {
             key.removeprefix(part): data
-            for key, data in after.items()
+            for key, data in objects_after.items()
             if key.startswith(part) and key.endswith(".tar")
         }
-        for part in parts
+        for part in folders
     ]
     assert shards[0] == shards[1]
     assert len(shards[0]) >= 3
     # Where the older ones are gone, the newest is still what is made already.
-    rules = Rules(keep_pairs=0, older_than=timedelta(0))
-    removed = sweep(store, rules, plan_removal(take_inventory(store), rules))
-    assert {item.what for item in removed} == {
+    policy = GcPolicy(keep_pairs=0, older_than=timedelta(0))
+    removed = collect(store, policy, select_candidates(scan(store), policy))
+    assert {item.description for item in removed} == {
         f"pair set {made.fingerprint}" for made in (first, second)
     }
-    left = snapshot(store)
+    remaining = snapshot(store)
     assert prepare("tiny") == third
-    assert snapshot(store) == left
+    assert snapshot(store) == remaining
 
 
 @pytest.mark.slow
@@ -141,18 +141,18 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     tiny: Path, store: LocalStore
 ) -> None:
     first = prepare("tiny")
-    other = prepare("tiny", Choices(threshold=0.3))
+    other = prepare("tiny", PrepareOptions(threshold=0.3))
     assert other.fingerprint != first.fingerprint
     current = read_current(store, "tiny")
     assert current is not None
     assert current.fingerprint == other.fingerprint
     assert prepare("tiny") == first
     # The newest revision of these settings counts, whatever was in use meanwhile.
-    again = prepare("tiny", refresh=True)
-    prepare("tiny", Choices(threshold=0.3))
-    assert prepare("tiny") == again
-    prepare("tiny", Choices(threshold=0.3))
-    assert prepare("tiny", refresh=True) not in (first, other, again)
+    revision = prepare("tiny", force=True)
+    prepare("tiny", PrepareOptions(threshold=0.3))
+    assert prepare("tiny") == revision
+    prepare("tiny", PrepareOptions(threshold=0.3))
+    assert prepare("tiny", force=True) not in (first, other, revision)
 
 
 def test_one_failing_shard_lets_the_others_end(
@@ -160,17 +160,17 @@ def test_one_failing_shard_lets_the_others_end(
 ) -> None:
     import tasks.extract
 
-    real = tasks.extract.extract_shard
+    extract_shard = tasks.extract.extract_shard
 
     def fail_one(plan: object, shard: int, *rest: object) -> object:
         if shard == 0:
             raise IcanvasError("shard 0 is broken")
-        return real(plan, shard, *rest)  # type: ignore[arg-type]
+        return extract_shard(plan, shard, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tasks.extract, "extract_shard", fail_one)
     with pytest.raises(IcanvasError, match="shard 0 is broken"):
         prepare("tiny")
-    parts = [key for key in store.list("datasets/tiny/pairs") if "/parts/" in key]
+    parts = [key for key in store.list_keys("datasets/tiny/pairs") if "/parts/" in key]
     assert len(parts) == 2
     assert read_current(store, "tiny") is None
     monkeypatch.undo()
@@ -194,9 +194,9 @@ def test_what_is_damaged_in_the_store_is_made_anew(
     """An object loses all but its beginning behind our back, before the pairs are published."""
     import flows.prepare
 
-    made = prepare("tiny")
-    whole = snapshot(store)
-    for key in whole:
+    pair_set = prepare("tiny")
+    objects = snapshot(store)
+    for key in objects:
         store.delete(key)
     real, calls = flows.prepare.extract_shards, 0
 
@@ -206,19 +206,19 @@ def test_what_is_damaged_in_the_store_is_made_anew(
         if "raw" not in damaged:
             real(*arguments)
         if calls == 1:
-            key = next(key for key in whole if re.search(damaged, key))
+            key = next(key for key in objects if re.search(damaged, key))
             if damaged.endswith(r"00000\.tar"):
                 store.delete(key)
             else:
-                store.put(key, whole[key][:700])
+                store.put(key, objects[key][:700])
         if "raw" in damaged:
             real(*arguments)
 
     monkeypatch.setattr(flows.prepare, "extract_shards", extract_shards)
-    assert prepare("tiny") == made
+    assert prepare("tiny") == pair_set
     assert calls == rounds
-    assert prepare("tiny") == made
-    assert snapshot(store) == whole
+    assert prepare("tiny") == pair_set
+    assert snapshot(store) == objects
 
 
 @pytest.mark.parametrize(
@@ -230,16 +230,16 @@ def test_what_is_damaged_in_the_store_is_made_anew(
     ],
 )
 def test_what_is_damaged_in_a_published_set_is_made_anew(
-    tiny: Path, store: LocalStore, damaged: str, left: int | None
+    tiny: Path, store: LocalStore, damaged: str, remaining_bytes: int | None
 ) -> None:
-    made = prepare("tiny")
-    whole = snapshot(store)
-    key = next(key for key in whole if re.search(damaged, key))
+    pair_set = prepare("tiny")
+    objects = snapshot(store)
+    key = next(key for key in objects if re.search(damaged, key))
     store.delete(key)
-    if left is not None:
-        store.put(key, whole[key][:left])
-    assert prepare("tiny") == made
-    assert snapshot(store) == whole
+    if remaining_bytes is not None:
+        store.put(key, objects[key][:remaining_bytes])
+    assert prepare("tiny") == pair_set
+    assert snapshot(store) == objects
 
 
 def test_a_store_that_fails_is_not_asked_for_every_shard(
@@ -274,7 +274,7 @@ def test_a_store_that_fails_is_not_asked_for_every_shard(
 def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
     from prefect.client.orchestration import get_client
 
-    prepare("tiny", refresh=True)
+    prepare("tiny", force=True)
     with get_client(sync_client=True) as client:
         flows = {run.name for run in client.read_flow_runs()}
         tasks = {run.name for run in client.read_task_runs()}
@@ -283,8 +283,8 @@ def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
 
 
 def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -> None:
-    made = prepare("tiny")
-    settings = (Path(made.folder) / "settings.json").read_text()
+    pair_set = prepare("tiny")
+    settings = (Path(pair_set.folder) / "settings.json").read_text()
     assert '"border": 16' in settings
     assert '"threshold": 0.5' in settings
 
@@ -294,34 +294,34 @@ def test_a_network_of_ones_own_makes_pairs(
     tiny: Path, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
     """Other weights make another pair set, which says which they were."""
-    usual = prepare("tiny")
-    own = tmp_path / "own.onnx"
-    own.write_bytes(make_own().SerializeToString())
-    monkeypatch.setenv("ICANVAS_WEIGHTS", str(own))
+    default_pair_set = prepare("tiny")
+    onnx_file = tmp_path / "own.onnx"
+    onnx_file.write_bytes(make_custom_network().SerializeToString())
+    monkeypatch.setenv("ICANVAS_WEIGHTS", str(onnx_file))
     monkeypatch.setenv("ICANVAS_ENGINE", engine)
     (tmp_path / "tiny.toml").write_text(ENTRY.replace("threshold = 0.5\n", ""))
     get_settings.cache_clear()
     with pytest.raises(InputError, match=r"no edge threshold of their own.*icanvas calibrate"):
         prepare("tiny")
-    made = prepare("tiny", Choices(threshold=0.2))
-    assert made.fingerprint != usual.fingerprint
-    settings = read_settings(store, "tiny", made.fingerprint)
-    digest = hashlib.sha256(own.read_bytes()).hexdigest()
+    pair_set = prepare("tiny", PrepareOptions(threshold=0.2))
+    assert pair_set.fingerprint != default_pair_set.fingerprint
+    settings = read_settings(store, "tiny", pair_set.fingerprint)
+    digest = hashlib.sha256(onnx_file.read_bytes()).hexdigest()
     assert settings["weights"] == f"onnx:{digest}"
     assert settings["edges"]["threshold"] == 0.2
-    assert digest in Path(made.report).read_text()
-    assert made.train + made.val + sum(made.rejected.values()) == 5
+    assert digest in Path(pair_set.report).read_text()
+    assert pair_set.train + pair_set.val + sum(pair_set.rejected.values()) == 5
 
 
 @pytest.mark.slow
 def test_a_limit_takes_the_same_few_and_is_no_shortage(tiny: Path, store: LocalStore) -> None:
-    made = prepare("tiny", Choices(limit=2))
-    rows = read_manifest(store, "tiny", made.fingerprint)
+    pair_set = prepare("tiny", PrepareOptions(limit=2))
+    rows = read_manifest(store, "tiny", pair_set.fingerprint)
     assert len(rows) == 2
-    more = prepare("tiny", Choices(limit=3))
-    paths = {row.source_path for row in read_manifest(store, "tiny", more.fingerprint)}
+    larger_pair_set = prepare("tiny", PrepareOptions(limit=3))
+    paths = {row.source_path for row in read_manifest(store, "tiny", larger_pair_set.fingerprint)}
     assert {row.source_path for row in rows} < paths
-    assert sum(splits_of(prepare("tiny", Choices(limit=99)))) == 5
+    assert sum(get_split_counts(prepare("tiny", PrepareOptions(limit=99)))) == 5
 
 
 def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: LocalStore) -> None:
@@ -329,24 +329,24 @@ def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: Loc
         extract("tiny")
     first = prepare("tiny")
     tiny.rename(tiny.with_name("away"))
-    looked = extract("tiny", EdgeChoices(threshold=0.2), use=False)
+    unused = extract("tiny", EdgeOptions(threshold=0.2), use=False)
     current = read_current(store, "tiny")
     assert current is not None
     assert current.fingerprint == first.fingerprint
     # The same set: it is only put into use.
-    taken = extract("tiny", EdgeChoices(threshold=0.2))
-    assert taken == looked
+    second = extract("tiny", EdgeOptions(threshold=0.2))
+    assert second == unused
     current = read_current(store, "tiny")
     assert current is not None
-    assert current.fingerprint == taken.fingerprint
-    assert taken.comparison is not None
-    page = Path(taken.comparison).read_text()
-    assert first.fingerprint in page and taken.fingerprint in page
+    assert current.fingerprint == second.fingerprint
+    assert second.diff is not None
+    page = Path(second.diff).read_text()
+    assert first.fingerprint in page and second.fingerprint in page
     assert "data:image/jpeg;base64," in page
     assert "<code>edges.threshold</code></td><td>0.5</td><td>0.2</td>" in page
     old, new = (
         [row.edge_density or 0 for row in read_manifest(store, "tiny", made.fingerprint)]
-        for made in (first, taken)
+        for made in (first, second)
     )
     assert sum(new) > sum(old), "a lower threshold draws more"
 
@@ -361,15 +361,15 @@ def test_a_second_run_is_refused_where_that_is_set(
 
     @flow
     def second() -> None:
-        with one_at_a_time("pairs", "tiny"):
+        with dataset_lock("pairs", "tiny"):
             pass
 
     @flow
     def first() -> None:
-        with one_at_a_time("pairs", "tiny"):
-            with one_at_a_time("pairs", "tiny"):
+        with dataset_lock("pairs", "tiny"):
+            with dataset_lock("pairs", "tiny"):
                 pass
-            locks._held.clear()
+            locks._held_limits.clear()
             second()
 
     with pytest.raises(ConflictError, match=r"Another run is at work on tiny.*pairs-tiny"):

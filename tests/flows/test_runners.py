@@ -86,15 +86,15 @@ def test_processes_of_one_machine_share_its_cores(
     choose: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(runner="processes", runner_processes="3", cores="8")
-    runner: Any = runners._make(get_settings())
+    runner: Any = runners._create_runner(get_settings())
     assert (runner._max_workers, runner._initargs) == (3, (2,))
     # What a process was given counts, not what it inherited.
-    monkeypatch.setattr(cpu_budget, "_given", None)
-    assert cpu_budget.own_cores() == 8
+    monkeypatch.setattr(cpu_budget, "_budget", None)
+    assert cpu_budget.get_cpu_budget() == 8
     runner._initializer(*runner._initargs)
-    assert cpu_budget.own_cores() == 2
+    assert cpu_budget.get_cpu_budget() == 2
     choose(runner="dask", runner_processes="9")
-    cluster: Any = runners._make(get_settings())
+    cluster: Any = runners._create_runner(get_settings())
     assert cluster.cluster_kwargs["n_workers"] == 9
     assert cluster.cluster_kwargs["env"] == {"ICANVAS_CORES": "1"}
 
@@ -106,23 +106,23 @@ def test_a_worker_of_a_cluster_takes_what_it_counts_for(monkeypatch: pytest.Monk
         class state:  # noqa: N801
             nthreads = 3
 
-    monkeypatch.setattr(cpu_budget, "_given", None)
+    monkeypatch.setattr(cpu_budget, "_budget", None)
     monkeypatch.setattr(distributed, "get_worker", Worker)
-    assert cpu_budget.own_cores() == 3
+    assert cpu_budget.get_cpu_budget() == 3
     # A thread of the worker that runs no task is told nothing.
     monkeypatch.undo()
     monkeypatch.setattr(cpu_budget, "count_cores", lambda: 5)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(cpu_budget.own_cores).result() == 5
+        assert pool.submit(cpu_budget.get_cpu_budget).result() == 5
 
 
 def test_what_goes_to_a_worker_is_small(tmp_path: Path) -> None:
     """No network, no weights, no picture: a shard's number and how it is done."""
     import cloudpickle
 
-    from sources import find
+    from sources import find_dataset
     from tasks.extract import extract
-    from tasks.pair_set_plan import PairPlan
+    from tasks.pair_set_plan import PairSetPlan
 
-    plan = PairPlan(find(str(tmp_path)), "raw", 0.5, "weights")
+    plan = PairSetPlan(find_dataset(str(tmp_path)), "raw", 0.5, "weights")
     assert len(cloudpickle.dumps((extract, plan))) < 16_000

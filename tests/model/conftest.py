@@ -12,5 +12,5 @@ def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     folder = tmp_path / "own-cache"
     monkeypatch.setenv("ICANVAS_CACHE", str(folder))
     get_settings.cache_clear()
-    monkeypatch.setattr(local, "sync", lambda _path: None)
+    monkeypatch.setattr(local, "fsync", lambda _path: None)
     return folder

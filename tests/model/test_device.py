@@ -7,7 +7,7 @@ import torch
 
 from config.errors import InputError
 from config.recipe import Recipe, make_recipe
-from model.device import computes_bf16, settle_precision, should_compile
+from model.device import resolve_precision, should_compile, supports_bf16
 
 CPU = torch.device("cpu")
 
@@ -15,9 +15,9 @@ CPU = torch.device("cpu")
 def test_auto_takes_what_the_device_does_well(monkeypatch: pytest.MonkeyPatch) -> None:
     for able, precision in ((True, "bf16"), (False, "f32")):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: {"amx_bf16": able})
-        assert computes_bf16(CPU) == able
-        assert settle_precision(Recipe(), CPU).precision == precision
-        assert settle_precision(Recipe(precision="bf16"), CPU).precision == "bf16"
+        assert supports_bf16(CPU) == able
+        assert resolve_precision(Recipe(), CPU).precision == precision
+        assert resolve_precision(Recipe(precision="bf16"), CPU).precision == "bf16"
 
 
 def test_only_long_runs_are_compiled_unasked(monkeypatch: pytest.MonkeyPatch) -> None:

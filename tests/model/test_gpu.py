@@ -8,16 +8,16 @@ import torch
 
 from config.errors import InputError
 from config.recipe import Precision, Recipe, Switch
-from model.device import choose_device, computes_bf16, find_missing
-from model.training.batch_size_finder import find_batch
+from model.device import choose_device, list_missing_compile_tools, supports_bf16
+from model.training.batch_size_finder import find_batch_size
 from model.training.callbacks import TrainingStopped
-from model.training.checkpoint import start_state
-from model.training.launch import Order, train_together
-from model.training.step import call_networks, train_step
+from model.training.checkpoint import init_state
+from model.training.launch import WorkerConfig, launch_distributed
+from model.training.step import prepare_networks, train_step
 from storage import LocalStore
 from storage.runs import Run
-from tests.model.pairs import publish
-from tests.model.training.test_train import SMALL, run_small
+from tests.model.pairs import publish_test_pairs
+from tests.model.training.test_train import SMALL, train_small
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,8 +37,8 @@ LOSSES = ("discriminator", "adversarial", "l1")
 def take_steps(
     recipe: Recipe, device: torch.device, compiled: bool = False
 ) -> list[dict[str, float]]:
-    state = start_state(recipe, device)
-    networks = call_networks(state, compiled)
+    state = init_state(recipe, device)
+    networks = prepare_networks(state, compiled)
     random = torch.Generator().manual_seed(0)
     condition = torch.rand(2, 1, 64, 64, generator=random).round().to(device)
     target = (torch.rand(2, 3, 64, 64, generator=random) * 2 - 1).to(device)
@@ -58,7 +58,7 @@ def test_f32_agrees_with_the_cpu() -> None:
 
 
 def test_bf16_agrees_with_f32() -> None:
-    if not computes_bf16(GPU):
+    if not supports_bf16(GPU):
         pytest.skip("this GPU has no bf16")
     bf16 = WIDER.model_copy(update={"precision": "bf16"})
     exact, quick = take_steps(WIDER, GPU), take_steps(bf16, GPU)
@@ -67,7 +67,7 @@ def test_bf16_agrees_with_f32() -> None:
 
 
 def test_compiled_it_computes_the_same() -> None:
-    if missing := find_missing(GPU):
+    if missing := list_missing_compile_tools(GPU):
         pytest.skip(f"no {' and no '.join(missing)}")
     assert_close(take_steps(WIDER, GPU, compiled=True), take_steps(WIDER, GPU), 0.01)
 
@@ -87,27 +87,27 @@ def assert_same_log(one: LocalStore, other: LocalStore, run: str) -> None:
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_a_stopped_run_goes_on(store: LocalStore, tmp_path: Path, precision: Precision) -> None:
-    recipe = WIDER.model_copy(update={"precision": precision, "pool": 3})
+    recipe = WIDER.model_copy(update={"precision": precision, "image_pool_size": 3})
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "tttttv")
-    whole = run_small(other, recipe=recipe)
+        publish_test_pairs(place, "tttttv")
+    whole = train_small(other, recipe=recipe)
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
-        run_small(
+        train_small(
             store,
             recipe=recipe,
             on_step=lambda done, _: steps.append(done),
             should_stop=lambda: steps[-1] == 4,
         )
-    run_small(store, recipe=recipe, on_step=lambda done, _: steps.append(done))
+    train_small(store, recipe=recipe, on_step=lambda done, _: steps.append(done))
     assert steps == [*range(5), *range(4, 10)]
     assert_same_log(store, other, whole.run)
 
 
 def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> None:
     """With 2 GiB: a pair takes more than half of one, networks and optimisers little."""
-    publish(store, "tttttv")
+    publish_test_pairs(store, "tttttv")
     large = WIDER.model_copy(
         update={"image_size": 256, "generator_width": 64, "discriminator_width": 64, "epochs": 1}
     )
@@ -115,9 +115,9 @@ def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> N
     total = torch.cuda.get_device_properties(GPU).total_memory
     torch.cuda.set_per_process_memory_fraction(2**31 / total)
     try:
-        run_small(store, recipe=large.model_copy(update={"batch": 1}))
+        train_small(store, recipe=large.model_copy(update={"batch": 1}))
         with pytest.raises(InputError, match=r"batch=5 .*1 fitted last time .*--set batch=1"):
-            run_small(store, recipe=large.model_copy(update={"batch": 5}))
+            train_small(store, recipe=large.model_copy(update={"batch": 5}))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -125,7 +125,7 @@ def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> N
 def test_the_largest_batch_is_found() -> None:
     """Large pictures and networks, so that it does not take hundreds."""
     recipe = Recipe(generator_width=128, discriminator_width=64, precision="auto")
-    best, trials = find_batch(recipe)
+    best, trials = find_batch_size(recipe)
     slow = [trial for trial in trials if trial.batch == best]
     assert slow[0].seconds
     assert best == 1024 or any(trial.seconds is None for trial in trials)
@@ -134,12 +134,12 @@ def test_the_largest_batch_is_found() -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
 @pytest.mark.parametrize("compile_", ["off", "on"])
 def test_two_train_as_one(store: LocalStore, tmp_path: Path, compile_: Switch) -> None:
-    recipe = WIDER.model_copy(update={"pool": 3, "batch": 4, "compile": compile_})
+    recipe = WIDER.model_copy(update={"image_pool_size": 3, "batch": 4, "compile": compile_})
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "tttttv")
-    order = Order(store=store.url, dataset="tiny", pairs="pairs", recipe=recipe, refresh=False)
-    together = train_together(2, order)
-    alone = run_small(other, recipe=recipe)
+        publish_test_pairs(place, "tttttv")
+    order = WorkerConfig(store=store.url, dataset="tiny", pairs="pairs", recipe=recipe, force=False)
+    together = launch_distributed(2, order)
+    alone = train_small(other, recipe=recipe)
     assert (together.run, together.steps) == (alone.run, alone.steps)
     assert_same_log(store, other, alone.run)

@@ -30,7 +30,7 @@ from tests.conftest import draw_scene, encode
 ROOT = Path(__file__).parents[2]
 
 # Seconds; ten times what a quiet machine needs.
-PATIENCE = 600
+TIMEOUT_S = 600
 
 ENTRY = """
 name = "{name}"
@@ -46,7 +46,7 @@ border = 2
 
 
 @dataclass
-class Stack:
+class RunningStack:
     """The running stack, seen from outside.
 
     Attributes
@@ -72,63 +72,65 @@ class Stack:
         self, deployment: str, environment: dict[str, str] | None = None, **parameters: Any
     ) -> UUID:
         """Start a run as the UI's form does, with settings of its own where there are some."""
-        found = self.client.read_deployment_by_name(deployment)
+        deployment_info = self.client.read_deployment_by_name(deployment)
         # One that a test made has none.
-        given = found.job_variables.get("env", {})
+        job_environment = deployment_info.job_variables.get("env", {})
         run = self.client.create_flow_run_from_deployment(
-            found.id,
+            deployment_info.id,
             parameters=parameters,
-            job_variables={"env": {**given, **environment}} if environment else None,
+            job_variables={"env": {**job_environment, **environment}} if environment else None,
         )
         return run.id
 
-    def until(
-        self, run: UUID, wanted: Callable[[FlowRun], bool], patience: float = PATIENCE
+    def wait_until(
+        self, run: UUID, condition: Callable[[FlowRun], bool], timeout_s: float = TIMEOUT_S
     ) -> FlowRun:
         """Wait until a run is as wanted; a run that ended otherwise fails the test."""
-        until = time.monotonic() + patience
-        while time.monotonic() < until:
-            found = self.client.read_flow_run(run)
-            if wanted(found):
-                return found
-            if found.state is not None and found.state.is_final():
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            flow_run = self.client.read_flow_run(run)
+            if condition(flow_run):
+                return flow_run
+            if flow_run.state is not None and flow_run.state.is_final():
                 break
             time.sleep(0.3)
-        pytest.fail(f"{found.name} is {found.state!r}; log: {self.log(run)[-10:]}")
+        pytest.fail(f"{flow_run.name} is {flow_run.state!r}; log: {self.read_log(run)[-10:]}")
 
-    def done(self, run: UUID) -> FlowRun:
-        return self.ended(run, "Completed")
+    def wait_completed(self, run: UUID) -> FlowRun:
+        return self.wait_ended(run, "Completed")
 
-    def ended(self, run: UUID, state: str) -> FlowRun:
+    def wait_ended(self, run: UUID, state: str) -> FlowRun:
         """Wait until a run has ended so, and its log is there: that comes later."""
-        found = self.until(run, lambda found: found.state_name == state)
-        until = time.monotonic() + PATIENCE
-        while not any(line.startswith("Finished in state") for line in self.log(run)):
-            assert time.monotonic() < until, f"{found.name} has no end in its log"
+        flow_run = self.wait_until(run, lambda found: found.state_name == state)
+        deadline = time.monotonic() + TIMEOUT_S
+        while not any(line.startswith("Finished in state") for line in self.read_log(run)):
+            assert time.monotonic() < deadline, f"{flow_run.name} has no end in its log"
             time.sleep(0.3)
-        return found
+        return flow_run
 
-    def log(self, run: UUID) -> list[str]:
-        these = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
-        return [line.message for line in self.client.read_logs(these)]
+    def read_log(self, run: UUID) -> list[str]:
+        log_filter = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run]))
+        return [line.message for line in self.client.read_logs(log_filter)]
 
-    def artifacts(self, run: UUID) -> dict[str, Any]:
-        these = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
-        found = self.client.read_artifacts(artifact_filter=these)
-        return {str(artifact.key): artifact.data for artifact in found}
+    def read_artifacts(self, run: UUID) -> dict[str, Any]:
+        artifact_filter = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run]))
+        artifacts = self.client.read_artifacts(artifact_filter=artifact_filter)
+        return {str(artifact.key): artifact.data for artifact in artifacts}
 
-    def tasks(self, run: UUID) -> list[str]:
-        these = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run]))
-        return sorted(task.name for task in self.client.read_task_runs(task_run_filter=these))
+    def list_task_runs(self, run: UUID) -> list[str]:
+        task_run_filter = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run]))
+        return sorted(
+            task.name for task in self.client.read_task_runs(task_run_filter=task_run_filter)
+        )
 
-    def logged(self, run: UUID, text: str) -> Callable[[FlowRun], bool]:
-        return lambda _: any(text in line for line in self.log(run))
+    def has_logged(self, run: UUID, text: str) -> Callable[[FlowRun], bool]:
+        return lambda _: any(text in line for line in self.read_log(run))
 
-    def parts(self, dataset: str) -> int:
+    def count_parts(self, dataset: str) -> int:
         """Return how many shards of pairs are done."""
-        return sum("/parts/" in key for key in self.store.list(f"datasets/{dataset}/pairs"))
+        return sum("/parts/" in key for key in self.store.list_keys(f"datasets/{dataset}/pairs"))
 
-    def worker(self, pool: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, pool: str) -> subprocess.Popen[bytes]:
         """Start another worker, in a process group of its own."""
         return subprocess.Popen(
             [
@@ -153,23 +155,23 @@ class Stack:
             stderr=subprocess.DEVNULL,
         )
 
-    def processes(self, run: UUID | None = None) -> set[int]:
+    def list_processes(self, run: UUID | None = None) -> set[int]:
         """Return all processes of the stack, or of a run, by what is in their environment."""
-        mark = f"PREFECT_HOME={self.environment['PREFECT_HOME']}".encode()
+        variable = f"PREFECT_HOME={self.environment['PREFECT_HOME']}".encode()
         if run is not None:
-            mark = f"PREFECT__FLOW_RUN_ID={run}".encode()
-        found = set()
-        for place in Path("/proc").glob("[0-9]*/environ"):
+            variable = f"PREFECT__FLOW_RUN_ID={run}".encode()
+        pids = set()
+        for environ in Path("/proc").glob("[0-9]*/environ"):
             try:
-                if mark in place.read_bytes().split(b"\0"):
-                    found.add(int(place.parent.name))
+                if variable in environ.read_bytes().split(b"\0"):
+                    pids.add(int(environ.parent.name))
             except OSError:
                 continue
-        return found
+        return pids
 
 
 @pytest.fixture(scope="package")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     folder = tmp_path_factory.mktemp("operations")
     for name, pictures, shard in (
         ("tiny", 6, 2),
@@ -205,23 +207,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    found = Stack(process, f"http://127.0.0.1:{port}", folder, environment)
+    running = RunningStack(process, f"http://127.0.0.1:{port}", folder, environment)
     try:
         assert process.stdout is not None
-        said = []
+        output_lines = []
         for line in process.stdout:
-            said.append(line)
+            output_lines.append(line)
             if line.startswith("Try:"):
                 break
-        assert process.poll() is None, "".join(said)
-        with SyncPrefectClient(f"{found.url}/api") as found.client:
-            yield found
+        assert process.poll() is None, "".join(output_lines)
+        with SyncPrefectClient(f"{running.url}/api") as running.client:
+            yield running
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_S)
 
 
 @pytest.fixture(scope="package")
-def seen() -> dict[str, Any]:
+def shared() -> dict[str, Any]:
     """What one test leaves for a later one, so that waiting is done while others run."""
     return {}

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from storage.pair_sets import read_current, read_settings
-from tests.operations.conftest import Stack
+from tests.operations.conftest import RunningStack
 
 pytestmark = pytest.mark.slow
 
@@ -30,11 +30,11 @@ def page() -> Iterator[Page]:
 
 
 def test_extract_is_started_from_its_form(
-    stack: Stack, page: Page, tmp_path: Path, pytestconfig: pytest.Config
+    stack: RunningStack, page: Page, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     shots = Path(pytestconfig.getoption("--shots") or tmp_path)
     quick = {"border": 2, "limit": 16}
-    stack.done(stack.start("prepare/prepare", source="demo", choices=quick))
+    stack.wait_completed(stack.start("prepare/prepare", source="demo", options=quick))
 
     page.goto(f"{stack.url}/deployments")
     page.get_by_role("link", name="extract", exact=True).first.click()
@@ -57,7 +57,7 @@ def test_extract_is_started_from_its_form(
     assert answer.value.ok, answer.value.text()
 
     run = answer.value.json()["id"]
-    stack.done(UUID(run))
+    stack.wait_completed(UUID(run))
     page.goto(f"{stack.url}/runs/flow-run/{run}")
     # The name that the flow gives itself.
     expect(page.get_by_text("extract demo: threshold 0.3, border 2").first).to_be_visible()

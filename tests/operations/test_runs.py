@@ -23,74 +23,78 @@ from prefect.states import AwaitingRetry, Cancelling
 
 from storage.pair_sets import is_published, read_current
 from storage.promotions import read_promoted
-from tests.model.checkpoints import keep_run
-from tests.operations.conftest import PATIENCE, Stack
+from tests.model.checkpoints import save_test_run
+from tests.operations.conftest import TIMEOUT_S, RunningStack
 
 pytestmark = pytest.mark.slow
 
 
-def test_everything_is_deployed_with_a_form(stack: Stack) -> None:
-    found = {it.name: it for it in stack.client.read_deployments()}
-    assert set(found) == {
-        *("prepare", "extract", "use", "calibrate", "refresh-all"),
+def test_everything_is_deployed_with_a_form(stack: RunningStack) -> None:
+    deployments = {it.name: it for it in stack.client.read_deployments()}
+    assert set(deployments) == {
+        *("prepare", "extract", "use", "calibrate", "check-updates"),
         *("train", "compare", "promote", "rollback"),
     }
-    pools = {name: it.work_pool_name for name, it in found.items()}
+    pools = {name: it.work_pool_name for name, it in deployments.items()}
     assert pools.pop("train") == "gpu"
     assert set(pools.values()) == {"extract"}
-    for it in found.values():
-        assert it.description and "How long" in it.description and "costs" in it.description
-        assert it.tags
-        assert it.global_concurrency_limit is not None
-    form: Any = found["extract"].parameter_openapi_schema
+    for deployment in deployments.values():
+        assert (
+            deployment.description
+            and "How long" in deployment.description
+            and "costs" in deployment.description
+        )
+        assert deployment.tags
+        assert deployment.global_concurrency_limit is not None
+    form: Any = deployments["extract"].parameter_openapi_schema
     assert {"demo", "tiny", "panda"} <= set(form["properties"]["source"]["enum"])
     threshold = form["definitions"]["EdgeChoices"]["properties"]["threshold"]
     assert (threshold["exclusiveMinimum"], threshold["exclusiveMaximum"]) == (0, 1)
-    weekly = found["refresh-all"].schedules[0].schedule
+    weekly = deployments["check-updates"].schedules[0].schedule
     assert (weekly.cron, weekly.timezone) == ("0 4 * * 1", "Europe/Berlin")  # type: ignore[union-attr]
-    for slip in ({"source": "typo"}, {"source": "tiny", "edges": {"threshold": 1.5}}):
+    for parameters in ({"source": "typo"}, {"source": "tiny", "edges": {"threshold": 1.5}}):
         with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
-            stack.start("extract/extract", **slip)
+            stack.start("extract/extract", **parameters)
 
 
-def test_a_worker_that_dies(stack: Stack, seen: dict[str, Any]) -> None:
+def test_a_worker_that_dies(stack: RunningStack, shared: dict[str, Any]) -> None:
     """Killed here; that its run is marked crashed is seen later, for it takes a minute and half."""
-    given = stack.client.read_deployment_by_name("prepare/prepare")
+    deployment = stack.client.read_deployment_by_name("prepare/prepare")
     stack.client.create_work_pool(WorkPoolCreate(name="doomed", type="process"))
     stack.client.create_deployment(
-        given.flow_id,
+        deployment.flow_id,
         "doomed",
         work_pool_name="doomed",
-        entrypoint=given.entrypoint,
-        pull_steps=given.pull_steps,
-        job_variables=given.job_variables,
-        parameter_openapi_schema=given.parameter_openapi_schema,
+        entrypoint=deployment.entrypoint,
+        pull_steps=deployment.pull_steps,
+        job_variables=deployment.job_variables,
+        parameter_openapi_schema=deployment.parameter_openapi_schema,
     )
-    worker = stack.worker("doomed")
+    worker = stack.start_worker("doomed")
     try:
         run = stack.start("prepare/doomed", source="doomed")
-        stack.until(run, lambda _: stack.parts("doomed") > 1)
+        stack.wait_until(run, lambda _: stack.count_parts("doomed") > 1)
         # With all at once, as when the power fails: nobody is left to tell the server.
-        for process in (worker.pid, *stack.processes(run)):
+        for process in (worker.pid, *stack.list_processes(run)):
             os.kill(process, signal.SIGKILL)
     finally:
         worker.kill()
         worker.wait()
-    seen["crashed"] = run
+    shared["crashed"] = run
 
 
-def test_prepare_shows_what_was_made(stack: Stack, seen: dict[str, Any]) -> None:
+def test_prepare_shows_what_was_made(stack: RunningStack, shared: dict[str, Any]) -> None:
     run = stack.start("prepare/prepare", source="tiny", reason="a first look")
-    found = stack.done(run)
-    assert found.name == "prepare tiny: a first look"
+    flow_run = stack.wait_completed(run)
+    assert flow_run.name == "prepare tiny: a first look"
     shards = [f"extract tiny {number:05d}" for number in range(3)]
-    assert stack.tasks(run) == ["acquire tiny", *shards, "publish tiny"]
-    log = stack.log(run)
+    assert stack.list_task_runs(run) == ["acquire tiny", *shards, "publish tiny"]
+    log = stack.read_log(run)
     for number in range(3):
         of_shard = [line for line in log if f"tiny {number:05d}" in line]
         assert of_shard == [f"tiny {number:05d}: 2 pairs, 0 rejected"]
     assert len(log) < 20, f"an operator reads this: {log}"
-    artifacts = stack.artifacts(run)
+    artifacts = stack.read_artifacts(run)
     assert artifacts["tiny-extract"] == 100
     page = artifacts["pairs-tiny"]
     current = read_current(stack.store, "tiny")
@@ -102,96 +106,100 @@ def test_prepare_shows_what_was_made(stack: Stack, seen: dict[str, Any]) -> None
         rf"\[report\.html\]\((http://\S+/{current.fingerprint}/report\.html)\)", page
     )
     assert report and f"pair set {current.fingerprint}" in httpx.get(report[1]).text
-    _check_picture(page)
-    seen["first"] = current.fingerprint
+    _check_image(page)
+    shared["first"] = current.fingerprint
 
 
-def test_edges_are_extracted_again_without_the_source(stack: Stack, seen: dict[str, Any]) -> None:
+def test_edges_are_extracted_again_without_the_source(
+    stack: RunningStack, shared: dict[str, Any]
+) -> None:
     pictures = stack.folder / "tiny"
     pictures.rename(stack.folder / "away")
-    first = seen["first"]
+    first = shared["first"]
     try:
         trial = stack.start("extract/extract", source="tiny", edges={"threshold": 0.3}, use=False)
-        assert stack.done(trial).name == "extract tiny: threshold 0.3, use no"
-        assert _in_use(stack) == first, "it was only to be looked at"
-        taken = stack.start("extract/extract", source="tiny", edges={"threshold": 0.3})
-        stack.done(taken)
-        second = _in_use(stack)
+        assert stack.wait_completed(trial).name == "extract tiny: threshold 0.3, use no"
+        assert _get_current_fingerprint(stack) == first, "it was only to be looked at"
+        run = stack.start("extract/extract", source="tiny", edges={"threshold": 0.3})
+        stack.wait_completed(run)
+        second = _get_current_fingerprint(stack)
     finally:
         (stack.folder / "away").rename(pictures)
     assert second != first
     assert is_published(stack.store, "tiny", first)
-    page = stack.artifacts(taken)["against-tiny"]
+    page = stack.read_artifacts(run)["against-tiny"]
     assert f"| pair set | `{first}` | `{second}` |" in page
     assert "| `edges.threshold` | `0.5` | `0.3` |" in page
-    before, after = map(float, re.findall(r"median \| ([\d.]+)% \| ([\d.]+)%", page)[0])
-    assert before < after, "a lower threshold draws more"
-    _check_picture(page)
+    old_density, new_density = map(float, re.findall(r"median \| ([\d.]+)% \| ([\d.]+)%", page)[0])
+    assert old_density < new_density, "a lower threshold draws more"
+    _check_image(page)
     folder = f"datasets/tiny/pairs/{second}"
     assert b"data:image/jpeg" in stack.store.get(f"{folder}/against-{first}.html")
-    stack.done(stack.start("use/use", source="tiny", fingerprint=first))
-    assert _in_use(stack) == first
+    stack.wait_completed(stack.start("use/use", source="tiny", fingerprint=first))
+    assert _get_current_fingerprint(stack) == first
 
 
-def test_a_bad_setting_is_one_line_and_tried_once(stack: Stack) -> None:
+def test_a_bad_setting_is_one_line_and_tried_once(stack: RunningStack) -> None:
     run = stack.start("use/use", source="tiny", fingerprint="0" * 12)
-    ended = stack.ended(run, "Failed")
-    assert ended.state is not None and ended.state.message is not None
-    assert "no complete pair set '000000000000' of tiny" in ended.state.message.splitlines()[0]
-    errors = [line for line in stack.log(run) if "no complete pair set" in line]
+    flow_run = stack.wait_ended(run, "Failed")
+    assert flow_run.state is not None and flow_run.state.message is not None
+    assert "no complete pair set '000000000000' of tiny" in flow_run.state.message.splitlines()[0]
+    errors = [line for line in stack.read_log(run) if "no complete pair set" in line]
     assert errors[0].startswith("NotFoundError: ")
     assert not any("Traceback" in line for line in errors)
 
 
-def test_a_second_run_waits_and_cancelling_is_quick(stack: Stack) -> None:
-    one = stack.start("prepare/prepare", source="many")
-    stack.until(one, lambda _: stack.parts("many") > 0)
-    two = stack.start("prepare/prepare", source="many", reason="second")
-    stack.until(two, stack.logged(two, "this one waits for it"))
-    stack.client.set_flow_run_state(one, Cancelling())
-    asked = time.monotonic()
-    stack.until(one, lambda found: found.state_name == "Cancelled")
-    took = time.monotonic() - asked
-    done = stack.parts("many")
+def test_a_second_run_waits_and_cancelling_is_quick(stack: RunningStack) -> None:
+    first_run = stack.start("prepare/prepare", source="many")
+    stack.wait_until(first_run, lambda _: stack.count_parts("many") > 0)
+    second_run = stack.start("prepare/prepare", source="many", reason="second")
+    stack.wait_until(second_run, stack.has_logged(second_run, "this one waits for it"))
+    stack.client.set_flow_run_state(first_run, Cancelling())
+    start = time.monotonic()
+    stack.wait_until(first_run, lambda found: found.state_name == "Cancelled")
+    cancel_seconds = time.monotonic() - start
+    num_parts = stack.count_parts("many")
     # The slot is free at once: the second does what is left, and waits for no lease to end.
-    stack.until(two, stack.logged(two, "many: 60 files"))
-    waited = time.monotonic() - asked
-    stack.done(two)
-    print(f"cancelled after {took:.1f} s, the next at work after {waited:.1f} s")
-    assert 0 < done < 30
-    assert 0 < _shards_made(stack, two) < 30
+    stack.wait_until(second_run, stack.has_logged(second_run, "many: 60 files"))
+    wait_seconds = time.monotonic() - start
+    stack.wait_completed(second_run)
+    print(f"cancelled after {cancel_seconds:.1f} s, the next at work after {wait_seconds:.1f} s")
+    assert 0 < num_parts < 30
+    assert 0 < _count_extracted_shards(stack, second_run) < 30
 
 
 @pytest.mark.parametrize("runner", ["threads", "processes"])
-def test_a_shard_of_minutes_is_cancelled_before_prefect_kills_it(stack: Stack, runner: str) -> None:
+def test_a_shard_of_minutes_is_cancelled_before_prefect_kills_it(
+    stack: RunningStack, runner: str
+) -> None:
     settings = {"ICANVAS_RUNNER": runner, "ICANVAS_WORKERS": "1"}
     run = stack.start("prepare/prepare", settings, source="long")
     shard = "extract long 00000"
-    stack.until(run, lambda _: shard in stack.tasks(run))
+    stack.wait_until(run, lambda _: shard in stack.list_task_runs(run))
     # By then pictures are on their way.
     time.sleep(5)
-    assert len(stack.processes(run)) >= (2 if runner == "processes" else 1)
+    assert len(stack.list_processes(run)) >= (2 if runner == "processes" else 1)
     if runner == "threads":
         busy = {"ICANVAS_WHEN_BUSY": "refuse"}
-        refused = stack.ended(stack.start("prepare/prepare", busy, source="long"), "Failed")
+        refused = stack.wait_ended(stack.start("prepare/prepare", busy, source="long"), "Failed")
         assert refused.state is not None
         assert "Another run is at work on long" in str(refused.state.message)
     stack.client.set_flow_run_state(run, Cancelling())
-    asked = time.monotonic()
-    stack.until(run, lambda found: found.state_name == "Cancelled")
-    took = time.monotonic() - asked
-    print(f"cancelled after {took:.1f} s with {runner}")
+    start = time.monotonic()
+    stack.wait_until(run, lambda found: found.state_name == "Cancelled")
+    cancel_seconds = time.monotonic() - start
+    print(f"cancelled after {cancel_seconds:.1f} s with {runner}")
     # Its own last words: what has not ended after 30 s is killed, and says none.
-    assert "Flow run was cancelled." in stack.log(run)
-    assert not stack.processes(run)
-    assert stack.parts("long") == 0, "it was over before it was cancelled"
+    assert "Flow run was cancelled." in stack.read_log(run)
+    assert not stack.list_processes(run)
+    assert stack.count_parts("long") == 0, "it was over before it was cancelled"
 
 
-def test_a_generator_is_trained_and_put_into_service(stack: Stack) -> None:
+def test_a_generator_is_trained_and_put_into_service(stack: RunningStack) -> None:
     small = {"epochs": 2, "image_size": 64, "generator_width": 4, "generator_blocks": 1}
     run = stack.start("train/train", source="tiny", recipe={**small, "discriminator_width": 4})
-    stack.done(run)
-    page = stack.artifacts(run)["run-tiny"]
+    stack.wait_completed(run)
+    page = stack.read_artifacts(run)["run-tiny"]
     name = re.search(r"\| `(\w{12})/1` \| [\d.]+ \| \[epoch-0001\.pt\]\((http://\S+)\) \|", page)
     assert name
     # `icanvas up` shows the files of a store in a folder.
@@ -199,168 +207,178 @@ def test_a_generator_is_trained_and_put_into_service(stack: Stack) -> None:
         f"models/tiny/{name[1]}/checkpoints/epoch-0001.pt"
     )
     for epoch in (1, 2):
-        chosen = stack.start(
+        promote_run = stack.start(
             "promote/promote", source="tiny", checkpoint=f"{name[1]}/{epoch}", note="a test"
         )
-        assert stack.done(chosen).name == f"promote tiny: checkpoint {name[1]}/{epoch}"
-    page = stack.artifacts(chosen)["promoted-tiny"]
+        assert (
+            stack.wait_completed(promote_run).name == f"promote tiny: checkpoint {name[1]}/{epoch}"
+        )
+    page = stack.read_artifacts(promote_run)["promoted-tiny"]
     assert f"| in service | `{name[1]}/2` |" in page
     assert f"|  | `{name[1]}/1` |" in page
     assert page.count("data:image/jpeg") >= 2
-    back = stack.start("rollback/rollback", source="tiny", note="worse")
-    stack.done(back)
-    served = read_promoted(stack.store, "tiny")
-    assert served is not None
-    assert (served.epoch, served.note) == (1, "worse")
+    rollback_run = stack.start("rollback/rollback", source="tiny", note="worse")
+    stack.wait_completed(rollback_run)
+    promoted = read_promoted(stack.store, "tiny")
+    assert promoted is not None
+    assert (promoted.epoch, promoted.note) == (1, "worse")
     with pytest.raises(PrefectHTTPStatusError, match=r"409|422"):
         stack.start("promote/promote", source="tiny", checkpoint="../tiny/1")
 
 
-def test_a_cancelled_training_run_keeps_a_checkpoint(stack: Stack) -> None:
+def test_a_cancelled_training_run_keeps_a_checkpoint(stack: RunningStack) -> None:
     """And is cancelled from the start, never crashed: Prefect's handler has the signal."""
     sizes = {"generator_width": 4, "generator_blocks": 1, "discriminator_width": 4}
     recipe = {**sizes, "image_size": 64, "batch": 1, "epochs": 100_000, "checkpoint_every": 100_000}
     run = stack.start("train/train", source="tiny", recipe=recipe)
     # Its bar counts steps.
-    stack.until(run, lambda _: (stack.artifacts(run).get("tiny-train") or 0) > 0)
+    stack.wait_until(run, lambda _: (stack.read_artifacts(run).get("tiny-train") or 0) > 0)
     stack.client.set_flow_run_state(run, Cancelling())
-    stack.until(run, lambda found: found.state_name == "Cancelled")
+    stack.wait_until(run, lambda found: found.state_name == "Cancelled")
     states = [state.name for state in stack.client.read_flow_run_states(run)]
     assert states[-1] == "Cancelled"
     assert "Crashed" not in states
-    kept = [key for key in stack.store.list("models/tiny") if "/checkpoints/step-" in key]
-    assert len(kept) == 2
+    checkpoints = [
+        key for key in stack.store.list_keys("models/tiny") if "/checkpoints/step-" in key
+    ]
+    assert len(checkpoints) == 2
 
 
-def test_a_schedule_fires(stack: Stack) -> None:
-    given = stack.client.read_deployment_by_name("refresh-all/refresh-all")
-    soon = datetime.now(UTC) + timedelta(seconds=15)
-    every = IntervalSchedule(
-        interval=timedelta(seconds=60), anchor_date=soon, timezone="Europe/Berlin"
+def test_a_schedule_fires(stack: RunningStack) -> None:
+    deployment = stack.client.read_deployment_by_name("check-updates/check-updates")
+    anchor = datetime.now(UTC) + timedelta(seconds=15)
+    schedule = IntervalSchedule(
+        interval=timedelta(seconds=60), anchor_date=anchor, timezone="Europe/Berlin"
     )
     (stack.folder / "tiny" / "new.png").write_bytes((stack.folder / "many/039.png").read_bytes())
-    made = stack.client.create_deployment_schedules(
-        given.id, [DeploymentScheduleCreate(schedule=every, active=True)]
+    created = stack.client.create_deployment_schedules(
+        deployment.id, [DeploymentScheduleCreate(schedule=schedule, active=True)]
     )
     try:
-        run = _wait_for(
-            stack, lambda it: it.deployment_id == given.id and it.start_time is not None
+        run = _wait_for_run(
+            stack, lambda it: it.deployment_id == deployment.id and it.start_time is not None
         )
         assert run.auto_scheduled
-        stack.done(run.id)
+        stack.wait_completed(run.id)
     finally:
-        stack.client.delete_deployment_schedule(given.id, made[0].id)
-    table = json.loads(stack.artifacts(run.id)["refresh-all"])
+        stack.client.delete_deployment_schedule(deployment.id, created[0].id)
+    table = json.loads(stack.read_artifacts(run.id)["check-updates"])
     states = {row["data set"]: row["state"] for row in table}
     assert (states["tiny"], states["many"]) == ("new", "same")
-    started = _wait_for(stack, lambda it: it.name == "prepare tiny: its files have changed")
-    stack.done(started.id)
+    started = _wait_for_run(stack, lambda it: it.name == "prepare tiny: its files have changed")
+    stack.wait_completed(started.id)
     current = read_current(stack.store, "tiny")
     assert current is not None and current.train is not None and current.val is not None
     assert current.train + current.val == 7
 
 
-def test_a_run_asks_a_person(stack: Stack) -> None:
-    given = stack.client.read_deployment_by_name("prepare/prepare")
+def test_a_run_asks_a_person(stack: RunningStack) -> None:
+    deployment = stack.client.read_deployment_by_name("prepare/prepare")
     stack.client.create_deployment(
-        stack.client.create_flow_from_name("ask"),
-        "ask",
+        stack.client.create_flow_from_name("prompt"),
+        "prompt",
         work_pool_name="extract",
-        entrypoint="tests/operations/asking.py:ask",
-        pull_steps=given.pull_steps,
+        entrypoint="tests/operations/prompting_flow.py:prompt",
+        pull_steps=deployment.pull_steps,
     )
-    run = stack.start("ask/ask", options=["run-1", "run-2"])
-    paused = stack.until(run, lambda found: found.state_name == "Paused")
+    run = stack.start("prompt/prompt", options=["run-1", "run-2"])
+    paused = stack.wait_until(run, lambda found: found.state_name == "Paused")
     assert paused.state is not None
     keys: Any = paused.state.state_details.run_input_keyset
     form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
     assert form["properties"]["choice"]["enum"] == ["run-1", "run-2", "none"]
     assert "| run-2 | 0.1 |" in stack.client.read_flow_run_input(run, keys["description"])
-    answer = stack.client.resume_flow_run(run, run_input={"choice": "run-3"})
-    assert answer.status.name == "REJECT", "what is not offered was taken"
+    response = stack.client.resume_flow_run(run, run_input={"choice": "run-3"})
+    assert response.status.name == "REJECT", "what is not offered was taken"
     stack.client.resume_flow_run(run, run_input={"choice": "run-2"})
-    stack.done(run)
-    assert "chosen: run-2" in stack.log(run)
+    stack.wait_completed(run)
+    assert "chosen: run-2" in stack.read_log(run)
 
 
-def test_a_person_chooses_a_checkpoint(stack: Stack) -> None:
-    stack.done(stack.start("prepare/prepare", source="tiny"))
-    keep_run(stack.store, "aaaa", 2, "tiny", _in_use(stack))
+def test_a_person_chooses_a_checkpoint(stack: RunningStack) -> None:
+    stack.wait_completed(stack.start("prepare/prepare", source="tiny"))
+    save_test_run(stack.store, "aaaa", 2, "tiny", _get_current_fingerprint(stack))
     run = stack.start("compare/compare", source="tiny", pictures=2, decide=True, reason="trial")
-    paused = stack.until(run, lambda found: found.state_name == "Paused")
+    paused = stack.wait_until(run, lambda found: found.state_name == "Paused")
     assert paused.state is not None
     keys: Any = paused.state.state_details.run_input_keyset
     form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
-    offered = form["properties"]["choice"]["enum"]
+    options = form["properties"]["choice"]["enum"]
     # The newest first, and what is in service among them.
-    assert [*offered[:2], offered[-1]] == ["aaaa/2", "aaaa/1", "none"]
-    served = read_promoted(stack.store, "tiny")
-    assert served is not None and served.checkpoint in offered
-    about = stack.client.read_flow_run_input(run, keys["description"])
-    assert "| lines copied onto white |" in about and "/vote.html)" in about
-    _check_picture(stack.artifacts(run)["comparison-tiny"])
+    assert [*options[:2], options[-1]] == ["aaaa/2", "aaaa/1", "none"]
+    promoted = read_promoted(stack.store, "tiny")
+    assert promoted is not None and promoted.checkpoint in options
+    description = stack.client.read_flow_run_input(run, keys["description"])
+    assert "| lines copied onto white |" in description and "/vote.html)" in description
+    _check_image(stack.read_artifacts(run)["comparison-tiny"])
     stack.client.resume_flow_run(run, run_input={"choice": "aaaa/1"})
-    stack.done(run)
-    served = read_promoted(stack.store, "tiny")
-    assert served is not None
-    assert (served.checkpoint, served.note, served.title) == ("aaaa/1", "trial", "A few scenes")
-    assert "| in service | `aaaa/1` |" in stack.artifacts(run)["promoted-tiny"]
+    stack.wait_completed(run)
+    promoted = read_promoted(stack.store, "tiny")
+    assert promoted is not None
+    assert (promoted.checkpoint, promoted.note, promoted.title) == (
+        "aaaa/1",
+        "trial",
+        "A few scenes",
+    )
+    assert "| in service | `aaaa/1` |" in stack.read_artifacts(run)["promoted-tiny"]
 
 
-def test_the_run_of_the_dead_worker_can_be_retried(stack: Stack, seen: dict[str, Any]) -> None:
-    run = seen["crashed"]
-    crashed = stack.until(run, lambda it: it.state_name == "Crashed", patience=300)
+def test_the_run_of_the_dead_worker_can_be_retried(
+    stack: RunningStack, shared: dict[str, Any]
+) -> None:
+    run = shared["crashed"]
+    crashed = stack.wait_until(run, lambda it: it.state_name == "Crashed", timeout_s=300)
     assert crashed.state is not None
     assert "silent for 90 s" in str(crashed.state.message)
-    done = stack.parts("doomed")
-    assert 0 < done < 20
-    worker = stack.worker("doomed")
+    num_done = stack.count_parts("doomed")
+    assert 0 < num_done < 20
+    worker = stack.start_worker("doomed")
     try:
         # As the UI's *Retry* does.
         stack.client.set_flow_run_state(run, AwaitingRetry(), force=True)
-        stack.done(run)
+        stack.wait_completed(run)
     finally:
         os.killpg(worker.pid, signal.SIGTERM)
-        worker.wait(PATIENCE)
+        worker.wait(TIMEOUT_S)
     assert read_current(stack.store, "doomed") is not None
-    made = _shards_made(stack, run)
-    assert made < 40 - done, "what was done was done again"
+    num_extracted = _count_extracted_shards(stack, run)
+    assert num_extracted < 40 - num_done, "what was done was done again"
 
 
-def test_stopping_leaves_no_process(stack: Stack) -> None:
+def test_stopping_leaves_no_process(stack: RunningStack) -> None:
     run = stack.start("extract/extract", source="many", edges={"threshold": 0.2})
-    stack.until(run, stack.logged(run, "many 00000"))
-    assert len(stack.processes()) >= 4
+    stack.wait_until(run, stack.has_logged(run, "many 00000"))
+    assert len(stack.list_processes()) >= 4
     stack.process.send_signal(signal.SIGTERM)
-    assert stack.process.wait(PATIENCE) == 0
-    assert not stack.processes()
+    assert stack.process.wait(TIMEOUT_S) == 0
+    assert not stack.list_processes()
 
 
-def _in_use(stack: Stack) -> str:
+def _get_current_fingerprint(stack: RunningStack) -> str:
     current = read_current(stack.store, "tiny")
     assert current is not None
     return current.fingerprint
 
 
-def _check_picture(page: str) -> None:
-    found = re.search(r"\(data:image/jpeg;base64,([^)]+)\)", page)
-    assert found
-    data = np.frombuffer(base64.b64decode(found[1]), np.uint8)
+def _check_image(page: str) -> None:
+    match = re.search(r"\(data:image/jpeg;base64,([^)]+)\)", page)
+    assert match
+    data = np.frombuffer(base64.b64decode(match[1]), np.uint8)
     image = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert image is not None
     assert image.shape[1] >= 500
     assert image.std() > 20
 
 
-def _shards_made(stack: Stack, run: UUID) -> int:
-    return sum(bool(re.search(r" \d{5}: \d+ pairs", line)) for line in stack.log(run))
+def _count_extracted_shards(stack: RunningStack, run: UUID) -> int:
+    return sum(bool(re.search(r" \d{5}: \d+ pairs", line)) for line in stack.read_log(run))
 
 
-def _wait_for(stack: Stack, wanted: Callable[[FlowRun], bool]) -> FlowRun:
-    until = time.monotonic() + PATIENCE
-    while time.monotonic() < until:
+def _wait_for_run(stack: RunningStack, condition: Callable[[FlowRun], bool]) -> FlowRun:
+    deadline = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < deadline:
         for run in stack.client.read_flow_runs():
-            if wanted(run):
+            if condition(run):
                 return run
         time.sleep(0.5)
     pytest.fail("no such run")

@@ -1,4 +1,4 @@
-"""Line drawings with all that lines do: end, cross, meet and close."""
+"""Line drawings with all features of lines: ends, crossings, junctions and rings."""
 
 import cv2
 import numpy as np

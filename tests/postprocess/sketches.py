@@ -1,4 +1,4 @@
-"""Drawings as children make and hand them in, from the line drawings of the demo data set."""
+"""Simulated sketches in various media, made from the line drawings of the demo data set."""
 
 from pathlib import Path
 
@@ -24,32 +24,32 @@ def marker(lines: Array, width: int = 7) -> Array:
 
 
 def pencil(lines: Array, seed: int = 0) -> Array:
-    """A faint grey line on grained, yellowish paper."""
+    """A faint gray line on grained, yellowish paper."""
     random = np.random.default_rng(seed)
     stroke = cv2.GaussianBlur(255 - lines, (0, 0), 1.0).astype(float) / 255
     grain = random.normal(0, 4, lines.shape)
-    grey = 225 + grain - 90 * stroke * random.uniform(0.7, 1, lines.shape)
-    paper = np.stack([grey + 8, grey, grey - 25], axis=2)
+    gray = 225 + grain - 90 * stroke * random.uniform(0.7, 1, lines.shape)
+    paper = np.stack([gray + 8, gray, gray - 25], axis=2)
     return np.clip(paper, 0, 255).astype(np.uint8)
 
 
 def photo(lines: Array, seed: int = 0) -> Array:
-    """A photograph of the sheet: shade from a corner, a warm lamp, noise, unsharp."""
+    """A photograph of a sheet: shading from a corner, warm light, noise, blur."""
     random = np.random.default_rng(seed)
     side = len(lines)
     y, x = np.mgrid[:side, :side] / side
     light = 0.95 - 0.55 * np.hypot(x - 0.1, y)
     ink = cv2.GaussianBlur(lines, (0, 0), 1.5).astype(float) / 255
-    grey = 255 * light * (0.25 + 0.75 * ink)
-    colours = np.stack([grey, grey * 0.93, grey * 0.8], axis=2) + random.normal(
+    gray = 255 * light * (0.25 + 0.75 * ink)
+    channels = np.stack([gray, gray * 0.93, gray * 0.8], axis=2) + random.normal(
         0, 5, (side, side, 3)
     )
-    return np.clip(colours, 0, 255).astype(np.uint8)
+    return np.clip(channels, 0, 255).astype(np.uint8)
 
 
-def transparent(lines: Array, colour: int = 0) -> Array:
-    """Strokes of one colour on nothing at all."""
-    strokes = np.full((*lines.shape, 4), colour, np.uint8)
+def transparent(lines: Array, color: int = 0) -> Array:
+    """Strokes of one color on a transparent background."""
+    strokes = np.full((*lines.shape, 4), color, np.uint8)
     strokes[..., 3] = 255 - lines
     return strokes
 
@@ -59,18 +59,18 @@ def chalk(lines: Array) -> Array:
 
 
 def crayon(lines: Array) -> Array:
-    """A yellow stroke, which is nearly as light as the paper."""
+    """A yellow stroke, nearly as bright as the paper."""
     stroke = (255 - lines)[..., np.newaxis] / 255
     paper, yellow = np.array([252, 252, 250]), np.array([250, 220, 40])
     return (paper * (1 - stroke) + yellow * stroke).astype(np.uint8)
 
 
-MEDIA = {
+DRAWING_MEDIA = {
     "marker": marker,
     "pencil": pencil,
     "photo": photo,
     "transparent": transparent,
-    "white on nothing": lambda lines: transparent(lines, 255),
+    "white on transparent": lambda lines: transparent(lines, 255),
     "chalk": chalk,
     "crayon": crayon,
 }

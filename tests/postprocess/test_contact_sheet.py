@@ -3,30 +3,30 @@ import io
 import numpy as np
 from PIL import Image
 
-from postprocess import encode_jpeg, make_sheet
+from postprocess import encode_jpeg, make_contact_sheet
 
 
-def test_every_picture_is_on_the_sheet_in_reading_order() -> None:
+def test_pictures_are_in_reading_order() -> None:
     pictures = [np.full((10, 20, 3), value, np.uint8) for value in (10, 20, 30, 40, 50)]
-    sheet = make_sheet(pictures, columns=2)
+    sheet = make_contact_sheet(pictures, columns=2)
     assert sheet.shape == (3 * 14 + 4, 2 * 24 + 4, 3)
-    centres = [
+    centers = [
         sheet[4 + 14 * row + 5, 4 + 24 * column + 10, 0]
         for row, column in ((0, 0), (0, 1), (1, 0), (1, 1), (2, 0))
     ]
-    assert centres == [10, 20, 30, 40, 50]
+    assert centers == [10, 20, 30, 40, 50]
     assert (sheet[:4] == 224).all()
 
 
-def test_few_pictures_make_a_narrow_sheet() -> None:
-    assert make_sheet([np.zeros((10, 20, 3), np.uint8)], columns=6).shape == (18, 28, 3)
+def test_sheet_is_as_wide_as_its_pictures() -> None:
+    assert make_contact_sheet([np.zeros((10, 20, 3), np.uint8)], columns=6).shape == (18, 28, 3)
 
 
-def test_full_chroma_keeps_the_colour_of_fine_lines() -> None:
+def test_full_chroma_preserves_color_of_fine_lines() -> None:
     lines = np.full((64, 64, 3), 255, np.uint8)
     lines[:, ::4] = (255, 0, 0)
-    far = []
+    mean_diffs = []
     for data in (encode_jpeg(lines, 95), encode_jpeg(lines, 95, "4:4:4")):
         with Image.open(io.BytesIO(data)) as image:
-            far.append(np.abs(np.asarray(image).astype(int) - lines).mean())
-    assert far[1] < 3 < far[0] / 3
+            mean_diffs.append(np.abs(np.asarray(image).astype(int) - lines).mean())
+    assert mean_diffs[1] < 3 < mean_diffs[0] / 3

@@ -1,4 +1,4 @@
-"""A drawing to strokes and back keeps its lines."""
+"""Tracing a drawing to strokes and drawing them again preserves its lines."""
 
 import cv2
 import numpy as np
@@ -17,28 +17,28 @@ from postprocess import (
 from tests.postprocess.drawings import draw_shapes
 
 
-def white() -> NDArray[np.uint8]:
+def white_sheet() -> NDArray[np.uint8]:
     return np.full((64, 64), 255, np.uint8)
 
 
-def test_an_open_line_is_one_stroke_from_end_to_end() -> None:
-    drawing = white()
+def test_open_line_is_one_stroke() -> None:
+    drawing = white_sheet()
     drawing[20, 10:50] = 0
     (stroke,) = trace_strokes(drawing)
     assert sorted([stroke[0].tolist(), stroke[-1].tolist()]) == [[10, 20], [49, 20]]
     assert len(stroke) == 40
 
 
-def test_a_ring_ends_where_it_begins() -> None:
-    drawing = white()
+def test_ring_is_one_closed_stroke() -> None:
+    drawing = white_sheet()
     cv2.circle(drawing, (32, 32), 15, 0)
     (stroke,) = trace_strokes(drawing)
     assert (stroke[0] == stroke[-1]).all()
     assert len(stroke) > 80
 
 
-def test_strokes_meet_in_the_middle_of_a_crossing() -> None:
-    drawing = white()
+def test_strokes_meet_at_center_of_crossing() -> None:
+    drawing = white_sheet()
     drawing[32, 10:55] = drawing[10:55, 32] = 0
     strokes = trace_strokes(drawing)
     assert len(strokes) == 4
@@ -46,8 +46,8 @@ def test_strokes_meet_in_the_middle_of_a_crossing() -> None:
         assert [32, 32] in (stroke[0].tolist(), stroke[-1].tolist())
 
 
-def test_a_short_branch_goes_and_a_short_line_of_its_own_stays() -> None:
-    drawing = white()
+def test_short_branch_is_removed_and_short_line_is_kept() -> None:
+    drawing = white_sheet()
     drawing[32, 5:60] = 0
     drawing[29:32, 30] = 0
     drawing[50, 10:13] = 0
@@ -57,35 +57,35 @@ def test_a_short_branch_goes_and_a_short_line_of_its_own_stays() -> None:
     assert (points[:, 1] == 50).sum() == 3
 
 
-def test_a_white_sheet_has_no_strokes() -> None:
-    assert trace_strokes(white()) == []
+def test_white_sheet_has_no_strokes() -> None:
+    assert trace_strokes(white_sheet()) == []
     assert (draw_strokes([], 64) == 255).all()
 
 
-def test_what_is_drawn_again_is_the_drawing() -> None:
+def test_redrawn_strokes_equal_drawing() -> None:
     for seed in range(5):
         drawing = draw_shapes(seed)
-        again = draw_strokes(trace_strokes(drawing, spur=0), 256)
+        again = draw_strokes(trace_strokes(drawing, min_spur_length=0), 256)
         assert compare_drawings(again, drawing, tolerance=1).f1 > 0.98
 
 
-def test_what_lies_outside_is_cut_off() -> None:
+def test_stroke_outside_image_is_clipped() -> None:
     line = np.array([[-50, 30], [200, 30]], np.float32)
     assert (draw_strokes([line], 64) == 0).sum() == 64
 
 
-Places = st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=9)
+PointLists = st.lists(st.tuples(st.integers(0, 255), st.integers(0, 255)), min_size=1, max_size=9)
 
 
-@given(st.lists(Places, max_size=6))
-def test_packed_strokes_come_back(places: list[list[tuple[int, int]]]) -> None:
-    strokes = [np.array(one, np.float32) for one in places]
+@given(st.lists(PointLists, max_size=6))
+def test_packed_strokes_round_trip(point_lists: list[list[tuple[int, int]]]) -> None:
+    strokes = [np.array(one, np.float32) for one in point_lists]
     packed = pack_strokes(strokes)
-    again = unpack_strokes(packed)
-    assert len(again) == len(strokes)
-    for stroke, before in zip(again, strokes, strict=True):
+    unpacked = unpack_strokes(packed)
+    assert len(unpacked) == len(strokes)
+    for stroke, original in zip(unpacked, strokes, strict=True):
         assert stroke.dtype == np.float32
-        assert (stroke == before).all()
+        assert (stroke == original).all()
     if strokes:
-        with pytest.raises(ValueError, match="not the strokes"):
+        with pytest.raises(ValueError, match="not packed strokes"):
             unpack_strokes(packed[:-1])

@@ -16,12 +16,12 @@ masks = hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, ma
 @given(masks)
 @settings(max_examples=300, deadline=None)
 def test_equals_skimage(mask: Mask) -> None:
-    before = mask.copy()
+    original = mask.copy()
     assert np.array_equal(thin(mask), reference(mask))
-    assert np.array_equal(before, mask), "the input was changed"
+    assert np.array_equal(original, mask), "the input was changed"
 
 
-def test_equals_skimage_on_every_mask_of_4_by_4() -> None:
+def test_equals_skimage_on_every_4x4_mask() -> None:
     # All 65,536 side by side, a gap of two pixels between them.
     codes = np.arange(1 << 16).reshape(256, 256)
     masks = np.zeros((256 * 6, 256 * 6), bool)
@@ -41,7 +41,7 @@ def test_equals_skimage_at_every_density(shape: tuple[int, int], density: float)
         assert np.array_equal(thin(mask), reference(mask))
 
 
-def test_layout_does_not_matter() -> None:
+def test_memory_layout_does_not_affect_result() -> None:
     mask = np.random.default_rng(2).random((40, 50)) < 0.7
     for view in (mask.T, mask[::2, ::-3], np.asfortranarray(mask)):
         assert np.array_equal(thin(view), reference(view))

@@ -2,11 +2,19 @@
 
 import numpy as np
 
-from model.evaluation.comparison import LINES, SKETCHES, TRUE, VALIDATION, Column, Comparison, Row
+from model.evaluation.comparison import (
+    LINES_BASELINE,
+    SKETCHES,
+    TARGETS_BASELINE,
+    VALIDATION,
+    CheckpointComparison,
+    CheckpointResult,
+    SketchRow,
+)
 from model.evaluation.metrics import Estimate
 from postprocess import encode_jpeg
 
-COLOURS = {
+CHECKPOINT_COLORS = {
     "aaaa11112222/3": (200, 40, 40),
     "aaaa11112222/7": (40, 200, 40),
     "bbbb/1": (40, 40, 200),
@@ -14,13 +22,13 @@ COLOURS = {
 PRODUCTION = "aaaa11112222/7"
 
 
-def plain(*colour: int) -> bytes:
-    return encode_jpeg(np.full((256, 256, 3), colour, np.uint8), quality=90, chroma="4:4:4")
+def encode_plain(*color: int) -> bytes:
+    return encode_jpeg(np.full((256, 256, 3), color, np.uint8), quality=90, subsampling="4:4:4")
 
 
-def make_comparison(sketches: int = 3) -> Comparison:
+def make_comparison(sketches: int = 3) -> CheckpointComparison:
     """Return one whose checkpoints' pictures are of one colour each, as ``COLOURS`` has them."""
-    figures = {
+    metrics = {
         VALIDATION: {
             "l1": Estimate(0.1234, 0.1, 0.15, 8),
             "kid_efflite0": Estimate(0.2, 0.1, 0.3, 8),
@@ -31,20 +39,23 @@ def make_comparison(sketches: int = 3) -> Comparison:
         },
     }
     rows = tuple(
-        Row(
+        SketchRow(
             f"line/{number}.png",
-            plain(220, 220, 220),
-            plain(255, 255, 255),
-            plain(9, 9, 9),
+            encode_plain(220, 220, 220),
+            encode_plain(255, 255, 255),
+            encode_plain(9, 9, 9),
             "t.png",
         )
         for number in range(sketches)
     )
-    columns = tuple(
-        Column(name, figures, (plain(*colour),) * sketches, name == PRODUCTION)
-        for name, colour in COLOURS.items()
+    results = tuple(
+        CheckpointResult(name, metrics, (encode_plain(*colour),) * sketches, name == PRODUCTION)
+        for name, colour in CHECKPOINT_COLORS.items()
     )
-    baselines = (Column(LINES, figures), Column(TRUE, {VALIDATION: figures[VALIDATION]}))
+    baselines = (
+        CheckpointResult(LINES_BASELINE, metrics),
+        CheckpointResult(TARGETS_BASELINE, {VALIDATION: metrics[VALIDATION]}),
+    )
     counts = {VALIDATION: 8, SKETCHES: sketches}
     notes = ("Left out, for nothing is drawn on them: <empty>.png.",)
-    return Comparison(rows, columns, baselines, counts, 54, notes)
+    return CheckpointComparison(rows, results, baselines, counts, 54, notes)

@@ -4,16 +4,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from model.evaluation.comparison import LINES, SKETCHES, TRUE, VALIDATION
+from model.evaluation.comparison import LINES_BASELINE, SKETCHES, TARGETS_BASELINE, VALIDATION
 from model.evaluation.metrics import METRICS, Estimate
-from reports.comparison_sheet import draw_sheet
-from reports.comparison_table import NO_METRIC_ALONE, as_frame, as_markdown, show
-from tests.reports.comparisons import COLOURS, PRODUCTION, make_comparison
+from reports.comparison_sheet import render_comparison_sheet
+from reports.comparison_table import (
+    METRICS_WARNING,
+    comparison_to_frame,
+    comparison_to_markdown,
+    format_estimate,
+)
+from tests.reports.comparisons import CHECKPOINT_COLORS, PRODUCTION, make_comparison
 
 
 def test_the_table_has_every_figure_with_its_interval() -> None:
-    frame = pd.read_csv(io.StringIO(as_frame(make_comparison()).to_csv(index=False)))
-    assert set(frame["checkpoint"]) == {*COLOURS, LINES, TRUE}
+    frame = pd.read_csv(io.StringIO(comparison_to_frame(make_comparison()).to_csv(index=False)))
+    assert set(frame["checkpoint"]) == {*CHECKPOINT_COLORS, LINES_BASELINE, TARGETS_BASELINE}
     one = frame[(frame["checkpoint"] == PRODUCTION) & (frame["metric"] == "l1")].iloc[0]
     assert (one["drawings"], one["value"], one["low"], one["high"]) == (
         VALIDATION,
@@ -27,31 +32,31 @@ def test_the_table_has_every_figure_with_its_interval() -> None:
 
 
 def test_people_are_told_what_figures_mean() -> None:
-    told = as_markdown(make_comparison())
-    assert f"| {PRODUCTION} (in production) | 0.123 ± 0.025 | 0.200 ± 0.100 |" in told
-    assert f"| {LINES} | 0.500 ± 0.100 | 0.25 |" in told
-    assert NO_METRIC_ALONE in told
+    markdown = comparison_to_markdown(make_comparison())
+    assert f"| {PRODUCTION} (in production) | 0.123 ± 0.025 | 0.200 ± 0.100 |" in markdown
+    assert f"| {LINES_BASELINE} | 0.500 ± 0.100 | 0.25 |" in markdown
+    assert METRICS_WARNING in markdown
     for metric in METRICS:
-        assert (metric.meaning in told) == (metric.key in told_keys())
-        assert "\n" not in metric.meaning
+        assert (metric.description in markdown) == (metric.key in reported_keys())
+        assert "\n" not in metric.description
 
 
-def told_keys() -> set[str]:
+def reported_keys() -> set[str]:
     return {"l1", "kid_efflite0", "edge_f1", "near_white"}
 
 
 def test_what_cannot_be_told_is_a_dash() -> None:
-    assert show(METRICS[0], None) == "–"
-    assert show(METRICS[0], Estimate(0.5, None, None, 1)) == "0.500"
+    assert format_estimate(METRICS[0], None) == "–"
+    assert format_estimate(METRICS[0], Estimate(0.5, None, None, 1)) == "0.500"
 
 
 @pytest.mark.parametrize("sketches", [1, 3])
 def test_the_sheet_has_the_drawing_first_and_the_nearest_last(sketches: int) -> None:
-    with Image.open(io.BytesIO(draw_sheet(make_comparison(sketches)))) as sheet:
+    with Image.open(io.BytesIO(render_comparison_sheet(make_comparison(sketches)))) as sheet:
         assert sheet.size[0] == 6 * 260 + 4
         top = sheet.size[1] - 19 - 8 - 4 - 260 * sketches + 4
         middles = [sheet.getpixel((4 + column * 260 + 128, top + 128)) for column in range(6)]
-    wanted = [(220,) * 3, (255,) * 3, *COLOURS.values(), (9,) * 3]
+    wanted = [(220,) * 3, (255,) * 3, *CHECKPOINT_COLORS.values(), (9,) * 3]
     for found, colour in zip(middles, wanted, strict=True):
         assert isinstance(found, tuple)
         assert found == pytest.approx(colour, abs=4)

@@ -3,15 +3,15 @@ from collections.abc import Iterator
 import pytest
 
 from storage import LocalStore
-from tests.serving.exports import make, promote
-from tests.serving.live_server import Running, running
+from tests.serving.exports import export_random_generator, promote
+from tests.serving.live_server import RunningServer, run_test_server
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with two models; what a test does here, the next one must not feel."""
     store = LocalStore(tmp_path_factory.mktemp("served"))
-    promote(store, "shoes", make(0))
-    promote(store, "bags", make(1))
-    with running(store) as found:
+    promote(store, "shoes", export_random_generator(0))
+    promote(store, "bags", export_random_generator(1))
+    with run_test_server(store) as found:
         yield found

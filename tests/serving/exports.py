@@ -19,18 +19,18 @@ from model.networks.generator import Generator
 from model.training.samples import to_image
 from postprocess import encode_png
 from storage import ObjectStore, keys
-from storage.promoted_files import Example, put_export
+from storage.promoted_files import Example, write_export
 from storage.promotions import Promoted, Promotion
 
 SIDE = 64
 
 
 @dataclass(frozen=True)
-class Made:
+class ExportedGenerator:
     """An export in memory."""
 
-    weights: bytes
-    network: bytes
+    safetensors: bytes
+    onnx: bytes
     card: GeneratorCard
     examples: tuple[Example, ...]
 
@@ -46,7 +46,7 @@ def draw_outline(number: int, side: int = 256) -> NDArray[np.uint8]:
 
 
 @cache
-def make(seed: int) -> Made:
+def export_random_generator(seed: int) -> ExportedGenerator:
     """A generator with random weights."""
     torch.manual_seed(seed)
     generator = Generator(8, 1).eval().requires_grad_(False)
@@ -75,13 +75,13 @@ def make(seed: int) -> Made:
         outline = draw_outline(number)
         condition = to_condition(scale_drawing(outline, SIDE)).unsqueeze(0)
         examples.append(Example(encode_png(outline), encode_png(to_image(generator(condition)[0]))))
-    network = to_onnx(generator, card) if seed == 0 else _replace(make(0), generator, card)
-    return Made(to_safetensors(generator, card), network, card, tuple(examples))
+    network = to_onnx(generator, card) if seed == 0 else _replace_weights(export_random_generator(0), generator, card)
+    return ExportedGenerator(to_safetensors(generator, card), network, card, tuple(examples))
 
 
-def _replace(made: Made, generator: Generator, card: GeneratorCard) -> bytes:
+def _replace_weights(template: ExportedGenerator, generator: Generator, card: GeneratorCard) -> bytes:
     """Another generator's network: exporting takes seconds."""
-    network = onnx.load_from_string(made.network)
+    network = onnx.load_from_string(template.onnx)
     weights = generator.state_dict()
     for part in network.graph.initializer:
         if part.name in weights:
@@ -93,17 +93,17 @@ def _replace(made: Made, generator: Generator, card: GeneratorCard) -> bytes:
 
 
 def promote(
-    store: ObjectStore, name: str, made: Made, *, examples: tuple[Example, ...] | None = None
+    store: ObjectStore, name: str, exported: ExportedGenerator, *, examples: tuple[Example, ...] | None = None
 ) -> Promoted:
     """Write an export and point at it, without the checkpoint that it came from."""
-    shown = made.examples if examples is None else examples
-    stored = put_export(
-        store, name, made.weights, made.network, made.card.model_dump_json().encode(), shown
+    written_examples = exported.examples if examples is None else examples
+    stored = write_export(
+        store, name, exported.safetensors, exported.onnx, exported.card.model_dump_json().encode(), written_examples
     )
     promotion = Promotion(
         title=name.title(),
-        run=made.card.run,
-        epoch=made.card.epoch,
+        run=exported.card.run,
+        epoch=exported.card.epoch,
         sha256="0" * 64,
         export=stored.export,
         weights=stored.weights,

@@ -11,96 +11,96 @@ from postprocess import encode_png
 from tests.serving.exports import draw_outline
 
 
-def save(image: Image.Image, form: str, **more: object) -> bytes:
+def encode_image(image: Image.Image, form: str, **more: object) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **more)
     return file.getvalue()
 
 
-def drawn(mode: str = "L") -> Image.Image:
+def draw_image(mode: str = "L") -> Image.Image:
     return Image.fromarray(draw_outline(3)).convert(mode)
 
 
-def chunk(kind: bytes, data: bytes) -> bytes:
+def make_png_chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def make_png(width: int, height: int, packed: bytes, depth: int = 8, colour: int = 0) -> bytes:
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+def make_png(width: int, height: int, idat: bytes, depth: int = 8, color_type: int = 0) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    parts = make_png_chunk(b"IHDR", head) + make_png_chunk(b"IDAT", idat) + make_png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def bomb(side: int) -> bytes:
+def make_png_bomb(side: int) -> bytes:
     """A PNG of a few kB that becomes side×side white pixels."""
     return make_png(side, side, zlib.compress((b"\0" + b"\xff" * side) * side, 9))
 
 
-def deep() -> bytes:
+def make_gray16_png() -> bytes:
     grey = draw_outline(3).astype(np.uint16) * 257
-    return save(Image.fromarray(grey), "PNG")
+    return encode_image(Image.fromarray(grey), "PNG")
 
 
-def deep_colours() -> bytes:
+def make_rgb48_png() -> bytes:
     grey = (draw_outline(3).astype(np.uint16) * 257).byteswap()
     rows = b"".join(b"\0" + row.repeat(3).tobytes() for row in grey)
     return make_png(256, 256, zlib.compress(rows), 16, 2)
 
 
-def clear() -> bytes:
+def make_transparent_png() -> bytes:
     """Black lines on nothing."""
     image = Image.new("RGBA", (256, 256), (0, 0, 0, 0))
     image.putalpha(Image.fromarray(255 - draw_outline(3)))
-    return save(image, "PNG")
+    return encode_image(image, "PNG")
 
 
-def turned() -> bytes:
+def make_rotated_jpeg() -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
-    return save(drawn().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    return encode_image(draw_image().transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
 
 
-def animated(form: str) -> bytes:
-    frames = [drawn("RGB"), Image.new("RGB", (256, 256), (255, 0, 0))]
-    return save(frames[0], form, save_all=True, append_images=frames[1:], lossless=True)
+def make_animation(form: str) -> bytes:
+    frames = [draw_image("RGB"), Image.new("RGB", (256, 256), (255, 0, 0))]
+    return encode_image(frames[0], form, save_all=True, append_images=frames[1:], lossless=True)
 
 
 _PNG = encode_png(draw_outline(3))
 
 # (content type, body): read like the plain drawing.
-GOOD = {
+VALID_BODIES = {
     "png": ("image/png", _PNG),
-    "png of 16 bits": ("image/png", deep()),
-    "png of 16-bit colours": ("image/png", deep_colours()),
-    "png of 1 bit": ("image/png", save(drawn("1"), "PNG")),
-    "png with a palette": ("image/png", save(drawn("P"), "PNG")),
-    "png on nothing": ("image/png", clear()),
-    "png with grey and opacity": ("image/png", save(drawn("LA"), "PNG")),
-    "animated png": ("image/png", animated("PNG")),
-    "webp": ("image/webp", save(drawn("RGB"), "WEBP", lossless=True)),
-    "animated webp": ("image/webp", animated("WEBP")),
-    "jpeg": ("image/jpeg", save(drawn(), "JPEG", quality=95)),
-    "jpeg in CMYK": ("image/jpeg", save(drawn("RGB").convert("CMYK"), "JPEG", quality=95)),
-    "jpeg on its side": ("image/jpeg", turned()),
+    "png of 16 bits": ("image/png", make_gray16_png()),
+    "png of 16-bit colours": ("image/png", make_rgb48_png()),
+    "png of 1 bit": ("image/png", encode_image(draw_image("1"), "PNG")),
+    "png with a palette": ("image/png", encode_image(draw_image("P"), "PNG")),
+    "png on nothing": ("image/png", make_transparent_png()),
+    "png with grey and opacity": ("image/png", encode_image(draw_image("LA"), "PNG")),
+    "animated png": ("image/png", make_animation("PNG")),
+    "webp": ("image/webp", encode_image(draw_image("RGB"), "WEBP", lossless=True)),
+    "animated webp": ("image/webp", make_animation("WEBP")),
+    "jpeg": ("image/jpeg", encode_image(draw_image(), "JPEG", quality=95)),
+    "jpeg in CMYK": ("image/jpeg", encode_image(draw_image("RGB").convert("CMYK"), "JPEG", quality=95)),
+    "jpeg on its side": ("image/jpeg", make_rotated_jpeg()),
     "type in capitals": ("IMAGE/PNG; charset=binary", _PNG),
 }
 
 # (content type, body, status, code)
-BAD = {
+INVALID_BODIES = {
     "nothing": ("image/png", b"", 415, "wrong_type"),
     "cut png": ("image/png", _PNG[: len(_PNG) // 2], 422, "unreadable"),
-    "cut jpeg": ("image/jpeg", GOOD["jpeg"][1][:-2000], 422, "unreadable"),
+    "cut jpeg": ("image/jpeg", VALID_BODIES["jpeg"][1][:-2000], 422, "unreadable"),
     "jpeg of many scans": (
         "image/jpeg",
-        GOOD["jpeg"][1][:-2] + 200 * b"\xff\xda\0\x08\1\1\0\0\x3f\0",
+        VALID_BODIES["jpeg"][1][:-2] + 200 * b"\xff\xda\0\x08\1\1\0\0\x3f\0",
         422,
         "unreadable",
     ),
-    "cut webp": ("image/webp", GOOD["webp"][1][:-200], 422, "unreadable"),
+    "cut webp": ("image/webp", VALID_BODIES["webp"][1][:-200], 422, "unreadable"),
     "png head alone": ("image/png", _PNG[:20], 422, "unreadable"),
     "png of no pixels": ("image/png", make_png(0, 5, b""), 422, "unreadable"),
     "png of other bytes": ("image/png", b"\x89PNG\r\n\x1a\n" + b"x" * 500, 422, "unreadable"),
-    "bomb": ("image/png", bomb(12_000), 413, "too_large"),
+    "bomb": ("image/png", make_png_bomb(12_000), 413, "too_large"),
     "bomb beyond Pillow's own limit": (
         "image/png",
         make_png(60_000, 60_000, zlib.compress(b"\0")),
@@ -110,14 +110,14 @@ BAD = {
     "huge and flat": ("image/png", make_png(2**31 - 1, 1, zlib.compress(b"\0")), 413, "too_large"),
     "text that unpacks to much": (
         "image/png",
-        _PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 << 20))) + _PNG[33:],
+        _PNG[:33] + make_png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50 << 20))) + _PNG[33:],
         422,
         "unreadable",
     ),
-    "jpeg that says png": ("image/png", GOOD["jpeg"][1], 415, "wrong_type"),
+    "jpeg that says png": ("image/png", VALID_BODIES["jpeg"][1], 415, "wrong_type"),
     "png that says jpeg": ("image/jpeg", _PNG, 415, "wrong_type"),
-    "gif": ("image/gif", save(drawn(), "GIF"), 415, "wrong_type"),
-    "gif that says png": ("image/png", save(drawn(), "GIF"), 415, "wrong_type"),
+    "gif": ("image/gif", encode_image(draw_image(), "GIF"), 415, "wrong_type"),
+    "gif that says png": ("image/png", encode_image(draw_image(), "GIF"), 415, "wrong_type"),
     "svg": ("image/svg+xml", b"<svg/>", 415, "wrong_type"),
     "form": ("application/x-www-form-urlencoded", b"a=b", 415, "wrong_type"),
     "white": ("image/png", encode_png(np.full((300, 300), 255, np.uint8)), 422, "empty"),

@@ -1,9 +1,9 @@
 from storage import LocalStore
-from tests.serving.exports import make, promote
-from tests.serving.live_server import GENERATE, Running, running
+from tests.serving.exports import export_random_generator, promote
+from tests.serving.live_server import GENERATE, RunningServer, run_test_server
 
 
-def test_every_answer_tells_browsers_what_not_to_do(server: Running) -> None:
+def test_every_answer_tells_browsers_what_not_to_do(server: RunningServer) -> None:
     for address in ("/", "/v1/models", "/nowhere", GENERATE, "/healthz"):
         headers = server.client.get(address).headers
         policy = headers["Content-Security-Policy"]
@@ -14,13 +14,13 @@ def test_every_answer_tells_browsers_what_not_to_do(server: Running) -> None:
         assert len(headers["X-Request-Id"]) == 32
         assert "Server" not in headers
         assert "Access-Control-Allow-Origin" not in headers
-    assert server.draw().headers["Cache-Control"] == "no-store"
+    assert server.post_drawing().headers["Cache-Control"] == "no-store"
 
 
 def test_pages_of_other_origins_are_let_in_by_a_setting(store: LocalStore) -> None:
-    promote(store, "shoes", make(0))
+    promote(store, "shoes", export_random_generator(0))
     origin = "https://draw.example.com"
-    with running(store, origins=f"{origin},https://other.example.com") as server:
+    with run_test_server(store, origins=f"{origin},https://other.example.com") as server:
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         asked["Access-Control-Request-Headers"] = "content-type"
         answer = server.client.options(GENERATE, headers=asked)

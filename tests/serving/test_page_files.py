@@ -2,20 +2,20 @@ from pathlib import Path
 
 import pytest
 
-from serving.page_files import load_page
+from serving.page_files import load_page_files
 from storage import LocalStore
-from tests.serving.live_server import running
+from tests.serving.live_server import run_test_server
 
 
 def test_only_the_pages_own_kinds_of_files_are_sent(tmp_path: Path) -> None:
     for name in ("index.html", "style.css", "main.js", "icon.svg", "notes.md", ".secret.js.swp"):
         (tmp_path / name).write_text(name)
     (tmp_path / "below.js").mkdir()
-    found = load_page(tmp_path)
+    found = load_page_files(tmp_path)
     assert sorted(found) == ["icon.svg", "index.html", "main.js", "style.css"]
     assert found["main.js"].media_type == "text/javascript; charset=utf-8"
     assert len({file.etag for file in found.values()}) == 4
-    assert load_page(tmp_path / "nowhere") == {}
+    assert load_page_files(tmp_path / "nowhere") == {}
 
 
 def test_the_page_is_sent_and_not_sent_again(
@@ -27,8 +27,8 @@ def test_the_page_is_sent_and_not_sent_again(
     (folder / "main.js").write_text("export {};")
     # Of a kind that would be sent, and one folder too high.
     (tmp_path / "beside.js").write_text("secret")
-    monkeypatch.setattr("serving.state.load_page", lambda: load_page(folder))
-    with running(store) as server:
+    monkeypatch.setattr("serving.state.load_page", lambda: load_page_files(folder))
+    with run_test_server(store) as server:
         page = server.client.get("/")
         assert "드로잉" in page.text
         assert page.headers["Content-Type"] == "text/html; charset=utf-8"

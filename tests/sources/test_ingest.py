@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 
 from config.errors import IntegrityError, SourceError
-from sources import DataSet, RawSet, acquire, find
+from sources import DatasetConfig, RawSet, acquire, find_dataset
 from storage import LocalStore, keys
-from storage.manifest import Row, read_rows
+from storage.manifest import ManifestRow, rows_from_parquet
 from storage.shards import read_member
 from tests.conftest import draw_scene, encode
 
 
-def small_shards(folder: Path, size: int = 4) -> DataSet:
-    return find(str(folder)).model_copy(update={"shard_size": size})
+def small_shards(folder: Path, size: int = 4) -> DatasetConfig:
+    return find_dataset(str(folder)).model_copy(update={"shard_size": size})
 
 
 def folder_of(raw: RawSet) -> str:
     return keys.raw_folder(raw.dataset, raw.fingerprint)
 
 
-def index(store: LocalStore, raw: RawSet) -> list[Row]:
-    return read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
+def index(store: LocalStore, raw: RawSet) -> list[ManifestRow]:
+    return rows_from_parquet(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
 
 
 def contents(store: LocalStore) -> dict[str, bytes]:
-    return {key: store.get(key) for key in store.list("datasets")}
+    return {key: store.get(key) for key in store.list_keys("datasets")}
 
 
 def test_every_file_is_a_row_and_bytes_stay_unchanged(
@@ -128,7 +128,7 @@ def test_nothing_and_too_few_are_told(
         acquire(small_shards(folder).model_copy(update={"selection": ("*.jpg",)}), store)
     with pytest.raises(SourceError, match="3 of 4 pictures"):
         acquire(small_shards(folder).model_copy(update={"expected": 4}), store)
-    assert not store.exists(keys.newest_origin("pictures")), "it does not stand for its source"
+    assert not store.exists(keys.latest_origin("pictures")), "it does not stand for its source"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_selection_is_as_in_a_gitignore(
     for name in ("top.png", "in/a.png", "in/b.png", "in2/a.png", "x.txt"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(encode(draw_scene(len(name) * 7 + ord(name[-5]))))
-    dataset = find(str(folder)).model_copy(update={"selection": patterns})
+    dataset = find_dataset(str(folder)).model_copy(update={"selection": patterns})
     assert acquire(dataset, store).files == count
 
 
@@ -156,4 +156,4 @@ def test_a_cut_archive_leaves_no_index(
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(IntegrityError):
         acquire(small_shards(path), store)
-    assert not any(key.endswith("index.parquet") for key in store.list("datasets"))
+    assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

@@ -8,7 +8,7 @@ import pytest
 from config.dataset import HttpSource
 from config.errors import IcanvasError, IntegrityError, SourceError
 from config.settings import get_settings
-from sources import Choices, DataSet, acquire, find
+from sources import DatasetConfig, PrepareOptions, acquire, find_dataset
 from storage import LocalStore, keys
 from storage.raw_sets import read_origin
 from tests.hosts import Hosts, Resource, page, status
@@ -36,9 +36,9 @@ MIRROR = (
 SHOES = ("efrosgans.eecs.berkeley.edu", "/pix2pix/datasets/edges2shoes.tar.gz")
 
 
-def small_cartoon(archive: bytes, count: int, whole: int) -> DataSet:
+def small_cartoon(archive: bytes, count: int, whole: int) -> DatasetConfig:
     """Return the built-in entry with the counts and the hash of a small archive."""
-    entry = find("cartoon")
+    entry = find_dataset("cartoon")
     assert entry.choice is not None and entry.source.kind == "http"
     sha256 = hashlib.sha256(archive).hexdigest()
     return entry.model_copy(
@@ -95,11 +95,11 @@ def test_what_was_acquired_needs_no_network(
     hosts: Hosts, store: LocalStore, tmp_path: Path
 ) -> None:
     host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())))
-    first = acquire(find("panda"), store)
+    first = acquire(find_dataset("panda"), store)
     asked = len(hosts.requests)
     for file in (tmp_path / "cache" / "downloads" / "panda").iterdir():
         file.unlink()
-    assert acquire(find("panda"), store) == first
+    assert acquire(find_dataset("panda"), store) == first
     assert len(hosts.requests) == asked
 
 
@@ -124,7 +124,7 @@ def test_cars_are_read_member_by_member(hosts: Hosts, store: LocalStore) -> None
     ] * 3
     origin = read_origin(store, keys.raw_origin("car", raw.fingerprint))
     assert origin is not None
-    assert origin.stated["licence"] == "CC BY-NC 4.0"
+    assert origin.host_metadata["licence"] == "CC BY-NC 4.0"
 
 
 def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> None:
@@ -135,7 +135,9 @@ def test_cars_are_chosen_by_their_tables(hosts: Hosts, store: LocalStore) -> Non
     }
     tables = {"tables_V2.0/Ad_table.csv": ADVERTS, "tables_V2.0/Image_table.csv": PICTURES}
     packed = pack_zip({name: text.encode() for name, text in tables.items()})
-    saloons = find("car", Choices(where={"body_type": ("Saloon",), "viewpoint": ("0",)}))
+    saloons = find_dataset(
+        "car", PrepareOptions(where={"body_type": ("Saloon",), "viewpoint": ("0",)})
+    )
     host_figshare(hosts, {34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files)))})
     with pytest.raises(SourceError, match=r"run the same with --tables PATH\.$"):
         acquire(saloons, store)
@@ -239,20 +241,20 @@ def test_a_copy_of_ones_own_asks_nobody(hosts: Hosts, store: LocalStore, tmp_pat
     """It is the same raw set, and stands for the source from then on."""
     archive = pack_zip(panda_files())
     (tmp_path / "mine.zip").write_bytes(archive)
-    mine = acquire(find("panda", Choices(archive=str(tmp_path / "mine.zip"))), store)
+    mine = acquire(find_dataset("panda", PrepareOptions(archive=str(tmp_path / "mine.zip"))), store)
     assert hosts.requests == []
-    assert acquire(find("panda"), store) == mine
+    assert acquire(find_dataset("panda"), store) == mine
     assert hosts.requests == []
     host_kaggle(hosts, PANDA, Resource(archive))
     fresh = LocalStore(tmp_path / "other-store")
-    assert acquire(find("panda"), fresh).fingerprint == mine.fingerprint
+    assert acquire(find_dataset("panda"), fresh).fingerprint == mine.fingerprint
 
 
 def test_without_network(hosts: Hosts, store: LocalStore) -> None:
     with pytest.raises(SourceError, match=r"api\.kaggle\.com cannot be reached"):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
     with pytest.raises(SourceError, match=r"storage\.googleapis\.com.*--archive"):
-        acquire(find("cartoon"), store)
+        acquire(find_dataset("cartoon"), store)
 
 
 def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
@@ -273,7 +275,7 @@ def test_a_sound_archive_is_kept_when_the_store_is_damaged(hosts: Hosts, store: 
     dataset = with_counts("shoes", {"**/train/*_AB.jpg": 3})
     raw = acquire(dataset, store)
     store.delete(keys.raw_index("shoes", raw.fingerprint))
-    part = next(key for key in store.list("datasets/shoes/raw") if "/parts/" in key)
+    part = next(key for key in store.list_keys("datasets/shoes/raw") if "/parts/" in key)
     table = store.get(part)
     store.put(part, b"no table")
     asked = len(hosts.requests)
@@ -299,11 +301,11 @@ def test_what_was_allowed_to_be_partial_is_not_whole_for_ever(
     whole = pack_zip(panda_files())
     host_kaggle(hosts, PANDA, Resource(whole))
     (tmp_path / "half.zip").write_bytes(pack_zip(panda_files(100, 20)))
-    half = find("panda", Choices(archive=str(tmp_path / "half.zip")))
+    half = find_dataset("panda", PrepareOptions(archive=str(tmp_path / "half.zip")))
     assert acquire(half, store, allow_partial=True).files == 120
     with pytest.raises(SourceError, match="120 of 300"):
         acquire(half, store)
-    assert acquire(find("panda"), store).files == 300, "the host has the whole set"
+    assert acquire(find_dataset("panda"), store).files == 300, "the host has the whole set"
 
 
 def test_a_choice_from_another_archive_is_told(
@@ -335,11 +337,14 @@ def test_tables_are_remembered_beside_the_whole_set(hosts: Hosts, store: LocalSt
             34792483: ("tables_V2.0.zip", Resource(packed)),
         },
     )
-    chosen = find("car", Choices(where={"quality": ("P",)}))
+    chosen = find_dataset("car", PrepareOptions(where={"quality": ("P",)}))
     first = acquire(chosen, store)
     acquire(with_counts("car"), store)
     asked = len(hosts.requests)
     assert acquire(chosen, store) == first
     assert len(hosts.requests) == asked
     with pytest.raises(SourceError, match=r"--where viewpoint=180 and --where quality=n|quality=n"):
-        acquire(find("car", Choices(where={"quality": ("N",), "viewpoint": ("180",)})), store)
+        acquire(
+            find_dataset("car", PrepareOptions(where={"quality": ("N",), "viewpoint": ("180",)})),
+            store,
+        )

@@ -3,23 +3,23 @@ from pathlib import Path
 import pytest
 
 from config.errors import InputError, SourceError
-from sources import find_prepared
+from sources import find_prepared_dataset
 from storage import LocalStore
 from storage.pair_sets import CurrentPairs, swap_current
 
 
 def test_a_name_will_do_once_it_is_prepared(store: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="photos"):
-        find_prepared(store, "photos")
+        find_prepared_dataset(store, "photos")
     with pytest.raises(SourceError):
-        find_prepared(store, "../photos")
+        find_prepared_dataset(store, "../photos")
     folder = tmp_path / "photos"
     folder.mkdir()
-    assert find_prepared(store, str(folder))[1] is None
+    assert find_prepared_dataset(store, str(folder))[1] is None
     pairs = CurrentPairs(fingerprint="abc", source=str(folder))
     swap_current(store, "photos", pairs)
     for said in ("photos", str(folder)):
-        dataset, current = find_prepared(store, said)
+        dataset, current = find_prepared_dataset(store, said)
         assert (dataset.name, dataset.source.title, current) == ("photos", str(folder), pairs)
 
 
@@ -28,11 +28,11 @@ def test_another_folder_of_that_name_is_not_taken_for_it(store: LocalStore, tmp_
     other.mkdir(parents=True)
     swap_current(store, "photos", CurrentPairs(fingerprint="abc", source="/first/photos"))
     with pytest.raises(InputError, match="--name"):
-        find_prepared(store, str(other))
-    assert find_prepared(store, str(other), "mine")[1] is None
+        find_prepared_dataset(store, str(other))
+    assert find_prepared_dataset(store, str(other), "mine")[1] is None
 
 
 def test_the_catalogue_may_lie_anywhere(store: LocalStore) -> None:
     pairs = CurrentPairs(fingerprint="abc", source="/another/checkout/demo")
     swap_current(store, "demo", pairs)
-    assert find_prepared(store, "demo")[1] == pairs
+    assert find_prepared_dataset(store, "demo")[1] == pairs

@@ -5,9 +5,9 @@ import io
 
 import pytest
 
-from sources import forget_if_damaged
+from sources import delete_if_corrupt
 from storage import keys
-from storage.manifest import Row, write_rows
+from storage.manifest import ManifestRow, rows_to_parquet
 from storage.s3 import S3Store
 from storage.shards import ShardWriter
 from tests.s3 import BUCKET, SeaweedFS
@@ -26,16 +26,18 @@ def test_a_shard_that_is_cut_anywhere_is_damaged(
 ) -> None:
     content, shard = b"a picture" * 100, io.BytesIO()
     with ShardWriter(shard) as writer:
-        row = Row("0", "a.png", 0, "pair", offset=writer.add("a.png", content), size=len(content))
+        row = ManifestRow(
+            "0", "a.png", 0, "pair", offset=writer.add("a.png", content), size=len(content)
+        )
         row.sha256 = hashlib.sha256(content).hexdigest()
     folder = keys.raw_folder("demo", "raw")
     key, part = f"{folder}/{keys.shard_name(0)}", f"{folder}/{keys.part_name(0)}"
     s3_store.put(key, shard.getvalue())
-    s3_store.put(part, write_rows([row]))
+    s3_store.put(part, rows_to_parquet([row]))
     if left is not None:
         client, name = s3_server.client(), s3_store.location(key).split("/", 3)[3]
         kept = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
         cut = shard.getvalue()[:left]
         client.put_object(Bucket=BUCKET, Key=name, Body=cut, Metadata=kept)
-    assert forget_if_damaged(s3_store, "demo", "raw", 0) == damaged
+    assert delete_if_corrupt(s3_store, "demo", "raw", 0) == damaged
     assert s3_store.exists(part) != damaged

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.dataset import Choice, DataSet
-from sources import find
+from config.dataset import DatasetConfig, RandomSubset
+from sources import find_dataset
 from sources.archives import SourceFile
-from sources.selection import choose, compare_candidates, compare_counts, find_wanted
-from storage import Reason
-from storage.manifest import Row
+from sources.selection import compare_candidates, compare_counts, draw_random_subset, select_files
+from storage import RejectReason
+from storage.manifest import ManifestRow
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Paths:
             yield SourceFile(path, 0, bytes)
 
 
-def dataset_of(tmp_path: Path, **changes: object) -> DataSet:
-    return find(str(tmp_path)).model_copy(update=changes)
+def dataset_of(tmp_path: Path, **changes: object) -> DatasetConfig:
+    return find_dataset(str(tmp_path)).model_copy(update=changes)
 
 
-def taken(dataset: DataSet, *paths: str, names: frozenset[str] | None = None) -> list[str]:
+def taken(dataset: DatasetConfig, *paths: str, names: frozenset[str] | None = None) -> list[str]:
     source = Paths(paths)
-    wanted = find_wanted(dataset, source, names)
+    wanted = select_files(dataset, source, names)
     return [file.path for file in source.files() if wanted.fits(file.path)]
 
 
@@ -67,24 +67,26 @@ def taken(dataset: DataSet, *paths: str, names: frozenset[str] | None = None) ->
     ],
 )
 def test_each_set_takes_its_pictures(name: str, good: list[str], bad: list[str]) -> None:
-    dataset = find(name).model_copy(update={"choice": None})
+    dataset = find_dataset(name).model_copy(update={"choice": None})
     assert taken(dataset, *good, *bad) == good
 
 
 def test_a_choice_depends_on_names_alone(tmp_path: Path) -> None:
     names = [f"cs{number}.png" for number in range(100)]
-    choice = Choice(count=10, seed=0)
-    chosen = choose(names, choice)
+    choice = RandomSubset(count=10, seed=0)
+    chosen = draw_random_subset(names, choice)
     assert len(chosen) == 10
-    assert choose(reversed(names), choice) == chosen
-    elsewhere = choose((f"deep/{name}" for name in names), choice)
+    assert draw_random_subset(reversed(names), choice) == chosen
+    elsewhere = draw_random_subset((f"deep/{name}" for name in names), choice)
     assert elsewhere == {f"deep/{name}" for name in chosen}
-    assert choose(names, Choice(count=10, seed=1)) != chosen
+    assert draw_random_subset(names, RandomSubset(count=10, seed=1)) != chosen
 
 
 def test_the_documented_choice_stays() -> None:
     """A published seed must give the same pictures for ever."""
-    chosen = choose((f"cs{number}.png" for number in range(10)), Choice(count=3, seed=0))
+    chosen = draw_random_subset(
+        (f"cs{number}.png" for number in range(10)), RandomSubset(count=3, seed=0)
+    )
     assert sorted(chosen) == KNOWN
 
 
@@ -93,13 +95,13 @@ KNOWN = ["cs2.png", "cs6.png", "cs7.png"]
 
 @given(st.sets(st.text(min_size=1), max_size=30), st.integers(1, 40), st.integers(0, 9))
 def test_a_choice_has_the_count_or_all(paths: set[str], count: int, seed: int) -> None:
-    chosen = choose(paths, Choice(count=count, seed=seed))
+    chosen = draw_random_subset(paths, RandomSubset(count=count, seed=seed))
     assert chosen <= paths
     assert len(chosen) == min(count, len(paths))
 
 
 def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path, choice=Choice(count=3, seed=0), selection=("*.png",))
+    dataset = dataset_of(tmp_path, choice=RandomSubset(count=3, seed=0), selection=("*.png",))
     paths = [f"{number}.png" for number in (9, 1, 5, 3, 7)] + ["1.csv"]
     some = taken(dataset, *paths)
     assert len(some) == 3
@@ -107,9 +109,9 @@ def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
 
 
 def test_a_choice_from_another_number_is_another_choice(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0), expected=3)
+    dataset = dataset_of(tmp_path, choice=RandomSubset(count=2, seed=0), expected=3)
     for paths, told in (("ab", (["2 of 3"], [])), ("abc", ([], [])), ("abcd", ([], ["4 of 3"]))):
-        candidates = find_wanted(dataset, Paths(tuple(paths))).candidates
+        candidates = select_files(dataset, Paths(tuple(paths))).candidates
         assert candidates == len(paths)
         short, over = compare_candidates(dataset, candidates)
         assert ([text[:6] for text in short], [text[:6] for text in over]) == told
@@ -117,7 +119,7 @@ def test_a_choice_from_another_number_is_another_choice(tmp_path: Path) -> None:
 
 
 def test_tables_choose_before_the_choice(tmp_path: Path) -> None:
-    dataset = dataset_of(tmp_path, choice=Choice(count=2, seed=0))
+    dataset = dataset_of(tmp_path, choice=RandomSubset(count=2, seed=0))
     paths = [f"{number}.jpg" for number in range(9)]
     assert taken(dataset, *paths, names=frozenset({"3.jpg", "7.jpg"})) == ["3.jpg", "7.jpg"]
 
@@ -128,8 +130,8 @@ def test_tables_choose_by_the_files_name(tmp_path: Path) -> None:
     assert taken(dataset_of(tmp_path), *paths, names=names) == [paths[0]]
 
 
-def rows(*paths: str, reason: Reason | None = None) -> list[Row]:
-    made = [Row(id=path, source_path=path, shard=0) for path in paths]
+def rows(*paths: str, reason: RejectReason | None = None) -> list[ManifestRow]:
+    made = [ManifestRow(id=path, source_path=path, shard=0) for path in paths]
     for row in made:
         if reason is not None:
             row.reject(reason, "")
@@ -147,9 +149,9 @@ def test_counts_are_compared_in_all_and_in_the_parts(tmp_path: Path) -> None:
 
 def test_what_is_unreadable_counts_as_missing_and_is_named(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3)
-    found = rows("1", "2") + rows("3", reason=Reason.UNDECODABLE)
+    found = rows("1", "2") + rows("3", reason=RejectReason.UNDECODABLE)
     assert compare_counts(dataset, found, None)[0] == ["2 of 3 pictures (and 1 undecodable)"]
-    twins = rows("1", "2") + rows("3", reason=Reason.DUPLICATE)
+    twins = rows("1", "2") + rows("3", reason=RejectReason.DUPLICATE)
     assert compare_counts(dataset, twins, None) == ([], []), "a twin is a picture all the same"
 
 

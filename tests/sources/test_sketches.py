@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from config.errors import SourceError
-from sources import DataSet, acquire, find_sketches, load_catalogue, read_sketches
+from sources import DatasetConfig, acquire, load_catalogue, load_sketches, read_sketches
 from sources.catalogue import describe_path
 from storage import LocalStore, keys
 from storage.pair_sets import CurrentPairs, swap_current
 from tests.conftest import draw_scene, encode
 
 
-def with_sketches(path: Path) -> DataSet:
+def with_sketches(path: Path) -> DatasetConfig:
     return describe_path(path, "mine").model_copy(update={"sketches": str(path)})
 
 
@@ -44,7 +44,7 @@ def test_the_same_few_are_taken_from_a_folder_and_an_archive(tmp_path: Path) -> 
         archive.writestr("README.md", "who drew them")
     (folder / "README.md").write_text("who drew them")
     for path in (folder, tmp_path / "sketches.zip"):
-        found = read_sketches(with_sketches(path), most=3)
+        found = read_sketches(with_sketches(path), limit=3)
         assert [(name, sketch.max()) for name, sketch in found.items()] == [
             ("0.png", 0),
             ("2.png", 2),
@@ -67,16 +67,16 @@ def test_a_prepared_set_of_drawings_is_found_by_its_name(
     store.put(keys.pair_settings("kids", "0" * 12), settings)
     swap_current(store, "kids", CurrentPairs(fingerprint="0" * 12, source=str(folder)), None)
     shoes = describe_path(tmp_path, "shoes")
-    found = find_sketches(store, shoes, "kids", 3)
+    found = load_sketches(store, shoes, "kids", 3)
     assert list(found) == ["0.png", "2.png", "4.png"]
     assert (found["2.png"] == draw_scene(2, 64, 64)).all()
     # A folder of that name is nearer.
     monkeypatch.chdir(tmp_path)
     (folder / "3.png").unlink()
-    assert list(find_sketches(store, shoes, "kids", 9)) == ["0.png", "1.png", "2.png", "4.png"]
-    assert find_sketches(store, shoes, "", 3) == {}
+    assert list(load_sketches(store, shoes, "kids", 9)) == ["0.png", "1.png", "2.png", "4.png"]
+    assert load_sketches(store, shoes, "", 3) == {}
     with pytest.raises(SourceError, match="nobody does not exist"):
-        find_sketches(store, shoes, "nobody", 3)
+        load_sketches(store, shoes, "nobody", 3)
 
 
 def test_faults_are_told(tmp_path: Path) -> None:

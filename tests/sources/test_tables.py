@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import InputError, SourceError
-from sources.tables import find_names
+from sources.tables import select_names
 
 # As published: some headings begin with a blank, names hold apostrophes that files lack, and most
 # pictures were never checked for quality.
@@ -50,27 +50,27 @@ def tables(tmp_path: Path) -> Path:
 def test_pictures_are_chosen_by_both_tables(
     tables: Path, where: dict[str, tuple[str, ...]], names: set[str]
 ) -> None:
-    assert find_names(tables, where) == names
+    assert select_names(tables, where) == names
 
 
 def test_a_folder_of_tables_will_do(tables: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tables) as archive:
         archive.extractall(tmp_path / "tables")
-    assert find_names(tmp_path / "tables", {"quality": ("N",)}) == {C}
+    assert select_names(tmp_path / "tables", {"quality": ("N",)}) == {C}
 
 
 def test_slips_are_told(tables: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="body_type, viewpoint, quality"):
-        find_names(tables, {"colour": ("red",)})
+        select_names(tables, {"colour": ("red",)})
     with pytest.raises(InputError, match=r"body_type=Sedan.*estate, saloon"):
-        find_names(tables, {"body_type": ("Sedan",)})
+        select_names(tables, {"body_type": ("Sedan",)})
     (tmp_path / "empty").mkdir()
     with pytest.raises(SourceError, match=r"no Image_table\.csv"):
-        find_names(tmp_path / "empty", {"quality": ("P",)})
+        select_names(tmp_path / "empty", {"quality": ("P",)})
     for content in (b"", "Citro\u00ebn".encode("latin-1"), b'a,b\n"1,2\n3,4'):
         (tmp_path / "empty" / "Image_table.csv").write_bytes(content)
         with pytest.raises(SourceError, match=r"Image_table\.csv"):
-            find_names(tmp_path / "empty", {"quality": ("P",)})
+            select_names(tmp_path / "empty", {"quality": ("P",)})
     (tmp_path / "empty" / "Image_table.csv").write_text("Image_ID,Image_name\n")
     with pytest.raises(SourceError, match="no column Quality_check"):
-        find_names(tmp_path / "empty", {"quality": ("P",)})
+        select_names(tmp_path / "empty", {"quality": ("P",)})

@@ -5,25 +5,26 @@ from pathlib import Path
 import pytest
 
 from config.dataset import FigshareSource, HttpSource, KaggleSource, LocalSource
-from sources import DataSet, acquire, look_for_newer
+from sources import DatasetConfig, acquire, check_for_update
 from storage import LocalStore, keys
-from storage.raw_sets import Origin, write
+from storage.json_objects import write_json
+from storage.raw_sets import Origin
 from tests.conftest import draw_scene, encode
 from tests.hosts import Hosts, Reply, Request, Resource
 from tests.sources.hosts_data import host_kaggle, pack_zip
 
 
-def named(source: object) -> DataSet:
-    return DataSet.model_validate({"name": "some", "title": "", "source": source})
+def named(source: object) -> DatasetConfig:
+    return DatasetConfig.model_validate({"name": "some", "title": "", "source": source})
 
 
-def note(store: LocalStore, dataset: DataSet, **facts: object) -> None:
+def note(store: LocalStore, dataset: DatasetConfig, **facts: object) -> None:
     known = {"source": dataset.origin, "identity": "", "read_from": "", "acquired": "2026-01-01"}
-    write(store, keys.newest_origin("some"), Origin.model_validate(known | facts))
+    write_json(store, keys.latest_origin("some"), Origin.model_validate(known | facts))
 
 
-def state(store: LocalStore, dataset: DataSet) -> str | None:
-    found = look_for_newer(dataset, store)
+def state(store: LocalStore, dataset: DatasetConfig) -> str | None:
+    found = check_for_update(dataset, store)
     return None if found is None else found.state
 
 
@@ -51,17 +52,17 @@ def test_an_archive_on_the_web_is_compared_by_what_its_host_says(
     assert state(store, dataset) == "same"
     changed = pack_zip({"a.png": encode(draw_scene(2))})
     hosts.add("a.example", "/all.zip", Resource(changed, etag='"2"'))
-    found = look_for_newer(dataset, store)
+    found = check_for_update(dataset, store)
     assert found is not None and found.state == "new"
-    assert '"2"' in found.what and '"1"' in found.what
+    assert '"2"' in found.message and '"1"' in found.message
     # Without being asked to, what is known is kept; then the new one comes.
     assert acquire(dataset, store) == first
-    assert acquire(dataset, store, anew=True).fingerprint != first.fingerprint
+    assert acquire(dataset, store, refetch=True).fingerprint != first.fingerprint
     assert state(store, dataset) == "same"
     # The same bytes, put there again.
     hosts.add("a.example", "/all.zip", Resource(changed, etag='"3"'))
     assert state(store, dataset) == "new"
-    acquire(dataset, store, anew=True)
+    acquire(dataset, store, refetch=True)
     assert state(store, dataset) == "same"
 
 

@@ -15,7 +15,7 @@ def any_store(request: pytest.FixtureRequest) -> ObjectStore:
 @pytest.fixture
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Spare the disk where a test makes hundreds of stores."""
-    monkeypatch.setattr(local, "sync", lambda _path: None)
+    monkeypatch.setattr(local, "fsync", lambda _path: None)
 
 
 @pytest.fixture
@@ -23,5 +23,5 @@ def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Give runs' files a folder of their own, and let an outbox that failed try again soon."""
     monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
     get_settings.cache_clear()
-    monkeypatch.setattr(uploads, "_FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(uploads, "_MIN_BACKOFF_S", 0.05)
     return tmp_path / "own-cache"

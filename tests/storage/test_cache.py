@@ -17,7 +17,7 @@ from storage.s3 import S3Store
 
 @pytest.fixture(autouse=True)
 def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_known", set())
+    monkeypatch.setattr(cache, "_verified", set())
 
 
 class Source:
@@ -35,7 +35,7 @@ class Source:
         return hashlib.sha256(self.content).hexdigest()
 
     def read(self, shards: ShardCache) -> bytes:
-        with shards.hold(self.name, len(self.content), self.fetch) as path:
+        with shards.acquire(self.name, len(self.content), self.fetch) as path:
             return path.read_bytes()
 
 
@@ -54,11 +54,11 @@ def test_room_is_what_may_be_taken(tmp_path: Path) -> None:
     shards = ShardCache(tmp_path / "shards", 2_500)
     for name in "ab":
         Source(name).read(shards)
-    assert shards.has_room(2_500), "what is there can go"
-    assert not shards.has_room(2_501)
-    assert not ShardCache(tmp_path, 2**62).has_room(2**61), "the disk is smaller"
+    assert shards.fits(2_500), "what is there can go"
+    assert not shards.fits(2_501)
+    assert not ShardCache(tmp_path, 2**62).fits(2**61), "the disk is smaller"
     (tmp_path / "file").write_bytes(b"")
-    assert not ShardCache(tmp_path / "file" / "shards", 10_000).has_room(1)
+    assert not ShardCache(tmp_path / "file" / "shards", 10_000).fits(1)
 
 
 def test_what_many_want_is_fetched_once(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_damaged_file_is_fetched_again(
     source.read(shards)
     (file,) = _files(tmp_path)
     file.write_bytes(damage)
-    monkeypatch.setattr(cache, "_known", set())  # another process
+    monkeypatch.setattr(cache, "_verified", set())  # another process
     assert source.read(shards) == source.content
     assert source.fetched == 2
     assert len(_files(tmp_path)) == 1
@@ -103,7 +103,7 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
 def test_what_is_read_is_not_evicted(tmp_path: Path) -> None:
     shards = ShardCache(tmp_path, 2000)
     held, other, third = Source("h"), Source("o"), Source("t")
-    with shards.hold(held.name, 1000, held.fetch) as path:
+    with shards.acquire(held.name, 1000, held.fetch) as path:
         os.utime(path, (1000, 1000))
         for source in (other, third):
             source.read(shards)
@@ -126,7 +126,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     with (
         pytest.raises(ValueError, match="broken off"),
-        ShardCache(tmp_path, 100).hold("ab", 9, fetch),
+        ShardCache(tmp_path, 100).acquire("ab", 9, fetch),
     ):
         pass
     assert [path.name for path in tmp_path.iterdir()] == [".lock-ab"]
@@ -135,7 +135,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [0, 999])
 def test_what_does_not_fit_is_a_temporary_file(tmp_path: Path, limit: int) -> None:
     shards, source = ShardCache(tmp_path / "shards", limit), Source("a")
-    with shards.hold(source.name, 1000, source.fetch) as path:
+    with shards.acquire(source.name, 1000, source.fetch) as path:
         assert path.read_bytes() == source.content
     assert not path.exists()
     assert not (tmp_path / "shards").exists()
@@ -151,7 +151,7 @@ def test_errors_of_the_reader_are_its_own(tmp_path: Path) -> None:
     source = Source("a")
     with (
         pytest.raises(OSError, match="mine"),
-        ShardCache(tmp_path, 10_000).hold(source.name, 1000, source.fetch),
+        ShardCache(tmp_path, 10_000).acquire(source.name, 1000, source.fetch),
     ):
         raise OSError("mine")
     assert source.fetched == 1
@@ -161,13 +161,13 @@ def test_a_shard_of_s3_is_fetched_once_and_again_when_it_changes(s3_store: S3Sto
     s3_store.put("shard", b"one")
     paths = []
     for _ in range(2):
-        with s3_store.open_local("shard") as path:
+        with s3_store.local_copy("shard") as path:
             assert path.read_bytes() == b"one"
             paths.append(path)
     assert paths[0] == paths[1]
     assert paths[0].parent == get_settings().cache / "shards"
     s3_store.put("shard", b"two")
-    with s3_store.open_local("shard") as path:
+    with s3_store.local_copy("shard") as path:
         assert path.read_bytes() == b"two"
 
 

@@ -16,19 +16,19 @@ def test_a_killed_write_leaves_the_old_object(store: LocalStore) -> None:
     script = f"""
 import os, signal, storage.local as local
 store = local.LocalStore(local.Path({str(store.location("x"))!r}).parent)
-local.sync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
+local.fsync = lambda path: os.kill(os.getpid(), signal.SIGKILL)
 store.put("a/object", b"new" * 1000)
 """
     ended = subprocess.run([sys.executable, "-c", script], check=False)
     assert ended.returncode == -9
     assert store.get("a/object") == b"old"
-    assert list(store.list("a")) == ["a/object"]
-    (left,) = store.uploads("a")
+    assert list(store.list_keys("a")) == ["a/object"]
+    (left,) = store.list_uploads("a")
     assert (left.key, left.size) == ("a", 3000)
-    assert abs(left.begun - datetime.now(UTC)) < timedelta(minutes=2)
-    store.abort(left)
-    store.abort(left)
-    assert list(store.uploads("a")) == []
+    assert abs(left.initiated - datetime.now(UTC)) < timedelta(minutes=2)
+    store.abort_upload(left)
+    store.abort_upload(left)
+    assert list(store.list_uploads("a")) == []
 
 
 def test_deletes_leave_no_folder_and_never_take_one_from_a_write(store: LocalStore) -> None:
@@ -39,7 +39,7 @@ def test_deletes_leave_no_folder_and_never_take_one_from_a_write(store: LocalSto
         while time.monotonic() < ends:
             store.put(f"a/b/{number}", b"there")
             assert store.get(f"a/b/{number}") == b"there"
-            list(store.entries("a"))
+            list(store.list_objects("a"))
             store.delete(f"a/b/{number}")
             rounds += 1
         return rounds
@@ -60,7 +60,7 @@ def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return scan(path)
 scan, os.scandir = os.scandir, refuse
-list(local.LocalStore(local.Path({str(folder.parent.parent)!r})).list("a"))
+list(local.LocalStore(local.Path({str(folder.parent.parent)!r})).list_keys("a"))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "cannot list a: Permission denied" in ended.stderr

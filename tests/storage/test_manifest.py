@@ -7,27 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.errors import IntegrityError
-from storage import Reason
+from storage import RejectReason
 from storage.manifest import (
-    Row,
-    as_frame,
+    ManifestRow,
+    assign_split,
     check_manifest,
-    mark_duplicates,
-    read_places,
-    read_rows,
-    split_of,
-    write_rows,
+    pair_index_from_parquet,
+    reject_duplicates,
+    rows_from_parquet,
+    rows_to_dataframe,
+    rows_to_parquet,
 )
 
 texts = st.text(st.characters(blacklist_categories=["Cs"]))
 rows = st.lists(
     st.builds(
-        Row,
+        ManifestRow,
         id=texts,
         source_path=texts,
         shard=st.integers(0, 2**31 - 1),
         status=st.sampled_from(["accepted", "pair", "rejected"]),
-        reason=st.none() | st.sampled_from([reason.value for reason in Reason]),
+        reason=st.none() | st.sampled_from([reason.value for reason in RejectReason]),
         pixel_hash=st.none() | texts,
         offset=st.none() | st.integers(0, 2**62),
         edge_density=st.none() | st.floats(0, 1),
@@ -36,8 +36,8 @@ rows = st.lists(
 )
 
 
-def pair(number: int) -> Row:
-    return Row(
+def pair(number: int) -> ManifestRow:
+    return ManifestRow(
         *(f"{number:08d}", f"{number}.png", 0, "pair"),
         pixel_hash=f"{number:064x}",
         split="train",
@@ -48,15 +48,15 @@ def pair(number: int) -> Row:
 
 @given(rows)
 @settings(deadline=None)
-def test_rows_come_back(some: list[Row]) -> None:
-    assert read_rows(write_rows(some)) == some
-    assert list(as_frame(some)["source_path"]) == [row.source_path for row in some]
+def test_rows_come_back(some: list[ManifestRow]) -> None:
+    assert rows_from_parquet(rows_to_parquet(some)) == some
+    assert list(rows_to_dataframe(some)["source_path"]) == [row.source_path for row in some]
 
 
 @given(
     st.lists(
         st.builds(
-            Row,
+            ManifestRow,
             id=st.just("0"),
             source_path=st.just("a.png"),
             shard=st.integers(0, 3) | st.just(2**31 - 1),
@@ -70,42 +70,42 @@ def test_rows_come_back(some: list[Row]) -> None:
     )
 )
 @settings(deadline=None)
-def test_places_are_those_of_the_rows(some: list[Row]) -> None:
+def test_places_are_those_of_the_rows(some: list[ManifestRow]) -> None:
     pairs = [row for row in some if row.status == "pair" and row.split == "train"]
-    places = read_places(write_rows(some), "train")
+    places = pair_index_from_parquet(rows_to_parquet(some), "train")
     assert places.shards.tolist() == [row.shard for row in pairs]
     assert places.offsets.tolist() == [row.offset for row in pairs]
     assert places.sizes.tolist() == [row.size for row in pairs]
     densities = [None if np.isnan(found) else found for found in places.densities]
     assert densities == [row.edge_density for row in pairs]
     before: Counter[int] = Counter()
-    for row, number in zip(pairs, places.numbers, strict=True):
+    for row, number in zip(pairs, places.positions, strict=True):
         assert number == before[row.shard]
         before[row.shard] += 1
     ends = [
         max((row.offset or 0) + (row.size or 0) for row in pairs if row.shard == shard)
         for shard in before
     ]
-    assert places.total == sum(ends)
-    later = places.choose(places.numbers > 0)
+    assert places.total_bytes == sum(ends)
+    later = places.select(places.positions > 0)
     assert len(later) == len(pairs) - len(before)
-    assert later.numbers.tolist() == [number for number in places.numbers if number > 0]
+    assert later.positions.tolist() == [number for number in places.positions if number > 0]
 
 
 def test_other_bytes_are_told() -> None:
-    for read in (read_rows, lambda data: read_places(data, "train")):
+    for read in (rows_from_parquet, lambda data: pair_index_from_parquet(data, "train")):
         with pytest.raises(IntegrityError, match="to make it anew"):
             read(b"PAR1 and nothing else")
 
 
 def test_the_first_of_equal_pictures_stays() -> None:
     some = [
-        Row("0", "broken.png", 0, "rejected", reason="undecodable"),
-        Row("1", "a.png", 0, pixel_hash="x", offset=512, size=3),
-        Row("2", "b.png", 0, pixel_hash="y", offset=1536, size=3),
-        Row("3", "copy.png", 0, pixel_hash="x", offset=2560, size=3),
+        ManifestRow("0", "broken.png", 0, "rejected", reason="undecodable"),
+        ManifestRow("1", "a.png", 0, pixel_hash="x", offset=512, size=3),
+        ManifestRow("2", "b.png", 0, pixel_hash="y", offset=1536, size=3),
+        ManifestRow("3", "copy.png", 0, pixel_hash="x", offset=2560, size=3),
     ]
-    mark_duplicates(some)
+    reject_duplicates(some)
     assert [row.reason for row in some] == ["undecodable", None, None, "duplicate"]
     assert some[3].detail == "same pixels as a.png"
     assert some[3].offset is None
@@ -114,16 +114,16 @@ def test_the_first_of_equal_pictures_stays() -> None:
 @given(st.floats(0, 0.5), st.integers(0, 2**256 - 1))
 def test_a_pictures_side_moves_only_with_the_share(share: float, number: int) -> None:
     pixel_hash = f"{number:064x}"
-    side = split_of(pixel_hash, share)
-    assert side == split_of(pixel_hash, share)
+    side = assign_split(pixel_hash, share)
+    assert side == assign_split(pixel_hash, share)
     if side == "val":
-        assert split_of(pixel_hash, 0.5) == "val"
-    assert split_of(pixel_hash, 0) == "train"
+        assert assign_split(pixel_hash, 0.5) == "val"
+    assert assign_split(pixel_hash, 0) == "train"
 
 
 def test_a_whole_manifest_passes() -> None:
-    rejected = Row("2", "x.txt", 0, "rejected", reason="not_a_picture")
-    check_manifest([pair(0), pair(1), rejected], rows_in=3)
+    rejected = ManifestRow("2", "x.txt", 0, "rejected", reason="not_a_picture")
+    check_manifest([pair(0), pair(1), rejected], num_raw_rows=3)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +134,9 @@ def test_a_whole_manifest_passes() -> None:
         ([pair(0), replace(pair(1), pixel_hash=pair(0).pixel_hash)], "same pixels"),
         ([pair(0), replace(pair(1), offset=None)], "no place"),
         ([pair(0), replace(pair(1), status="accepted")], "1 pairs"),
-        ([pair(0), Row("1", "x", 0, "rejected", reason="mood")], "no known reason"),
+        ([pair(0), ManifestRow("1", "x", 0, "rejected", reason="mood")], "no known reason"),
     ],
 )
-def test_a_gap_in_a_manifest_is_told(rows: list[Row], says: str) -> None:
+def test_a_gap_in_a_manifest_is_told(rows: list[ManifestRow], says: str) -> None:
     with pytest.raises(IntegrityError, match=says):
-        check_manifest(rows, rows_in=2)
+        check_manifest(rows, num_raw_rows=2)

@@ -12,18 +12,24 @@ import pytest
 
 from config.errors import ConflictError, IntegrityError, NotFoundError
 from storage import LocalStore, ObjectStore, keys
-from storage.manifest import Row
+from storage.json_objects import write_json
+from storage.manifest import ManifestRow, rows_to_parquet
 from storage.pair_sets import (
     CurrentPairs,
     is_published,
-    locate_pairs,
-    newest_revision,
-    prepared_names,
+    latest_revision,
+    list_pair_sets,
+    list_prepared_datasets,
+    open_pairs,
     read_current,
     read_manifest,
     swap_current,
+    use_pair_set,
 )
-from storage.pins import claim
+from storage.pins import pin
+from storage.raw_sets import Origin
+
+OLD, NEW, CUT = "0" * 12, "1" * 12, "2" * 12
 
 
 def test_the_pointer_moves(store: LocalStore) -> None:
@@ -106,28 +112,28 @@ def test_a_choice_made_meanwhile_is_not_overruled(store: LocalStore) -> None:
 
 def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> None:
     settings: dict[str, object] = {"raw": "x", "validation": ("a", "b")}
-    assert newest_revision(store, "demo", settings) is None
+    assert latest_revision(store, "demo", settings) is None
     revisions: dict[str, dict[str, object]] = {
         "r0": settings,
         "r2": {**settings, "revision": 2},
         "other": {"raw": "y"},
     }
     for name, made_with in revisions.items():
-        claim(store, "demo", name, made_with)
-        assert newest_revision(store, "demo", settings) is None, "it is not published"
+        pin(store, "demo", name, made_with)
+        assert latest_revision(store, "demo", settings) is None, "it is not published"
     for name, newest in {"other": None, "r0": 0, "r2": 2}.items():
         store.put(keys.manifest("demo", name), b"")
-        assert newest_revision(store, "demo", settings) == newest
-        assert newest_revision(store, "demo", {**settings, "revision": 7}) == newest
+        assert latest_revision(store, "demo", settings) == newest
+        assert latest_revision(store, "demo", {**settings, "revision": 7}) == newest
     store.put(keys.pair_settings("demo", "r2"), b"{")
-    assert newest_revision(store, "demo", settings) == 0
+    assert latest_revision(store, "demo", settings) == 0
 
 
 def test_prepared_sets_are_listed(store: LocalStore) -> None:
-    assert prepared_names(store) == []
+    assert list_prepared_datasets(store) == []
     for name in ("b", "a"):
         swap_current(store, name, CurrentPairs(fingerprint="x", source="/x"))
-    assert prepared_names(store) == ["a", "b"]
+    assert list_prepared_datasets(store) == ["a", "b"]
 
 
 def test_a_damaged_pointer_is_told(store: LocalStore) -> None:
@@ -143,7 +149,7 @@ def test_what_is_not_published_is_told(store: LocalStore) -> None:
 
 
 def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalStore) -> None:
-    row = Row("0", "a.jpg", 3, "pair", split="val", offset=2, size=3)
+    row = ManifestRow("0", "a.jpg", 3, "pair", split="val", offset=2, size=3)
     store.put("datasets/demo/pairs/own/val-00003.tar", b"..own..")
     store.put("datasets/demo/raw/files/00003.tar", b"..raw..")
     for name, settings in {
@@ -151,29 +157,29 @@ def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalS
         "there": {"raw": "files", "stored": "raw", "drawing": "right"},
     }.items():
         store.put(keys.pair_settings("demo", name), json.dumps(settings).encode())
-    own, there = locate_pairs(store, "demo", "own"), locate_pairs(store, "demo", "there")
-    assert (own.read(row), own.drawing) == (b"own", "left")
-    assert (there.read(row), there.drawing) == (b"raw", "right")
+    own, there = open_pairs(store, "demo", "own"), open_pairs(store, "demo", "there")
+    assert (own.read(row), own.drawing_side) == (b"own", "left")
+    assert (there.read(row), there.drawing_side) == (b"raw", "right")
     # Before they are published.
-    assert locate_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")
+    assert open_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")
 
 
 def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put("datasets/demo/pairs/own/train-00000.tar", b".ab.cd")
     store.put("datasets/demo/pairs/own/val-00000.tar", b"ef")
     rows = [
-        Row(f"{shard}", "a.png", 0, "pair", split=split, offset=offset, size=2)
+        ManifestRow(f"{shard}", "a.png", 0, "pair", split=split, offset=offset, size=2)
         for shard, (split, offset) in enumerate([("train", 1), ("train", 4), ("val", 0)])
     ]
     opened = []
-    real = store.open_local
+    real = store.local_copy
 
     def count(key: str) -> AbstractContextManager[Path]:
         opened.append(key)
         return real(key)
 
-    monkeypatch.setattr(store, "open_local", count)
-    stored = locate_pairs(store, "demo", "own", {"raw": "files"})
+    monkeypatch.setattr(store, "local_copy", count)
+    stored = open_pairs(store, "demo", "own", {"raw": "files"})
     assert [data for _, data in stored.stream(rows)] == [b"ab", b"cd", b"ef"]
     assert len(opened) == 2
     rows[0].shard = 7
@@ -184,11 +190,48 @@ def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.M
 @pytest.mark.parametrize("content", [b"..fil", b"..fire"])
 def test_a_stream_gives_no_damaged_file(store: LocalStore, content: bytes) -> None:
     digest = hashlib.sha256(b"file").hexdigest()
-    row = Row("0", "a\n.jpg", 0, "pair", split="val", offset=2, size=4, sha256=digest)
+    row = ManifestRow("0", "a\n.jpg", 0, "pair", split="val", offset=2, size=4, sha256=digest)
     settings = {"raw": "files", "stored": "raw", "drawing": "left"}
-    stored = locate_pairs(store, "demo", "pairs", settings)
+    stored = open_pairs(store, "demo", "pairs", settings)
     store.put("datasets/demo/raw/files/00000.tar", b"..file")
     assert list(stored.stream([row])) == [(row, b"file")]
     store.put("datasets/demo/raw/files/00000.tar", content)
     with pytest.raises(IntegrityError, match=r"00000\.tar is damaged at 'a\\n\.jpg'"):
         list(stored.stream([row]))
+
+
+@pytest.fixture
+def two_pair_sets(store: LocalStore) -> LocalStore:
+    """A store with two published sets, the newer in use, and one that was never finished."""
+    for name, splits in ((OLD, ("train", "val")), (NEW, ("train",)), (CUT, ())):
+        pin(store, "some", name, {"raw": "r", "edges": {"threshold": 0.5}})
+        rows = [
+            ManifestRow(id=f"{n:08d}", source_path=f"{n}.png", shard=0, status="pair", split=split)
+            for n, split in enumerate(splits)
+        ]
+        if rows:
+            store.put(keys.manifest("some", name), rows_to_parquet(rows))
+    origin = Origin(source="/photos", identity="", read_from="/photos", acquired="2026-01-01")
+    write_json(store, keys.raw_origin("some", "r"), origin)
+    swap_current(store, "some", CurrentPairs(fingerprint=NEW, source="/photos", train=1, val=0))
+    return store
+
+
+def test_going_back_is_one_call(two_pair_sets: LocalStore) -> None:
+    assert {it.fingerprint: it.in_use for it in list_pair_sets(two_pair_sets, "some")} == {
+        NEW: True,
+        OLD: False,
+    }
+    chosen = use_pair_set(two_pair_sets, "some", OLD)
+    assert chosen == CurrentPairs(fingerprint=OLD, source="/photos", train=1, val=1)
+    assert read_current(two_pair_sets, "some") == chosen
+    assert use_pair_set(two_pair_sets, "some", OLD) == chosen
+    assert use_pair_set(two_pair_sets, "some", NEW).fingerprint == NEW
+
+
+@pytest.mark.parametrize("name", [CUT, "f" * 12])
+def test_what_is_not_complete_cannot_be_used(two_pair_sets: LocalStore, name: str) -> None:
+    with pytest.raises(NotFoundError, match=rf"no complete pair set '{name}'.*{OLD}"):
+        use_pair_set(two_pair_sets, "some", name)
+    current = read_current(two_pair_sets, "some")
+    assert current is not None and current.fingerprint == NEW

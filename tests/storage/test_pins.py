@@ -4,28 +4,28 @@ import pytest
 
 from config.errors import ConflictError, IntegrityError
 from storage import LocalStore, keys
-from storage.gc_lock import announced
-from storage.pins import check_kept, claim
-from tests.storage.contents import meddled
+from storage.gc_lock import hold_gc_lock
+from storage.pins import ensure_pinned, pin
+from tests.storage.contents import interfere_before_call
 
 
 def test_what_is_being_removed_is_not_relied_on(store: LocalStore) -> None:
     store.put(keys.manifest("demo", "abc"), b"")
-    check_kept(store, "demo", "abc")
-    with announced(store, [keys.pairs_folder("demo", "abc")], timedelta(0)):
+    ensure_pinned(store, "demo", "abc")
+    with hold_gc_lock(store, [keys.pairs_folder("demo", "abc")], timedelta(0)):
         with pytest.raises(ConflictError, match=r"abc is being removed by `icanvas gc`"):
-            claim(store, "demo", "abc", {})
+            pin(store, "demo", "abc", {})
         with pytest.raises(ConflictError, match=r"abc is being removed by `icanvas gc`"):
-            check_kept(store, "demo", "abc")
+            ensure_pinned(store, "demo", "abc")
     store.delete(keys.manifest("demo", "abc"))
-    claim(store, "demo", "abc", {})
+    pin(store, "demo", "abc", {})
     with pytest.raises(IntegrityError, match=r"abc of demo was removed.*icanvas prepare demo"):
-        check_kept(store, "demo", "abc")
+        ensure_pinned(store, "demo", "abc")
 
 
 def test_a_removal_that_ends_in_the_middle_of_the_question_is_seen(store: LocalStore) -> None:
     store.put(keys.manifest("demo", "abc"), b"")
-    removal = announced(store, [keys.pairs_folder("demo", "abc")], timedelta(0))
+    removal = hold_gc_lock(store, [keys.pairs_folder("demo", "abc")], timedelta(0))
     removal.__enter__()
 
     def end() -> None:
@@ -33,4 +33,4 @@ def test_a_removal_that_ends_in_the_middle_of_the_question_is_seen(store: LocalS
         removal.__exit__(None, None, None)
 
     with pytest.raises(ConflictError, match="is being removed"):
-        check_kept(meddled(store, 1, end), "demo", "abc")
+        ensure_pinned(interfere_before_call(store, 1, end), "demo", "abc")

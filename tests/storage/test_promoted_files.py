@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
-from config.errors import DamagedError, NotFoundError
+from config.errors import CorruptObjectError, NotFoundError
 from storage import LocalStore, ObjectStore, keys
-from storage.promoted_files import Example, put_export, read_example, read_network, read_weights
+from storage.promoted_files import Example, read_example, read_onnx, read_weights, write_export
 from storage.promotions import Promotion
 from tests.storage.contents import make_promotion
 
@@ -13,7 +13,7 @@ EXAMPLES = [Example(b"drawing", b"picture"), Example(b"another", b"its own")]
 
 
 def put(store: ObjectStore, weights: bytes = b"weights", network: bytes = b"network") -> Promotion:
-    stored = put_export(store, "demo", weights, network, b"{}", EXAMPLES)
+    stored = write_export(store, "demo", weights, network, b"{}", EXAMPLES)
     facts: dict[str, Any] = vars(stored)
     return make_promotion().model_copy(update=facts)
 
@@ -22,7 +22,7 @@ def test_what_is_put_is_read(any_store: ObjectStore) -> None:
     promotion = put(any_store)
     assert promotion.weights == hashlib.sha256(b"weights").hexdigest()
     assert read_weights(any_store, "demo", promotion) == b"weights"
-    assert read_network(any_store, "demo", promotion) == b"network"
+    assert read_onnx(any_store, "demo", promotion) == b"network"
     assert promotion.examples == 2
     assert read_example(any_store, "demo", promotion, 1, "drawing") == b"another"
     assert read_example(any_store, "demo", promotion, 0, "picture") == b"picture"
@@ -56,8 +56,8 @@ def test_damage_is_told(store: LocalStore) -> None:
     folder = keys.export_folder("demo", promotion.export)
     for name in ("generator.safetensors", "generator.onnx"):
         store.put(f"{folder}/{name}", b"weight")
-    for read in (read_weights, read_network):
-        with pytest.raises(DamagedError, match="Promote the checkpoint again"):
+    for read in (read_weights, read_onnx):
+        with pytest.raises(CorruptObjectError, match="Promote the checkpoint again"):
             read(store, "demo", promotion)
 
 
@@ -65,6 +65,6 @@ def test_what_a_store_spoils_is_not_marked_whole(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "get", lambda key: b"spoilt")
-    with pytest.raises(DamagedError):
+    with pytest.raises(CorruptObjectError):
         put(store)
-    assert not [key for key in store.list("models") if key.endswith("card.json")]
+    assert not [key for key in store.list_keys("models") if key.endswith("card.json")]

@@ -15,7 +15,7 @@ import pytest
 from config.errors import InputError, IntegrityError
 from storage import open_store
 from storage.s3 import S3Store
-from tests.faults.faulty_proxy import Fault, Request, line_to
+from tests.faults.faulty_proxy import Fault, ProxiedRequest, run_faulty_proxy
 from tests.s3 import BUCKET, SeaweedFS
 
 LARGE = bytes(range(256)) * 80_000  # three parts
@@ -30,7 +30,7 @@ def test_urls(s3_store: S3Store) -> None:
     name = s3_store.url.rpartition("/")[2]
     whole.put(f"tests/{name}/k", b"there")
     assert s3_store.get("k") == b"there"
-    assert list(whole.list(f"tests/{name}")) == [f"tests/{name}/k"]
+    assert list(whole.list_keys(f"tests/{name}")) == [f"tests/{name}/k"]
 
 
 def test_a_url_with_a_secret_is_refused_and_not_repeated() -> None:
@@ -61,7 +61,7 @@ def test_long_lists_come_whole(s3_store: S3Store, s3_server: SeaweedFS) -> None:
     for thread in threads:
         thread.join()
     client.put_object(Bucket=BUCKET, Key=f"{root}/made-by-a-console/", Body=b"")
-    assert list(s3_store.list("all")) == [f"all/{name}" for name in names]
+    assert list(s3_store.list_keys("all")) == [f"all/{name}" for name in names]
 
 
 @pytest.mark.parametrize("content", [b"small" * 100, LARGE])
@@ -70,7 +70,7 @@ def test_a_damaged_object_is_told(
     s3_store: S3Store, s3_server: SeaweedFS, content: bytes, damage: Callable[[bytes], bytes]
 ) -> None:
     s3_store.put("object", content)
-    with s3_store.open_local("object") as path:
+    with s3_store.local_copy("object") as path:
         assert path.read_bytes() == content
     client, key = s3_server.client(), s3_store.location("object").split("/", 3)[3]
     head = client.head_object(Bucket=BUCKET, Key=key, ChecksumMode="ENABLED")
@@ -81,7 +81,7 @@ def test_a_damaged_object_is_told(
         s3_store.get("object")
     with (
         pytest.raises(IntegrityError, match="object fails its SHA-256"),
-        s3_store.open_local("object"),
+        s3_store.local_copy("object"),
     ):
         pass
 
@@ -91,7 +91,7 @@ def test_an_object_of_another_program_can_be_read(s3_store: S3Store, s3_server: 
     s3_server.client().upload_fileobj(io.BytesIO(LARGE), BUCKET, key)
     assert s3_store.get("theirs") == LARGE
     for _ in range(2):
-        with s3_store.open_local("theirs") as path:
+        with s3_store.local_copy("theirs") as path:
             assert path.read_bytes() == LARGE
 
 
@@ -101,7 +101,7 @@ import hashlib, os, resource, tempfile
 from storage import open_store
 store = open_store({s3_store.url!r})
 store.put("small", b"1")
-with store.open_local("small"):
+with store.local_copy("small"):
     pass
 with tempfile.TemporaryFile() as file:
     for n in range(200):
@@ -109,7 +109,7 @@ with tempfile.TemporaryFile() as file:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     store.put_file("large", file)
     sent = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with store.open_local("large") as path:
+with store.local_copy("large") as path:
     assert path.stat().st_size == 200_000_000
     got = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print((sent - before) >> 10, (got - sent) >> 10)
@@ -134,21 +134,21 @@ open_store({s3_store.url!r}).put_file("a/object", Slow(bytes(100_000_000)))
 """
     process = subprocess.Popen([sys.executable, "-c", script])
     give_up = time.monotonic() + 60
-    while not any(upload.size for upload in s3_store.uploads("a")):
+    while not any(upload.size for upload in s3_store.list_uploads("a")):
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.05)
     process.kill()
     process.wait()
     assert not s3_store.exists("a/object")
-    assert list(s3_store.entries("a")) == []
-    assert list(s3_store.uploads("b")) == []
-    (left,) = s3_store.uploads("a")
+    assert list(s3_store.list_objects("a")) == []
+    assert list(s3_store.list_uploads("b")) == []
+    (left,) = s3_store.list_uploads("a")
     assert left.key == "a/object"
     assert left.size % (8 << 20) == 0
-    assert abs(left.begun - datetime.now(UTC)) < timedelta(minutes=2)
-    s3_store.abort(left)
-    s3_store.abort(left)
-    assert list(s3_store.uploads("a")) == []
+    assert abs(left.initiated - datetime.now(UTC)) < timedelta(minutes=2)
+    s3_store.abort_upload(left)
+    s3_store.abort_upload(left)
+    assert list(s3_store.list_uploads("a")) == []
     s3_store.put("a/object", b"again")
     assert s3_store.get("a/object") == b"again"
 
@@ -157,16 +157,16 @@ def test_an_answer_that_is_lost_at_the_end_of_an_upload_is_no_error(
     s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The client asks again for what is done already; not every service knows of that by then."""
-    asked: list[Request] = []
+    asked: list[ProxiedRequest] = []
     unknown = b"<Error><Code>NoSuchUpload</Code><Message>Which one?</Message></Error>"
 
-    def lose(request: Request) -> Fault | None:
+    def lose(request: ProxiedRequest) -> Fault | None:
         if request.method != "POST" or "uploadId" not in request.query:
             return None
         asked.append(request)
         return Fault("lost") if len(asked) == 1 else Fault("status", status=404, body=unknown)
 
-    with line_to(s3_server) as line, monkeypatch.context() as patch:
+    with run_faulty_proxy(s3_server) as line, monkeypatch.context() as patch:
         line.fault = lose
         patch.setenv("AWS_ENDPOINT_URL_S3", line.endpoint)
         open_store(s3_store.url).put_file("object", io.BytesIO(LARGE))
@@ -175,11 +175,11 @@ def test_an_answer_that_is_lost_at_the_end_of_an_upload_is_no_error(
 
 
 def test_two_services_are_two_stores(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = s3_store.address
+    here = s3_store.identity
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
     there = open_store(s3_store.url)
     assert there.url == s3_store.url
-    assert there.address != here
+    assert there.identity != here
 
 
 def test_a_failed_upload_is_aborted(s3_store: S3Store, s3_server: SeaweedFS) -> None:

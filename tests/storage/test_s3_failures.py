@@ -11,7 +11,7 @@ import pytest
 
 from config.errors import ConflictError, IntegrityError, StorageError
 from storage import open_store
-from storage.object_info import Upload
+from storage.object_info import MultipartUpload
 from storage.s3 import S3Store
 from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, spoiled_line
 
@@ -25,12 +25,12 @@ def _uses(store: S3Store) -> list[Callable[[], object]]:
         lambda: store.get("key"),
         lambda: store.open_range("key", 0, 1).__enter__(),
         lambda: store.exists("key"),
-        lambda: list(store.list("key")),
+        lambda: list(store.list_keys("key")),
         lambda: store.delete("key"),
         lambda: store.compare_and_swap("key", b"1", None),
-        lambda: store.open_local("key").__enter__(),
-        lambda: list(store.uploads("key")),
-        lambda: store.abort(Upload("key", "id", 0, datetime.now(UTC))),
+        lambda: store.local_copy("key").__enter__(),
+        lambda: list(store.list_uploads("key")),
+        lambda: store.abort_upload(MultipartUpload("key", "id", 0, datetime.now(UTC))),
     ]
 
 

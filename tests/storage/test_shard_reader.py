@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from config.errors import DamagedError, NotFoundError
+from config.errors import CorruptObjectError, NotFoundError
 from config.settings import get_settings
 from storage import LocalStore, ObjectStore, shard_reader
 from storage.s3 import S3Store
-from storage.shard_reader import OpenShards
-from tests.storage.contents import watched
+from storage.shard_reader import ShardReader
+from tests.storage.contents import observe_calls
 
 SHARDS = {f"shards/{number}.tar": bytes([number]) * 100 + b"end" for number in range(5)}
 
@@ -27,15 +27,15 @@ def test_every_member_is_read_as_it_is_stored(
     any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also with fewer open files than shards, and by another process."""
-    monkeypatch.setattr(shard_reader, "_count_openable", lambda: 2)
+    monkeypatch.setattr(shard_reader, "_max_open_shards", lambda: 2)
     fill(any_store)
-    shards = OpenShards(any_store, 1000)
+    shards = ShardReader(any_store, 1000)
     assert shards.read("shards/1.tar", 99, 3) == b"\1en"
     for reader in (shards, pickle.loads(pickle.dumps(shards))):
         for key in random.Random(0).choices(list(SHARDS), k=30):
             assert reader.read(key, 98, 5) == SHARDS[key][98:103]
-    assert len(shards._open) == 2
-    with pytest.raises(DamagedError, match=r"1.tar is cut short: 3 of 4 bytes from 100 on"):
+    assert len(shards._open_shards) == 2
+    with pytest.raises(CorruptObjectError, match=r"1.tar is cut short: 3 of 4 bytes from 100 on"):
         shards.read("shards/1.tar", 100, 4)
     with pytest.raises(NotFoundError):
         shards.read("shards/9.tar", 0, 1)
@@ -54,7 +54,7 @@ def test_as_many_may_be_open_as_the_system_allows_when_asked(
         ((256, 256), 16),
     ):
         monkeypatch.setattr(resource, "getrlimit", lambda _, found=limits: found)
-        assert shard_reader._count_openable() == count
+        assert shard_reader._max_open_shards() == count
     assert set_to == [(8192, 1 << 20), (4096, 4096)]
 
 
@@ -62,11 +62,11 @@ def test_a_shard_of_s3_is_asked_for_once_where_there_is_room(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(s3_store)
-    for room, calls in ((20.0, {"open_local": 5}), (300e-9, {"open_range": 20})):
+    for room, calls in ((20.0, {"local_copy": 5}), (300e-9, {"open_range": 20})):
         monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", str(room))
         get_settings.cache_clear()
         asked: list[str] = []
-        shards = OpenShards(watched(s3_store, asked.append), 515)
+        shards = ShardReader(observe_calls(s3_store, asked.append), 515)
         for key in 4 * list(SHARDS):
             assert shards.read(key, 0, 103) == SHARDS[key]
         del asked[0]  # whether there is room
@@ -89,7 +89,7 @@ def list_open(folder: Path) -> list[str]:
 
 def test_what_is_open_goes_with_it(store: LocalStore, tmp_path: Path) -> None:
     fill(store)
-    shards = OpenShards(store, 1000)
+    shards = ShardReader(store, 1000)
     for key in SHARDS:
         shards.read(key, 0, 1)
     assert list_open(tmp_path) == [Path(key).name for key in SHARDS]

@@ -15,7 +15,7 @@ def test_members_are_found_by_offset_and_size(members: list[bytes]) -> None:
         path = Path(folder) / "shard.tar"
         with path.open("wb") as file, ShardWriter(file) as shard:
             offsets = [shard.add(f"{i:08d}.png", data) for i, data in enumerate(members)]
-            assert shard.members == len(members)
+            assert shard.num_members == len(members)
         content = path.read_bytes()
         for offset, data in zip(offsets, members, strict=True):
             assert content[offset : offset + len(data)] == data

@@ -25,11 +25,11 @@ def test_an_object_comes_back(any_store: ObjectStore) -> None:
             assert stream.read() == part
     with any_store.open_range("a/b/c.bin", 2, 5) as stream:
         assert [stream.read(2) for _ in range(4)] == [b"23", b"45", b"6", b""]
-    with any_store.open_local("a/b/c.bin") as path:
+    with any_store.local_copy("a/b/c.bin") as path:
         assert path.read_bytes() == b"0123456789"
     any_store.put("a/b/c.bin", b"new")
     assert any_store.get("a/b/c.bin") == b"new"
-    with any_store.open_local("a/b/c.bin") as path:
+    with any_store.local_copy("a/b/c.bin") as path:
         assert path.read_bytes() == b"new"
     any_store.put("a/b/c.bin", b"")
     assert any_store.get("a/b/c.bin") == b""
@@ -48,7 +48,7 @@ def test_all_of_a_file_is_written_and_it_stays_open(any_store: ObjectStore, size
     assert any_store.get("file") == content
     any_store.put_file("memory", io.BytesIO(content))
     assert any_store.get("memory") == content
-    with any_store.open_local("file") as path:
+    with any_store.local_copy("file") as path:
         assert path.read_bytes() == content
     with tempfile.TemporaryFile() as file:
         file.write(b"before")
@@ -64,25 +64,25 @@ def test_keys_are_listed_in_order(any_store: ObjectStore) -> None:
     keys = ["x/2", "x/10", "x/sub/1", "x/sub.a", "x/sub-b", "x/é", "x/😀", "x/a b", "x/a%20b"]
     for key in [*keys, "y/1", "xx/1"]:
         any_store.put(key, b"")
-    assert list(any_store.list("x")) == sorted(keys)
-    assert list(any_store.list("x/sub")) == ["x/sub/1"]
-    assert list(any_store.list("nothing")) == []
+    assert list(any_store.list_keys("x")) == sorted(keys)
+    assert list(any_store.list_keys("x/sub")) == ["x/sub/1"]
+    assert list(any_store.list_keys("nothing")) == []
 
 
 def test_what_is_there_is_told_with_size_and_time(any_store: ObjectStore) -> None:
     any_store.put("x/2", b"abc")
     any_store.put_file("x/10", io.BytesIO(bytes(20_000_000)))
     any_store.put("y", b"")
-    first = {entry.key: entry for entry in any_store.entries("x")}
+    first = {entry.key: entry for entry in any_store.list_objects("x")}
     assert [(key, entry.size) for key, entry in first.items()] == [("x/10", 20_000_000), ("x/2", 3)]
     assert all(
         abs(entry.modified - datetime.now(UTC)) < timedelta(minutes=2) for entry in first.values()
     )
-    assert list(any_store.uploads("x")) == []
-    assert list(any_store.entries("nothing")) == []
+    assert list(any_store.list_uploads("x")) == []
+    assert list(any_store.list_objects("nothing")) == []
     time.sleep(1.1)  # S3 counts seconds
     any_store.put("x/2", b"abcd")
-    again = {entry.key: entry for entry in any_store.entries("x")}
+    again = {entry.key: entry for entry in any_store.list_objects("x")}
     assert again["x/10"] == first["x/10"]
     assert again["x/2"].size == 4
     assert again["x/2"].modified > first["x/2"].modified
@@ -94,7 +94,7 @@ def test_what_is_missing_is_told(any_store: ObjectStore) -> None:
         lambda: any_store.get_file("no/such", io.BytesIO()),
         lambda: any_store.open_range("no/such", 0, 1).__enter__(),
         lambda: any_store.open_range("no/such", 0, 0).__enter__(),
-        lambda: any_store.open_local("no/such").__enter__(),
+        lambda: any_store.local_copy("no/such").__enter__(),
     ):
         with pytest.raises(NotFoundError, match="no/such"):
             ask()
@@ -124,8 +124,8 @@ def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> 
         lambda: any_store.exists(key),
         lambda: any_store.delete(key),
         lambda: any_store.location(key),
-        lambda: list(any_store.list(key)),
-        lambda: list(any_store.uploads(key)),
+        lambda: list(any_store.list_keys(key)),
+        lambda: list(any_store.list_uploads(key)),
         lambda: any_store.compare_and_swap(key, b"", None),
     ]
     for use in uses:
@@ -147,7 +147,7 @@ def test_any_other_name_does(any_store: ObjectStore, name: str) -> None:
     key = f"folder/{name}"
     any_store.put(key, name.encode())
     assert any_store.get(key) == name.encode()
-    assert list(any_store.list("folder")) == [key]
+    assert list(any_store.list_keys("folder")) == [key]
     any_store.delete(key)
 
 

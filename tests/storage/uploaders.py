@@ -6,36 +6,38 @@ from pathlib import Path
 
 from config.errors import StorageError
 from storage import ObjectStore
-from storage.gc_policy import Keeping
-from storage.uploads import Outbox
-from tests.storage.contents import watched
+from storage.gc_policy import CheckpointRetention
+from storage.uploads import AsyncUploader
+from tests.storage.contents import observe_calls
 
 
-def box(
+def make_uploader(
     store: ObjectStore,
-    tell: Callable[[str], None] = print,
-    grace: float = 30,
+    on_error: Callable[[str], None] = print,
+    grace_s: float = 30,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outbox:
-    return Outbox(store, "demo", "run", Keeping(), grace, should_stop, tell)
+) -> AsyncUploader:
+    return AsyncUploader(
+        store, "demo", "run", CheckpointRetention(), grace_s, should_stop, on_error
+    )
 
 
-def kept_here(cache: Path) -> list[str]:
+def list_pending_files(cache: Path) -> list[str]:
     found = (cache / "runs").rglob("*")
     return sorted(path.name for path in found if path.is_file() and path.suffix != ".lock")
 
 
-def refusing(store: ObjectStore, refused: Callable[[], bool]) -> ObjectStore:
+def make_failing_store(store: ObjectStore, is_failing: Callable[[], bool]) -> ObjectStore:
     def refuse(call: str) -> None:
-        if call == "put_file" and refused():
+        if call == "put_file" and is_failing():
             raise StorageError("the store is full.")
 
-    return watched(store, refuse)
+    return observe_calls(store, refuse)
 
 
-def hanging(store: ObjectStore, halted: threading.Event) -> ObjectStore:
+def make_hanging_store(store: ObjectStore, halted: threading.Event) -> ObjectStore:
     def hang(call: str) -> None:
         if call == "put_file":
             halted.wait(60)
 
-    return watched(store, hang)
+    return observe_calls(store, hang)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.bounded_map import map_ahead
+from tasks.bounded_map import bounded_map
 
 
 @given(
@@ -19,12 +19,12 @@ from tasks.bounded_map import map_ahead
 def test_results_come_in_order_and_no_more_is_begun_than_asked(
     delays: list[float], ahead: int, threads: int
 ) -> None:
-    begun = 0
+    num_taken = 0
 
     def items() -> Iterator[tuple[int, float]]:
-        nonlocal begun
+        nonlocal num_taken
         for item in enumerate(delays):
-            begun += 1
+            num_taken += 1
             yield item
 
     def work(item: tuple[int, float]) -> int:
@@ -32,30 +32,30 @@ def test_results_come_in_order_and_no_more_is_begun_than_asked(
         return item[0]
 
     with ThreadPoolExecutor(threads) as pool:
-        for number, found in enumerate(map_ahead(pool, work, items(), ahead)):
-            assert found == number
-            assert begun <= number + ahead + 1
-    assert begun == len(delays)
+        for number, result in enumerate(bounded_map(pool, work, items(), ahead)):
+            assert result == number
+            assert num_taken <= number + ahead + 1
+    assert num_taken == len(delays)
 
 
 def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
-    begun = 0
+    num_started = 0
     go = threading.Semaphore(1)
 
     def work(number: int) -> int:
-        nonlocal begun
-        begun += 1
+        nonlocal num_started
+        num_started += 1
         assert go.acquire(timeout=30)
         return number
 
     with ThreadPoolExecutor(1) as pool:
-        results = map_ahead(pool, work, range(20), ahead=10)
+        results = bounded_map(pool, work, range(20), max_pending=10)
         assert next(results) == 0
         results.close()  # type: ignore[attr-defined]
         go.release()
-    assert begun <= 2, "the queue was worked off"
+    assert num_started <= 2, "the queue was worked off"
 
 
 def test_an_error_in_a_thread_arrives() -> None:
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
-        list(map_ahead(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))
+        list(bounded_map(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))

@@ -18,13 +18,13 @@ def test_shards_that_start_together_share_one_engine(monkeypatch: pytest.MonkeyP
 
     def ask(border: int) -> object:
         together.wait()
-        return module.detector(border).engine
+        return module.get_detector(border).engine
 
     monkeypatch.setattr(module, "create_engine", create)
-    module._start.cache_clear()
+    module._create_cached_engine.cache_clear()
     try:
         with ThreadPoolExecutor(4) as pool:
             engines = list(pool.map(ask, (16, 98, 16, 98)))
     finally:
-        module._start.cache_clear()
+        module._create_cached_engine.cache_clear()
     assert len({id(engine) for engine in engines}) == 1

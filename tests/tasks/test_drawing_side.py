@@ -9,45 +9,47 @@ import pytest
 from PIL import Image
 
 from model.data.dataset import PairDataset
-from postprocess import Side, edge_density, split_pair
+from postprocess import DrawingSide, edge_density, split_pair
 from sources import acquire, decode_picture
 from storage import LocalStore
-from storage.manifest import Row
+from storage.manifest import ManifestRow
 from storage.pair_sets import read_manifest
 from storage.shards import read_member
-from tasks.drawing_side import find_drawings
+from tasks.drawing_side import detect_drawing_side
 from tasks.extract import extract_shard
-from tasks.pair_set_plan import PairPlan
+from tasks.pair_set_plan import PairSetPlan
 from tasks.publish import PairSet, publish_pairs
 from tests.conftest import draw_scene, encode
 from tests.published_pairs import draw_published, publish_folder
-from tests.tasks.test_extract import extract_all, quick, read_pair
+from tests.tasks.test_extract import extract_all, make_quick_dataset, read_pair
 
 WHITE = (255, 255, 255)
 
 
-def publish(store: LocalStore, folder: Path, **changes: object) -> tuple[PairPlan, PairSet]:
-    dataset = quick(folder, **{"paired": True, **changes})
+def publish_pairs_of(
+    store: LocalStore, folder: Path, **changes: object
+) -> tuple[PairSetPlan, PairSet]:
+    dataset = make_quick_dataset(folder, **{"paired": True, **changes})
     plan, _ = extract_all(store, dataset)
     return plan, publish_pairs(plan, acquire(dataset, store), store)
 
 
-def rows_of(plan: PairPlan, store: LocalStore, split: str) -> list[Row]:
+def get_pair_rows(plan: PairSetPlan, store: LocalStore, split: str) -> list[ManifestRow]:
     rows = read_manifest(store, plan.dataset.name, plan.fingerprint)
     return [row for row in rows if row.status == "pair" and row.split == split]
 
 
-def stored_bytes(store: LocalStore, folder: str) -> int:
-    return sum(len(store.get(key)) for key in store.list(folder))
+def count_stored_bytes(store: LocalStore, folder: str) -> int:
+    return sum(len(store.get(key)) for key in store.list_keys(folder))
 
 
 def test_pairs_are_not_stored_twice(store: LocalStore, tmp_path: Path) -> None:
     folder = publish_folder(tmp_path / "published", 24)
-    plan, rows = extract_all(store, quick(folder, paired=True, shard_size=16))
+    plan, rows = extract_all(store, make_quick_dataset(folder, paired=True, shard_size=16))
     assert [row.status for row in rows] == ["pair"] * 24
-    assert not [key for key in store.list(plan.folder) if key.endswith(".tar")]
+    assert not [key for key in store.list_keys(plan.folder) if key.endswith(".tar")]
     sources = sum(path.stat().st_size for path in folder.rglob("*.jpg"))
-    assert stored_bytes(store, plan.folder) < 0.2 * sources, "more than rows is stored"
+    assert count_stored_bytes(store, plan.folder) < 0.2 * sources, "more than rows is stored"
     for row in rows:
         assert row.offset is not None and row.size is not None
         raw = read_member(store, f"{plan.raw_folder}/{row.shard:05d}.tar", row.offset, row.size)
@@ -58,12 +60,12 @@ def test_pairs_are_not_stored_twice(store: LocalStore, tmp_path: Path) -> None:
 
 def test_training_sees_what_was_prepared(store: LocalStore, tmp_path: Path) -> None:
     folder = publish_folder(tmp_path / "published", 5)
-    plan, made = publish(store, folder, validation=("val/",))
-    assert (made.train, made.val, made.hints) == (4, 1, [])
-    seen = 0
+    plan, pair_set = publish_pairs_of(store, folder, validation=("val/",))
+    assert (pair_set.train, pair_set.val, pair_set.warnings) == (4, 1, [])
+    num_checked = 0
     for split in ("train", "val"):
         pairs = PairDataset(store, "published", plan.fingerprint, split, 256)
-        for index, row in enumerate(rows_of(plan, store, split)):
+        for index, row in enumerate(get_pair_rows(plan, store, split)):
             assert row.source_path.startswith(split)
             condition, picture = pairs[index]
             file = (folder / row.source_path).read_bytes()
@@ -72,38 +74,40 @@ def test_training_sees_what_was_prepared(store: LocalStore, tmp_path: Path) -> N
             assert row.edge_density == edge_density(drawing)
             restored = ((picture + 1) * 127.5).permute(1, 2, 0).numpy()
             assert np.abs(restored - photo).max() < 1
-            seen += 1
-    assert seen == 5
+            num_checked += 1
+    assert num_checked == 5
 
 
 def test_a_swapped_set_is_turned_and_said_so(store: LocalStore, tmp_path: Path) -> None:
-    usual = publish_folder(tmp_path / "usual", 4, "left", "PNG")
-    swapped = publish_folder(tmp_path / "swapped", 4, "right", "PNG")
+    left_folder = publish_folder(tmp_path / "usual", 4, "left", "PNG")
+    right_folder = publish_folder(tmp_path / "swapped", 4, "right", "PNG")
     plans = []
-    for folder, hints in (
-        (usual, []),
+    for folder, warnings in (
+        (left_folder, []),
         (
-            swapped,
+            right_folder,
             [
-                "4 pairs hold the picture on the left and the drawing on the right; they were "
-                "turned."
+                "4 pairs hold the picture on the left and the drawing on the right; their halves "
+                "were swapped."
             ],
         ),
     ):
-        plan, made = publish(store, folder)
-        assert made.train + made.val == 4
-        assert made.hints == hints
-        page = Path(made.report).read_text()
-        assert ("they were turned" in page) == bool(hints)
+        plan, pair_set = publish_pairs_of(store, folder)
+        assert pair_set.train + pair_set.val == 4
+        assert pair_set.warnings == warnings
+        page = Path(pair_set.report).read_text()
+        assert ("halves were swapped" in page) == bool(warnings)
         plans.append(plan)
-    ours, theirs = (
+    left_pairs, right_pairs = (
         PairDataset(store, plan.dataset.name, plan.fingerprint, "train", 256) for plan in plans
     )
-    our_rows, their_rows = (rows_of(plan, store, "train") for plan in plans)
-    by_path = {row.source_path: index for index, row in enumerate(their_rows)}
-    for index, row in enumerate(our_rows):
+    left_rows, right_rows = (get_pair_rows(plan, store, "train") for plan in plans)
+    by_path = {row.source_path: index for index, row in enumerate(right_rows)}
+    for index, row in enumerate(left_rows):
         if row.source_path in by_path:
-            for half, other in zip(ours[index], theirs[by_path[row.source_path]], strict=True):
+            for half, other in zip(
+                left_pairs[index], right_pairs[by_path[row.source_path]], strict=True
+            ):
                 assert (half == other).all()
     sheets = [store.get(f"{plan.folder}/contact-sheet.jpg") for plan in plans]
     assert sheets[0] == sheets[1], "the sheet shows the swapped pairs another way"
@@ -114,30 +118,34 @@ def test_the_majority_decides_what_a_pair_alone_does_not_tell(
 ) -> None:
     """A picture that is a drawing itself follows the others; a clear one against them is out."""
     folder = publish_folder(tmp_path / "mixed", 5, "right", "PNG")
-    twice = draw_published(20)
-    twice[:, 256:] = draw_published(21)[:, :256]
-    (folder / "twice.png").write_bytes(encode(twice))
+    ambiguous = draw_published(20)
+    ambiguous[:, 256:] = draw_published(21)[:, :256]
+    (folder / "twice.png").write_bytes(encode(ambiguous))
     (folder / "other.png").write_bytes(encode(draw_published(22, "left")))
-    plan, rows = extract_all(store, quick(folder, paired=True))
-    assert plan.drawing == "right"
-    found = {row.source_path: row for row in rows}
-    assert found.pop("other.png").detail == (
-        "the drawing is not on the right, as in most of this set"
+    plan, rows = extract_all(store, make_quick_dataset(folder, paired=True))
+    assert plan.drawing_side == "right"
+    rows_by_path = {row.source_path: row for row in rows}
+    assert rows_by_path.pop("other.png").detail == (
+        "the drawing is not on the right, where most of this set have it"
     )
-    assert {row.status for row in found.values()} == {"pair"}
-    drawing, _ = split_pair(read_pair(store, plan, found["twice.png"]), plan.drawing)
-    assert (drawing == twice[:, 256:, 0]).all()
+    assert {row.status for row in rows_by_path.values()} == {"pair"}
+    drawing, _ = split_pair(read_pair(store, plan, rows_by_path["twice.png"]), plan.drawing_side)
+    assert (drawing == ambiguous[:, 256:, 0]).all()
 
 
 @pytest.mark.parametrize("first", ["left", "right"])
-def test_who_votes_is_spread_over_the_set(store: LocalStore, tmp_path: Path, first: Side) -> None:
-    other: Side = "right" if first == "left" else "left"
+def test_who_votes_is_spread_over_the_set(
+    store: LocalStore, tmp_path: Path, first: DrawingSide
+) -> None:
+    other: DrawingSide = "right" if first == "left" else "left"
     folder = publish_folder(tmp_path / "pairs" / "a", 4, first)
     publish_folder(tmp_path / "pairs" / "b", 10, other, first=4)
-    raw = acquire(quick(tmp_path / "pairs", shard_size=2), store)
-    assert find_drawings(raw, store) == other
+    raw = acquire(make_quick_dataset(tmp_path / "pairs", shard_size=2), store)
+    assert detect_drawing_side(raw, store) == other
     shutil.rmtree(folder.parent / "b")
-    assert find_drawings(acquire(quick(tmp_path / "pairs"), store), store) == first
+    assert (
+        detect_drawing_side(acquire(make_quick_dataset(tmp_path / "pairs"), store), store) == first
+    )
 
 
 def test_what_is_no_pair_is_rejected_with_a_reason(store: LocalStore, tmp_path: Path) -> None:
@@ -145,9 +153,9 @@ def test_what_is_no_pair_is_rejected_with_a_reason(store: LocalStore, tmp_path: 
     pair = draw_published(9)
     blank = pair.copy()
     blank[:, :256] = 255
-    again = folder / "val" / "again.jpg"
-    again.parent.mkdir()
-    again.write_bytes((folder / "train" / "1_AB.jpg").read_bytes())
+    duplicate = folder / "val" / "again.jpg"
+    duplicate.parent.mkdir()
+    duplicate.write_bytes((folder / "train" / "1_AB.jpg").read_bytes())
     for name, picture in {
         "blank": blank,
         "photo": draw_scene(1, 256, 512),
@@ -155,7 +163,7 @@ def test_what_is_no_pair_is_rejected_with_a_reason(store: LocalStore, tmp_path: 
         "small": pair[::2, ::2],
     }.items():
         (folder / f"{name}.png").write_bytes(encode(picture))
-    _, rows = extract_all(store, quick(folder, paired=True, validation=("val/",)))
+    _, rows = extract_all(store, make_quick_dataset(folder, paired=True, validation=("val/",)))
     assert {row.source_path: row.reason for row in rows} == {
         "blank.png": "blank_edges",
         "photo.png": "not_a_pair",
@@ -190,58 +198,58 @@ def test_a_file_that_training_would_read_otherwise_is_no_pair(
     save(Image.fromarray(draw_published(15)).convert("L"), folder / "grey.png")
     save(Image.fromarray(draw_published(16)), folder / "deep.tiff")
     save(Image.fromarray(draw_published(17)), folder / "web.webp", lossless=True)
-    plan, rows = extract_all(store, quick(folder, paired=True))
-    found = {row.source_path: row for row in rows}
-    assert found["alpha.png"].reason == "not_a_pair"
-    assert "save it as a plain RGB PNG or JPEG" in str(found["alpha.png"].detail)
-    pairs = {name for name, row in found.items() if row.status == "pair"}
+    plan, rows = extract_all(store, make_quick_dataset(folder, paired=True))
+    rows_by_path = {row.source_path: row for row in rows}
+    assert rows_by_path["alpha.png"].reason == "not_a_pair"
+    assert "save it as a plain RGB PNG or JPEG" in str(rows_by_path["alpha.png"].detail)
+    pairs = {name for name, row in rows_by_path.items() if row.status == "pair"}
     assert {"exif.jpg", "palette.png", "grey.png"} <= pairs
     for name in pairs:
         file = (folder / name).read_bytes()
-        wanted = decode_picture(file, name, WHITE, 10**9).astype(int)
-        assert np.abs(read_pair(store, plan, found[name]) - wanted).mean() < 1, name
+        expected = decode_picture(file, name, WHITE, 10**9).astype(int)
+        assert np.abs(read_pair(store, plan, rows_by_path[name]) - expected).mean() < 1, name
 
 
 def test_what_is_done_is_not_done_again(store: LocalStore, tmp_path: Path) -> None:
     """A run that was killed between two shards goes on with the second."""
-    dataset = quick(publish_folder(tmp_path / "pairs", 5), paired=True, shard_size=2)
+    dataset = make_quick_dataset(publish_folder(tmp_path / "pairs", 5), paired=True, shard_size=2)
     raw = acquire(dataset, store)
-    plan = PairPlan(dataset, raw.fingerprint, None, None)
+    plan = PairSetPlan(dataset, raw.fingerprint, None, None)
     first = extract_shard(plan, 0, store)
-    before = {key: store.get(key) for key in store.list(plan.folder)}
+    objects = {key: store.get(key) for key in store.list_keys(plan.folder)}
     shard = store.get(f"{plan.raw_folder}/00000.tar")
     store.delete(f"{plan.raw_folder}/00000.tar")
     rows = [row for number in range(raw.shards) for row in extract_shard(plan, number, store)]
     assert rows[:2] == first
-    assert {key: store.get(key) for key in before} == before
+    assert {key: store.get(key) for key in objects} == objects
     store.put(f"{plan.raw_folder}/00000.tar", shard)
-    made = publish_pairs(plan, raw, store)
-    assert made.train + made.val == 5
+    pair_set = publish_pairs(plan, raw, store)
+    assert pair_set.train + pair_set.val == 5
 
 
 @pytest.mark.parametrize("drawing", ["left", "right"])
 def test_re_extraction_is_that_of_the_pictures_alone(
-    store: LocalStore, tmp_path: Path, drawing: Side
+    store: LocalStore, tmp_path: Path, drawing: DrawingSide
 ) -> None:
     folder = publish_folder(tmp_path / "published", 2, drawing, "PNG")
     alone = tmp_path / "alone"
     for path in folder.rglob("*.png"):
         _, photo = split_pair(np.asarray(Image.open(path)), drawing)
-        place = alone / path.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(encode(photo))
-    plan, rows = extract_all(store, quick(folder, paired=True, re_extract=True))
-    usual, others = extract_all(store, quick(alone))
+        path_of_picture = alone / path.relative_to(folder)
+        path_of_picture.parent.mkdir(parents=True, exist_ok=True)
+        path_of_picture.write_bytes(encode(photo))
+    plan, rows = extract_all(store, make_quick_dataset(folder, paired=True, re_extract=True))
+    pictures_plan, pictures_rows = extract_all(store, make_quick_dataset(alone))
 
-    def content(plan: PairPlan, rows: list[Row]) -> list[bytes]:
+    def content(plan: PairSetPlan, rows: list[ManifestRow]) -> list[bytes]:
         return [read_pair(store, plan, row).tobytes() for row in rows]
 
     assert [row.status for row in rows] == ["pair"] * 2
-    assert content(plan, rows) == content(usual, others)
+    assert content(plan, rows) == content(pictures_plan, pictures_rows)
     published = split_pair(draw_published(0))[0]
     assert (split_pair(read_pair(store, plan, rows[0]))[0] != published).any()
     assert plan.settings["re_extract"] is True
-    assert plan.settings["weights"] == usual.settings["weights"]
+    assert plan.settings["weights"] == pictures_plan.settings["weights"]
     assert "stored" not in plan.settings
 
 
@@ -252,7 +260,7 @@ def test_a_larger_pair_can_be_extracted_anew(store: LocalStore, tmp_path: Path) 
     buffer = io.BytesIO()
     large.save(buffer, "PNG")
     (folder / "large.png").write_bytes(buffer.getvalue())
-    _, (row,) = extract_all(store, quick(folder, paired=True))
-    assert row.detail == "a pair is 512×256, this one 1024×512"
-    plan, (row,) = extract_all(store, quick(folder, paired=True, re_extract=True))
+    _, (row,) = extract_all(store, make_quick_dataset(folder, paired=True))
+    assert row.detail == "a pair is 512×256, this file is 1024×512"
+    plan, (row,) = extract_all(store, make_quick_dataset(folder, paired=True, re_extract=True))
     assert read_pair(store, plan, row).shape == (256, 512, 3)

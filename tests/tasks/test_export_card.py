@@ -7,24 +7,35 @@ import pytest
 from sources import load_catalogue
 from sources.catalogue import describe_path
 from storage import LocalStore, keys
-from storage.raw_sets import Acceptance, Origin, write
-from tasks.export_card import write_card
+from storage.json_objects import write_json
+from storage.raw_sets import LicenseAcceptance, Origin
+from tasks.export_card import render_dataset_card
 
 SPLITS: dict[str | None, int] = {"train": 2500, "val": 3}
-OURS: Mapping[str, Any] = {"raw": "raw", "edges": {"threshold": 0.5}, "weights": "keras:0123"}
+PAIR_SETTINGS: Mapping[str, Any] = {
+    "raw": "raw",
+    "edges": {"threshold": 0.5},
+    "weights": "keras:0123",
+}
 
 
-def note_origin(store: LocalStore, name: str, read_from: str, **more: Any) -> None:
-    origin = Origin(source="x", identity="5ha", read_from=read_from, acquired="2026-01-02", **more)
-    write(store, keys.raw_origin(name, "raw"), origin)
+def write_origin(store: LocalStore, name: str, read_from: str, **fields: Any) -> None:
+    origin = Origin(
+        source="x", identity="5ha", read_from=read_from, acquired="2026-01-02", **fields
+    )
+    write_json(store, keys.raw_origin(name, "raw"), origin)
 
 
 def test_the_licence_travels(store: LocalStore) -> None:
     car = load_catalogue()["car"]
-    note_origin(store, "car", "https://figshare.com/1", stated={"licence": "CC | 4"}, taken="*a*")
-    shown = Acceptance(licence="CC BY-NC 4.0. Research only.", homepage=None, accepted="2026-01-03")
-    write(store, keys.acceptance("car"), shown)
-    card = write_card(store, car, "abc", OURS, "webdataset", SPLITS)
+    write_origin(
+        store, "car", "https://figshare.com/1", host_metadata={"licence": "CC | 4"}, selection="*a*"
+    )
+    acceptance = LicenseAcceptance(
+        license="CC BY-NC 4.0. Research only.", homepage=None, accepted="2026-01-03"
+    )
+    write_json(store, keys.license_acceptance("car"), acceptance)
+    card = render_dataset_card(store, car, "abc", PAIR_SETTINGS, "webdataset", SPLITS)
     assert card.startswith(f'---\npretty_name: "{car.title}"\nlicense: cc-by-nc-4.0\n')
     for part in (
         f"# {car.title}\n",
@@ -32,9 +43,9 @@ def test_the_licence_travels(store: LocalStore) -> None:
         "CC BY-NC 4.0. Research only. See https://deepvisualmarketing.github.io/",
         f"| source | {car.source.title} |",
         "| acquired | 2026-01-02 from https://figshare.com/1 |",
-        r"| licence, as the host states | CC \| 4 |",
-        r"| taken | \*a\* |",
-        "| licence accepted | 2026-01-03: CC BY-NC 4.0. Research only. |",
+        r"| licence, stated by the host | CC \| 4 |",
+        r"| selection | \*a\* |",
+        "| license accepted | 2026-01-03: CC BY-NC 4.0. Research only. |",
         "threshold 0.5, weights keras:0123",
         "pair set abc",
         "`train-{000000..000002}.tar` and `val-000000.tar`",
@@ -44,22 +55,22 @@ def test_the_licence_travels(store: LocalStore) -> None:
 
 def test_no_path_of_this_machine_is_in_it(store: LocalStore) -> None:
     dataset = describe_path(Path("/home/ann/photos\n# of us"), "photos")
-    note_origin(store, "photos", "/home/ann/photos")
+    write_origin(store, "photos", "/home/ann/photos")
     published = {"raw": "raw", "stored": "raw", "drawing": "left"}
-    card = write_card(store, dataset, "abc", published, "folder", SPLITS)
+    card = render_dataset_card(store, dataset, "abc", published, "folder", SPLITS)
     assert "ann" not in card.replace("channel", "")
     assert "\n# photos # of us\n" in card
     assert "license: other\n" in card
     assert "not stated." in card
-    assert "| drawings | as published, beside their pictures |" in card
+    assert "| drawings | published with the pictures |" in card
     assert "| source |" not in card
 
 
 @pytest.mark.parametrize("name", sorted(load_catalogue()))
 def test_every_data_set_of_the_catalogue_has_its_licence_told(store: LocalStore, name: str) -> None:
     dataset = load_catalogue()[name]
-    card = write_card(store, dataset, "abc", OURS, "hf", {})
-    assert dataset.licence in card
+    card = render_dataset_card(store, dataset, "abc", PAIR_SETTINGS, "hf", {})
+    assert dataset.license in card
     assert (dataset.terms or "") in card
-    known = next(line for line in card.splitlines() if line.startswith("license: "))
-    assert (known == "license: other") == (not dataset.licence.startswith("CC "))
+    license_line = next(line for line in card.splitlines() if line.startswith("license: "))
+    assert (license_line == "license: other") == (not dataset.license.startswith("CC "))

@@ -10,48 +10,48 @@ import pytest
 from config.errors import InputError, IntegrityError, NotFoundError, StorageError
 from storage import LocalStore
 from tasks.export_formats import FormatName
-from tests.model.pairs import publish
-from tests.tasks.test_export import FORMATS, SPLITS, everything, tiny
+from tests.model.pairs import publish_test_pairs
+from tests.tasks.test_export import FORMATS, SPLITS, export_tiny, read_files
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_what_is_interrupted_leaves_nothing(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: FormatName
 ) -> None:
-    publish(store, SPLITS)
-    seen: list[Path] = []
+    publish_test_pairs(store, SPLITS)
+    partial_files: list[Path] = []
 
     def interrupt(name: str) -> None:
-        seen.extend(tmp_path.rglob("*.icanvas-export-*/*"))
+        partial_files.extend(tmp_path.rglob("*.icanvas-export-*/*"))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tasks.export.advance", interrupt)
-    before = everything(tmp_path), sorted(tmp_path.rglob("*"))
+    previous = read_files(tmp_path), sorted(tmp_path.rglob("*"))
     with pytest.raises(KeyboardInterrupt):
-        tiny(store, tmp_path / "new" / "out", form)
-    assert seen, "there was nothing to leave behind"
-    assert (everything(tmp_path), sorted(tmp_path.rglob("*"))) == before
+        export_tiny(store, tmp_path / "new" / "out", form)
+    assert partial_files, "there was nothing to leave behind"
+    assert (read_files(tmp_path), sorted(tmp_path.rglob("*"))) == previous
 
 
 def test_damage_is_told_and_leaves_nothing(store: LocalStore, tmp_path: Path) -> None:
-    publish(store, SPLITS)
+    publish_test_pairs(store, SPLITS)
     key = "datasets/tiny/pairs/pairs/train-00000.tar"
-    whole = store.get(key)
-    damaged = bytearray(whole)
-    damaged[len(whole) // 2] ^= 1
-    for content in (bytes(damaged), whole[:-12_000]):
-        store.put(key, content)
+    content = store.get(key)
+    damaged = bytearray(content)
+    damaged[len(content) // 2] ^= 1
+    for corrupt in (bytes(damaged), content[:-12_000]):
+        store.put(key, corrupt)
         for form in FORMATS:
             with pytest.raises(IntegrityError, match="icanvas prepare"):
-                tiny(store, tmp_path / "out", form)
+                export_tiny(store, tmp_path / "out", form)
     store.delete(key)
     with pytest.raises(NotFoundError, match="train-00000"):
-        tiny(store, tmp_path / "out")
+        export_tiny(store, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
 
 
 @contextmanager
-def files_up_to(size: int) -> Iterator[None]:
+def limit_file_size(size: int) -> Iterator[None]:
     """Let no file of this process grow further: the system refuses, as it does on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
@@ -65,41 +65,44 @@ def files_up_to(size: int) -> Iterator[None]:
 def test_a_full_disk_is_told_and_leaves_nothing(
     store: LocalStore, tmp_path: Path, form: FormatName
 ) -> None:
-    publish(store, SPLITS)
-    with files_up_to(1000), pytest.raises(StorageError, match=r"out: File too large\. Check space"):
-        tiny(store, tmp_path / "out", form)
+    publish_test_pairs(store, SPLITS)
+    with (
+        limit_file_size(1000),
+        pytest.raises(StorageError, match=r"out: File too large\. Check space"),
+    ):
+        export_tiny(store, tmp_path / "out", form)
     assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
-    tiny(store, tmp_path / "out", form)
+    export_tiny(store, tmp_path / "out", form)
 
 
 def test_only_a_new_or_empty_folder_is_taken(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(store, "t")
-    full, empty, file = tmp_path / "full", tmp_path / "empty", tmp_path / "file"
-    full.mkdir()
-    (full / "thesis.txt").write_text("mine")
+    publish_test_pairs(store, "t")
+    full_folder, empty, file = tmp_path / "full", tmp_path / "empty", tmp_path / "file"
+    full_folder.mkdir()
+    (full_folder / "thesis.txt").write_text("mine")
     file.write_text("mine")
-    before = everything(tmp_path)
-    for place, says in (
-        (full, "is not empty. Name a folder that is new"),
-        (file, "is a file. Name a folder"),
+    previous = read_files(tmp_path)
+    for target, message in (
+        (full_folder, "is not empty. Name a new folder"),
+        (file, "is a file. Name a new or empty folder"),
     ):
-        with pytest.raises(InputError, match=says):
-            tiny(store, place)
+        with pytest.raises(InputError, match=message):
+            export_tiny(store, target)
     with pytest.raises(StorageError, match="Not a directory"):
-        tiny(store, file / "below")
+        export_tiny(store, file / "below")
     empty.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "is_mount", lambda _: True)
         with pytest.raises(InputError, match="is a mount point"):
-            tiny(store, empty)
+            export_tiny(store, empty)
     monkeypatch.chdir(empty)
-    with pytest.raises(InputError, match="the folder you are in"):
-        tiny(store, Path())
-    assert everything(tmp_path) == before
+    with pytest.raises(InputError, match="the current directory"):
+        export_tiny(store, Path())
+    assert read_files(tmp_path) == previous
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link").symlink_to(empty)
-    assert tiny(store, Path("link")).folder == empty
+    assert export_tiny(store, Path("link")).folder == empty
     assert (empty / "train" / "00000000.jpg").stat().st_size
     assert (tmp_path / "link").is_symlink()

@@ -10,48 +10,50 @@ from config.dataset import EdgeSettings, Geometry
 from config.errors import InputError, IntegrityError
 from hed import EdgeDetector
 from hed.engines import create_engine
-from postprocess import Side, decode_pair, edge_density, split_pair
-from sources import DataSet, RawSet, acquire, find
+from postprocess import DrawingSide, decode_pair, edge_density, split_pair
+from sources import DatasetConfig, RawSet, acquire, find_dataset
 from storage import LocalStore
-from storage.manifest import Row
-from storage.pair_sets import locate_pairs
-from storage.pins import claim
-from tasks.detector import detector, weights_name
-from tasks.drawing_side import find_drawings
+from storage.manifest import ManifestRow
+from storage.pair_sets import open_pairs
+from storage.pins import pin
+from tasks.detector import format_weights_id, get_detector
+from tasks.drawing_side import detect_drawing_side
 from tasks.extract import extract_shard
-from tasks.pair_set_plan import PairPlan
+from tasks.pair_set_plan import PairSetPlan
 from tests.conftest import draw_scene, encode
-from tests.hed.networks import THIN, as_weights, make_layers
+from tests.hed.networks import THIN_CHANNELS, make_layers, make_weights
 
 
-def quick(folder: Path, **changes: object) -> DataSet:
+def make_quick_dataset(folder: Path, **changes: object) -> DatasetConfig:
     """A data set of a folder, with a small border for quick tests."""
-    return find(str(folder)).model_copy(update={"edges": EdgeSettings(border=16), **changes})
+    return find_dataset(str(folder)).model_copy(
+        update={"edges": EdgeSettings(border=16), **changes}
+    )
 
 
-def plan_for(dataset: DataSet, raw: RawSet, drawing: Side = "left") -> PairPlan:
+def make_plan(dataset: DatasetConfig, raw: RawSet, drawing: DrawingSide = "left") -> PairSetPlan:
     if not dataset.needs_edges:
-        return PairPlan(dataset, raw.fingerprint, None, None, drawing=drawing)
-    weights = weights_name(detector(dataset.edges.border).weights)
-    return PairPlan(dataset, raw.fingerprint, 0.5, weights, drawing=drawing)
+        return PairSetPlan(dataset, raw.fingerprint, None, None, drawing_side=drawing)
+    weights = format_weights_id(get_detector(dataset.edges.border).weights)
+    return PairSetPlan(dataset, raw.fingerprint, 0.5, weights, drawing_side=drawing)
 
 
-def extract_all(store: LocalStore, dataset: DataSet) -> tuple[PairPlan, list[Row]]:
+def extract_all(store: LocalStore, dataset: DatasetConfig) -> tuple[PairSetPlan, list[ManifestRow]]:
     raw = acquire(dataset, store)
-    plan = plan_for(dataset, raw, find_drawings(raw, store) if dataset.paired else "left")
-    claim(store, dataset.name, plan.fingerprint, plan.settings)
+    plan = make_plan(dataset, raw, detect_drawing_side(raw, store) if dataset.paired else "left")
+    pin(store, dataset.name, plan.fingerprint, plan.settings)
     return plan, [row for shard in range(raw.shards) for row in extract_shard(plan, shard, store)]
 
 
-def read_pair(store: LocalStore, plan: PairPlan, row: Row) -> np.ndarray:
-    stored = locate_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
-    return decode_pair(stored.read(row))
+def read_pair(store: LocalStore, plan: PairSetPlan, row: ManifestRow) -> np.ndarray:
+    reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
+    return decode_pair(reader.read(row))
 
 
 def test_pairs_hold_the_drawing_beside_its_picture(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
-    dataset = quick(make_folder(5), shard_size=2, val_share=0.5)
+    dataset = make_quick_dataset(make_folder(5), shard_size=2, val_share=0.5)
     plan, rows = extract_all(store, dataset)
     assert [row.status for row in rows] == ["pair"] * 5
     assert {row.split for row in rows} == {"train", "val"}
@@ -66,9 +68,9 @@ def test_pairs_hold_the_drawing_beside_its_picture(
 def test_what_is_done_is_not_done_again(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset = quick(make_folder(2))
+    dataset = make_quick_dataset(make_folder(2))
     plan, rows = extract_all(store, dataset)
-    monkeypatch.setattr("tasks.extract.detector_for", None)
+    monkeypatch.setattr("tasks.extract.get_plan_detector", None)
     assert extract_all(store, dataset) == (plan, rows)
 
 
@@ -82,7 +84,7 @@ def test_unfit_pictures_are_rejected_with_a_reason(
         "blank": np.full((64, 64, 3), 200, np.uint8),
     }.items():
         (folder / f"{name}.png").write_bytes(encode(picture))
-    _, rows = extract_all(store, quick(folder))
+    _, rows = extract_all(store, make_quick_dataset(folder))
     assert {row.source_path: row.reason for row in rows} == {
         "000.png": None,
         "blank.png": "blank_edges",
@@ -100,11 +102,11 @@ def test_a_contained_picture_has_no_frame(store: LocalStore, tmp_path: Path) -> 
     picture[:, :, :] = (90, 120, 60)
     picture[20:44, 50:78] = (230, 40, 40)
     (folder / "wide.png").write_bytes(encode(picture))
-    dataset = quick(folder, geometry=Geometry(mode="contain", background="#0000ff"))
+    dataset = make_quick_dataset(folder, geometry=Geometry(mode="contain", background="#0000ff"))
     plan, (row,) = extract_all(store, dataset)
-    drawing, shown = split_pair(read_pair(store, plan, row))
-    assert (shown[:64] == (0, 0, 255)).all()
-    assert (shown[-64:] == (0, 0, 255)).all()
+    drawing, right_half = split_pair(read_pair(store, plan, row))
+    assert (right_half[:64] == (0, 0, 255)).all()
+    assert (right_half[-64:] == (0, 0, 255)).all()
     ys, xs = np.nonzero(drawing == 0)
     assert ys.min() > 90, "the picture's own border became a line"
     assert ys.max() < 166
@@ -122,10 +124,12 @@ def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -
     (folder / "lines.png").write_bytes(encode(picture))
     lines = []
     for scale in (1, 3):
-        dataset = quick(folder).model_copy(update={"edges": EdgeSettings(border=16, scale=scale)})
+        dataset = make_quick_dataset(folder).model_copy(
+            update={"edges": EdgeSettings(border=16, scale=scale)}
+        )
         plan, rows = extract_all(store, dataset)
-        drawing, shown = split_pair(read_pair(store, plan, rows[0]))
-        assert shown.shape == (256, 256, 3)
+        drawing, right_half = split_pair(read_pair(store, plan, rows[0]))
+        assert right_half.shape == (256, 256, 3)
         # Lines that a column through the middle meets.
         lines.append(int((np.diff((drawing[:, 128] == 0).astype(int)) == 1).sum()))
     assert lines[1] > lines[0]
@@ -139,7 +143,7 @@ def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: P
     for number, (height, width) in enumerate(shapes):
         (folder / f"{number}.png").write_bytes(encode(draw_scene(number, height, width)))
     geometry = Geometry(mode="contain", enlarge="nearest")
-    plan, rows = extract_all(store, quick(folder, geometry=geometry))
+    plan, rows = extract_all(store, make_quick_dataset(folder, geometry=geometry))
     assert [row.status for row in rows] == ["pair"] * len(shapes)
     for row, (height, width) in zip(rows, shapes, strict=True):
         drawing, _ = split_pair(read_pair(store, plan, row))
@@ -152,15 +156,15 @@ def test_memory_does_not_grow_with_the_shard(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is held at once is a window of pictures, not the shard."""
-    layers = as_weights(make_layers(0, THIN))
+    layers = make_weights(make_layers(0, THIN_CHANNELS))
     hed = EdgeDetector(create_engine("opencv", layers, workers=2), layers, border=16)
-    monkeypatch.setattr("tasks.extract.detector_for", lambda plan: hed)
+    monkeypatch.setattr("tasks.extract.get_plan_detector", lambda plan: hed)
     peaks = []
     for count in (60, 180):
-        dataset = quick(make_folder(count))
+        dataset = make_quick_dataset(make_folder(count))
         raw = acquire(dataset, store)
         tracemalloc.start()
-        rows = extract_shard(PairPlan(dataset, raw.fingerprint, 0.5, None), 0, store)
+        rows = extract_shard(PairSetPlan(dataset, raw.fingerprint, 0.5, None), 0, store)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert sum(row.status == "pair" for row in rows) > count / 2, "too few pairs to tell"
@@ -172,42 +176,46 @@ def test_memory_does_not_grow_with_the_shard(
 def test_another_machines_weights_are_refused(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
-    dataset = quick(make_folder(1))
-    plan = replace(plan_for(dataset, acquire(dataset, store)), weights="caffe:0123")
+    dataset = make_quick_dataset(make_folder(1))
+    plan = replace(make_plan(dataset, acquire(dataset, store)), weights="caffe:0123")
     with pytest.raises(InputError, match=r"keras:4502.*caffe:0123.*ICANVAS_WEIGHTS"):
         extract_shard(plan, 0, store)
-    assert not list(store.list(plan.folder)), "something half-written stays"
+    assert not list(store.list_keys(plan.folder)), "something half-written stays"
 
 
 def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> None:
-    plan = PairPlan(quick(tmp_path), "raw", 0.5, "weights")
+    plan = PairSetPlan(make_quick_dataset(tmp_path), "raw", 0.5, "weights")
     different = [
-        replace(plan, raw="other"),
+        replace(plan, raw_fingerprint="other"),
         replace(plan, threshold=0.4),
         replace(plan, weights="other"),
         replace(plan, revision=1),
-        replace(plan, dataset=quick(tmp_path, geometry=Geometry(mode="contain"))),
-        replace(plan, dataset=quick(tmp_path, edges=EdgeSettings(border=16, min_pixels=9))),
-        replace(plan, dataset=quick(tmp_path, val_share=0.2)),
-        replace(plan, dataset=quick(tmp_path, validation=("val/",))),
-        replace(plan, dataset=quick(tmp_path, validation=("test/",))),
-        replace(plan, dataset=quick(tmp_path, paired=True)),
-        replace(plan, dataset=quick(tmp_path, paired=True), drawing="right"),
-        replace(plan, dataset=quick(tmp_path, paired=True, re_extract=True)),
-        replace(plan, dataset=quick(tmp_path, paired=True, re_extract=True), threshold=0.4),
+        replace(plan, dataset=make_quick_dataset(tmp_path, geometry=Geometry(mode="contain"))),
+        replace(
+            plan, dataset=make_quick_dataset(tmp_path, edges=EdgeSettings(border=16, min_pixels=9))
+        ),
+        replace(plan, dataset=make_quick_dataset(tmp_path, val_share=0.2)),
+        replace(plan, dataset=make_quick_dataset(tmp_path, validation=("val/",))),
+        replace(plan, dataset=make_quick_dataset(tmp_path, validation=("test/",))),
+        replace(plan, dataset=make_quick_dataset(tmp_path, paired=True)),
+        replace(plan, dataset=make_quick_dataset(tmp_path, paired=True), drawing_side="right"),
+        replace(plan, dataset=make_quick_dataset(tmp_path, paired=True, re_extract=True)),
+        replace(
+            plan, dataset=make_quick_dataset(tmp_path, paired=True, re_extract=True), threshold=0.4
+        ),
     ]
     names = {plan.fingerprint, *(other.fingerprint for other in different)}
     assert len(names) == len(different) + 1
     for same in (
         replace(plan, revision=0),
-        replace(plan, dataset=quick(tmp_path, title="Another title")),
+        replace(plan, dataset=make_quick_dataset(tmp_path, title="Another title")),
     ):
         assert same.fingerprint == plan.fingerprint
 
 
 def test_names_of_sets_that_are_there_already_stay(tmp_path: Path) -> None:
     """What was prepared by an earlier version is not prepared again."""
-    plan = PairPlan(quick(tmp_path), "raw", 0.5, "weights")
+    plan = PairSetPlan(make_quick_dataset(tmp_path), "raw", 0.5, "weights")
     assert plan.fingerprint == "3bbc1ddf936f"
 
 
@@ -216,7 +224,7 @@ def test_the_published_split_is_kept(store: LocalStore, make_folder: Callable[[i
     (folder / "val").mkdir()
     for name in ("001.png", "003.png"):
         (folder / name).rename(folder / "val" / name)
-    dataset = quick(folder, validation=("val/",), val_share=0)
+    dataset = make_quick_dataset(folder, validation=("val/",), val_share=0)
     _, rows = extract_all(store, dataset)
     assert {row.source_path: row.split for row in rows} == {
         "000.png": "train",
@@ -227,12 +235,12 @@ def test_the_published_split_is_kept(store: LocalStore, make_folder: Callable[[i
 
 
 def test_a_damaged_raw_shard_is_told(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
-    dataset = quick(make_folder(2))
+    dataset = make_quick_dataset(make_folder(2))
     raw = acquire(dataset, store)
-    plan = plan_for(dataset, raw)
+    plan = make_plan(dataset, raw)
     key = f"{plan.raw_folder}/00000.tar"
     damaged = bytearray(store.get(key))
     damaged[700] ^= 1
     store.put(key, bytes(damaged))
-    with pytest.raises(IntegrityError, match=r"damaged at 000\.png"):
+    with pytest.raises(IntegrityError, match=r"corrupt at 000\.png"):
         extract_shard(plan, 0, store)

@@ -11,31 +11,31 @@ from PIL import Image
 from config.errors import IntegrityError
 from sources import acquire
 from storage import LocalStore
-from storage.manifest import Row, read_rows, write_rows
+from storage.manifest import ManifestRow, rows_from_parquet, rows_to_parquet
 from storage.pair_sets import is_published, read_current, read_manifest
 from tasks.publish import publish_pairs
 from tests.conftest import draw_scene, encode
-from tests.storage.contents import watched
-from tests.tasks.test_extract import extract_all, quick
+from tests.storage.contents import observe_calls
+from tests.tasks.test_extract import extract_all, make_quick_dataset
 
 
 def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     folder = make_folder(4)
     (folder / "<b>notes & more.txt").write_text("hello")
-    dataset = quick(folder, shard_size=2, val_share=0.5)
+    dataset = make_quick_dataset(folder, shard_size=2, val_share=0.5)
     plan, rows = extract_all(store, dataset)
-    made = publish_pairs(plan, acquire(dataset, store), store)
-    assert made.train + made.val == 4
-    assert made.rejected == {"not_a_picture": 1}
-    assert made.hints == []
-    assert read_manifest(store, made.dataset, made.fingerprint) == rows
-    current = read_current(store, made.dataset)
+    pair_set = publish_pairs(plan, acquire(dataset, store), store)
+    assert pair_set.train + pair_set.val == 4
+    assert pair_set.rejected == {"not_a_picture": 1}
+    assert pair_set.warnings == []
+    assert read_manifest(store, pair_set.dataset, pair_set.fingerprint) == rows
+    current = read_current(store, pair_set.dataset)
     assert current is not None
-    assert current.fingerprint == made.fingerprint
-    assert made.sheet is not None
-    with Image.open(made.sheet) as sheet:
+    assert current.fingerprint == pair_set.fingerprint
+    assert pair_set.contact_sheet is not None
+    with Image.open(pair_set.contact_sheet) as sheet:
         assert sheet.size == (3 * 516 + 4, 2 * 260 + 4)
-    page = Path(made.report).read_text()
+    page = Path(pair_set.report).read_text()
     assert "data:image/jpeg;base64," in page
     assert "&lt;b&gt;notes &amp; more.txt" in page
     assert "<b>notes" not in page
@@ -45,34 +45,34 @@ def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int]
 def test_publishing_again_changes_nothing(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
-    dataset = quick(make_folder(2))
+    dataset = make_quick_dataset(make_folder(2))
     plan, _ = extract_all(store, dataset)
     raw = acquire(dataset, store)
     first = publish_pairs(plan, raw, store)
-    before = {key: store.get(key) for key in store.list("datasets")}
+    objects = {key: store.get(key) for key in store.list_keys("datasets")}
     assert publish_pairs(plan, raw, store) == first
-    assert {key: store.get(key) for key in store.list("datasets")} == before
+    assert {key: store.get(key) for key in store.list_keys("datasets")} == objects
 
 
 def test_a_set_without_a_pair_says_so(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "a.txt").write_text("a")
-    dataset = quick(folder)
+    dataset = make_quick_dataset(folder)
     plan, _ = extract_all(store, dataset)
-    made = publish_pairs(plan, acquire(dataset, store), store)
-    assert (made.train, made.val, made.sheet) == (0, 0, None)
-    assert "No file of this source became a pair" in Path(made.report).read_text()
+    pair_set = publish_pairs(plan, acquire(dataset, store), store)
+    assert (pair_set.train, pair_set.val, pair_set.contact_sheet) == (0, 0, None)
+    assert "No file of this source became a pair" in Path(pair_set.report).read_text()
 
 
 def test_a_lost_row_is_never_published(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
-    dataset = quick(make_folder(3))
+    dataset = make_quick_dataset(make_folder(3))
     plan, _ = extract_all(store, dataset)
     part = f"{plan.folder}/parts/00000.parquet"
-    rows: list[Row] = read_rows(store.get(part))
-    store.put(part, write_rows(rows[:-1]))
+    rows: list[ManifestRow] = rows_from_parquet(store.get(part))
+    store.put(part, rows_to_parquet(rows[:-1]))
     with pytest.raises(IntegrityError, match="3 rows in, 2 pairs"):
         publish_pairs(plan, acquire(dataset, store), store)
     assert not is_published(store, dataset.name, plan.fingerprint)
@@ -82,7 +82,7 @@ def test_a_lost_row_is_never_published(
 def test_a_set_that_was_removed_meanwhile_is_told(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
-    dataset = quick(make_folder(2))
+    dataset = make_quick_dataset(make_folder(2))
     plan, _ = extract_all(store, dataset)
 
     def remove(call: str) -> None:
@@ -90,7 +90,7 @@ def test_a_set_that_was_removed_meanwhile_is_told(
             store.delete(f"{plan.folder}/manifest.parquet")
 
     with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
-        publish_pairs(plan, acquire(dataset, store), watched(store, remove))
+        publish_pairs(plan, acquire(dataset, store), observe_calls(store, remove))
 
 
 def test_the_report_shows_what_was_thrown_away(
@@ -102,22 +102,22 @@ def test_the_report_shows_what_was_thrown_away(
         (folder / f"ribbon-{number}.png").write_bytes(encode(ribbon))
     (folder / "icon.png").write_bytes(encode(draw_scene(1, 20, 20)))
     (folder / "broken.jpg").write_text("no picture")
-    licensed = {"licence": "ours & theirs", "homepage": "https://example.org/pets?a=1&b=2"}
-    dataset = quick(folder, shard_size=16, **licensed)
+    licensed = {"license": "ours & theirs", "homepage": "https://example.org/pets?a=1&b=2"}
+    dataset = make_quick_dataset(folder, shard_size=16, **licensed)
     plan, _ = extract_all(store, dataset)
-    made = publish_pairs(plan, acquire(dataset, store), store)
-    assert made.rejected == {"aspect": 40, "too_small": 1, "undecodable": 1}
-    page = Path(made.report).read_text()
-    sheet, *small = [
-        Image.open(io.BytesIO(base64.b64decode(found))).size
-        for found in sorted(re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page), key=len)[
+    pair_set = publish_pairs(plan, acquire(dataset, store), store)
+    assert pair_set.rejected == {"aspect": 40, "too_small": 1, "undecodable": 1}
+    page = Path(pair_set.report).read_text()
+    sheet, *thumbnails = [
+        Image.open(io.BytesIO(base64.b64decode(encoded))).size
+        for encoded in sorted(re.findall(r'src="data:image/jpeg;base64,([^"]+)"', page), key=len)[
             ::-1
         ]
     ]
     assert sheet[0] > 500
-    assert small.count((96, 19)) == 12, "half of the places are for each reason"
-    assert small.count((20, 20)) == 1, "what is small is not enlarged"
-    assert len(small) == 13
+    assert thumbnails.count((96, 19)) == 12, "half of the places are for each reason"
+    assert thumbnails.count((20, 20)) == 1, "what is small is not enlarged"
+    assert len(thumbnails) == 13
     assert "<figcaption>ribbon-0.png</figcaption>" in page
     assert "20×20, under 32 px" in page
     assert len(page) < 400_000
@@ -132,9 +132,9 @@ def test_likely_slips_get_a_hint(store: LocalStore, tmp_path: Path) -> None:
     pair = np.hstack([np.full((256, 256, 3), 255, np.uint8), draw_scene(1, 256, 256)])
     (folder / "pair.png").write_bytes(encode(pair))
     (folder / "blank.png").write_bytes(encode(np.full((64, 64, 3), 9, np.uint8)))
-    dataset = quick(folder)
+    dataset = make_quick_dataset(folder)
     plan, _ = extract_all(store, dataset)
-    hints = publish_pairs(plan, acquire(dataset, store), store).hints
-    assert len(hints) == 2
-    assert "--paired" in hints[0]
-    assert "--threshold" in hints[1]
+    warnings = publish_pairs(plan, acquire(dataset, store), store).warnings
+    assert len(warnings) == 2
+    assert "--paired" in warnings[0]
+    assert "--threshold" in warnings[1]

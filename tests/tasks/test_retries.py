@@ -4,7 +4,7 @@ from prefect.states import Failed
 
 from config.errors import (
     ConflictError,
-    DamagedError,
+    CorruptObjectError,
     IcanvasError,
     InputError,
     IntegrityError,
@@ -12,8 +12,8 @@ from config.errors import (
     SourceError,
     StorageError,
 )
-from sources.fetch.host_api import Unavailable
-from tasks.retries import is_outage, is_storage_fault
+from sources.fetch.host_api import HostUnavailable
+from tasks.retries import is_storage_error, is_transient_error_in_worker
 
 
 @pytest.mark.parametrize(
@@ -23,8 +23,8 @@ from tasks.retries import is_outage, is_storage_fault
         (ConflictError("moved"), False, False),
         (NotFoundError("gone"), False, False),
         (IntegrityError("cut"), False, True),
-        (DamagedError("spoiled"), False, False),
-        (Unavailable("busy"), False, True),
+        (CorruptObjectError("spoiled"), False, False),
+        (HostUnavailable("busy"), False, True),
         (SourceError("refused"), False, False),
         (InputError("bad setting"), False, False),
         (IcanvasError("any"), False, False),
@@ -35,7 +35,7 @@ def test_what_may_come_back_is_tried_again(
     error: Exception, storage: bool, outage: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed: State[object] = Failed(data=error)
-    assert is_storage_fault(None, None, failed) == storage
-    assert not is_outage(None, None, failed), "a person at a command waits"
+    assert is_storage_error(None, None, failed) == storage
+    assert not is_transient_error_in_worker(None, None, failed), "a person at a command waits"
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "0")
-    assert is_outage(None, None, failed) == outage
+    assert is_transient_error_in_worker(None, None, failed) == outage

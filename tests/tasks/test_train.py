@@ -17,49 +17,49 @@ from rich.console import Console
 
 from config.errors import InputError
 from config.recipe import Recipe
-from model.training.callbacks import Hooks, TrainingStopped
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
 from model.training.train import TrainedRun
 from postprocess import encode_jpeg
 from storage import LocalStore
 from storage.runs import Run
 from tasks.progress import show_progress
-from tasks.train import describe, stop_on_signals, train
+from tasks.train import render_artifact, run_until_signal, train
 
 
-def grid(level: int) -> bytes:
+def make_grid(level: int) -> bytes:
     return encode_jpeg(np.full((8, 8, 3), level, np.uint8), quality=92)
 
 
 def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
     run = Run(store, "tiny", "run")
     files = {
-        "samples/epoch-0002.jpg": grid(10),
-        "samples/sketches-0002.jpg": grid(90),
+        "samples/epoch-0002.jpg": make_grid(10),
+        "samples/sketches-0002.jpg": make_grid(90),
         "losses.png": b"a plot",
     }
     for name, data in files.items():
         run.put(name, data)
-    for epoch, figure in ((1, 0.3), (2, 0.25)):
-        run.put_checkpoint(epoch, epoch, b"weights", {"val_l1": figure})
-    places = dict.fromkeys(["checkpoint", "samples", "metrics_file", "plot", "events"], "here")
-    facts = {"dataset": "tiny", "run": "run", "pairs": "p", "left_out": 0, "epochs": 2, "steps": 4}
-    for sketches, shown in ((None, ["samples/epoch-0002.jpg"]), ("there", list(files)[:2])):
-        trained = TrainedRun(**facts, metrics={"l1": 0.25}, **places, sketches=sketches)  # type: ignore[arg-type]
-        text = describe(trained, run, store)
+    for epoch, val_l1 in ((1, 0.3), (2, 0.25)):
+        run.save_checkpoint(epoch, epoch, b"weights", {"val_l1": val_l1})
+    locations = dict.fromkeys(["checkpoint", "samples", "metrics_file", "plot", "events"], "here")
+    fields = {"dataset": "tiny", "run": "run", "pairs": "p", "left_out": 0, "epochs": 2, "steps": 4}
+    for sketches, grids in ((None, ["samples/epoch-0002.jpg"]), ("there", list(files)[:2])):
+        trained = TrainedRun(**fields, metrics={"l1": 0.25}, **locations, sketches=sketches)  # type: ignore[arg-type]
+        text = render_artifact(trained, run, store)
         assert "| l1 | 0.2500 |" in text
         assert f"| `run/1` | 0.3000 | `{run.location('checkpoints/epoch-0001.pt')}` |" in text
         images = re.findall(r"!\[[^]]*\]\(data:image/\w+;base64,([^)]*)\)", text)
-        expected = [files[name] for name in (*shown, "losses.png")]
+        expected = [files[name] for name in (*grids, "losses.png")]
         assert [base64.b64decode(image) for image in images] == expected
 
 
-def send_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
+def send_signal_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
     """As a run does that notices the signal after some steps."""
     assert not should_stop()
     os.kill(os.getpid(), number)
-    seen = threading.Event()
+    event = threading.Event()
     while not should_stop():
-        seen.wait(0.01)
+        event.wait(0.01)
 
 
 @pytest.mark.parametrize(
@@ -69,67 +69,67 @@ def send_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
 def test_a_signal_waits_for_the_checkpoint_and_finds_prefects_handler(
     number: int, raised: type[BaseException]
 ) -> None:
-    told: list[str] = []
-    outside: list[int] = []
+    events: list[str] = []
+    passed_on: list[int] = []
 
     def learn(should_stop: Callable[[], bool]) -> NoReturn:
-        send_and_wait(number, should_stop)
-        told.append("a checkpoint is kept")
+        send_signal_and_wait(number, should_stop)
+        events.append("a checkpoint is kept")
         raise TrainingStopped
 
     def run() -> None:
         with capture_sigterm():
             try:
-                stop_on_signals(learn)
+                run_until_signal(learn)
             finally:
-                told.append("the signal took its course")
+                events.append("the signal took its course")
                 # Else a worker's word that the run is cancelled is not taken.
                 assert is_prefect_sigterm_handler_installed()
 
     # Prefect passes SIGTERM on to whoever had it before.
-    before = signal.signal(signal.SIGTERM, lambda got, _: outside.append(got))
+    previous_handler = signal.signal(signal.SIGTERM, lambda got, _: passed_on.append(got))
     try:
         with pytest.raises(raised):
             run()
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == ["a checkpoint is kept", "the signal took its course"]
-    assert outside == [number] * (number == signal.SIGTERM)
+        signal.signal(signal.SIGTERM, previous_handler)
+    assert events == ["a checkpoint is kept", "the signal took its course"]
+    assert passed_on == [number] * (number == signal.SIGTERM)
 
 
 def test_prefects_handler_stays_while_training() -> None:
-    found: list[object] = []
+    handlers: list[object] = []
 
     def learn(_: Callable[[], bool]) -> int:
-        found.append(signal.getsignal(signal.SIGTERM))
+        handlers.append(signal.getsignal(signal.SIGTERM))
         return 7
 
     with capture_sigterm():
-        before = signal.getsignal(signal.SIGTERM)
-        assert stop_on_signals(learn) == 7
-        assert found == [before]
+        prefect_handler = signal.getsignal(signal.SIGTERM)
+        assert run_until_signal(learn) == 7
+        assert handlers == [prefect_handler]
 
 
 def test_an_error_goes_before_the_signal() -> None:
     def learn(should_stop: Callable[[], bool]) -> NoReturn:
-        send_and_wait(signal.SIGINT, should_stop)
+        send_signal_and_wait(signal.SIGINT, should_stop)
         raise InputError("no room for the checkpoint.")
 
     with pytest.raises(InputError, match="no room"):
-        stop_on_signals(learn)
+        run_until_signal(learn)
 
 
 def test_a_second_signal_is_not_held_back() -> None:
     go_on = threading.Event()
 
     def learn(should_stop: Callable[[], bool]) -> int:
-        send_and_wait(signal.SIGINT, should_stop)
+        send_signal_and_wait(signal.SIGINT, should_stop)
         os.kill(os.getpid(), signal.SIGINT)
         go_on.wait(60)
         return 7
 
     with pytest.raises(KeyboardInterrupt):
-        stop_on_signals(learn)
+        run_until_signal(learn)
     assert not go_on.is_set()
     go_on.set()
 
@@ -138,37 +138,37 @@ def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     progress = import_module("tasks.progress")
-    shown: list[str] = []
+    descriptions: list[str] = []
     printed = io.StringIO()
 
-    def learn(*_: object, hooks: Hooks, **__: object) -> NoReturn:
-        hooks.on_step(1, 9)
-        for what in ("the store is full.", ""):
-            hooks.on_trouble(what)
-            (shown_bar,) = progress._display.tasks
-            shown.append(shown_bar.description)
+    def learn(*_: object, callbacks: TrainingCallbacks, **__: object) -> NoReturn:
+        callbacks.on_step(1, 9)
+        for message in ("the store is full.", ""):
+            callbacks.on_upload_error(message)
+            (task,) = progress._display.tasks
+            descriptions.append(task.description)
         raise InputError("enough seen")
 
     task_module = import_module("tasks.train")
     monkeypatch.setattr(task_module, "train_alone", learn)
     monkeypatch.setattr(task_module, "get_run_logger", lambda: logging.getLogger("here"))
     with show_progress(Console(file=printed)), pytest.raises(InputError, match="enough"):
-        train.fn("tiny", "pairs", Recipe(), store.url, refresh=False)
-    assert shown == [
-        "tiny: train (the store does not take its files, see the log; it is tried again)",
+        train.fn("tiny", "pairs", Recipe(), store.url, force=False)
+    assert descriptions == [
+        "tiny: train (uploads fail and are retried, see the log)",
         "tiny: train",
     ]
     assert [line.getMessage() for line in caplog.records if line.name == "here"] == [
         "tiny: the store is full."
     ]
-    assert "tiny: train: the store does not take its files" in printed.getvalue()
+    assert "tiny: train: uploads fail and are retried" in printed.getvalue()
 
 
 def test_the_log_tells_the_newest_losses_and_what_a_stop_leaves(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def learn(*_: object, hooks: Hooks, **__: object) -> NoReturn:
-        hooks.on_line({"epoch": 2, "step": 620, "lr": 0.1, "l1": 0.25})
+    def learn(*_: object, callbacks: TrainingCallbacks, **__: object) -> NoReturn:
+        callbacks.on_log({"epoch": 2, "step": 620, "lr": 0.1, "l1": 0.25})
         raise TrainingStopped("no step was taken yet")
 
     task_module = import_module("tasks.train")
@@ -176,8 +176,8 @@ def test_the_log_tells_the_newest_losses_and_what_a_stop_leaves(
     monkeypatch.setattr(task_module, "get_run_logger", lambda: logging.getLogger("here"))
     caplog.set_level(logging.INFO, "here")
     with pytest.raises(TrainingStopped):
-        train.fn("tiny", "pairs", Recipe(), store.url, refresh=False)
+        train.fn("tiny", "pairs", Recipe(), store.url, force=False)
     assert [line.getMessage() for line in caplog.records if line.name == "here"] == [
         "tiny: epoch 2, step 620, l1 0.2500",
-        "stopped; no step was taken yet",
+        "Training stopped: no step was taken yet",
     ]

@@ -2,7 +2,7 @@
 
 from model.evaluation.metrics.bootstrap import Estimate, estimate, estimate_mean
 from model.evaluation.metrics.definitions import METRICS, Metric
-from model.evaluation.metrics.lines import estimate_lines, follow_lines
+from model.evaluation.metrics.lines import estimate_line_metrics, match_lines
 from model.evaluation.metrics.paired import l1, ms_ssim, ssim
 
 __all__ = [
@@ -10,10 +10,10 @@ __all__ = [
     "Estimate",
     "Metric",
     "estimate",
-    "estimate_lines",
+    "estimate_line_metrics",
     "estimate_mean",
-    "follow_lines",
     "l1",
+    "match_lines",
     "ms_ssim",
     "ssim",
 ]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_DRAWS = 1000
-_LEVEL = 0.95
+_NUM_RESAMPLES = 1000
+_CONFIDENCE = 0.95
 # Two pictures tell next to nothing about others.
-_FEWEST = 3
+_MIN_PICTURES = 3
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class Estimate:
     value: float
     low: float | None
     high: float | None
-    pictures: int
+    num_pictures: int
 
 
-def draw_counts(pictures: int) -> Floats:
+def bootstrap_weights(num_pictures: int) -> Floats:
     """Return how often each of so many pictures came in each draw: float64 (draws, pictures)."""
-    random = np.random.default_rng([pictures, _DRAWS])
-    shares = np.full(pictures, 1 / pictures)
-    return random.multinomial(pictures, shares, size=_DRAWS).astype(np.float64)
+    random = np.random.default_rng([num_pictures, _NUM_RESAMPLES])
+    shares = np.full(num_pictures, 1 / num_pictures)
+    return random.multinomial(num_pictures, shares, size=_NUM_RESAMPLES).astype(np.float64)
 
 
-def estimate(figure: Callable[[Floats], Floats], pictures: int) -> Estimate:
+def estimate(statistic: Callable[[Floats], Floats], num_pictures: int) -> Estimate:
     """Return a figure of some pictures with its interval.
 
     Parameters
@@ -52,17 +52,17 @@ def estimate(figure: Callable[[Floats], Floats], pictures: int) -> Estimate:
         (draws,), NaN for a draw that it cannot be told of.
     pictures : how many there are, at least 1.
     """
-    value = float(figure(np.ones((1, pictures)))[0])
-    return with_interval(value, figure(draw_counts(pictures)), pictures)
+    value = float(statistic(np.ones((1, num_pictures)))[0])
+    return with_interval(value, statistic(bootstrap_weights(num_pictures)), num_pictures)
 
 
-def with_interval(value: float, drawn: Floats, pictures: int) -> Estimate:
+def with_interval(value: float, resampled: Floats, num_pictures: int) -> Estimate:
     """Return a figure with the interval that the same figure of the draws, (draws,), gives."""
-    if pictures < _FEWEST:
-        return Estimate(value, None, None, pictures)
-    tail = 50 * (1 - _LEVEL)
-    low, high = np.nanpercentile(drawn, (tail, 100 - tail))
-    return Estimate(value, float(low), float(high), pictures)
+    if num_pictures < _MIN_PICTURES:
+        return Estimate(value, None, None, num_pictures)
+    tail = 50 * (1 - _CONFIDENCE)
+    low, high = np.nanpercentile(resampled, (tail, 100 - tail))
+    return Estimate(value, float(low), float(high), num_pictures)
 
 
 def estimate_mean(values: Floats) -> Estimate:
@@ -70,7 +70,7 @@ def estimate_mean(values: Floats) -> Estimate:
     return estimate(lambda counts: counts @ values / counts.sum(1), len(values))
 
 
-def mean_of_pairs(between: Floats, counts: Floats) -> Floats:
+def mean_over_pairs(pairwise: Floats, weights: Floats) -> Floats:
     """Return the mean over all pairs of two different pictures, for each draw.
 
     A picture that came twice is no pair with itself: else the mean would be biased.
@@ -85,8 +85,8 @@ def mean_of_pairs(between: Floats, counts: Floats) -> Floats:
     ndarray
         float64 (draws,); NaN where only one picture came.
     """
-    of_itself = np.square(counts)
-    total = ((counts @ between) * counts).sum(1) - of_itself @ np.diag(between)
-    pairs = counts.sum(1) ** 2 - of_itself.sum(1)
+    squared_weights = np.square(weights)
+    total = ((weights @ pairwise) * weights).sum(1) - squared_weights @ np.diag(pairwise)
+    num_pairs = weights.sum(1) ** 2 - squared_weights.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, total / pairs, np.nan)
+        return np.where(num_pairs > 0, total / num_pairs, np.nan)

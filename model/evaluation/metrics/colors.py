@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 
 from model.evaluation.metrics.bootstrap import (
     Estimate,
-    draw_counts,
+    bootstrap_weights,
     estimate,
-    mean_of_pairs,
+    mean_over_pairs,
     with_interval,
 )
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
-_NEAR_WHITE = 240
-_THUMBNAIL = 32
+_NEAR_WHITE_LEVEL = 240
+_THUMBNAIL_SIZE = 32
 # Steps of lightness, and of a and b, in OpenCV's 8-bit Lab.
-_LIGHT, _CHROMA = 32, 16
+_LIGHTNESS_STEP, _CHROMA_STEP = 32, 16
 
 
-def colourfulness(picture: Picture) -> float:
+def colorfulness(picture: Picture) -> float:
     """Return how colourful a picture (uint8 H×W×3 RGB) is: 0 for grey, over 100 for the most.
 
     M3 of Hasler and Süsstrunk, "Measuring colourfulness in natural images" (2003).
@@ -36,9 +36,9 @@ def colourfulness(picture: Picture) -> float:
     return float(spread + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
 
 
-def near_white(picture: Picture) -> float:
+def near_white_share(picture: Picture) -> float:
     """Return the share of a picture's pixels (uint8 H×W×3 RGB) with 240 or more in each channel."""
-    return float((picture.min(2) >= _NEAR_WHITE).mean())
+    return float((picture.min(2) >= _NEAR_WHITE_LEVEL).mean())
 
 
 def lab_histogram(picture: Picture) -> Floats:
@@ -48,15 +48,15 @@ def lab_histogram(picture: Picture) -> Floats:
     that a trace of colour is no other colour.
     """
     light, a, b = np.moveaxis(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.intp), 2, 0)
-    steps = 256 // _CHROMA + 1
-    a, b = ((chroma + _CHROMA // 2) // _CHROMA for chroma in (a, b))
-    place = (light // _LIGHT * steps + a) * steps + b
-    counts = np.bincount(place.ravel(), minlength=256 // _LIGHT * steps * steps)
-    shares: Floats = counts / place.size
+    steps = 256 // _CHROMA_STEP + 1
+    a, b = ((chroma + _CHROMA_STEP // 2) // _CHROMA_STEP for chroma in (a, b))
+    bins = (light // _LIGHTNESS_STEP * steps + a) * steps + b
+    counts = np.bincount(bins.ravel(), minlength=256 // _LIGHTNESS_STEP * steps * steps)
+    shares: Floats = counts / bins.size
     return shares
 
 
-def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
+def estimate_histogram_distance(histograms: Floats, target: Floats) -> Estimate:
     """Return the share of pixels that would have to change colour for wanted colours, in [0, 1].
 
     Half the sum of absolute differences of two histograms (total variation). Pictures that were
@@ -69,24 +69,24 @@ def estimate_histogram_distance(histograms: Floats, wanted: Floats) -> Estimate:
     wanted : float64 (colours,).
     """
 
-    def distance(counts: Floats) -> Floats:
-        drawn: Floats = counts @ histograms / counts.sum(1, keepdims=True)
-        apart: Floats = np.abs(drawn - wanted).sum(1) / 2
-        return apart
+    def distance(weights: Floats) -> Floats:
+        resampled: Floats = weights @ histograms / weights.sum(1, keepdims=True)
+        difference: Floats = np.abs(resampled - target).sum(1) / 2
+        return difference
 
     count = len(histograms)
     value = float(distance(np.ones((1, count)))[0])
-    drawn = distance(draw_counts(count))
-    return with_interval(value, np.clip(drawn - drawn.mean() + value, 0, 1), count)
+    resampled = distance(bootstrap_weights(count))
+    return with_interval(value, np.clip(resampled - resampled.mean() + value, 0, 1), count)
 
 
-def thumbnail(picture: Picture) -> Picture:
+def lab_thumbnail(picture: Picture) -> Picture:
     """Return a picture (uint8 H×W×3 RGB) small and in CIE Lab: uint8 (3072,)."""
-    small = cv2.resize(picture, (_THUMBNAIL, _THUMBNAIL), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture, (_THUMBNAIL_SIZE, _THUMBNAIL_SIZE), interpolation=cv2.INTER_AREA)
     return cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.uint8, copy=False).ravel()
 
 
-def distances(some: NDArray[np.generic], others: NDArray[np.generic]) -> Floats:
+def pairwise_distances(some: NDArray[np.generic], others: NDArray[np.generic]) -> Floats:
     """Return the mean absolute difference of each two rows: (N, D) and (M, D) to float64 (N, M)."""
     one, other = (torch.from_numpy(values.astype(np.float32)) for values in (some, others))
     return np.asarray(torch.cdist(one, other, p=1).numpy() / some.shape[1], np.float64)
@@ -94,11 +94,11 @@ def distances(some: NDArray[np.generic], others: NDArray[np.generic]) -> Floats:
 
 def mean_distance(thumbnails: NDArray[np.uint8]) -> float:
     """Return how far thumbnails (N, 3072) are from each other in the mean; NaN for fewer than 2."""
-    between = distances(thumbnails, thumbnails)
-    return float(mean_of_pairs(between, np.ones((1, len(thumbnails))))[0])
+    pairwise = pairwise_distances(thumbnails, thumbnails)
+    return float(mean_over_pairs(pairwise, np.ones((1, len(thumbnails))))[0])
 
 
-def estimate_diversity(thumbnails: NDArray[np.uint8], usual: float) -> Estimate:
+def estimate_diversity(thumbnails: NDArray[np.uint8], reference_distance: float) -> Estimate:
     """Return how far pictures are from each other, as a share of what is usual.
 
     Parameters
@@ -106,5 +106,5 @@ def estimate_diversity(thumbnails: NDArray[np.uint8], usual: float) -> Estimate:
     thumbnails : uint8 (N, 3072), of at least two pictures.
     usual : ``mean_distance`` of training pictures.
     """
-    between = distances(thumbnails, thumbnails) / usual
-    return estimate(lambda counts: mean_of_pairs(between, counts), len(thumbnails))
+    pairwise = pairwise_distances(thumbnails, thumbnails) / reference_distance
+    return estimate(lambda counts: mean_over_pairs(pairwise, counts), len(thumbnails))

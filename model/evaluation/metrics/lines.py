@@ -1,65 +1,116 @@
 """Whether pictures keep to the lines that they were made from."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hed import EdgeDetector
-from model.evaluation.metrics.bootstrap import Estimate, estimate
-from postprocess import Agreement, clean_edges, compare_drawings
+from model.evaluation.metrics.bootstrap import Estimate, Floats, estimate
+from postprocess import LineMatchCounts, clean_edges, compare_drawings
+
+Picture = NDArray[np.uint8]
 
 # In pixels of the pictures' own size.
-TOLERANCE = 2
+LINE_TOLERANCE = 2
 
 
-def follow_lines(
+def extract_lines(
     hed: EdgeDetector,
-    pictures: Sequence[NDArray[np.uint8]],
-    drawings: Iterable[NDArray[np.uint8]],
+    pictures: Sequence[Picture],
     threshold: float,
     min_pixels: int = 5,
-    on_picture: Callable[[], None] = lambda: None,
-) -> list[Agreement]:
-    """Compare the edges of pictures with the drawings that they were made from, at 2 px.
+) -> Iterator[Picture]:
+    """Yield the lines of each picture: its HED edges, cleaned as the training drawings are.
 
     Parameters
     ----------
-    hed : finds the edges.
-    pictures : uint8 S×S×3 RGB.
-    drawings : uint8 S×S each, 0 on lines; one for each picture.
-    threshold, min_pixels : the edges become lines by these, as training drawings do.
-    on_picture : called after each.
+    hed : EdgeDetector
+    pictures : sequence of ndarray, uint8, S×S×3 RGB
+    threshold : float in [0, 1]
+        Edge threshold; see ``clean_edges``.
+    min_pixels : int, at least 0
+        Connected components with fewer pixels are removed.
+
+    Yields
+    ------
+    ndarray
+        uint8 S×S, 0 on lines and 255 elsewhere, in the order of ``pictures``.
     """
-    maps = (edges for edges in hed.stream(pictures) if edges is not None)
-    found = []
-    for edges, drawing in zip(maps, drawings, strict=True):
-        lines = clean_edges(edges, threshold, min_pixels)
-        found.append(compare_drawings(lines, drawing, TOLERANCE))
+    for edges in hed.stream(pictures):
+        if edges is not None:
+            yield clean_edges(edges, threshold, min_pixels)
+
+
+def match_lines(
+    hed: EdgeDetector,
+    pictures: Sequence[Picture],
+    drawings: Iterable[Picture],
+    threshold: float,
+    min_pixels: int = 5,
+    on_picture: Callable[[], None] = lambda: None,
+) -> list[LineMatchCounts]:
+    """Compare the lines of pictures with the drawings that they were generated from, at 2 px.
+
+    Parameters
+    ----------
+    hed : EdgeDetector
+    pictures : sequence of ndarray, uint8, S×S×3 RGB
+    drawings : iterable of ndarray, uint8, S×S
+        0 on lines; one for each picture.
+    threshold, min_pixels : float, int
+        See ``extract_lines``.
+    on_picture : callable
+        Called after each picture.
+
+    Returns
+    -------
+    list of LineMatchCounts
+        One for each picture.
+    """
+    matches = []
+    lines = extract_lines(hed, pictures, threshold, min_pixels)
+    for predicted, drawing in zip(lines, drawings, strict=True):
+        matches.append(compare_drawings(predicted, drawing, LINE_TOLERANCE))
         on_picture()
-    return found
+    return matches
 
 
-def estimate_lines(found: Sequence[Agreement]) -> dict[str, Estimate]:
-    """Return F1, precision and recall over the line pixels of all pictures (at least one)."""
-    counted = np.array(
-        [(one.found, one.found_right, one.wanted, one.wanted_found) for one in found], np.float64
+def estimate_line_metrics(matches: Sequence[LineMatchCounts]) -> dict[str, Estimate]:
+    """Return F1, precision and recall over the line pixels of all pictures.
+
+    Parameters
+    ----------
+    matches : sequence of LineMatchCounts
+        At least one.
+
+    Returns
+    -------
+    dict
+        Estimates by metric key: ``edge_f1``, ``edge_precision`` and ``edge_recall``.
+    """
+    counts = np.array(
+        [
+            (one.num_predicted, one.num_predicted_matched, one.num_target, one.num_target_matched)
+            for one in matches
+        ],
+        np.float64,
     )
 
-    def shares(counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        lines, right, wanted, reached = (counts @ counted).T
-        # As ``Agreement`` has it: nothing found is nothing wrong.
-        precision = np.where(lines > 0, right / np.maximum(lines, 1), 1)
-        recall = np.where(wanted > 0, reached / np.maximum(wanted, 1), 1)
+    def precision_and_recall(weights: Floats) -> tuple[Floats, Floats]:
+        predicted, predicted_matched, target, target_matched = (weights @ counts).T
+        # As in ``LineMatchCounts``: without predicted lines the precision is 1.
+        precision = np.where(predicted > 0, predicted_matched / np.maximum(predicted, 1), 1)
+        recall = np.where(target > 0, target_matched / np.maximum(target, 1), 1)
         return precision, recall
 
-    def f1(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-        precision, recall = shares(counts)
+    def f1(weights: Floats) -> Floats:
+        precision, recall = precision_and_recall(weights)
         total = precision + recall
         return 2 * precision * recall / np.where(total > 0, total, 1)
 
     return {
-        "edge_f1": estimate(f1, len(found)),
-        "edge_precision": estimate(lambda counts: shares(counts)[0], len(found)),
-        "edge_recall": estimate(lambda counts: shares(counts)[1], len(found)),
+        "edge_f1": estimate(f1, len(matches)),
+        "edge_precision": estimate(lambda weights: precision_and_recall(weights)[0], len(matches)),
+        "edge_recall": estimate(lambda weights: precision_and_recall(weights)[1], len(matches)),
     }

@@ -1,4 +1,4 @@
-"""Files of HED's real shapes are 59 MB each: written once, for all tests."""
+"""Fixtures with one weights file of each format. They have 59 MB each and are written once."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from hed.weights import load_weights
 from tests.hed.networks import Layers, make_layers
 from tests.hed.weights import files
 
-Refuse = Callable[..., str]
+LoadError = Callable[..., str]
 
 
 @pytest.fixture(scope="session")
@@ -20,13 +20,13 @@ def layers() -> Layers:
 
 
 @pytest.fixture(scope="session")
-def forms(layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """One file of each form, all of the same layers."""
-    folder = tmp_path_factory.mktemp("forms")
+def weights_files(layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Return one file of each format, all with the same layers."""
+    folder = tmp_path_factory.mktemp("weights")
     contents: dict[str, Callable[[], bytes]] = {
         "hed.weights.h5": lambda: files.write_keras(layers),
         "hed.caffemodel": lambda: files.write_caffe(layers),
-        "first.caffemodel": lambda: files.write_caffe(layers, first=True),
+        "first.caffemodel": lambda: files.write_caffe(layers, legacy=True),
         "network.pytorch": lambda: files.write_torch(files.niklaus_state(layers)),
         "older.pytorch": lambda: files.write_torch(
             files.niklaus_state(layers, "module"), legacy=True
@@ -34,7 +34,7 @@ def forms(layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         "ControlNetHED.pth": lambda: files.write_torch(
             files.controlnet_state(layers, torch.float16)
         ),
-        "own.onnx": lambda: files.make_own().SerializeToString(),
+        "custom.onnx": lambda: files.make_custom_network().SerializeToString(),
     }
     for name, write in contents.items():
         (folder / name).write_bytes(write())
@@ -42,23 +42,23 @@ def forms(layers: Layers, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 
 @pytest.fixture
-def refuse(tmp_path: Path) -> Refuse:
-    """Return what gives bytes to the reader and returns the one line they are refused with."""
+def error_for(tmp_path: Path) -> LoadError:
+    """Return a function that writes a file and returns the error that loading it raises."""
 
-    def give(content: bytes, name: str) -> str:
+    def load(content: bytes, name: str) -> str:
         path = tmp_path / name
         path.write_bytes(content)
-        return refusal(path)
+        return load_error(path)
 
-    return give
+    return load
 
 
-def refusal(path: Path) -> str:
-    """Return the line that a file is refused with."""
+def load_error(path: Path) -> str:
+    """Return the one-line error that loading a file raises."""
     with pytest.raises(InputError) as caught:
         load_weights(path)
     line = str(caught.value)
     assert "\n" not in line
     assert str(path) in line
-    assert len(line) < 200 + 300, "more than a line"
+    assert len(line) < 200 + 300, "longer than a line"
     return line.replace(str(path), "FILE")

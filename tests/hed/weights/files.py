@@ -1,4 +1,4 @@
-"""Writers of each published form, made apart from the readers."""
+"""Writers for each published weights format, independent of the readers."""
 
 import io
 import struct
@@ -11,23 +11,23 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from hed.graph import BLOCKS, SIDES
-from tests.hed.networks import Layers, Map, bilinear_kernel
+from hed.graph import BLOCKS, SIDE_OUTPUTS
+from tests.hed.networks import Float32Array, Layers, bilinear_kernel
 
 NORM = (123.5, 117.25, 104.75)
 
 
 def write_keras(layers: Layers) -> bytes:
-    """Keras 3's ``save_weights``: kernels H×W×I×O."""
+    """Write as Keras 3's ``save_weights`` does: kernels H×W×I×O."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         for name, (kernel, bias) in layers.items():
-            file[f"{keras_place(name)}/0"] = kernel.transpose(2, 3, 1, 0)
-            file[f"{keras_place(name)}/1"] = bias
+            file[f"{keras_path(name)}/0"] = kernel.transpose(2, 3, 1, 0)
+            file[f"{keras_path(name)}/1"] = bias
     return buffer.getvalue()
 
 
-def keras_place(name: str) -> str:
+def keras_path(name: str) -> str:
     if not name.startswith("conv"):
         return f"{name}/vars"
     block, index = name[4], int(name[6])
@@ -35,51 +35,61 @@ def keras_place(name: str) -> str:
 
 
 def write_caffe(
-    layers: Layers, *, first: bool = False, upsampling: dict[int, Map] | None = None
+    layers: Layers, *, legacy: bool = False, upsampling: dict[int, Float32Array] | None = None
 ) -> bytes:
-    """A caffemodel, byte by byte.
+    """Write a caffemodel, byte by byte.
 
-    ``first`` gives Caffe's first form: layers of field 2, blobs with four sides and no shape.
+    ``legacy`` writes Caffe's V1 format: layers in field 2, blobs with four dimensions and no shape.
     """
     names = {name: name for block in BLOCKS for name in block}
-    names |= {side: f"score-{side}" for side in SIDES} | {"fuse": "new-score-weighting"}
+    names |= {side: f"score-{side}" for side in SIDE_OUTPUTS} | {"fuse": "new-score-weighting"}
     kernels = {s: bilinear_kernel(s) for s in (2, 4, 8, 16)} if upsampling is None else upsampling
-    entries: list[tuple[str, str, int, tuple[Map, ...]]] = [("relu1_1", "ReLU", 18, ())]
+    entries: list[tuple[str, str, int, tuple[Float32Array, ...]]] = [("relu1_1", "ReLU", 18, ())]
     entries += [(names[name], "Convolution", 4, layer) for name, layer in layers.items()]
     entries += [
         (f"upsample_{s}", "Deconvolution", 39, (kernel, np.zeros(1, np.float32)))
         for s, kernel in kernels.items()
     ]
-    parts = [_chunk(1, b"FCN")]
+    parts = [_encode_field(1, b"FCN")]
     for name, kind, number, arrays in entries:
-        if first:
-            body = [_chunk(6, _blob(array, first)) for array in arrays]
-            body += [_chunk(2, b"bottom"), _chunk(4, name.encode()), _number(5, number)]
-            parts.append(_chunk(2, b"".join(body)))
+        if legacy:
+            body = [_encode_field(6, _encode_blob(array, legacy)) for array in arrays]
+            body += [
+                _encode_field(2, b"bottom"),
+                _encode_field(4, name.encode()),
+                _encode_int_field(5, number),
+            ]
+            parts.append(_encode_field(2, b"".join(body)))
         else:
-            body = [_chunk(1, name.encode()), _chunk(2, kind.encode()), _chunk(3, b"bottom")]
-            body += [_chunk(7, _blob(array, first)) for array in arrays]
-            parts.append(_chunk(100, b"".join(body)))
+            body = [
+                _encode_field(1, name.encode()),
+                _encode_field(2, kind.encode()),
+                _encode_field(3, b"bottom"),
+            ]
+            body += [_encode_field(7, _encode_blob(array, legacy)) for array in arrays]
+            parts.append(_encode_field(100, b"".join(body)))
     return b"".join(parts)
 
 
-def _blob(array: Map, first: bool) -> bytes:
-    data = _chunk(5, array.astype("<f4").tobytes())
-    if first:
-        sides = (1,) * (4 - array.ndim) + array.shape
-        return b"".join(_number(field, side) for field, side in enumerate(sides, 1)) + data
-    return data + _chunk(7, _chunk(1, b"".join(_varint(side) for side in array.shape)))
+def _encode_blob(array: Float32Array, legacy: bool) -> bytes:
+    data = _encode_field(5, array.astype("<f4").tobytes())
+    if legacy:
+        dims = (1,) * (4 - array.ndim) + array.shape
+        return b"".join(_encode_int_field(field, side) for field, side in enumerate(dims, 1)) + data
+    return data + _encode_field(
+        7, _encode_field(1, b"".join(_encode_varint(side) for side in array.shape))
+    )
 
 
-def _chunk(field: int, body: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(body)) + body
+def _encode_field(field: int, body: bytes) -> bytes:
+    return _encode_varint(field << 3 | 2) + _encode_varint(len(body)) + body
 
 
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
+def _encode_int_field(field: int, value: int) -> bytes:
+    return _encode_varint(field << 3) + _encode_varint(value)
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     groups = []
     while True:
         value, group = value >> 7, value & 127
@@ -95,7 +105,7 @@ def write_torch(state: Any, *, legacy: bool = False) -> bytes:
 
 
 def niklaus_state(layers: Layers, prefix: str = "net") -> "OrderedDict[str, torch.Tensor]":
-    """The keys of network-bsds500.pytorch; ``prefix`` is ``module`` in the older ones."""
+    """Return a state dict with the keys of network-bsds500.pytorch; older files use ``module``."""
     keys = {
         "conv1_1": "VggOne.0",
         "conv1_2": "VggOne.2",
@@ -123,9 +133,9 @@ def niklaus_state(layers: Layers, prefix: str = "net") -> "OrderedDict[str, torc
 def controlnet_state(
     layers: Layers, dtype: torch.dtype = torch.float32
 ) -> "OrderedDict[str, torch.Tensor]":
-    """The keys of ControlNetHED.pth."""
+    """Return a state dict with the keys of ControlNetHED.pth."""
     keys: dict[str, str] = {}
-    for b, (block, side) in enumerate(zip(BLOCKS, SIDES, strict=True), start=1):
+    for b, (block, side) in enumerate(zip(BLOCKS, SIDE_OUTPUTS, strict=True), start=1):
         keys |= {name: f"block{b}.convs.{i}" for i, name in enumerate(block)}
         keys[side] = f"block{b}.projection"
     state = _state(keys, layers)
@@ -141,7 +151,7 @@ def _state(keys: dict[str, str], layers: Layers) -> "OrderedDict[str, torch.Tens
     return state
 
 
-OWN_KERNELS = {
+CUSTOM_KERNELS = {
     "fine": (4, 3, 3),
     "coarse": (4, 4, 3),
     "fine.score": (1, 4, 1),
@@ -149,36 +159,36 @@ OWN_KERNELS = {
 }
 
 
-def own_kernels(seed: int = 0) -> dict[str, Map]:
+def custom_kernels(seed: int = 0) -> dict[str, Float32Array]:
     random = np.random.default_rng(seed)
     return {
         name: random.standard_normal((outputs, inputs, size, size), np.float32)
         / np.float32(np.sqrt(inputs) * size * (50 if inputs == 3 else 1))
-        for name, (outputs, inputs, size) in OWN_KERNELS.items()
+        for name, (outputs, inputs, size) in CUSTOM_KERNELS.items()
     }
 
 
-def make_own(
-    kernels: dict[str, Map] | None = None,
+def make_custom_network(
+    kernels: dict[str, Float32Array] | None = None,
     *,
     inputs: tuple[Any, ...] = (("photo", ("n", 3, "height", "width")),),
     output: tuple[Any, ...] = ("n", 1, "height", "width"),
     scale: float = 1.0,
     kind: int = TensorProto.FLOAT,
 ) -> onnx.ModelProto:
-    """A small detector with two sides, as exporters write them: sizes come from Shape.
+    """Return a small detector with two side outputs, as exporters write it: sizes come from Shape.
 
-    Its output is called ``edges``, so that it meets our own name; with a scale other than 1 it is
-    not of its input's size.
+    Its output is called ``edges``, which collides with the name that we add. With a scale other
+    than 1 the output does not have the size of the input.
     """
-    kernels = own_kernels() if kernels is None else kernels
-    same: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
+    kernels = custom_kernels() if kernels is None else kernels
+    padding: dict[str, Any] = {"kernel_shape": [3, 3], "pads": [1] * 4}
     first = inputs[0][0]
     nodes = [
-        helper.make_node("Conv", [first, "fine"], ["a"], **same),
+        helper.make_node("Conv", [first, "fine"], ["a"], **padding),
         helper.make_node("Relu", ["a"], ["b"]),
         helper.make_node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node("Conv", ["c", "coarse"], ["d"], **same),
+        helper.make_node("Conv", ["c", "coarse"], ["d"], **padding),
         helper.make_node("Relu", ["d"], ["e"]),
         helper.make_node("Conv", ["b", "fine.score"], ["f"], kernel_shape=[1, 1]),
         helper.make_node("Conv", ["e", "coarse.score"], ["g"], kernel_shape=[1, 1]),
@@ -208,14 +218,14 @@ def make_own(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def make_quick() -> onnx.ModelProto:
-    """A network that takes a thousandth of HED's time and finds clear edges, by how steep they are.
+def make_fast_network() -> onnx.ModelProto:
+    """Return a network that is 1,000 times faster than HED and detects steep edges.
 
-    For tests of what is done with edges, whichever they are.
+    For tests in which the exact edges do not matter.
     """
     steep = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], np.float32) / 12
     slopes = np.stack([steep, -steep, steep.T, -steep.T])
-    constants: dict[str, Map] = {
+    constants: dict[str, Float32Array] = {
         "slopes": np.repeat(slopes[:, np.newaxis], 3, axis=1),
         "sum": np.full((1, 4, 1, 1), 0.1, np.float32),
         "least": np.array([-3], np.float32),

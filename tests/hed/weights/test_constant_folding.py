@@ -3,10 +3,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from hed.weights.constant_folding import fold_sizes
+from hed.weights.constant_folding import fold_shapes
 
 
-def make(nodes: list[onnx.NodeProto], **constants: list[int]) -> onnx.ModelProto:
+def make_model(nodes: list[onnx.NodeProto], **constants: list[int]) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "sizes",
@@ -17,13 +17,13 @@ def make(nodes: list[onnx.NodeProto], **constants: list[int]) -> onnx.ModelProto
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-def sides(model: onnx.ModelProto) -> list[int]:
+def output_shape(model: onnx.ModelProto) -> list[int]:
     return [side.dim_value for side in model.graph.output[0].type.tensor_type.shape.dim]
 
 
-def test_a_size_of_a_size_is_reckoned_out() -> None:
+def test_dependent_shapes_are_folded() -> None:
     """The second Resize's size is known only once the first one's is."""
-    model = make(
+    model = make_model(
         [
             helper.make_node("Shape", ["x"], ["a"]),
             helper.make_node("Mul", ["a", "twice"], ["b"]),
@@ -37,14 +37,14 @@ def test_a_size_of_a_size_is_reckoned_out() -> None:
         last=[3],
         ones=[1, 1],
     )
-    folded = fold_sizes(model)
-    assert sides(folded) == [1, 1, 12, 12]
+    folded = fold_shapes(model)
+    assert output_shape(folded) == [1, 1, 12, 12]
     assert [node.op_type for node in folded.graph.node] == ["Resize", "Resize"]
     onnx.checker.check_model(folded, full_check=True)
 
 
-def test_what_depends_on_values_stays() -> None:
-    model = make(
+def test_data_dependent_nodes_are_kept() -> None:
+    model = make_model(
         [
             helper.make_node("Add", ["x", "x"], ["a"]),
             helper.make_node("NonZero", ["a"], ["b"]),
@@ -52,22 +52,22 @@ def test_what_depends_on_values_stays() -> None:
             helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT),
         ]
     )
-    assert len(fold_sizes(model).graph.node) == 4
+    assert len(fold_shapes(model).graph.node) == 4
 
 
-def test_many_numbers_are_not_made() -> None:
-    """Each Concat has twice what the one before has."""
+def test_large_tensors_are_not_folded() -> None:
+    """Each Concat doubles the number of elements."""
     nodes = [helper.make_node("Shape", ["x"], ["s0"])]
     nodes += [
         helper.make_node("Concat", [f"s{i}", f"s{i}"], [f"s{i + 1}"], axis=0) for i in range(30)
     ]
     nodes.append(helper.make_node("Cast", ["s30"], ["y"], to=TensorProto.FLOAT))
-    folded = fold_sizes(make(nodes))
+    folded = fold_shapes(make_model(nodes))
     assert max(np.prod(tensor.dims) for tensor in folded.graph.initializer) == 64
     assert len(folded.graph.node) == 27
 
 
-def test_sizes_that_do_not_fit_are_an_error() -> None:
-    model = make([helper.make_node("Concat", ["x", "wrong"], ["y"], axis=0)], wrong=[5, 5])
+def test_inconsistent_shapes_raise() -> None:
+    model = make_model([helper.make_node("Concat", ["x", "wrong"], ["y"], axis=0)], wrong=[5, 5])
     with pytest.raises(onnx.shape_inference.InferenceError):
-        fold_sizes(model)
+        fold_shapes(model)

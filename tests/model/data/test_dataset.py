@@ -17,29 +17,28 @@ from config.errors import IntegrityError, NotFoundError
 from config.recipe import Recipe
 from config.settings import get_settings
 from model.data.dataset import (
-    Draw,
+    AugmentedPairDataset,
     PairDataset,
-    RunSampler,
-    TrainingPairs,
-    _leave_signals,
-    count_workers,
+    _ignore_stop_signals,
+    choose_num_workers,
     make_loader,
-    to_floats,
+    to_float32,
 )
-from model.data.stroke_cache import keep_strokes
-from model.training.distributed import Crew
-from postprocess import Side, split_pair
+from model.data.sampler import ResumableBatchSampler, SampleKey
+from model.data.stroke_cache import cache_strokes
+from model.training.distributed import DistributedContext
+from postprocess import DrawingSide, split_pair
 from storage import LocalStore, keys, open_store
-from storage.manifest import Row, read_rows, write_rows
+from storage.manifest import ManifestRow, rows_from_parquet, rows_to_parquet
 from storage.s3 import S3Store
 from tests.conftest import draw_scene, encode
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 from tests.published_pairs import draw_published
 from tests.s3 import SeaweedFS, spoiled_line
 
 
 def test_a_sample_is_the_stored_pair(store: LocalStore) -> None:
-    publish(store, "tvrt")
+    publish_test_pairs(store, "tvrt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
     assert len(pairs) == 2
     condition, picture = pairs[1]
@@ -52,14 +51,14 @@ def test_a_sample_is_the_stored_pair(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("drawing", ["left", "right"])
-def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: Side) -> None:
+def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: DrawingSide) -> None:
     content = encode(draw_published(1, drawing), "JPEG")
     store.put(f"{keys.raw_folder('shoes', 'abc')}/00007.tar", b"x" * 99 + content + b"x" * 99)
-    row = Row("0", "1_AB.jpg", 7, "pair", split="val", offset=99, size=len(content))
+    row = ManifestRow("0", "1_AB.jpg", 7, "pair", split="val", offset=99, size=len(content))
     row.sha256 = hashlib.sha256(content).hexdigest()
     settings = {"stored": "raw", "raw": "abc", "drawing": drawing}
     store.put(keys.pair_settings("shoes", "pairs"), json.dumps(settings).encode())
-    store.put(f"{keys.pairs_folder('shoes', 'pairs')}/manifest.parquet", write_rows([row]))
+    store.put(f"{keys.pairs_folder('shoes', 'pairs')}/manifest.parquet", rows_to_parquet([row]))
     # As a worker of the loader gets it.
     pairs = pickle.loads(pickle.dumps(PairDataset(store, "shoes", "pairs", "val", 256)))
     condition, picture = pairs[0]
@@ -75,7 +74,7 @@ def test_a_published_file_is_read_where_it_lies(store: LocalStore, drawing: Side
 
 
 def test_a_smaller_sample_keeps_its_ranges(store: LocalStore) -> None:
-    publish(store, "t")
+    publish_test_pairs(store, "t")
     condition, picture = PairDataset(store, "tiny", "pairs", "train", 64)[0]
     assert condition.shape == (1, 64, 64)
     assert picture.shape == (3, 64, 64)
@@ -86,8 +85,8 @@ def test_a_smaller_sample_keeps_its_ranges(store: LocalStore) -> None:
 SMALL = Recipe(batch=2, epochs=2, image_size=64)
 
 
-def order_of(count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> list[list[Draw]]:
-    sampler = RunSampler(count, recipe, epoch, done)
+def order_of(count: int, recipe: Recipe, epoch: int = 0, done: int = 0) -> list[list[SampleKey]]:
+    sampler = ResumableBatchSampler(count, recipe, epoch, done)
     batches = list(sampler)
     assert len(sampler) == len(batches)
     return batches
@@ -121,27 +120,27 @@ def test_epochs_and_seeds_differ() -> None:
 def batches_of(
     pairs: PairDataset, recipe: Recipe = SMALL, workers: int = 0
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    sampler = RunSampler(len(pairs), recipe)
+    sampler = ResumableBatchSampler(len(pairs), recipe)
     return list(make_loader(pairs, recipe, sampler, torch.device("cpu"), workers))
 
 
 def test_the_last_batch_of_an_epoch_may_be_small(store: LocalStore) -> None:
-    publish(store, "ttttt")
+    publish_test_pairs(store, "ttttt")
     batches = batches_of(PairDataset(store, "tiny", "pairs", "train", 64))
     assert [len(condition) for condition, _ in batches] == [2, 2, 1, 2, 2, 1]
 
 
 def test_a_batch_is_bytes_until_it_is_made_floats(store: LocalStore) -> None:
     """What goes from a worker to the device is a quarter; no value is another for it."""
-    publish(store, "ttt")
+    publish_test_pairs(store, "ttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
-    (batch,) = batches_of(pairs, Recipe(epochs=1, batch=3, jitter=0, mirror=False, augment=0))
+    (batch,) = batches_of(pairs, Recipe(epochs=1, batch=3, jitter=0, hflip=False, augment=0))
     assert [part.dtype for part in batch] == [torch.uint8, torch.uint8]
-    condition, picture = to_floats(*batch)
+    condition, picture = to_float32(*batch)
     for value in (condition, picture):
         assert value.dtype == torch.float32
     levels = torch.arange(256, dtype=torch.uint8)
-    zero_to_one, signed = to_floats(levels, levels)
+    zero_to_one, signed = to_float32(levels, levels)
     assert torch.equal(zero_to_one, torch.arange(256) / 255)
     assert torch.equal(signed, torch.arange(256) / 127.5 - 1)
     assert signed[[0, 255]].tolist() == [-1, 1]
@@ -161,7 +160,7 @@ def test_a_worker_outlives_a_signal_for_some_time() -> None:
 
 
 def wait_as_a_worker(ready: Event) -> None:
-    _leave_signals(5, 0)
+    _ignore_stop_signals(5, 0)
     ready.set()
     while True:
         signal.pause()
@@ -169,7 +168,7 @@ def wait_as_a_worker(ready: Event) -> None:
 
 @pytest.mark.slow
 def test_workers_change_nothing(store: LocalStore) -> None:
-    publish(store, "ttttt")
+    publish_test_pairs(store, "ttttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
     alone = batches_of(pairs)
     for workers in (1, 2):
@@ -188,9 +187,9 @@ def test_workers_fetch_a_shard_of_s3_once_where_there_is_room(
     fetched: set[int],
 ) -> None:
     """Two epochs of ten pairs by two processes, who also read strokes."""
-    publish(s3_store, "tttttttttt")
+    publish_test_pairs(s3_store, "tttttttttt")
     pairs = PairDataset(s3_store, "tiny", "pairs", "train", 64)
-    keep_strokes(pairs.stored, pairs.split, pairs.found)
+    cache_strokes(pairs.reader, pairs.split, pairs.records)
     asked: Counter[str] = Counter()
 
     def hear(sent: bytes) -> None:
@@ -211,17 +210,17 @@ def test_workers_fetch_a_shard_of_s3_once_where_there_is_room(
 
 @pytest.mark.parametrize("size", [64, 256])
 def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) -> None:
-    publish(store, "t")
+    publish_test_pairs(store, "t")
     pairs = PairDataset(store, "tiny", "pairs", "train", size)
     recipe = Recipe(image_size=size, seed=3)
-    shown = TrainingPairs(pairs, recipe)
+    shown = AugmentedPairDataset(pairs, recipe)
     # Lines are where the picture's rows differ, in this set; in each draw as in the stored pair.
     seen = set()
     for epoch in range(12):
-        condition, target = to_floats(*shown[Draw(epoch, 0)])
+        condition, target = to_float32(*shown[SampleKey(epoch, 0)])
         assert condition.shape == (1, size, size)
         assert target.shape == (3, size, size)
-        again, _ = to_floats(*shown[Draw(epoch, 0)])
+        again, _ = to_float32(*shown[SampleKey(epoch, 0)])
         assert torch.equal(condition, again), "a draw is not repeatable"
         seen.add(condition.numpy().tobytes())
         if size == 256:
@@ -231,39 +230,39 @@ def test_jitter_and_mirror_move_both_halves_alike(store: LocalStore, size: int) 
         strong = change > 1
         assert lines[strong].gt(0.1).float().mean() > 0.98
     assert len(seen) == 12
-    still = TrainingPairs(pairs, recipe.model_copy(update={"jitter": 0, "mirror": False}))
-    plain = to_floats(*still[Draw(5, 0)])
+    still = AugmentedPairDataset(pairs, recipe.model_copy(update={"jitter": 0, "hflip": False}))
+    plain = to_float32(*still[SampleKey(5, 0)])
     assert all(torch.equal(*both) for both in zip(plain, pairs[0], strict=True))
 
 
 def test_about_half_of_the_draws_are_mirrored(store: LocalStore) -> None:
-    publish(store, "t")
+    publish_test_pairs(store, "t")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
-    shown = TrainingPairs(pairs, Recipe(image_size=64, jitter=0))
+    shown = AugmentedPairDataset(pairs, Recipe(image_size=64, jitter=0))
     mirrored = 0
     for epoch in range(100):
-        _, target = to_floats(*shown[Draw(epoch, 0)])
+        _, target = to_float32(*shown[SampleKey(epoch, 0)])
         assert torch.equal(target, pairs[0][1]) or torch.equal(target, pairs[0][1].flip(2))
         mirrored += not torch.equal(target, pairs[0][1])
     assert 30 < mirrored < 70
 
 
 def test_next_to_blank_drawings_are_left_out_and_counted(store: LocalStore) -> None:
-    publish(store, "ttt")
+    publish_test_pairs(store, "ttt")
     key = f"{keys.pairs_folder('tiny', 'pairs')}/manifest.parquet"
-    rows = read_rows(store.get(key))
+    rows = rows_from_parquet(store.get(key))
     rows[1].edge_density, rows[2].edge_density = 0.0019, None
-    store.put(key, write_rows(rows))
+    store.put(key, rows_to_parquet(rows))
     whole = PairDataset(store, "tiny", "pairs", "train", 64)
     pairs = PairDataset(store, "tiny", "pairs", "train", 64, min_density=0.002)
-    assert (len(whole), len(pairs), pairs.blank) == (3, 2, 1)
+    assert (len(whole), len(pairs), pairs.num_blank) == (3, 2, 1)
     assert all(torch.equal(*both) for both in zip(pairs[1], whole[2], strict=True))
 
 
 def test_missing_and_damaged_pairs_are_told(store: LocalStore) -> None:
     with pytest.raises(NotFoundError, match="icanvas prepare tiny"):
         PairDataset(store, "tiny", "pairs", "train", 64)
-    publish(store, "tt")
+    publish_test_pairs(store, "tt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
     key = "datasets/tiny/pairs/pairs/train-00000.tar"
     store.put(key, store.get(key)[:-12_000])
@@ -277,5 +276,5 @@ def test_loader_processes_take_the_cores_that_are_allowed(
 ) -> None:
     monkeypatch.setenv("ICANVAS_CORES", str(cores))
     get_settings.cache_clear()
-    assert count_workers(torch.device("cuda"), Crew(0, size)) == count
-    assert count_workers(torch.device("cpu"), Crew(0, size)) == 0
+    assert choose_num_workers(torch.device("cuda"), DistributedContext(0, size)) == count
+    assert choose_num_workers(torch.device("cpu"), DistributedContext(0, size)) == 0

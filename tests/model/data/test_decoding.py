@@ -3,28 +3,28 @@
 import numpy as np
 import pytest
 
-from config.errors import DamagedError
+from config.errors import CorruptObjectError
 from model.data.dataset import PairDataset
-from model.data.stroke_cache import keep_strokes
+from model.data.stroke_cache import cache_strokes
 from storage import LocalStore
-from tests.model.pairs import draw_halves, publish
+from tests.model.pairs import make_pair, publish_test_pairs
 
 
 def test_damage_is_told_with_its_place_and_what_to_do(store: LocalStore) -> None:
     """Whoever meets it first: training, or the tracing before it."""
-    publish(store, "ttt")
+    publish_test_pairs(store, "ttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
-    drawing, picture = pairs.halves(1)
-    assert np.array_equal(drawing, draw_halves(1)[0])
-    assert np.array_equal(picture, draw_halves(1)[1])
-    key, offset = pairs.stored.shard_key(0, "train"), int(pairs.places.offsets[1])
+    drawing, picture = pairs.load_pair(1)
+    assert np.array_equal(drawing, make_pair(1)[0])
+    assert np.array_equal(picture, make_pair(1)[1])
+    key, offset = pairs.reader.shard_key(0, "train"), int(pairs.selected_records.offsets[1])
     shard = bytearray(store.get(key))
-    shard[offset + int(pairs.places.sizes[1]) // 2] ^= 1
+    shard[offset + int(pairs.selected_records.sizes[1]) // 2] ^= 1
     store.put(key, bytes(shard))
     damaged = PairDataset(store, "tiny", "pairs", "train", 256)
     told = rf"train-00000\.tar is damaged {offset} bytes from .*icanvas prepare tiny`"
-    with pytest.raises(DamagedError, match=told):
-        damaged.halves(1)
-    with pytest.raises(DamagedError, match=told):
-        keep_strokes(damaged.stored, damaged.split, damaged.found)
-    damaged.halves(0)
+    with pytest.raises(CorruptObjectError, match=told):
+        damaged.load_pair(1)
+    with pytest.raises(CorruptObjectError, match=told):
+        cache_strokes(damaged.reader, damaged.split, damaged.records)
+    damaged.load_pair(0)

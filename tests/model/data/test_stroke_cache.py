@@ -9,35 +9,36 @@ import torch
 from numpy.typing import NDArray
 
 from config.recipe import make_recipe
-from model.data.dataset import Draw, PairDataset, TrainingPairs
-from model.data.stroke_cache import TracedStrokes, keep_strokes
+from model.data.dataset import AugmentedPairDataset, PairDataset
+from model.data.sampler import SampleKey
+from model.data.stroke_cache import StrokeReader, cache_strokes
 from postprocess import pack_strokes, trace_strokes, unpack_strokes
 from storage import LocalStore
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 
 KEY = "datasets/tiny/pairs/pairs/strokes-1/train-00000.bin"
 
 
 @pytest.fixture
 def pairs(store: LocalStore) -> PairDataset:
-    publish(store, "ttvt")
+    publish_test_pairs(store, "ttvt")
     return PairDataset(store, "tiny", "pairs", "train", 64)
 
 
-def read_all(pairs: PairDataset, traced: TracedStrokes) -> list[bytes]:
-    places = pairs.places
+def read_all(pairs: PairDataset, traced: StrokeReader) -> list[bytes]:
+    places = pairs.selected_records
     return [
-        pack_strokes(traced.read(shard, number, pairs.halves(index)[0]))
-        for index, (shard, number) in enumerate(zip(places.shards, places.numbers, strict=True))
+        pack_strokes(traced.read(shard, number, pairs.load_pair(index)[0]))
+        for index, (shard, number) in enumerate(zip(places.shards, places.positions, strict=True))
     ]
 
 
 def keep(pairs: PairDataset, *more: Callable[[int, int], None]) -> None:
-    keep_strokes(pairs.stored, pairs.split, pairs.found, *more)
+    cache_strokes(pairs.reader, pairs.split, pairs.records, *more)
 
 
-def strokes_of(pairs: PairDataset) -> TracedStrokes:
-    return TracedStrokes(pairs.stored, pairs.shards, pairs.split, pairs.found)
+def strokes_of(pairs: PairDataset) -> StrokeReader:
+    return StrokeReader(pairs.reader, pairs.shard_reader, pairs.split, pairs.records)
 
 
 def test_they_are_traced_once(pairs: PairDataset, store: LocalStore) -> None:
@@ -51,7 +52,7 @@ def test_they_are_traced_once(pairs: PairDataset, store: LocalStore) -> None:
 
 
 def test_what_is_kept_is_what_is_read(pairs: PairDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = [pack_strokes(trace_strokes(pairs.halves(index)[0])) for index in range(len(pairs))]
+    wanted = [pack_strokes(trace_strokes(pairs.load_pair(index)[0])) for index in range(len(pairs))]
     keep(pairs)
 
     def trace_again(*_: object) -> None:
@@ -86,16 +87,16 @@ def test_what_is_damaged_changes_nothing(
 
 
 def test_pairs_left_out_shift_nothing(store: LocalStore) -> None:
-    publish(store, "tttttt")
+    publish_test_pairs(store, "tttttt")
     whole = PairDataset(store, "tiny", "pairs", "train", 64)
-    densities = whole.places.densities.tolist()
+    densities = whole.selected_records.densities.tolist()
     some = PairDataset(store, "tiny", "pairs", "train", 64, min_density=sorted(densities)[1])
     assert len(some) == 5
     assert densities.index(min(densities)) < 5, "others come behind it"
     keep(some)
     traced = strokes_of(some)
-    for index, number in enumerate(some.places.numbers):
-        drawing, _ = some.halves(index)
+    for index, number in enumerate(some.selected_records.positions):
+        drawing, _ = some.load_pair(index)
         plain = pack_strokes(trace_strokes(drawing))
         # From what is kept: the drawing given here is another.
         assert pack_strokes(traced.read(0, number, 255 - drawing)) == plain
@@ -103,8 +104,10 @@ def test_pairs_left_out_shift_nothing(store: LocalStore) -> None:
 
 
 def shown(pairs: PairDataset, epoch: int, **changes: object) -> list[NDArray[np.uint8]]:
-    training = TrainingPairs(pairs, make_recipe({}, {"image_size": 64, "jitter": 8, **changes}))
-    return [part.numpy() for part in training[Draw(epoch, 1)]]
+    training = AugmentedPairDataset(
+        pairs, make_recipe({}, {"image_size": 64, "jitter": 8, **changes})
+    )
+    return [part.numpy() for part in training[SampleKey(epoch, 1)]]
 
 
 def test_the_drawing_is_changed_and_the_picture_is_not(pairs: PairDataset) -> None:
@@ -119,7 +122,7 @@ def test_the_drawing_is_changed_and_the_picture_is_not(pairs: PairDataset) -> No
 
 
 def test_every_epoch_draws_anew(pairs: PairDataset) -> None:
-    first, _ = shown(pairs, 0, augment=1, augment_share=1, jitter=0, mirror=False)
-    second, _ = shown(pairs, 1, augment=1, augment_share=1, jitter=0, mirror=False)
+    first, _ = shown(pairs, 0, augment=1, augment_share=1, jitter=0, hflip=False)
+    second, _ = shown(pairs, 1, augment=1, augment_share=1, jitter=0, hflip=False)
     assert (first != second).any()
     assert torch.from_numpy(first).shape == (1, 64, 64)

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from config.errors import InputError
-from model.evaluation.votes import Votes, read_ballots, read_votes, tally
+from model.evaluation.votes import Votes, count_votes, read_votes, read_votes_files
 
-GOOD: dict[str, Any] = {
+VALID_VOTES: dict[str, Any] = {
     "format": 1,
     "dataset": "demo",
     "comparison": "0123456789ab",
@@ -21,21 +21,21 @@ GOOD: dict[str, Any] = {
 }
 
 
-def read(**changes: Any) -> Votes:
-    return read_votes(json.dumps({**GOOD, **changes}).encode())
+def read_changed(**changes: Any) -> Votes:
+    return read_votes(json.dumps({**VALID_VOTES, **changes}).encode())
 
 
 def test_votes_are_read_and_counted() -> None:
-    votes = read()
+    votes = read_changed()
     assert votes.at.tzinfo is not None
-    assert tally([votes]) == {"run/12": 2, None: 1, "other/3": 1}
-    assert tally([votes, votes])["run/12"] == 4
-    assert tally([]) == {}
+    assert count_votes([votes]) == {"run/12": 2, None: 1, "other/3": 1}
+    assert count_votes([votes, votes])["run/12"] == 4
+    assert count_votes([]) == {}
     other = votes.model_copy(update={"voter": "another"})
     files = [it.model_dump_json().encode() for it in (votes, other, votes)]
-    assert read_ballots(files, "demo") == (votes, other), "a file given twice counts once"
+    assert read_votes_files(files, "demo") == (votes, other), "a file given twice counts once"
     with pytest.raises(InputError, match="of demo, not of shoes"):
-        read_ballots(files, "shoes")
+        read_votes_files(files, "shoes")
     assert read_votes(votes.model_dump_json().encode()) == votes
 
 
@@ -54,11 +54,11 @@ def test_votes_are_read_and_counted() -> None:
 )
 def test_what_is_none_is_refused_in_a_line(changes: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError, match=named) as refused:
-        read(**changes)
+        read_changed(**changes)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
 def test_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(InputError, match="no file of votes"):
+    with pytest.raises(InputError, match="not a votes file"):
         read_votes(data)

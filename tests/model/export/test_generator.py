@@ -8,24 +8,24 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from config.errors import DamagedError, IntegrityError, NotFoundError, StorageError
+from config.errors import CorruptObjectError, IntegrityError, NotFoundError, StorageError
 from config.recipe import Recipe
-from model.export.generator import ExportedFiles, export_generator, make_export
+from model.export.generator import ExportedFiles, export_checkpoint, save_generator
 from model.export.serialization import (
-    TOLERANCE,
-    check_same,
+    PARITY_TOLERANCE,
+    check_parity,
     load_generator,
     read_card,
     to_safetensors,
 )
 from model.networks.generator import Generator
-from model.training.checkpoint import restore_generator, restore_state, save_state
+from model.training.checkpoint import restore_generator, restore_state, serialize_state
 from model.training.train import train
 from storage import LocalStore
 from storage.pair_sets import CurrentPairs, swap_current
 from storage.runs import Run
-from tests.cli.test_app import icanvas
-from tests.model.pairs import publish
+from tests.cli.test_app import run_icanvas
+from tests.model.pairs import publish_test_pairs
 
 SMALL = Recipe(
     batch=2, epochs=2, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
@@ -35,9 +35,9 @@ SMALL = Recipe(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, str]:
     store = LocalStore(tmp_path_factory.mktemp("store"))
-    publish(store, "tttv")
+    publish_test_pairs(store, "tttv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
+        patch.setattr("model.training.artifacts.render_loss_plot", lambda *_: b"")
         return store, train(store, "tiny", "pairs", SMALL).run
 
 
@@ -46,7 +46,7 @@ def exported(
     trained: tuple[LocalStore, str], tmp_path_factory: pytest.TempPathFactory
 ) -> ExportedFiles:
     store, run = trained
-    return export_generator(store, "tiny", run, 1, tmp_path_factory.mktemp("export") / "new")
+    return save_generator(store, "tiny", run, 1, tmp_path_factory.mktemp("export") / "new")
 
 
 def draw(shape: tuple[int, ...]) -> torch.Tensor:
@@ -58,24 +58,26 @@ def test_both_files_give_the_pictures_of_the_averaged_generator(
 ) -> None:
     store, name = trained
     run = Run(store, "tiny", name)
-    state = restore_state(run.get_checkpoint(run.checkpoints()[0]), SMALL, torch.device("cpu"))
+    state = restore_state(
+        run.read_checkpoint(run.list_checkpoints()[0]), SMALL, torch.device("cpu")
+    )
     loaded, _ = load_generator(exported.weights)
     session = onnxruntime.InferenceSession(exported.network)
     for shape in ((1, 1, 64, 64), (3, 1, 96, 128)):
         drawing = draw(shape)
         with torch.no_grad():
-            averaged, other = state.drawing(drawing), state.generator(drawing)
+            averaged, other = state.eval_generator(drawing), state.generator(drawing)
             assert torch.equal(loaded(drawing), averaged)
         (found,) = session.run(["picture"], {"condition": drawing.numpy()})
-        assert np.abs(found - averaged.numpy()).max() <= TOLERANCE
-        assert np.abs(found - other.numpy()).max() > TOLERANCE
+        assert np.abs(found - averaged.numpy()).max() <= PARITY_TOLERANCE
+        assert np.abs(found - other.numpy()).max() > PARITY_TOLERANCE
 
 
 def test_the_card_tells_all_of_it(trained: tuple[LocalStore, str], exported: ExportedFiles) -> None:
     store, name = trained
     card = exported.export.card
     assert load_generator(exported.weights)[1] == read_card(exported.network.read_bytes()) == card
-    record = Run(store, "tiny", name).checkpoints()[0]
+    record = Run(store, "tiny", name).list_checkpoints()[0]
     assert (card.dataset, card.run, card.epoch, card.step) == ("tiny", name, 1, record.step)
     assert (card.pairs, card.checkpoint, card.average) == ("pairs", record.sha256, True)
     assert (card.image_size, card.generator_width, card.generator_blocks) == (64, 4, 1)
@@ -105,7 +107,7 @@ def test_the_command_gives_the_same_bytes(
     # The data set is known by its pair set alone.
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere"), None)
     words = ["--checkpoint", f"{name}/1", "--store", store.url]
-    ended = icanvas("export-model", "tiny", str(tmp_path), *words)
+    ended = run_icanvas("export-model", "tiny", str(tmp_path), *words)
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr.strip().splitlines() in ([], ["tiny: export"])
     for made in (exported.weights, exported.network):
@@ -118,10 +120,10 @@ def test_without_an_average_the_generator_itself_is_taken(
 ) -> None:
     store, name = trained
     run = Run(store, "tiny", name)
-    data = run.get_checkpoint(run.checkpoints()[0])
+    data = run.read_checkpoint(run.list_checkpoints()[0])
     plain = SMALL.model_copy(update={"ema": 0.0})
     state = restore_state(data, plain, torch.device("cpu"))
-    generator, averaged = restore_generator(save_state(state, plain), plain)
+    generator, averaged = restore_generator(serialize_state(state, plain), plain)
     assert not averaged
     for found, expected in zip(generator.parameters(), state.generator.parameters(), strict=True):
         assert torch.equal(found, expected)
@@ -133,15 +135,17 @@ def test_files_that_disagree_are_refused(exported: ExportedFiles) -> None:
     network = onnx.load_from_string(export.network)
     last = next(part for part in network.graph.initializer if list(part.dims) == [3])
     last.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(last) + 0.1, last.name))
-    with pytest.raises(IntegrityError, match=r"ONNX file gives another picture"):
-        check_same(generator, export.weights, network.SerializeToString())
+    with pytest.raises(IntegrityError, match=r"ONNX file and the checkpoint generate different"):
+        check_parity(generator, export.weights, network.SerializeToString())
     other = Generator(4, 1)
-    with pytest.raises(IntegrityError, match=r"safetensors file gives another picture"):
-        check_same(generator, to_safetensors(other, card), export.network)
+    with pytest.raises(
+        IntegrityError, match=r"safetensors file and the checkpoint generate different"
+    ):
+        check_parity(generator, to_safetensors(other, card), export.network)
     with torch.no_grad():
         next(generator.parameters())[0] = torch.nan
     with pytest.raises(IntegrityError, match=r"differ by nan"):
-        check_same(generator, export.weights, export.network)
+        check_parity(generator, export.weights, export.network)
 
 
 def test_other_files_are_refused(exported: ExportedFiles, tmp_path: Path) -> None:
@@ -175,16 +179,16 @@ def test_faults_are_told_and_nothing_is_left(
 ) -> None:
     store, name = trained
     with pytest.raises(NotFoundError, match=r"no checkpoint .*epoch-0009\.pt"):
-        make_export(store, "tiny", name, 9)
-    monkeypatch.setattr("model.export.generator.make_export", lambda *_: exported.export)
+        export_checkpoint(store, "tiny", name, 9)
+    monkeypatch.setattr("model.export.generator.export_checkpoint", lambda *_: exported.export)
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
-        export_generator(store, "tiny", name, 1, tmp_path / "file")
+        save_generator(store, "tiny", name, 1, tmp_path / "file")
     # The second of the two cannot take its place.
     place = tmp_path / "place"
     (place / f"tiny-{name}-0001.onnx" / "full").mkdir(parents=True)
     with pytest.raises(StorageError, match="cannot be written"):
-        export_generator(store, "tiny", name, 1, place)
+        save_generator(store, "tiny", name, 1, place)
     assert not [path for path in place.iterdir() if path.name.startswith(".")]
 
 
@@ -195,13 +199,13 @@ def test_a_damaged_checkpoint_or_recipe_is_told(
     checkpoint = f"models/tiny/{name}/checkpoints/epoch-0002.pt"
     whole = store.get(checkpoint)
     store.put(checkpoint, whole[:-1])
-    with pytest.raises(DamagedError, match="SHA-256"):
-        make_export(store, "tiny", name, 2)
+    with pytest.raises(CorruptObjectError, match="SHA-256"):
+        export_checkpoint(store, "tiny", name, 2)
     store.put(checkpoint, whole)
     recipe = f"models/tiny/{name}/recipe.json"
     whole = store.get(recipe)
     for damage, says in ((b"{}", "is damaged"), (None, "There is no")):
         store.delete(recipe) if damage is None else store.put(recipe, damage)
         with pytest.raises((IntegrityError, NotFoundError), match=says):
-            make_export(store, "tiny", name, 2)
+            export_checkpoint(store, "tiny", name, 2)
     store.put(recipe, whole)

@@ -8,21 +8,27 @@ import pytest
 import torch
 from PIL import Image
 
-from config.errors import ConflictError, DamagedError, InputError, IntegrityError, NotFoundError
+from config.errors import (
+    ConflictError,
+    CorruptObjectError,
+    InputError,
+    IntegrityError,
+    NotFoundError,
+)
 from config.recipe import Recipe
 from model.data.dataset import to_condition
 from model.evaluation.votes import Vote, Votes
-from model.export.generator import make_export
-from model.export.promotion import EXAMPLES, promote, roll_back
+from model.export.generator import export_checkpoint
+from model.export.promotion import MAX_EXAMPLES, promote_checkpoint, rollback
 from model.export.serialization import load_generator
 from model.training.checkpoint import restore_generator
 from model.training.samples import to_image
 from model.training.train import train
 from storage import LocalStore, keys
-from storage.promoted_files import read_example, read_network, read_weights
+from storage.promoted_files import read_example, read_onnx, read_weights
 from storage.promotions import Promoted, read_promoted
 from storage.runs import Run
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 
 SMALL = Recipe(
     batch=4, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
@@ -41,59 +47,59 @@ VOTES = Votes(
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, str]:
     store = LocalStore(tmp_path_factory.mktemp("store"))
-    publish(store, "ttttvvvvvvvv")
+    publish_test_pairs(store, "ttttvvvvvvvv")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("model.training.artifacts.plot_log", lambda *_: b"")
+        patch.setattr("model.training.artifacts.render_loss_plot", lambda *_: b"")
         return store, train(store, "tiny", "pairs", SMALL).run
 
 
 # An export takes seconds, and the same one is wanted again and again.
-export_once = cache(make_export)
+export_once = cache(export_checkpoint)
 
 
 @pytest.fixture
 def run(trained: tuple[LocalStore, str], monkeypatch: pytest.MonkeyPatch) -> str:
     """Return the run, of which nothing is promoted."""
-    monkeypatch.setattr("model.export.promotion.make_export", export_once)
+    monkeypatch.setattr("model.export.promotion.export_checkpoint", export_once)
     store, run = trained
-    for key in list(store.list("models/tiny/promoted")):
+    for key in list(store.list_keys("models/tiny/promoted")):
         store.delete(key)
     store.delete(keys.promoted("tiny"))
     return run
 
 
 @pytest.fixture
-def shelf(trained: tuple[LocalStore, str]) -> LocalStore:
+def store(trained: tuple[LocalStore, str]) -> LocalStore:
     return trained[0]
 
 
-def put_in(store: LocalStore, run: str, epoch: int, note: str = "") -> Promoted:
-    return promote(store, "tiny", run, epoch, title="Tiny", note=note, by="me")
+def promote(store: LocalStore, run: str, epoch: int, note: str = "") -> Promoted:
+    return promote_checkpoint(store, "tiny", run, epoch, title="Tiny", note=note, author="me")
 
 
-def test_what_is_promoted_is_the_checkpoints_generator(shelf: LocalStore, run: str) -> None:
-    promoted = put_in(shelf, run, 2, note="sharper")
-    assert read_promoted(shelf, "tiny") == promoted
+def test_what_is_promoted_is_the_checkpoints_generator(store: LocalStore, run: str) -> None:
+    promoted = promote(store, run, 2, note="sharper")
+    assert read_promoted(store, "tiny") == promoted
     assert (promoted.title, promoted.note, promoted.by) == ("Tiny", "sharper", "me")
     assert promoted.checkpoint == f"{run}/2"
-    generator, card = load_generator(read_weights(shelf, "tiny", promoted))
-    record = Run(shelf, "tiny", run).find_checkpoint(2)
+    generator, card = load_generator(read_weights(store, "tiny", promoted))
+    record = Run(store, "tiny", run).get_record(2)
     assert card.checkpoint == promoted.sha256 == record.sha256
-    expected, _ = restore_generator(Run(shelf, "tiny", run).get_checkpoint(record), SMALL)
+    expected, _ = restore_generator(Run(store, "tiny", run).read_checkpoint(record), SMALL)
     drawing = torch.ones(1, 1, 64, 64)
     with torch.no_grad():
         assert torch.equal(generator(drawing), expected(drawing))
-    assert read_network(shelf, "tiny", promoted)
+    assert read_onnx(store, "tiny", promoted)
 
 
 @pytest.mark.slow
-def test_its_examples_are_drawings_that_it_did_not_learn_from(shelf: LocalStore, run: str) -> None:
-    promoted = put_in(shelf, run, 1)
-    assert promoted.examples == EXAMPLES
-    generator, _ = load_generator(read_weights(shelf, "tiny", promoted))
-    for number in range(EXAMPLES):
+def test_its_examples_are_drawings_that_it_did_not_learn_from(store: LocalStore, run: str) -> None:
+    promoted = promote(store, run, 1)
+    assert promoted.examples == MAX_EXAMPLES
+    generator, _ = load_generator(read_weights(store, "tiny", promoted))
+    for number in range(MAX_EXAMPLES):
         images = [
-            np.asarray(Image.open(io.BytesIO(read_example(shelf, "tiny", promoted, number, part))))
+            np.asarray(Image.open(io.BytesIO(read_example(store, "tiny", promoted, number, part))))
             for part in ("drawing", "picture")
         ]
         assert (images[0].shape, images[1].shape) == ((256, 256), (64, 64, 3))
@@ -103,96 +109,96 @@ def test_its_examples_are_drawings_that_it_did_not_learn_from(shelf: LocalStore,
         assert np.abs(again.astype(int) - images[1]).mean() < 1
 
 
-def test_a_second_time_changes_nothing(shelf: LocalStore, run: str) -> None:
-    first = put_in(shelf, run, 1)
-    assert put_in(shelf, run, 1) == first
+def test_a_second_time_changes_nothing(store: LocalStore, run: str) -> None:
+    first = promote(store, run, 1)
+    assert promote(store, run, 1) == first
 
 
-def test_a_second_time_adds_votes_and_a_note(shelf: LocalStore, run: str) -> None:
-    first = put_in(shelf, run, 1)
-    put_in(shelf, run, 2)
-    again = promote(shelf, "tiny", run, 2, title="Tiny", note="confirmed", votes=[VOTES])
+def test_a_second_time_adds_votes_and_a_note(store: LocalStore, run: str) -> None:
+    first = promote(store, run, 1)
+    promote(store, run, 2)
+    again = promote_checkpoint(store, "tiny", run, 2, title="Tiny", note="confirmed", votes=[VOTES])
     assert (again.note, again.epoch) == ("confirmed", 2)
     assert again.votes is not None
-    assert json.loads(shelf.get(again.votes)) == [VOTES.model_dump(mode="json")]
+    assert json.loads(store.get(again.votes)) == [VOTES.model_dump(mode="json")]
     assert [old.export for old in again.previous] == [first.export]
 
 
-def test_damaged_files_are_made_anew(shelf: LocalStore, run: str) -> None:
-    first = put_in(shelf, run, 1)
-    shelf.put(f"{keys.export_folder('tiny', first.export)}/generator.onnx", b"cut")
-    with pytest.raises(DamagedError):
-        read_network(shelf, "tiny", first)
-    second = put_in(shelf, run, 1)
+def test_damaged_files_are_made_anew(store: LocalStore, run: str) -> None:
+    first = promote(store, run, 1)
+    store.put(f"{keys.export_folder('tiny', first.export)}/generator.onnx", b"cut")
+    with pytest.raises(CorruptObjectError):
+        read_onnx(store, "tiny", first)
+    second = promote(store, run, 1)
     assert second.export == first.export
-    assert read_network(shelf, "tiny", second)
+    assert read_onnx(store, "tiny", second)
     assert not second.previous, "to go back would lead nowhere"
 
 
-def test_there_and_back(shelf: LocalStore, run: str) -> None:
+def test_there_and_back(store: LocalStore, run: str) -> None:
     for epoch in (1, 2, 3):
-        put_in(shelf, run, epoch)
-    back = roll_back(shelf, "tiny", note="worse on cats", by="you")
+        promote(store, run, epoch)
+    back = rollback(store, "tiny", note="worse on cats", author="you")
     assert (back.epoch, back.note, back.by) == (2, "worse on cats", "you")
-    assert roll_back(shelf, "tiny").epoch == 3
-    assert roll_back(shelf, "tiny", to=f"{run}/1").epoch == 1
-    served = read_promoted(shelf, "tiny")
+    assert rollback(store, "tiny").epoch == 3
+    assert rollback(store, "tiny", target=f"{run}/1").epoch == 1
+    served = read_promoted(store, "tiny")
     assert served is not None
     assert [old.epoch for old in served.previous] == [3, 2]
 
 
 def test_back_works_when_the_checkpoint_is_gone(
-    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put_in(shelf, run, 1)
-    put_in(shelf, run, 2)
-    exists = shelf.exists
-    monkeypatch.setattr(shelf, "exists", lambda key: "epoch-0001" not in key and exists(key))
-    assert roll_back(shelf, "tiny").epoch == 1
+    promote(store, run, 1)
+    promote(store, run, 2)
+    exists = store.exists
+    monkeypatch.setattr(store, "exists", lambda key: "epoch-0001" not in key and exists(key))
+    assert rollback(store, "tiny").epoch == 1
 
 
-def test_nothing_to_go_back_to_is_told(shelf: LocalStore, run: str) -> None:
+def test_nothing_to_go_back_to_is_told(store: LocalStore, run: str) -> None:
     with pytest.raises(InputError, match="nothing to go back to"):
-        roll_back(shelf, "tiny")
-    put_in(shelf, run, 1)
+        rollback(store, "tiny")
+    promote(store, run, 1)
     with pytest.raises(InputError, match="nothing to go back to"):
-        roll_back(shelf, "tiny")
-    put_in(shelf, run, 2)
+        rollback(store, "tiny")
+    promote(store, run, 2)
     with pytest.raises(InputError, match=f"In service were: {run}/1"):
-        roll_back(shelf, "tiny", to=f"{run}/3")
+        rollback(store, "tiny", target=f"{run}/3")
 
 
-def test_damaged_files_are_not_gone_back_to(shelf: LocalStore, run: str) -> None:
-    first = put_in(shelf, run, 1)
-    second = put_in(shelf, run, 2)
+def test_damaged_files_are_not_gone_back_to(store: LocalStore, run: str) -> None:
+    first = promote(store, run, 1)
+    second = promote(store, run, 2)
     key = f"{keys.export_folder('tiny', first.export)}/generator.safetensors"
-    shelf.put(key, shelf.get(key)[:-1])
-    with pytest.raises(DamagedError):
-        roll_back(shelf, "tiny")
-    assert read_promoted(shelf, "tiny") == second
+    store.put(key, store.get(key)[:-1])
+    with pytest.raises(CorruptObjectError):
+        rollback(store, "tiny")
+    assert read_promoted(store, "tiny") == second
 
 
 @pytest.mark.parametrize("moment", ["examples", "files", "pointer"])
 def test_a_promotion_that_fails_leaves_the_one_before(
-    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch, moment: str
+    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    first = put_in(shelf, run, 1)
+    first = promote(store, run, 1)
 
     def refuse(*_: object, **__: object) -> None:
         raise ConflictError("no")
 
-    named = {"examples": "_draw_examples", "files": "put_export", "pointer": "swap_promoted"}
+    named = {"examples": "_generate_examples", "files": "write_export", "pointer": "swap_promoted"}
     monkeypatch.setattr(f"model.export.promotion.{named[moment]}", refuse)
     with pytest.raises(ConflictError):
-        put_in(shelf, run, 2)
-    assert read_promoted(shelf, "tiny") == first
+        promote(store, run, 2)
+    assert read_promoted(store, "tiny") == first
 
 
 @pytest.mark.slow
 def test_a_generator_gone_wrong_is_not_promoted(
-    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = put_in(shelf, run, 1)
+    first = promote(store, run, 1)
 
     def spoil(data: bytes, recipe: Recipe) -> object:
         generator, averaged = restore_generator(data, recipe)
@@ -201,27 +207,27 @@ def test_a_generator_gone_wrong_is_not_promoted(
         return generator, averaged
 
     monkeypatch.setattr("model.export.generator.restore_generator", spoil)
-    monkeypatch.setattr("model.export.promotion.make_export", make_export)
+    monkeypatch.setattr("model.export.promotion.export_checkpoint", export_checkpoint)
     with pytest.raises(IntegrityError, match="nan"):
-        put_in(shelf, run, 2)
-    assert read_promoted(shelf, "tiny") == first
+        promote(store, run, 2)
+    assert read_promoted(store, "tiny") == first
 
 
-def test_only_what_is_there_is_promoted(shelf: LocalStore, run: str) -> None:
-    before = list(shelf.list("models/tiny"))
+def test_only_what_is_there_is_promoted(store: LocalStore, run: str) -> None:
+    before = list(store.list_keys("models/tiny"))
     with pytest.raises(NotFoundError, match="epoch-0009"):
-        promote(shelf, "tiny", run, 9, title="Tiny", votes=[VOTES])
-    assert read_promoted(shelf, "tiny") is None
-    assert list(shelf.list("models/tiny")) == before
+        promote_checkpoint(store, "tiny", run, 9, title="Tiny", votes=[VOTES])
+    assert read_promoted(store, "tiny") is None
+    assert list(store.list_keys("models/tiny")) == before
 
 
 def test_a_removed_pair_set_leaves_it_without_examples(
-    shelf: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = keys.manifest("tiny", "pairs")
-    content = shelf.get(manifest)
-    shelf.delete(manifest)
+    content = store.get(manifest)
+    store.delete(manifest)
     try:
-        assert put_in(shelf, run, 1).examples == 0
+        assert promote(store, run, 1).examples == 0
     finally:
-        shelf.put(manifest, content)
+        store.put(manifest, content)

@@ -63,3 +63,32 @@ def test_reflection_padding_keeps_a_plain_sheet_plain() -> None:
     torch.testing.assert_close(head, head[:, :, 16:17, 16:17].expand_as(head))
     tail = generator.layers[-3:-1](torch.ones(1, 8, 32, 32))
     torch.testing.assert_close(tail, tail[:, :, 16:17, 16:17].expand_as(tail))
+
+
+def test_state_dict_keys_are_those_of_stored_checkpoints() -> None:
+    assert list(Generator(width=4, blocks=1).state_dict()) == [
+        "layers.1.weight",
+        *("layers.2.weight", "layers.2.bias"),
+        "layers.4.weight",
+        *("layers.5.weight", "layers.5.bias"),
+        "layers.7.weight",
+        *("layers.8.weight", "layers.8.bias"),
+        "layers.10.body.1.weight",
+        *("layers.10.body.2.weight", "layers.10.body.2.bias"),
+        "layers.10.body.5.weight",
+        *("layers.10.body.6.weight", "layers.10.body.6.bias"),
+        "layers.11.weight",
+        *("layers.12.weight", "layers.12.bias"),
+        "layers.14.weight",
+        *("layers.15.weight", "layers.15.bias"),
+        *("layers.18.weight", "layers.18.bias"),
+    ]
+    assert list(Discriminator(width=4).state_dict()) == [
+        *("layers.0.weight", "layers.0.bias"),
+        "layers.2.weight",
+        *("layers.3.weight", "layers.3.bias"),
+        "layers.5.weight",
+        *("layers.6.weight", "layers.6.bias"),
+        "layers.8.weight",
+        *("layers.11.weight", "layers.11.bias"),
+    ]

@@ -5,52 +5,54 @@ from pathlib import Path
 
 import torch
 
-from model.training.callbacks import Hooks, TrainingStopped
-from model.training.checkpoint import start_state
-from model.training.distributed import ALONE, Crew, join_crew
-from model.training.step import call_networks, train_step
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
+from model.training.checkpoint import init_state
+from model.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
+from model.training.step import prepare_networks, train_step
 from model.training.train import train
 from storage import LocalStore
 from tests.model.training.test_train import CPU, SMALL
 
-FIXED = SMALL.model_copy(update={"precision": "f32", "pool": 3, "clip": 0.0})
+FIXED = SMALL.model_copy(update={"precision": "f32", "image_pool_size": 3, "max_grad_norm": 0.0})
 # What divides, what does not, and what leaves nothing for the second.
 BATCHES = (4, 5, 1)
 
 
-def take_steps(crew: Crew = ALONE, spoilt: bool = False) -> list[dict[str, torch.Tensor]]:
+def take_steps(
+    context: DistributedContext = SINGLE_PROCESS, with_nan: bool = False
+) -> list[dict[str, torch.Tensor]]:
     """Take a step on a batch of each size; return gradients, losses and weights of each.
 
     Where they are spoilt, the second process alone has what is no number.
     """
-    state = start_state(FIXED, CPU)
-    networks = call_networks(state, False, crew)
+    state = init_state(FIXED, CPU)
+    networks = prepare_networks(state, False, context)
     random = torch.Generator().manual_seed(0)
     found = []
     for count in BATCHES:
         condition = torch.rand(count, 1, 64, 64, generator=random).round()
         target = torch.rand(count, 3, 64, 64, generator=random) * 2 - 1
-        if spoilt and count > 1:
+        if with_nan and count > 1:
             condition[1] = torch.nan
-        share = crew.share(count)
-        batch = condition[share.places], target[share.places]
+        share = context.shard_batch(count)
+        batch = condition[share.indices], target[share.indices]
         figures = train_step(state, networks, *batch, FIXED, share)
         step = {name: torch.tensor(value) for name, value in figures.items()}
-        for kind in ("generator", "discriminator", "drawing"):
+        for kind in ("generator", "discriminator", "eval_generator"):
             for name, parameter in getattr(state, kind).named_parameters():
                 step[f"{kind} {name}"] = parameter.detach().clone()
                 if parameter.grad is not None:
                     step[f"{kind} {name} gradient"] = parameter.grad.clone()
-        assert state.pool.kept is not None
-        step["pool"] = state.pool.kept.clone()
+        assert state.image_pool.images is not None
+        step["pool"] = state.image_pool.images.clone()
         found.append(step)
     return found
 
 
 def main(folder: Path) -> None:
-    with join_crew() as crew:
-        assert crew.size == 2
-        found = {"steps": take_steps(crew), "skipped": take_steps(crew, spoilt=True)[:2]}
+    with init_distributed() as context:
+        assert context.world_size == 2
+        found = {"steps": take_steps(context), "skipped": take_steps(context, with_nan=True)[:2]}
 
         def follow(name: str, stop: int = -1) -> list[int]:
             """Train in one of the folders; the second process alone asks to stop."""
@@ -62,28 +64,28 @@ def main(folder: Path) -> None:
                     "tiny",
                     "pairs",
                     FIXED,
-                    hooks=Hooks(
+                    callbacks=TrainingCallbacks(
                         on_step=lambda done, _: steps.append(done),
-                        should_stop=lambda: steps[-1] == stop and crew.rank == 1,
+                        should_stop=lambda: steps[-1] == stop and context.rank == 1,
                     ),
-                    crew=crew,
+                    context=context,
                 )
             except TrainingStopped:
                 assert steps[-1] == stop
             return steps
 
         followed = [follow("whole"), follow("begun alone"), follow("begun together", stop=4)]
-        torch.save({**found, "followed": followed}, folder / f"rank-{crew.rank}.pt")
+        torch.save({**found, "followed": followed}, folder / f"rank-{context.rank}.pt")
 
         def refuse() -> None:
             raise ValueError("refused")
 
         try:
-            crew.lead(refuse)
+            context.run_on_main(refuse)
         except ValueError as error:
-            (folder / f"told-{crew.rank}").write_text(str(error))
+            (folder / f"told-{context.rank}").write_text(str(error))
     tasks = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
-    (folder / f"threads-{crew.rank}").write_text("\n".join(sorted(tasks)))
+    (folder / f"threads-{context.rank}").write_text("\n".join(sorted(tasks)))
 
 
 if __name__ == "__main__":

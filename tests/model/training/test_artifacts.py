@@ -11,8 +11,8 @@ from config.recipe import Recipe
 from model.training.train import train
 from storage import LocalStore
 from storage.runs import Run
-from tests.model.pairs import publish
-from tests.model.training.test_samples import scrawl
+from tests.model.pairs import publish_test_pairs
+from tests.model.training.test_samples import make_sketch
 
 RARE = Recipe(
     batch=2,
@@ -26,8 +26,8 @@ RARE = Recipe(
 
 
 def test_a_run_can_be_watched(store: LocalStore) -> None:
-    publish(store, "ttttv")
-    made = train(store, "tiny", "pairs", RARE, sketches=[scrawl(), scrawl()[:, ::-1]])
+    publish_test_pairs(store, "ttttv")
+    made = train(store, "tiny", "pairs", RARE, sketches=[make_sketch(), make_sketch()[:, ::-1]])
     run = Run(store, "tiny", made.run)
     with Image.open(made.plot) as plot:
         assert plot.size == (1000, 900)
@@ -53,16 +53,16 @@ def test_a_run_can_be_watched(store: LocalStore) -> None:
 
 
 def test_a_finished_run_fits_no_sketch(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(store, "ttv")
+    publish_test_pairs(store, "ttv")
     module = import_module("model.training.train")
-    real, fitted = module.fit_sketch, []
+    real, fitted = module.prepare_sketch, []
 
     def count(*arguments: object) -> object:
         fitted.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(module, "fit_sketch", count)
-    drawn = [scrawl(), scrawl()[:, ::-1]]
+    monkeypatch.setattr(module, "prepare_sketch", count)
+    drawn = [make_sketch(), make_sketch()[:, ::-1]]
     made = train(store, "tiny", "pairs", RARE, sketches=drawn)
     assert len(fitted) == 2, "once a run"
     assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
@@ -75,17 +75,19 @@ def test_a_finished_run_fits_no_sketch(store: LocalStore, monkeypatch: pytest.Mo
 def test_sketches_change_nothing_else(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(import_module("model.training.artifacts"), "plot_log", lambda *_: b"")
+    monkeypatch.setattr(
+        import_module("model.training.artifacts"), "render_loss_plot", lambda *_: b""
+    )
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "ttv")
+        publish_test_pairs(place, "ttv")
     recipe = RARE.model_copy(update={"epochs": 1})
-    drawn = train(store, "tiny", "pairs", recipe, sketches=[scrawl()])
+    drawn = train(store, "tiny", "pairs", recipe, sketches=[make_sketch()])
     plain = train(other, "tiny", "pairs", recipe)
     assert plain.sketches is None
     assert plain.run == drawn.run
-    shared = set(other.list("models"))
-    assert set(store.list("models")) - shared == {
+    shared = set(other.list_keys("models"))
+    assert set(store.list_keys("models")) - shared == {
         f"models/tiny/{plain.run}/samples/sketches-0001.jpg"
     }
     for key in shared:

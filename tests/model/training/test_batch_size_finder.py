@@ -12,51 +12,56 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.batch_size import print_batches
+from cli.batch_size import print_batch_sizes
 from config.errors import InputError
 from config.recipe import Recipe
 from config.settings import get_settings
-from model.training.batch_size_finder import LARGEST, Trial, _Tries, find_batch
+from model.training.batch_size_finder import (
+    MAX_BATCH_SIZE,
+    TrialResult,
+    TrialWorker,
+    find_batch_size,
+)
 
 RECIPE = Recipe(precision="f32")
 
 
-@given(st.integers(1, 2 * LARGEST))
+@given(st.integers(1, 2 * MAX_BATCH_SIZE))
 @settings(max_examples=200)
 def test_the_largest_is_found_to_an_eighth(most: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= most else None)
-        best, trials = find_batch(RECIPE)
+        patch.setattr(TrialWorker, "measure", lambda _, batch: 0.1 if batch <= most else None)
+        best, trials = find_batch_size(RECIPE)
     assert best <= most
-    assert best + max(1, best // 8) > min(most, LARGEST)
+    assert best + max(1, best // 8) > min(most, MAX_BATCH_SIZE)
     tried = [trial.batch for trial in trials]
     assert tried == sorted(set(tried))
     assert len(tried) <= 15
-    assert Trial(best, 0.1) in trials
-    assert all(1 <= batch <= LARGEST for batch in tried)
+    assert TrialResult(best, 0.1) in trials
+    assert all(1 <= batch <= MAX_BATCH_SIZE for batch in tried)
 
 
 def test_nothing_larger_is_tried_where_a_step_takes_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 25.0 * batch)
-    assert find_batch(RECIPE)[0] == 4
+    monkeypatch.setattr(TrialWorker, "measure", lambda _, batch: 25.0 * batch)
+    assert find_batch_size(RECIPE)[0] == 4
 
 
 def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Tries, "measure", lambda *_: None)
+    monkeypatch.setattr(TrialWorker, "measure", lambda *_: None)
     with pytest.raises(InputError, match=r"Not even batch=1 at 256 px .*image_size=128"):
-        find_batch(RECIPE)
+        find_batch_size(RECIPE)
     smallest = RECIPE.model_copy(update={"image_size": 64})
     with pytest.raises(InputError, match=r"Try a smaller generator_width\."):
-        find_batch(smallest)
+        find_batch_size(smallest)
 
 
 @pytest.mark.parametrize(
     ("processes", "fits", "advised"),
     [
         ("2", 1, "--set batch=1 in at most 1 processes"),
-        ("auto", LARGEST, f"--set batch={LARGEST}"),
+        ("auto", MAX_BATCH_SIZE, f"--set batch={MAX_BATCH_SIZE}"),
     ],
 )
 def test_the_batch_that_is_named_can_be_set(
@@ -71,8 +76,8 @@ def test_the_batch_that_is_named_can_be_set(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setenv("ICANVAS_PROCESSES", processes)
     get_settings.cache_clear()
-    monkeypatch.setattr(_Tries, "measure", lambda _, batch: 0.1 if batch <= fits else None)
-    print_batches("demo", RECIPE)
+    monkeypatch.setattr(TrialWorker, "measure", lambda _, batch: 0.1 if batch <= fits else None)
+    print_batch_sizes("demo", RECIPE)
     told = " ".join(capsys.readouterr().out.split())
     assert told.endswith(advised)
     assert "not compiled, a batch of" in told

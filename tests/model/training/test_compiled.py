@@ -10,8 +10,8 @@ import pytest
 
 from model.training.callbacks import TrainingStopped
 from storage import LocalStore
-from tests.model.pairs import publish
-from tests.model.training.test_train import SMALL, run_small, snapshot
+from tests.model.pairs import publish_test_pairs
+from tests.model.training.test_train import SMALL, read_run_files, train_small
 
 COMPILED = SMALL.model_copy(update={"compile": "on", "precision": "f32", "epochs": 2})
 
@@ -21,7 +21,7 @@ def go_on(folder: Path, code: Path, stop: int) -> None:
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(code)
     steps: list[int] = []
     try:
-        run_small(
+        train_small(
             LocalStore(folder),
             recipe=COMPILED,
             on_step=lambda done, _: steps.append(done),
@@ -39,9 +39,9 @@ def test_a_compiled_run_goes_on_bit_by_bit(store: LocalStore, tmp_path: Path) ->
     """Stopped where the next batch is a small one: the first that the second process meets."""
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "tttttv")
+        publish_test_pairs(place, "tttttv")
     mine, theirs = (Path(place.location("x")).parent for place in (store, other))
     for folder, stop in ((theirs, 0), (mine, 2), (mine, 0)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             pool.submit(go_on, folder, tmp_path / f"code-{folder.name}-{stop}", stop).result()
-    assert snapshot(store) == snapshot(other)
+    assert read_run_files(store) == read_run_files(other)

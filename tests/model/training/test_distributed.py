@@ -12,12 +12,12 @@ import torch
 
 from config.settings import get_settings
 from model.training.callbacks import TrainingStopped
-from model.training.distributed import Crew, Share
+from model.training.distributed import BatchShard, DistributedContext
 from storage import LocalStore
 from storage.runs import Run
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 from tests.model.training.ranks import BATCHES, FIXED, take_steps
-from tests.model.training.test_train import assert_same, run_small
+from tests.model.training.test_train import assert_same, train_small
 
 PLACES = ("whole", "begun alone", "begun together", "alone")
 
@@ -37,10 +37,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def train_everywhere(folder: Path) -> None:
     for name in PLACES:
         # Three batches an epoch, the last of one pair.
-        publish(LocalStore(folder / name), "tttttvv")
+        publish_test_pairs(LocalStore(folder / name), "tttttvv")
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
-        run_small(
+        train_small(
             LocalStore(folder / "begun alone"),
             recipe=FIXED,
             on_step=lambda done, _: steps.append(done),
@@ -83,7 +83,7 @@ def test_all_processes_have_the_same_weights_pool_and_figures(
         assert_same(ranks[0][kept], ranks[1][kept])
     first, last = ranks[0]["steps"][0], ranks[0]["steps"][-1]
     moved = [name for name in first if not torch.equal(first[name], last[name])]
-    assert {name.split()[0] for name in moved} >= {"generator", "discriminator", "drawing"}
+    assert {name.split()[0] for name in moved} >= {"generator", "discriminator", "eval_generator"}
 
 
 def test_all_skip_a_step_together(ranks: list[dict[str, Any]]) -> None:
@@ -96,7 +96,7 @@ def test_all_skip_a_step_together(ranks: list[dict[str, Any]]) -> None:
 
 
 def test_a_run_of_two_is_a_run_of_one(folder: Path, ranks: list[dict[str, Any]]) -> None:
-    run_small(LocalStore(folder / "alone"), recipe=FIXED)
+    train_small(LocalStore(folder / "alone"), recipe=FIXED)
     assert ranks[0]["followed"][0] == list(range(10))
     assert_like_alone(folder, "whole")
 
@@ -104,13 +104,13 @@ def test_a_run_of_two_is_a_run_of_one(folder: Path, ranks: list[dict[str, Any]])
 def test_a_run_goes_on_with_another_number_of_processes(
     folder: Path, ranks: list[dict[str, Any]]
 ) -> None:
-    run_small(LocalStore(folder / "alone"), recipe=FIXED)
+    train_small(LocalStore(folder / "alone"), recipe=FIXED)
     _, alone, together = ranks[0]["followed"]
     assert alone == list(range(4, 10))
     assert together == list(range(5)), "one that says stop stops both"
     steps: list[int] = []
     store = LocalStore(folder / "begun together")
-    run_small(store, recipe=FIXED, on_step=lambda done, _: steps.append(done))
+    train_small(store, recipe=FIXED, on_step=lambda done, _: steps.append(done))
     assert steps == list(range(4, 10))
     assert_like_alone(folder, "begun alone")
     assert_like_alone(folder, "begun together")
@@ -119,13 +119,13 @@ def test_a_run_goes_on_with_another_number_of_processes(
 def assert_like_alone(folder: Path, name: str) -> None:
     """Compare a run's folder with that of one process."""
     one, other = LocalStore(folder / "alone"), LocalStore(folder / name)
-    assert list(one.list("models")) == list(other.list("models"))
+    assert list(one.list_keys("models")) == list(other.list_keys("models"))
     logs = []
     for store in (one, other):
-        (key,) = [key for key in store.list("models") if key.endswith("metrics.jsonl")]
+        (key,) = [key for key in store.list_keys("models") if key.endswith("metrics.jsonl")]
         logs.append([json.loads(line) for line in store.get(key).splitlines()])
         run = Run(store, "tiny", key.split("/")[2])
-        assert [record.epoch for record in run.all_checkpoints()] == [1, 2, FIXED.epochs]
+        assert [record.epoch for record in run.list_all_checkpoints()] == [1, 2, FIXED.epochs]
     for alone, together in zip(*logs, strict=True):
         assert together == pytest.approx(alone, rel=0.01), name
 
@@ -143,9 +143,9 @@ def test_the_group_ends_with_its_block(folder: Path, ranks: list[dict[str, Any]]
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_shares_are_the_whole_batch_and_weigh_one(size: int, count: int) -> None:
-    shares = [Share(Crew(rank, size), count) for rank in range(size)]
+    shares = [BatchShard(DistributedContext(rank, size), count) for rank in range(size)]
     assert sum(share.weight for share in shares) == pytest.approx(1)
-    given = [list(range(count))[share.places] for share in shares]
+    given = [list(range(count))[share.indices] for share in shares]
     assert all(given)
     taken = [
         place for part, share in zip(given, shares, strict=True) if share.weight for place in part

@@ -1,10 +1,10 @@
 import torch
 
-from model.training.image_pool import PicturePool
+from model.training.image_pool import ImagePool
 
 
-def make_pool(size: int) -> PicturePool:
-    return PicturePool(size, torch.Generator().manual_seed(0))
+def make_pool(size: int) -> ImagePool:
+    return ImagePool(size, torch.Generator().manual_seed(0))
 
 
 def numbered(*numbers: int) -> torch.Tensor:
@@ -13,25 +13,25 @@ def numbered(*numbers: int) -> torch.Tensor:
 
 def test_without_a_pool_new_pairs_are_shown() -> None:
     pairs = numbered(1, 2)
-    assert make_pool(0).exchange(pairs) is pairs
+    assert make_pool(0).query(pairs) is pairs
 
 
 def test_it_fills_and_then_shows_old_ones_half_of_the_time() -> None:
     pool = make_pool(4)
-    assert torch.equal(pool.exchange(numbered(0, 1, 2, 3)), numbered(0, 1, 2, 3))
+    assert torch.equal(pool.query(numbered(0, 1, 2, 3)), numbered(0, 1, 2, 3))
     old = 0
     left = {0, 1, 2, 3}
     for number in range(4, 204):
-        shown = int(pool.exchange(numbered(number))[0, 0, 0, 0])
+        shown = int(pool.query(numbered(number))[0, 0, 0, 0])
         assert shown == number or shown in left, "what was shown again was not in the pool"
         if shown != number:
             left = left - {shown} | {number}
             old += 1
     assert 70 < old < 130
-    assert pool.kept is not None
-    assert {int(pair[0, 0, 0]) for pair in pool.kept} == left
+    assert pool.images is not None
+    assert {int(pair[0, 0, 0]) for pair in pool.images} == left
 
 
 def test_no_gradient_is_kept() -> None:
     pairs = numbered(1, 2).requires_grad_()
-    assert not make_pool(2).exchange(pairs).requires_grad
+    assert not make_pool(2).query(pairs).requires_grad

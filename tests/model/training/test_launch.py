@@ -9,57 +9,69 @@ import pytest
 import torch
 
 from config.errors import InputError, IntegrityError
-from model.data.dataset import PairDataset, RunSampler
-from model.training.callbacks import Hooks, TrainingStopped
-from model.training.distributed import Crew
-from model.training.launch import Message, Order, _follow, count_processes, train_together
+from model.data.dataset import PairDataset
+from model.data.sampler import ResumableBatchSampler
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
+from model.training.distributed import DistributedContext
+from model.training.launch import (
+    WorkerConfig,
+    WorkerEvent,
+    _forward_events,
+    count_processes,
+    launch_distributed,
+)
 from storage import LocalStore
 from storage.keys import pairs_folder, shard_name
 from storage.runs import Run
-from tests.model.pairs import publish
+from tests.model.pairs import publish_test_pairs
 from tests.model.training.ranks import FIXED
 
 LONG = FIXED.model_copy(update={"epochs": 100})
 
 
-def order_for(store: LocalStore) -> Order:
-    return Order(store=store.url, dataset="tiny", pairs="pairs", recipe=LONG, refresh=False)
+def order_for(store: LocalStore) -> WorkerConfig:
+    return WorkerConfig(store=store.url, dataset="tiny", pairs="pairs", recipe=LONG, force=False)
 
 
 @pytest.mark.slow
 def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) -> None:
     """And one that meets damage ends both, with its own error."""
-    publish(store, "tttttvv")
+    publish_test_pairs(store, "tttttvv")
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
-        train_together(
+        launch_distributed(
             2,
             order_for(store),
-            Hooks(
+            TrainingCallbacks(
                 on_step=lambda done, _: steps.append(done),
                 should_stop=lambda: len(steps) > 1,
             ),
         )
-    (name,) = {key.split("/")[2] for key in store.list("models")}
-    stopped = Run(store, "tiny", name).all_checkpoints()[-1].step
+    (name,) = {key.split("/")[2] for key in store.list_keys("models")}
+    stopped = Run(store, "tiny", name).list_all_checkpoints()[-1].step
     assert 1 <= stopped < 300
 
     # A pair that the second process reads soon.
     pairs = PairDataset(store, "tiny", "pairs", "train", FIXED.image_size)
-    sampler = RunSampler(len(pairs), LONG, *divmod(stopped, 3), crew=Crew(1, 2))
+    sampler = ResumableBatchSampler(
+        len(pairs), LONG, *divmod(stopped, 3), context=DistributedContext(1, 2)
+    )
     index = next(iter(sampler))[0].index
-    offset, size = int(pairs.places.offsets[index]), int(pairs.places.sizes[index])
+    offset, size = (
+        int(pairs.selected_records.offsets[index]),
+        int(pairs.selected_records.sizes[index]),
+    )
     key = f"{pairs_folder('tiny', 'pairs')}/{shard_name(0, 'train')}"
     shard = store.get(key)
     store.put(key, shard[:offset] + bytes(size) + shard[offset + size :])
     steps.clear()
     said: list[str] = []
     with pytest.raises(IntegrityError, match=r"is damaged \d+ bytes from its start"):
-        train_together(
+        launch_distributed(
             2,
             order_for(store),
-            Hooks(on_step=lambda done, _: steps.append(done)),
-            on_log=said.append,
+            TrainingCallbacks(on_step=lambda done, _: steps.append(done)),
+            on_output=said.append,
         )
     assert steps[0] == stopped
     assert any("exitcode" in line for line in said), "torchrun's own words are passed on"
@@ -68,7 +80,7 @@ def test_stopped_they_keep_a_checkpoint_and_the_next_go_on(store: LocalStore) ->
 @pytest.mark.slow
 def test_a_process_ends_with_the_one_that_started_it(store: LocalStore) -> None:
     """However that comes about: its end closes the pipe."""
-    publish(store, "tttttvv")
+    publish_test_pairs(store, "tttttvv")
     child = subprocess.Popen(
         [sys.executable, "-m", "model", order_for(store).model_dump_json()],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
@@ -81,7 +93,9 @@ def test_a_process_ends_with_the_one_that_started_it(store: LocalStore) -> None:
     child.stdout.close()
     child.stdin.close()
     assert child.wait(timeout=60) == 0
-    (record,) = [key for key in store.list("models") if "/step-" in key and key.endswith("json")]
+    (record,) = [
+        key for key in store.list_keys("models") if "/step-" in key and key.endswith("json")
+    ]
     assert record
 
 
@@ -100,9 +114,9 @@ def test_as_many_processes_as_there_is_work_and_place_for(monkeypatch: pytest.Mo
 
 def test_what_a_process_says_is_passed_on(store: LocalStore) -> None:
     said = [
-        Message(line={"epoch": 1, "step": 10, "l1": 0.5}),
-        Message(trouble="the store is full."),
-        Message(stopped="no step was taken yet"),
+        WorkerEvent(log={"epoch": 1, "step": 10, "l1": 0.5}),
+        WorkerEvent(upload_error="the store is full."),
+        WorkerEvent(stopped="no step was taken yet"),
     ]
     # As a process of a run, it says what it has to say when it is asked to end.
     script = (
@@ -118,7 +132,9 @@ def test_what_a_process_says_is_passed_on(store: LocalStore) -> None:
         text=True,
     )
     told: list[object] = []
-    hooks = Hooks(on_line=told.append, on_trouble=told.append, should_stop=lambda: bool(told))
+    hooks = TrainingCallbacks(
+        on_log=told.append, on_upload_error=told.append, should_stop=lambda: bool(told)
+    )
     with pytest.raises(TrainingStopped, match="no step was taken yet"):
-        _follow(child, order_for(store), hooks, told.append)
-    assert told == [said[0].line, said[1].trouble]
+        _forward_events(child, order_for(store), hooks, told.append)
+    assert told == [said[0].log, said[1].upload_error]

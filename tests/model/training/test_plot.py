@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from model.training.plot import plot_log
+from model.training.plot import render_loss_plot
 
 # Matplotlib's own colours of the curves.
 COLOURS = {
@@ -35,7 +35,7 @@ def count(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> int:
 
 
 def test_every_curve_is_there() -> None:
-    picture = pixels(plot_log(log(60), "tiny"))
+    picture = pixels(render_loss_plot(log(60), "tiny"))
     assert picture.shape == (900, 1000, 3)
     for name, colour in COLOURS.items():
         assert count(picture, colour) > 20, name
@@ -43,21 +43,21 @@ def test_every_curve_is_there() -> None:
 
 def test_what_was_not_logged_is_not_drawn() -> None:
     lines = [line for line in log(5) if "val_l1" not in line]
-    assert count(pixels(plot_log(lines, "tiny")), COLOURS["val_l1"]) == 0
-    assert pixels(plot_log([], "tiny")).shape == (900, 1000, 3)
+    assert count(pixels(render_loss_plot(lines, "tiny")), COLOURS["val_l1"]) == 0
+    assert pixels(render_loss_plot([], "tiny")).shape == (900, 1000, 3)
 
 
 def test_a_single_line_is_seen() -> None:
-    picture = pixels(plot_log(log(1), "tiny"))
+    picture = pixels(render_loss_plot(log(1), "tiny"))
     assert count(picture, COLOURS["l1"]) > 5
 
 
 def test_skipped_steps_are_marked() -> None:
-    clean, marked = (pixels(plot_log(log(5, skipped), "tiny")) for skipped in (0, 1))
+    clean, marked = (pixels(render_loss_plot(log(5, skipped), "tiny")) for skipped in (0, 1))
     assert count(marked, (0, 0, 0)) > count(clean, (0, 0, 0)) + 50
 
 
 def test_the_same_log_gives_the_same_bytes() -> None:
-    made = plot_log(log(5), "tiny")
-    assert made == plot_log(log(5), "tiny")
+    made = render_loss_plot(log(5), "tiny")
+    assert made == render_loss_plot(log(5), "tiny")
     assert b"Matplotlib" not in made

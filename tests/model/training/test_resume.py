@@ -15,22 +15,23 @@ import pytest
 import torch
 
 from config.errors import ConflictError, IntegrityError, StorageError
-from model.device import settle_precision
+from config.recipe import Recipe
+from model.device import resolve_precision
 from model.training.callbacks import TrainingStopped
-from model.training.resume import name_run
+from model.training.resume import compute_run_name, read_metadata
 from model.training.train import train
 from storage import LocalStore, ObjectStore, uploads
 from storage.runs import Run
-from tests.model.pairs import publish
-from tests.model.training.test_train import SMALL, assert_same, run_small, snapshot
-from tests.storage.contents import watched
+from tests.model.pairs import publish_test_pairs
+from tests.model.training.test_train import SMALL, assert_same, read_run_files, train_small
+from tests.storage.contents import observe_calls
 
 PAIRS = "ttttttv"  # three steps an epoch
 
 SCRIPT = """
     import sys
     from pathlib import Path
-    from model.training.callbacks import Hooks
+    from model.training.callbacks import TrainingCallbacks
     from config.recipe import Recipe
     from model.training.train import train
     from storage import LocalStore
@@ -45,8 +46,8 @@ SCRIPT = """
             super().put_file(key, file)
 
     recipe = Recipe.model_validate_json(sys.argv[2])
-    say = lambda done, total: print(done, flush=True)
-    train(Store(Path(sys.argv[1])), "tiny", "pairs", recipe, hooks=Hooks(on_step=say))
+    callbacks = TrainingCallbacks(on_step=lambda done, total: print(done, flush=True))
+    train(Store(Path(sys.argv[1])), "tiny", "pairs", recipe, callbacks=callbacks)
 """
 
 
@@ -54,9 +55,9 @@ SCRIPT = """
 def undisturbed(store: LocalStore, tmp_path: Path) -> dict[str, bytes]:
     other = LocalStore(tmp_path / "undisturbed")
     for place in (store, other):
-        publish(place, PAIRS)
-    run_small(other)
-    return snapshot(other)
+        publish_test_pairs(place, PAIRS)
+    train_small(other)
+    return read_run_files(other)
 
 
 def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
@@ -64,7 +65,7 @@ def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
         if call == "put_file":
             spoil()
 
-    return watched(store, on_call)
+    return observe_calls(store, on_call)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +89,11 @@ def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(
         if int(line) == step:
             process.kill()
     assert process.wait() == -9
-    assert len(snapshot(store)) <= 1 + room
+    assert len(read_run_files(store)) <= 1 + room
     steps: list[int] = []
-    run_small(store, on_step=lambda done, _: steps.append(done))
+    train_small(store, on_step=lambda done, _: steps.append(done))
     assert steps[0] > 0, "it began anew"
-    assert snapshot(store) == undisturbed
+    assert read_run_files(store) == undisturbed
 
 
 def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, bytes]) -> None:
@@ -104,10 +105,10 @@ def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, b
             done.set()
 
     hanging = spoiled(store, lambda: waited.append(done.wait(120)))
-    run_small(hanging, on_step=count)
+    train_small(hanging, on_step=count)
     assert waited
     assert all(waited), "training ended only after the store"
-    assert snapshot(store) == undisturbed
+    assert read_run_files(store) == undisturbed
 
 
 def test_a_stop_waits_for_the_store_as_long_as_it_has_grace(
@@ -117,19 +118,19 @@ def test_a_stop_waits_for_the_store_as_long_as_it_has_grace(
     steps: list[int] = []
     halted = threading.Event()
     with pytest.raises(TrainingStopped):
-        run_small(
+        train_small(
             spoiled(store, lambda: halted.wait(120)),
-            recipe=SMALL.model_copy(update={"grace": 0.1}),
+            recipe=SMALL.model_copy(update={"shutdown_grace_s": 0.1}),
             on_step=lambda step, _: steps.append(step),
             should_stop=lambda: steps[-1] == 5,
-            on_trouble=told.append,
+            on_upload_error=told.append,
         )
     assert "Nothing is lost" in told[-1]
     halted.set()
     steps.clear()
-    run_small(store, on_step=lambda step, _: steps.append(step))
+    train_small(store, on_step=lambda step, _: steps.append(step))
     assert steps[0] == 5
-    ended = snapshot(store)
+    ended = read_run_files(store)
     assert ended.keys() == undisturbed.keys()
     for key, data in ended.items():
         assert_same(*(without_recipe(key, found) for found in (data, undisturbed[key])))
@@ -155,45 +156,45 @@ def test_what_never_reaches_the_store_is_an_error_and_pushed_by_the_next(
     def refuse() -> None:
         raise StorageError("full.")
 
-    monkeypatch.setattr(uploads, "_PATIENCE", 0.3)
+    monkeypatch.setattr(uploads, "_IDLE_TIMEOUT_S", 0.3)
     with pytest.raises(StorageError, match=r"`icanvas train tiny` on this machine pushes them"):
         train(spoiled(store, refuse), "tiny", "pairs", SMALL)
     monkeypatch.undo()
     steps: list[int] = []
-    run_small(store, on_step=lambda step, _: steps.append(step))
+    train_small(store, on_step=lambda step, _: steps.append(step))
     assert steps == [9], "a step was done again"
-    assert snapshot(store) == undisturbed
+    assert read_run_files(store) == undisturbed
 
 
 def test_a_run_is_in_training_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish(store, "ttv")
-    monkeypatch.setattr(uploads, "_UNNOTICED", 0.1)
+    publish_test_pairs(store, "ttv")
+    monkeypatch.setattr(uploads, "_LOCK_TIMEOUT_S", 0.1)
     met: list[str] = []
 
     def train_too(_step: int, _total: int) -> None:
         if not met:
             with pytest.raises(ConflictError) as error:
-                run_small(store)
+                train_small(store)
             met.append(str(error.value))
 
-    run_small(store, on_step=train_too)
+    train_small(store, on_step=train_too)
     assert "is in training on this machine" in met[0]
 
 
 def test_the_last_and_the_best_checkpoints_stay_and_every_sample(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(store, "ttv")
+    publish_test_pairs(store, "ttv")
     figures = iter([0.4, 0.1, 0.5, 0.3, 0.2])
     monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(figures))
     recipe = SMALL.model_copy(update={"epochs": 5, "keep_last": 2})
-    assert name_run("pairs", recipe) == name_run(
-        "pairs", recipe.model_copy(update={"keep_last": 3, "keep_best": 0, "grace": 1})
+    assert compute_run_name("pairs", recipe) == compute_run_name(
+        "pairs", recipe.model_copy(update={"keep_last": 3, "keep_best": 0, "shutdown_grace_s": 1})
     )
-    made = run_small(store, recipe=recipe)
+    made = train_small(store, recipe=recipe)
     run = Run(store, "tiny", made.run)
-    assert [record.epoch for record in run.checkpoints()] == [2, 4, 5]
-    assert len(list(store.list(run.key("samples")))) == 5
+    assert [record.epoch for record in run.list_checkpoints()] == [2, 4, 5]
+    assert len(list(store.list_keys(run.key("samples")))) == 5
 
 
 @pytest.mark.slow
@@ -202,32 +203,98 @@ def test_more_workers_may_go_on_with_a_run(
 ) -> None:
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
-        run_small(
+        train_small(
             store,
             workers=1,
             on_step=lambda step, _: steps.append(step),
             should_stop=lambda: steps[-1] == 4,
         )
-    run_small(store, workers=2)
-    assert snapshot(store) == undisturbed
+    train_small(store, workers=2)
+    assert read_run_files(store) == undisturbed
+
+
+def test_run_names_equal_those_of_earlier_versions() -> None:
+    """The expected names were computed before fields of the recipe were renamed."""
+    changed = Recipe(
+        batch=2,
+        epochs=3,
+        lr_decay_fraction=0.25,
+        max_grad_norm=1.0,
+        image_pool_size=50,
+        hflip=False,
+        shutdown_grace_s=5.0,
+        precision="f32",
+        seed=7,
+    )
+    names = [compute_run_name("0123456789ab", recipe) for recipe in (Recipe(), changed)]
+    assert names == ["bc34098f3d47", "76968ac47661"]
+    assert compute_run_name("0123456789ab", changed, revision=2) == "dc302cd1003c"
+
+
+def test_run_of_an_earlier_version_is_resumed(
+    store: LocalStore, undisturbed: dict[str, bytes]
+) -> None:
+    """Its recipe.json and its checkpoint hold the old names of the recipe's fields."""
+    old_names = {
+        "lr_decay_fraction": "decay",
+        "max_grad_norm": "clip",
+        "image_pool_size": "pool",
+        "hflip": "mirror",
+        "shutdown_grace_s": "grace",
+    }
+
+    def to_old_names(recipe: dict[str, object]) -> dict[str, object]:
+        return {old_names.get(name, name): value for name, value in recipe.items()}
+
+    steps: list[int] = []
+    with pytest.raises(TrainingStopped):
+        train_small(
+            store,
+            on_step=lambda step, _: steps.append(step),
+            should_stop=lambda: steps[-1] == 4,
+        )
+    (name,) = {key.split("/")[2] for key in store.list_keys("models")}
+    run = Run(store, "tiny", name)
+    metadata = json.loads(run.get("recipe.json") or b"")
+    metadata["recipe"] = to_old_names(metadata["recipe"])
+    run.put("recipe.json", json.dumps(metadata, indent=2).encode())
+    record = run.list_all_checkpoints()[-1]
+    state = torch.load(io.BytesIO(run.read_checkpoint(record)), weights_only=True)
+    state["recipe"] = to_old_names(state["recipe"])
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    run.save_checkpoint(record.epoch, record.step, buffer.getvalue(), {}, record.batches)
+
+    assert read_metadata(store, run).recipe == resolve_precision(SMALL, torch.device("cpu"))
+    steps.clear()
+    assert train_small(store, on_step=lambda step, _: steps.append(step)).run == name
+    assert steps[0] == 4
+    assert json.loads(run.get("recipe.json") or b"") == metadata, "it is not rewritten"
+    ended = read_run_files(store)
+    for key in undisturbed:
+        assert key.endswith("recipe.json") or ended[key] == undisturbed[key], key
 
 
 def test_its_recipe_says_which_checkpoints_stay_as_of_now(store: LocalStore) -> None:
     """`icanvas gc` goes by it."""
-    publish(store, "ttv")
-    first = run_small(store)
+    publish_test_pairs(store, "ttv")
+    first = train_small(store)
     began = json.loads(Run(store, "tiny", first.run).get("recipe.json") or b"")
-    again = run_small(store, recipe=SMALL.model_copy(update={"keep_last": 20, "grace": 5}))
+    again = train_small(
+        store, recipe=SMALL.model_copy(update={"keep_last": 20, "shutdown_grace_s": 5})
+    )
     assert again.run == first.run
     told = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
     assert told == {**began, "recipe": {**began["recipe"], "keep_last": 20}}
 
 
 def test_a_checkpoint_of_another_version_is_told_with_what_to_do(store: LocalStore) -> None:
-    publish(store, "tttv")
-    run = Run(store, "tiny", name_run("pairs", settle_precision(SMALL, torch.device("cpu"))))
-    run.put_checkpoint(1, 2, b"of another version", {})
+    publish_test_pairs(store, "tttv")
+    run = Run(
+        store, "tiny", compute_run_name("pairs", resolve_precision(SMALL, torch.device("cpu")))
+    )
+    run.save_checkpoint(1, 2, b"of another version", {})
     told = rf"{run.location('checkpoints')}: A checkpoint cannot be loaded.*seed=1"
     with pytest.raises(IntegrityError, match=told):
-        run_small(store)
-    assert run.checkpoints(), "it is left as it is"
+        train_small(store)
+    assert run.list_checkpoints(), "it is left as it is"

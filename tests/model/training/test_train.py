@@ -9,25 +9,25 @@ import pytest
 import torch
 from PIL import Image
 
-from config.errors import DamagedError, InputError, IntegrityError
+from config.errors import CorruptObjectError, InputError, IntegrityError
 from config.recipe import Recipe
-from model.device import settle_precision
-from model.training.callbacks import Hooks, TrainingStopped
-from model.training.checkpoint import restore_state, save_state, start_state
-from model.training.step import call_networks, train_step
+from model.device import resolve_precision
+from model.training.callbacks import TrainingCallbacks, TrainingStopped
+from model.training.checkpoint import init_state, restore_state, serialize_state
+from model.training.step import prepare_networks, train_step
 from model.training.train import TrainedRun, train
 from storage import LocalStore, ObjectStore
 from storage.runs import Run
-from tests.model.pairs import publish
-from tests.model.training.test_samples import scrawl
-from tests.storage.contents import watched
+from tests.model.pairs import publish_test_pairs
+from tests.model.training.test_samples import make_sketch
+from tests.storage.contents import observe_calls
 
 CPU = torch.device("cpu")
 SMALL = Recipe(
     batch=2, epochs=3, image_size=64, generator_width=4, generator_blocks=1, discriminator_width=4
 )
 
-FIGURES = {
+METRIC_NAMES = {
     "discriminator",
     "adversarial",
     "l1",
@@ -41,19 +41,23 @@ FIGURES = {
 def plain_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A plot takes longer than these runs do; test_artifacts.py draws it."""
     monkeypatch.setattr(
-        import_module("model.training.artifacts"), "plot_log", lambda log, _: repr(log).encode()
+        import_module("model.training.artifacts"),
+        "render_loss_plot",
+        lambda log, _: repr(log).encode(),
     )
 
 
-def run_small(store: ObjectStore, **options: Any) -> TrainedRun:
+def train_small(store: ObjectStore, **options: Any) -> TrainedRun:
     recipe = options.pop("recipe", SMALL)
-    hooks = {name: options.pop(name) for name in vars(Hooks()) if name in options}
-    return train(store, "tiny", "pairs", recipe, hooks=Hooks(**hooks), **options)
+    callbacks = {name: options.pop(name) for name in vars(TrainingCallbacks()) if name in options}
+    return train(
+        store, "tiny", "pairs", recipe, callbacks=TrainingCallbacks(**callbacks), **options
+    )
 
 
-def last_state(store: LocalStore, run: TrainedRun) -> dict[str, Any]:
+def load_last_checkpoint(store: LocalStore, run: TrainedRun) -> dict[str, Any]:
     kept = Run(store, "tiny", run.run)
-    data = kept.get_checkpoint(kept.checkpoints()[-1])
+    data = kept.read_checkpoint(kept.list_checkpoints()[-1])
     state: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True)
     return state
 
@@ -74,23 +78,23 @@ def assert_same(one: Any, two: Any) -> None:
 
 
 def test_a_run_leaves_everything(store: LocalStore) -> None:
-    publish(store, "tttttvv")
+    publish_test_pairs(store, "tttttvv")
     steps: list[tuple[int, int]] = []
-    made = run_small(store, on_step=lambda *step: steps.append(step))
+    made = train_small(store, on_step=lambda *step: steps.append(step))
     assert (made.epochs, made.steps) == (3, 9)
     assert steps[0] == (0, 9)
     assert steps[-1] == (9, 9)
     run = Run(store, "tiny", made.run)
-    assert [record.epoch for record in run.checkpoints()] == [1, 2, 3]
+    assert [record.epoch for record in run.list_checkpoints()] == [1, 2, 3]
     recipe = json.loads(run.get("recipe.json") or b"")
-    assert recipe["recipe"] == settle_precision(SMALL, CPU).model_dump()
+    assert recipe["recipe"] == resolve_precision(SMALL, CPU).model_dump()
     assert recipe["pairs"] == "pairs"
     versions = recipe["versions"]
     assert versions["torch"] == torch.__version__
     assert versions["opencv-python-headless"].startswith("5.")
     assert versions.keys() >= {"python", "numpy", "prefect", "scikit-image"}
     assert len((recipe["revision"] or "").rstrip("+")) in (0, 40)
-    assert made.metrics == run.checkpoints()[-1].metrics
+    assert made.metrics == run.list_checkpoints()[-1].metrics
     lines = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
     assert [line["epoch"] for line in lines if "val_l1" in line] == [1, 2, 3]
     assert all(np.isfinite(list(line.values())).all() for line in lines)
@@ -101,23 +105,26 @@ def test_a_run_leaves_everything(store: LocalStore) -> None:
 
 
 def test_it_learns(store: LocalStore) -> None:
-    publish(store, "tttttt")
+    publish_test_pairs(store, "tttttt")
     recipe = SMALL.model_copy(update={"epochs": 12, "lr": 2e-3})
     found: list[float] = []
-    run_small(store, recipe=recipe, on_epoch=lambda _, figures: found.append(figures["l1"]))
+    train_small(store, recipe=recipe, on_epoch=lambda _, figures: found.append(figures["l1"]))
     assert found[-1] < 0.7 * found[0]
 
 
 def test_without_validation_pairs_nothing_is_called_validation(store: LocalStore) -> None:
-    publish(store, "tt")
-    assert set(run_small(store).metrics) == FIGURES
+    publish_test_pairs(store, "tt")
+    assert set(train_small(store).metrics) == METRIC_NAMES
 
 
 def test_the_same_recipe_gives_the_same_weights(store: LocalStore, tmp_path: Any) -> None:
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "ttttv")
-    assert_same(last_state(store, run_small(store)), last_state(other, run_small(other)))
+        publish_test_pairs(place, "ttttv")
+    assert_same(
+        load_last_checkpoint(store, train_small(store)),
+        load_last_checkpoint(other, train_small(other)),
+    )
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
@@ -126,26 +133,26 @@ def test_an_interrupted_run_ends_with_the_same_weights(
 ) -> None:
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "ttttv")
-    whole = run_small(other)
+        publish_test_pairs(place, "ttttv")
+    whole = train_small(other)
 
     def stop(done: int, _total: int) -> None:
         if done == stop_after:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_small(store, on_step=stop)
-    resumed = run_small(store)
+        train_small(store, on_step=stop)
+    resumed = train_small(store)
     assert resumed.run == whole.run
-    assert_same(last_state(store, resumed), last_state(other, whole))
+    assert_same(load_last_checkpoint(store, resumed), load_last_checkpoint(other, whole))
     metrics = "metrics.jsonl"
     assert Run(store, "tiny", resumed.run).get(metrics) == Run(other, "tiny", whole.run).get(
         metrics
     )
 
 
-def snapshot(store: LocalStore) -> dict[str, bytes]:
-    return {key: store.get(key) for key in store.list("models")}
+def read_run_files(store: LocalStore) -> dict[str, bytes]:
+    return {key: store.get(key) for key in store.list_keys("models")}
 
 
 @pytest.mark.parametrize("stops", [[1], [2], [3], [4, 5], [1, 1, 2, 5, 8]])
@@ -155,28 +162,28 @@ def test_a_stopped_run_goes_on_from_the_very_step(
     """Wherever it is stopped, in the end every byte is that of an undisturbed run."""
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "tttttv")
-    whole = run_small(other)
+        publish_test_pairs(place, "tttttv")
+    whole = train_small(other)
     for stop in stops:
         steps: list[int] = []
         with pytest.raises(TrainingStopped):
-            run_small(
+            train_small(
                 store,
                 on_step=lambda done, _, steps=steps: steps.append(done),
                 should_stop=lambda stop=stop, steps=steps: steps[-1] >= stop,
             )
-        assert Run(store, "tiny", whole.run).all_checkpoints()[-1].step == steps[-1]
+        assert Run(store, "tiny", whole.run).list_all_checkpoints()[-1].step == steps[-1]
     steps = []
-    assert run_small(store, on_step=lambda done, _: steps.append(done)).run == whole.run
+    assert train_small(store, on_step=lambda done, _: steps.append(done)).run == whole.run
     assert steps[0] >= stops[-1], "nothing was done twice"
-    assert snapshot(store) == snapshot(other)
+    assert read_run_files(store) == read_run_files(other)
 
 
 def test_a_stop_while_validating_does_no_step_again(store: LocalStore, tmp_path: Path) -> None:
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "ttttvvv")
-    run_small(other)
+        publish_test_pairs(place, "ttttvvv")
+    train_small(other)
     asked: list[int] = []
 
     def stop_at_the_second_picture() -> bool:
@@ -184,11 +191,11 @@ def test_a_stop_while_validating_does_no_step_again(store: LocalStore, tmp_path:
         return len(asked) == 4  # after two steps, before two pictures
 
     with pytest.raises(TrainingStopped):
-        run_small(store, should_stop=stop_at_the_second_picture)
+        train_small(store, should_stop=stop_at_the_second_picture)
     steps: list[int] = []
-    run_small(store, on_step=lambda done, _: steps.append(done))
+    train_small(store, on_step=lambda done, _: steps.append(done))
     assert steps == [2, 3, 4, 5, 6]
-    assert snapshot(store) == snapshot(other)
+    assert read_run_files(store) == read_run_files(other)
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged"])
@@ -197,42 +204,42 @@ def test_a_stop_while_validating_does_no_step_again(store: LocalStore, tmp_path:
 def test_damaged_checkpoints_are_made_anew(
     store: LocalStore, damage: bytes, suffix: str, epochs: list[int]
 ) -> None:
-    publish(store, "ttttv")
-    made = run_small(store)
-    before = snapshot(store)
+    publish_test_pairs(store, "ttttv")
+    made = train_small(store)
+    before = read_run_files(store)
     for epoch in epochs:
         store.put(f"models/tiny/{made.run}/checkpoints/epoch-{epoch:04d}.{suffix}", damage)
     steps: list[int] = []
-    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert train_small(store, on_step=lambda done, _: steps.append(done)) == made
     assert steps[0] == (epochs[0] - 1) * 2
-    assert snapshot(store) == before
+    assert read_run_files(store) == before
 
 
 def test_a_checkpoint_that_only_arrived_damaged_is_kept(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(store, "ttttv")
-    made = run_small(store)
-    real, calls = Run.get_checkpoint, 0
+    publish_test_pairs(store, "ttttv")
+    made = train_small(store)
+    real, calls = Run.read_checkpoint, 0
 
     def damaged_once(self: Run, record: Any) -> bytes:
         nonlocal calls
         calls += 1
         if calls == 1:
-            raise DamagedError("on its way")
+            raise CorruptObjectError("on its way")
         return real(self, record)
 
-    monkeypatch.setattr(Run, "get_checkpoint", damaged_once)
+    monkeypatch.setattr(Run, "read_checkpoint", damaged_once)
     steps: list[int] = []
-    assert run_small(store, on_step=lambda done, _: steps.append(done)) == made
+    assert train_small(store, on_step=lambda done, _: steps.append(done)) == made
     assert steps == [made.steps]
 
 
 @pytest.mark.parametrize("damage", ["gone", "cut short", "empty"])
 def test_other_files_of_a_run_are_made_anew(store: LocalStore, damage: str) -> None:
-    publish(store, "ttttv")
-    made = run_small(store, sketches=[scrawl()])
-    before = snapshot(store)
+    publish_test_pairs(store, "ttttv")
+    made = train_small(store, sketches=[make_sketch()])
+    before = read_run_files(store)
     for name in (
         "recipe.json",
         "metrics.jsonl",
@@ -247,19 +254,21 @@ def test_other_files_of_a_run_are_made_anew(store: LocalStore, damage: str) -> N
         else:
             # As a disk leaves it that was full, or lost power.
             store.put(key, before[key][:-9] if damage == "cut short" else b"")
-    assert run_small(store, sketches=[scrawl()]) == made
-    assert snapshot(store) == before
+    assert train_small(store, sketches=[make_sketch()]) == made
+    assert read_run_files(store) == before
 
 
 def test_a_recipe_tells_what_its_run_began_with(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish(store, "ttv")
-    run_small(store)
-    before = snapshot(store)
-    monkeypatch.setattr(import_module("model.training.resume"), "_find_revision", lambda: "another")
-    run_small(store)
-    assert snapshot(store) == before
+    publish_test_pairs(store, "ttv")
+    train_small(store)
+    before = read_run_files(store)
+    monkeypatch.setattr(
+        import_module("model.training.resume"), "_get_git_revision", lambda: "another"
+    )
+    train_small(store)
+    assert read_run_files(store) == before
 
 
 @pytest.mark.parametrize("stop", [3, 5])
@@ -268,107 +277,113 @@ def test_no_line_is_lost_between_rare_checkpoints(
 ) -> None:
     other = LocalStore(tmp_path / "other")
     for place in (store, other):
-        publish(place, "ttttv")
+        publish_test_pairs(place, "ttttv")
     rare = SMALL.model_copy(update={"checkpoint_every": 2})
-    whole = run_small(other, recipe=rare)
-    assert [record.epoch for record in Run(other, "tiny", whole.run).checkpoints()] == [2, 3]
+    whole = train_small(other, recipe=rare)
+    assert [record.epoch for record in Run(other, "tiny", whole.run).list_checkpoints()] == [2, 3]
     steps = [0]
     with pytest.raises(TrainingStopped):
-        run_small(
+        train_small(
             store,
             recipe=rare,
             on_step=lambda done, _: steps.append(done),
             should_stop=lambda: steps[-1] >= stop,
         )
-    run_small(store, recipe=rare)
-    assert snapshot(store) == snapshot(other)
+    train_small(store, recipe=rare)
+    assert read_run_files(store) == read_run_files(other)
 
 
 def test_pairs_that_were_removed_meanwhile_are_told_before_the_first_step(
     store: LocalStore,
 ) -> None:
-    publish(store, "ttv")
+    publish_test_pairs(store, "ttv")
 
     def remove(call: str) -> None:
         if call == "put":
             store.delete("datasets/tiny/pairs/pairs/manifest.parquet")
 
     with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
-        train(watched(store, remove), "tiny", "pairs", SMALL)
-    assert not [key for key in store.list("models") if "checkpoints" in key]
+        train(observe_calls(store, remove), "tiny", "pairs", SMALL)
+    assert not [key for key in store.list_keys("models") if "checkpoints" in key]
 
 
 def test_a_finished_run_is_not_done_again(store: LocalStore) -> None:
-    publish(store, "ttv")
-    first = run_small(store)
+    publish_test_pairs(store, "ttv")
+    first = train_small(store)
     steps: list[int] = []
-    assert run_small(store, on_step=lambda done, _: steps.append(done)) == first
+    assert train_small(store, on_step=lambda done, _: steps.append(done)) == first
     assert steps == [first.steps]
 
 
 def test_refresh_trains_beside_the_old(store: LocalStore) -> None:
-    publish(store, "ttv")
-    first = run_small(store)
-    second = run_small(store, refresh=True)
+    publish_test_pairs(store, "ttv")
+    first = train_small(store)
+    second = train_small(store, force=True)
     assert second.run != first.run
-    assert_same(last_state(store, first), last_state(store, second))
-    assert run_small(store) == second, "the newest run counts"
-    changed = run_small(store, recipe=SMALL.model_copy(update={"seed": 1}))
+    assert_same(load_last_checkpoint(store, first), load_last_checkpoint(store, second))
+    assert train_small(store) == second, "the newest run counts"
+    changed = train_small(store, recipe=SMALL.model_copy(update={"seed": 1}))
     assert changed.run not in (first.run, second.run)
 
 
 def test_a_state_survives_saving(store: LocalStore) -> None:
-    state = start_state(SMALL, CPU)
-    networks, settled = call_networks(state, False), settle_precision(SMALL, CPU)
+    state = init_state(SMALL, CPU)
+    networks, settled = prepare_networks(state, False), resolve_precision(SMALL, CPU)
     train_step(state, networks, torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64), settled)
     state.epoch = 1
-    restored = restore_state(save_state(state, SMALL), SMALL, CPU)
-    for name in ("generator", "discriminator", "generator_optimiser", "discriminator_optimiser"):
+    restored = restore_state(serialize_state(state, SMALL), SMALL, CPU)
+    for name in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"):
         assert_same(getattr(state, name).state_dict(), getattr(restored, name).state_dict())
     assert (restored.epoch, restored.step) == (1, 1)
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(store: LocalStore) -> None:
-    publish(store, "ttttv")
+    publish_test_pairs(store, "ttttv")
     # Far beyond what any loss survives, from the second step on.
-    wild = SMALL.model_copy(update={"lr": 1.0, "lambda_l1": 1e30, "clip": 0.0})
+    wild = SMALL.model_copy(update={"lr": 1.0, "lambda_l1": 1e30, "max_grad_norm": 0.0})
     for _ in range(2):
         with pytest.raises(InputError, match=r"stopped before any checkpoint.*lower lr"):
-            run_small(store, recipe=wild)
-    (log,) = [key for key in store.list("models") if key.endswith("metrics.jsonl")]
+            train_small(store, recipe=wild)
+    (log,) = [key for key in store.list_keys("models") if key.endswith("metrics.jsonl")]
     assert json.loads(store.get(log))["step"] == 2, "the curve that shows it is kept"
 
 
 def test_a_run_that_never_moves_is_stopped(store: LocalStore) -> None:
-    publish(store, "ttttv")
+    publish_test_pairs(store, "ttttv")
     with pytest.raises(InputError, match=r"no step of epoch 1 had a finite gradient"):
-        run_small(store, recipe=SMALL.model_copy(update={"lambda_l1": 1e39}))
+        train_small(store, recipe=SMALL.model_copy(update={"lambda_l1": 1e39}))
 
 
 def test_a_metric_that_is_not_finite_stops_the_run(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when the last step of an epoch spoiled the weights: no checkpoint is kept of that."""
-    publish(store, "ttttv")
+    publish_test_pairs(store, "ttttv")
     found = iter([0.5, float("nan")])
     monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(found))
     with pytest.raises(
         InputError, match=r"val_l1 is nan at step 4; .*last checkpoint kept.*lower lr"
     ):
-        run_small(store)
-    assert [record.split("/")[-1] for record in store.list("models") if "checkp" in record] == [
+        train_small(store)
+    assert [
+        record.split("/")[-1] for record in store.list_keys("models") if "checkp" in record
+    ] == [
         "epoch-0001.json",
         "epoch-0001.pt",
     ]
 
 
 def test_faults_are_told(store: LocalStore) -> None:
-    publish(store, "vv")
+    publish_test_pairs(store, "vv")
     with pytest.raises(InputError, match="no training pair"):
-        run_small(store)
-    for data in (b"", b"\x80\x04cos\nsystem\n", save_state(start_state(SMALL, CPU), SMALL)[:999]):
+        train_small(store)
+    for data in (
+        b"",
+        b"\x80\x04cos\nsystem\n",
+        serialize_state(init_state(SMALL, CPU), SMALL)[:999],
+    ):
         with pytest.raises(IntegrityError, match="cannot be loaded"):
             restore_state(data, SMALL, CPU)
     wider = SMALL.model_copy(update={"generator_width": 8})
     with pytest.raises(IntegrityError, match="cannot be loaded"):
-        restore_state(save_state(start_state(SMALL, CPU), SMALL), wider, CPU)
+        restore_state(serialize_state(init_state(SMALL, CPU), SMALL), wider, CPU)

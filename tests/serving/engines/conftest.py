@@ -3,17 +3,17 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from serving.engines import Array, Draw
+from serving.engines import Array, GenerateFn
 
-Together = Callable[[Draw, Sequence[Array]], list[Array]]
+RunConcurrently = Callable[[GenerateFn, Sequence[Array]], list[Array]]
 
 
 @pytest.fixture
-def together() -> Together:
+def together() -> RunConcurrently:
     """Call a generator for everything at once, a thread each."""
 
-    def run(draw: Draw, given: Sequence[Array]) -> list[Array]:
+    def run_concurrently(draw: GenerateFn, given: Sequence[Array]) -> list[Array]:
         with ThreadPoolExecutor(len(given)) as threads:
             return list(threads.map(draw, given))
 
-    return run
+    return run_concurrently

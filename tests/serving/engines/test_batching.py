@@ -5,21 +5,21 @@ import pytest
 
 from serving.engines.batching import Batcher
 from serving.engines.engine import Array
-from tests.serving.engines.conftest import Together
+from tests.serving.engines.conftest import RunConcurrently
 
 
-def place(number: float) -> Array:
+def make_condition(number: float) -> Array:
     return np.full((1, 2, 2), number, np.float32)
 
 
 def test_one_alone_does_not_wait() -> None:
     sizes: list[int] = []
     batcher = Batcher(lambda batch: batch * 2, 4, sizes.append)
-    assert batcher(place(3))[0, 0, 0] == 6
+    assert batcher(make_condition(3))[0, 0, 0] == 6
     assert sizes == [1]
 
 
-def test_what_comes_meanwhile_is_the_next_batch(together: Together) -> None:
+def test_what_comes_meanwhile_is_the_next_batch(together: RunConcurrently) -> None:
     sizes: list[int] = []
     begun, go = threading.Event(), threading.Event()
 
@@ -29,18 +29,18 @@ def test_what_comes_meanwhile_is_the_next_batch(together: Together) -> None:
         return batch * 2
 
     batcher = Batcher(run, 4, sizes.append)
-    first = threading.Thread(target=batcher, args=(place(0),))
+    first = threading.Thread(target=batcher, args=(make_condition(0),))
     first.start()
     assert begun.wait(30)
 
     def wait_for_all() -> None:
-        while len(batcher._waiting) < 10:
+        while len(batcher._pending) < 10:
             pass
         go.set()
 
     opener = threading.Thread(target=wait_for_all)
     opener.start()
-    found = together(batcher, [place(number) for number in range(1, 11)])
+    found = together(batcher, [make_condition(number) for number in range(1, 11)])
     first.join()
     opener.join()
     assert [one[0, 0, 0] for one in found] == [2 * number for number in range(1, 11)]
@@ -57,6 +57,6 @@ def test_an_error_reaches_all_of_its_batch_and_nobody_else() -> None:
 
     batcher = Batcher(run, 4, lambda _count: None)
     with pytest.raises(RuntimeError, match="no memory"):
-        batcher(place(1))
+        batcher(make_condition(1))
     fails = False
-    assert batcher(place(1))[0, 0, 0] == 1
+    assert batcher(make_condition(1))[0, 0, 0] == 1

@@ -4,62 +4,62 @@ import torch
 
 from config.errors import InputError, IntegrityError
 from model.data.dataset import to_condition
-from serving.engines import Array, Draw, Options, choose_engine, create_engine
-from tests.serving.engines.conftest import Together
-from tests.serving.exports import SIDE, draw_outline, make
+from serving.engines import Array, GenerateFn, GeneratorEngineOptions, choose_engine, create_engine
+from tests.serving.engines.conftest import RunConcurrently
+from tests.serving.exports import SIDE, draw_outline, export_random_generator
 
 NAMES = ("openvino", "onnxruntime", "torch")
 
 
-def load(name: str, seed: int = 0, options: Options | None = None) -> Draw:
-    engine = create_engine(name, options or Options(1, 2, fast=False))
-    return engine.load(getattr(make(seed), engine.takes), SIDE)
+def load_generator(name: str, seed: int = 0, options: GeneratorEngineOptions | None = None) -> GenerateFn:
+    engine = create_engine(name, options or GeneratorEngineOptions(1, 2, allow_bf16=False))
+    return engine.load(getattr(export_random_generator(seed), engine.weights_format), SIDE)
 
 
-def condition(number: int) -> Array:
+def make_condition(number: int) -> Array:
     return to_condition(draw_outline(number, SIDE)).numpy()
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("name", NAMES[:2])
 def test_engines_draw_what_torch_draws(name: str, seed: int) -> None:
-    drawn, expected = load(name, seed), load("torch", seed)
+    drawn, expected = load_generator(name, seed), load_generator("torch", seed)
     for number in range(3):
-        found = drawn(condition(number))
+        found = drawn(make_condition(number))
         assert found.shape == (3, SIDE, SIDE)
         assert found.dtype == np.float32
-        assert np.abs(found - expected(condition(number))).max() < 2e-3
+        assert np.abs(found - expected(make_condition(number))).max() < 2e-3
     # Which would be so of a network that draws always the same.
-    assert np.abs(drawn(condition(0)) - drawn(condition(1))).max() > 0.1
+    assert np.abs(drawn(make_condition(0)) - drawn(make_condition(1))).max() > 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_threads_at_once_get_their_own_pictures(name: str, together: Together) -> None:
-    drawn = load(name)
-    conditions = [condition(number) for number in range(4)] * 4
+def test_threads_at_once_get_their_own_pictures(name: str, together: RunConcurrently) -> None:
+    drawn = load_generator(name)
+    conditions = [make_condition(number) for number in range(4)] * 4
     expected = [drawn(one) for one in conditions]
     for found, one in zip(together(drawn, conditions), expected, strict=True):
         assert np.abs(found - one).max() < 1e-4
 
 
 def test_what_is_drawn_stays_when_the_next_is_drawn() -> None:
-    drawn = load("openvino", options=Options(1, 1))
-    first = drawn(condition(0))
+    drawn = load_generator("openvino", options=GeneratorEngineOptions(1, 1))
+    first = drawn(make_condition(0))
     before = first.copy()
-    drawn(condition(1))
+    drawn(make_condition(1))
     assert np.array_equal(first, before)
 
 
 def test_fast_is_near_enough_where_there_is_bf16() -> None:
-    fast, exact = load("openvino", options=Options(1, 1)), load("torch")
-    apart = np.abs(fast(condition(0)) - exact(condition(0))).mean() * 127.5
+    fast, exact = load_generator("openvino", options=GeneratorEngineOptions(1, 1)), load_generator("torch")
+    apart = np.abs(fast(make_condition(0)) - exact(make_condition(0))).mean() * 127.5
     assert apart < 3
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_no_generator_is_refused(name: str) -> None:
-    engine = create_engine(name, Options(1, 1))
-    for wrong in (b"", b"no network", make(0).network[:-100]):
+    engine = create_engine(name, GeneratorEngineOptions(1, 1))
+    for wrong in (b"", b"no network", export_random_generator(0).onnx[:-100]):
         with pytest.raises(IntegrityError):
             engine.load(wrong, SIDE)
 
@@ -79,11 +79,11 @@ def test_the_best_that_is_there_is_taken(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
-def test_a_gpu_draws_in_batches_what_the_cpu_draws(together: Together) -> None:
+def test_a_gpu_draws_in_batches_what_the_cpu_draws(together: RunConcurrently) -> None:
     sizes: list[int] = []
-    drawn = load("torch", options=Options(4, batch=4, seen=sizes.append))
-    exact = load("onnxruntime")
-    conditions = [condition(number) for number in range(32)]
+    drawn = load_generator("torch", options=GeneratorEngineOptions(4, max_batch_size=4, on_batch=sizes.append))
+    exact = load_generator("onnxruntime")
+    conditions = [make_condition(number) for number in range(32)]
     for found, one in zip(together(drawn, conditions), conditions, strict=True):
         assert np.abs(found - exact(one)).mean() * 127.5 < 3
     assert sum(sizes) == 32

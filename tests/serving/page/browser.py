@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
-from tests.serving.live_server import Running
+from tests.serving.live_server import RunningServer
 
 # Milliseconds; many times what a quiet machine needs.
-PATIENCE = 60_000
+TIMEOUT_MS = 60_000
 SIZES = {
     "phone": (390, 844),
     "tablet": (820, 1180),
@@ -31,7 +31,7 @@ Line = Sequence[tuple[float, float]]
 SQUARE: Line = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
 ACROSS: Line = [(0.1, 0.5), (0.9, 0.5)]
 
-_INK = """([left, top, right, bottom]) => {
+_MEASURE_INK_JS = """([left, top, right, bottom]) => {
   const sheet = document.getElementById("sheet");
   const at = (share) => Math.round(share * sheet.width);
   const [x, y, wide, high] = [at(left), at(top), at(right - left), at(bottom - top)];
@@ -44,11 +44,11 @@ _INK = """([left, top, right, bottom]) => {
 }"""
 
 
-def pixels(picture: bytes) -> NDArray[np.uint8]:
+def decode_pixels(picture: bytes) -> NDArray[np.uint8]:
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))
 
 
-def ask(server: Running, model: str, drawing: object) -> bytes:
+def request_picture(server: RunningServer, model: str, drawing: object) -> bytes:
     """Return what the API makes of strokes."""
     answer = server.client.post(f"/v1/models/{model}/generate", json=drawing)
     assert answer.status_code == 200, answer.text
@@ -62,40 +62,40 @@ def open_browser() -> Iterator[Browser]:
         pytest.skip("there is no chromium; on Debian: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        expect.set_options(timeout=PATIENCE)
+        expect.set_options(timeout=TIMEOUT_MS)
         yield browser
         browser.close()
 
 
 @dataclass
-class Desk:
+class PageDriver:
     """A page that is open at a size, with what it asked for and complained of."""
 
     page: Page
     requests: list[Request] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    console_errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.page.set_default_timeout(PATIENCE)
+        self.page.set_default_timeout(TIMEOUT_MS)
         self.page.on("request", lambda request: self.requests.append(request))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda message: self._hear(message.type, message.text))
+        self.page.on("pageerror", lambda error: self.console_errors.append(str(error)))
+        self.page.on("console", lambda message: self._record_console(message.type, message.text))
 
-    def _hear(self, kind: str, text: str) -> None:
+    def _record_console(self, kind: str, text: str) -> None:
         # That an answer was no 200 is what some tests are about.
         if kind in ("error", "warning") and "Failed to load resource" not in text:
-            self.complaints.append(text)
+            self.console_errors.append(text)
 
     @property
     def frame(self) -> Any:
         return self.page.locator("#frame")
 
     @property
-    def drawings(self) -> list[Any]:
+    def sent_drawings(self) -> list[Any]:
         """Bodies of what was sent so far: strokes."""
         return [each.post_data_json for each in self.requests if each.method == "POST"]
 
-    def place(self, x: float, y: float) -> tuple[float, float]:
+    def to_screen(self, x: float, y: float) -> tuple[float, float]:
         """Return where on the screen a place of the sheet is."""
         box = self.page.locator("#sheet").bounding_box()
         assert box is not None
@@ -104,18 +104,18 @@ class Desk:
     def draw(self, line: Line, steps: int = 8) -> None:
         """Draw by mouse."""
         mouse = self.page.mouse
-        mouse.move(*self.place(*line[0]))
+        mouse.move(*self.to_screen(*line[0]))
         mouse.down()
         for point in line[1:]:
-            mouse.move(*self.place(*point), steps=steps)
+            mouse.move(*self.to_screen(*point), steps=steps)
         mouse.up()
 
-    def get_picture(self, act: Callable[[], object]) -> bytes:
+    def wait_for_new_picture(self, act: Callable[[], object]) -> bytes:
         """Do something, and return the picture that is shown then."""
         before = self.page.locator("#picture").get_attribute("src")
         act()
         self.expect_picture(other_than=before)
-        return self.shown()
+        return self.get_shown_picture()
 
     def expect_picture(self, other_than: str | None = None) -> None:
         picture = self.page.locator("#picture")
@@ -124,7 +124,7 @@ class Desk:
         expect(picture).to_be_visible()
         self.expect_state("ready")
 
-    def shown(self) -> bytes:
+    def get_shown_picture(self) -> bytes:
         """Return what is shown, as a PNG."""
         found = self.page.locator("#picture").evaluate(
             """async (picture) => {
@@ -140,15 +140,15 @@ class Desk:
     def expect_state(self, state: str) -> None:
         expect(self.frame).to_have_attribute("data-state", state)
 
-    def expect_words(self, words: str) -> None:
+    def expect_notice(self, words: str) -> None:
         """Expect words in the picture's frame."""
         expect(self.page.locator("#notice")).to_be_visible()
         expect(self.page.locator("#notice")).to_contain_text(words)
 
-    def ink(self, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1) -> float:
+    def measure_ink(self, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1) -> float:
         """Return which share of a part of the sheet is inked, of what is on the screen."""
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
-        return float(self.page.evaluate(_INK, [left, top, right, bottom]))
+        return float(self.page.evaluate(_MEASURE_INK_JS, [left, top, right, bottom]))
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -158,20 +158,20 @@ class Desk:
         self.page.get_by_role("radio", name=name, exact=True).check()
 
 
-class Fingers:
+class TouchInput:
     """Touches and a pen, as the browser gets them from a screen."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._session = desk.page.context.new_cdp_session(desk.page)
+    def __init__(self, driver: PageDriver) -> None:
+        self._driver = driver
+        self._session = driver.page.context.new_cdp_session(driver.page)
         self._down: dict[int, tuple[float, float]] = {}
 
     def touch(self, finger: int, x: float, y: float) -> None:
-        self._down[finger] = self._desk.place(x, y)
+        self._down[finger] = self._driver.to_screen(x, y)
         self._send("touchStart")
 
     def move(self, finger: int, x: float, y: float) -> None:
-        self._down[finger] = self._desk.place(x, y)
+        self._down[finger] = self._driver.to_screen(x, y)
         self._send("touchMove")
 
     def lift(self, finger: int) -> None:
@@ -187,7 +187,7 @@ class Fingers:
     def pen(self, event: str, x: float, y: float, force: float = 0.5) -> None:
         """Press, move or release the pen."""
         kind = {"press": "mousePressed", "move": "mouseMoved", "release": "mouseReleased"}[event]
-        left, top = self._desk.place(x, y)
+        left, top = self._driver.to_screen(x, y)
         self._session.send(
             "Input.dispatchMouseEvent",
             {
@@ -208,21 +208,21 @@ class Fingers:
 
 
 @contextmanager
-def open_desk(
+def open_page(
     browser: Browser, address: str, size: str = "desktop", locale: str = "en-GB", **options: Any
-) -> Iterator[Desk]:
+) -> Iterator[PageDriver]:
     """Open the page; what it complains of fails the test."""
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale=locale, **options
     )
-    desk = Desk(context.new_page())
-    desk.page.goto(address)
+    driver = PageDriver(context.new_page())
+    driver.page.goto(address)
     try:
-        yield desk
+        yield driver
     finally:
         context.close()
-    assert not desk.complaints, desk.complaints
-    strangers = [each.url for each in desk.requests if not each.url.startswith(("blob:", "data:"))]
+    assert not driver.console_errors, driver.console_errors
+    strangers = [each.url for each in driver.requests if not each.url.startswith(("blob:", "data:"))]
     origin = "/".join(address.split("/")[:3])
     assert all(url.startswith(origin) for url in strangers), strangers

@@ -16,11 +16,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from serving.engines import Array, Draw
+from serving.engines import Array, GenerateFn
 from storage import LocalStore
-from tests.serving.exports import make, promote
-from tests.serving.live_server import Running, running, wait_until
-from tests.serving.page.browser import ACROSS, SQUARE, ask, open_desk, pixels
+from tests.serving.exports import export_random_generator, promote
+from tests.serving.live_server import RunningServer, run_test_server, wait_until
+from tests.serving.page.browser import ACROSS, SQUARE, request_picture, open_page, decode_pixels
 
 ROOT = Path(__file__).parents[3]
 
@@ -32,7 +32,7 @@ class Gate:
         self.open = threading.Event()
         self.open.set()
 
-    def around(self, draw: Draw) -> Draw:
+    def around(self, draw: GenerateFn) -> GenerateFn:
         def held(condition: Array) -> Array:
             assert self.open.wait(120)
             return draw(condition)
@@ -46,17 +46,17 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     store = LocalStore(tmp_path / "store")
-    promote(store, "shoes", make(0))
+    promote(store, "shoes", export_random_generator(0))
     return store
 
 
 @contextmanager
-def filled(server: Running, gate: Gate) -> Iterator[None]:
+def filled(server: RunningServer, gate: Gate) -> Iterator[None]:
     """Have others draw, so many that the next one is refused, until the gate opens."""
     gate.open.clear()
     answers: list[int] = []
     threads = [
-        threading.Thread(target=lambda: answers.append(server.draw().status_code)) for _ in range(3)
+        threading.Thread(target=lambda: answers.append(server.post_drawing().status_code)) for _ in range(3)
     ]
     for thread in threads:
         thread.start()
@@ -72,8 +72,8 @@ def filled(server: Running, gate: Gate) -> Iterator[None]:
 def test_the_latest_drawing_counts(browser: Browser, store: LocalStore) -> None:
     gate = Gate()
     with (
-        running(store, gate.around, workers=1) as server,
-        open_desk(browser, server.address) as desk,
+        run_test_server(store, gate.around, workers=1) as server,
+        open_page(browser, server.address) as desk,
     ):
         desk.expect_state("empty")
         gate.open.clear()
@@ -85,25 +85,25 @@ def test_the_latest_drawing_counts(browser: Browser, store: LocalStore) -> None:
         gate.open.set()
         desk.expect_picture()
         assert first.value.failure is not None
-        assert pixels(desk.shown()).tolist() == (
-            pixels(ask(server, "shoes", desk.drawings[-1])).tolist()
+        assert decode_pixels(desk.get_shown_picture()).tolist() == (
+            decode_pixels(request_picture(server, "shoes", desk.sent_drawings[-1])).tolist()
         )
         # A hand that goes on drawing asks for one picture.
-        count = len(desk.drawings)
+        count = len(desk.sent_drawings)
 
         def draw_on() -> None:
             for x in (0.3, 0.4, 0.6):
                 desk.draw([(x, 0.3), (x, 0.7)])
 
-        desk.get_picture(draw_on)
-        assert len(desk.drawings) == count + 1
+        desk.wait_for_new_picture(draw_on)
+        assert len(desk.sent_drawings) == count + 1
 
 
 def test_a_busy_server_is_waited_for(browser: Browser, store: LocalStore) -> None:
     gate = Gate()
     with (
-        running(store, gate.around, workers=1, queue=1) as server,
-        open_desk(browser, server.address) as desk,
+        run_test_server(store, gate.around, workers=1, queue=1) as server,
+        open_page(browser, server.address) as desk,
     ):
         desk.expect_state("empty")
         with filled(server, gate):
@@ -111,43 +111,43 @@ def test_a_busy_server_is_waited_for(browser: Browser, store: LocalStore) -> Non
                 desk.draw(SQUARE)
             assert answer.value.status == 503
             desk.expect_state("busy")
-            desk.expect_words("Many children are painting")
+            desk.expect_notice("Many children are painting")
         desk.expect_picture()
 
 
 def test_a_hand_that_is_too_quick_pauses(browser: Browser, store: LocalStore) -> None:
     with (
-        running(store, rate=0.5, burst=1) as server,
-        open_desk(browser, server.address) as desk,
+        run_test_server(store, rate=0.5, burst=1) as server,
+        open_page(browser, server.address) as desk,
     ):
-        first = desk.get_picture(lambda: desk.draw(SQUARE))
+        first = desk.wait_for_new_picture(lambda: desk.draw(SQUARE))
         desk.draw(ACROSS)
         desk.expect_state("too_many")
-        desk.expect_words("again in")
+        desk.expect_notice("again in")
         desk.expect_picture()
-        assert desk.shown() != first
+        assert desk.get_shown_picture() != first
 
 
 def test_without_a_model_it_waits_for_one(browser: Browser, tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "nothing yet")
-    with running(store) as server, open_desk(browser, server.address) as desk:
+    with run_test_server(store) as server, open_page(browser, server.address) as desk:
         desk.expect_state("no_model")
-        desk.expect_words("paints are still being mixed")
+        desk.expect_notice("paints are still being mixed")
         desk.draw(SQUARE)
-        promote(store, "shoes", make(0))
-        server.look()
+        promote(store, "shoes", export_random_generator(0))
+        server.poll()
         desk.expect_picture()
-        assert desk.ink() > 0
+        assert desk.measure_ink() > 0
 
 
 def test_a_new_promotion_is_noticed(browser: Browser, store: LocalStore) -> None:
-    with running(store) as server, open_desk(browser, server.address) as desk:
-        old = desk.get_picture(lambda: desk.draw(SQUARE))
-        promote(store, "shoes", make(1))
-        server.look()
-        desk.get_picture(lambda: desk.draw(ACROSS))
-        desk.get_picture(lambda: desk.press("Undo"))
-        assert desk.shown() != old
+    with run_test_server(store) as server, open_page(browser, server.address) as desk:
+        old = desk.wait_for_new_picture(lambda: desk.draw(SQUARE))
+        promote(store, "shoes", export_random_generator(1))
+        server.poll()
+        desk.wait_for_new_picture(lambda: desk.draw(ACROSS))
+        desk.wait_for_new_picture(lambda: desk.press("Undo"))
+        assert desk.get_shown_picture() != old
         # Its card shows what it draws now.
         version = server.client.get("/v1/models").json()["models"][0]["version"]
         card = desk.page.locator(".card img")
@@ -158,13 +158,13 @@ def test_a_new_promotion_is_noticed(browser: Browser, store: LocalStore) -> None
 
 def test_a_promotion_leaves_what_is_traced(browser: Browser, store: LocalStore) -> None:
     """Of the model itself, and of another one."""
-    with running(store) as server, open_desk(browser, server.address) as desk:
+    with run_test_server(store) as server, open_page(browser, server.address) as desk:
         below = desk.page.locator("#outline-below")
         desk.pick("Outline 2")
         before = below.get_attribute("src")
-        for name, made in (("bags", make(0)), ("shoes", make(1))):
+        for name, made in (("bags", export_random_generator(0)), ("shoes", export_random_generator(1))):
             promote(store, name, made)
-            server.look()
+            server.poll()
             with desk.page.expect_response("**/v1/models") as answer:
                 # Then it asks at once, which it does every minute.
                 desk.page.evaluate("window.dispatchEvent(new Event('online'))")
@@ -182,11 +182,11 @@ def test_a_promotion_leaves_what_is_traced(browser: Browser, store: LocalStore) 
 
 def test_a_server_that_asks_for_a_key(browser: Browser, store: LocalStore) -> None:
     key = "a key of the tests' own"
-    with running(store, key=key) as server:
-        with open_desk(browser, server.address) as desk:
+    with run_test_server(store, key=key) as server:
+        with open_page(browser, server.address) as desk:
             desk.expect_state("no_key")
-        with open_desk(browser, f"{server.address}/#key={key}") as desk:
-            desk.get_picture(lambda: desk.draw(SQUARE))
+        with open_page(browser, f"{server.address}/#key={key}") as desk:
+            desk.wait_for_new_picture(lambda: desk.draw(SQUARE))
             assert "#" not in desk.page.url
             card = desk.page.locator(".card img")
             expect(card).to_have_js_property("naturalWidth", 64)
@@ -228,21 +228,21 @@ def test_a_server_that_dies_comes_back(browser: Browser, store: LocalStore, tmp_
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path / "store"
-    with serving(folder, port) as process, open_desk(browser, f"http://127.0.0.1:{port}/") as desk:
-        first = desk.get_picture(lambda: desk.draw(SQUARE))
+    with serving(folder, port) as process, open_page(browser, f"http://127.0.0.1:{port}/") as desk:
+        first = desk.wait_for_new_picture(lambda: desk.draw(SQUARE))
         process.send_signal(signal.SIGKILL)
         process.wait()
         desk.draw(ACROSS)
         desk.expect_state("away")
-        desk.expect_words("Your drawing is safe")
+        desk.expect_notice("Your drawing is safe")
         # What there is stays, can be drawn on, and saved.
-        assert desk.shown() == first
+        assert desk.get_shown_picture() == first
         desk.draw([(0.5, 0.1), (0.5, 0.9)])
         with desk.page.expect_download():
             desk.press("Save")
-        ink = desk.ink()
+        ink = desk.measure_ink()
         with serving(folder, port):
             desk.expect_picture()
-            assert desk.shown() != first
-            assert len(desk.drawings[-1]["strokes"]) == 3
-            assert desk.ink() == ink
+            assert desk.get_shown_picture() != first
+            assert len(desk.sent_drawings[-1]["strokes"]) == 3
+            assert desk.measure_ink() == ink

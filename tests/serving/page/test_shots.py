@@ -15,8 +15,8 @@ from PIL import Image
 from playwright.sync_api import Browser
 
 from postprocess import trace_strokes
-from tests.serving.live_server import Running
-from tests.serving.page.browser import Line, open_desk
+from tests.serving.live_server import RunningServer
+from tests.serving.page.browser import Line, open_page
 
 # Every so many pixels of the outline the hand is somewhere.
 STEP = 4
@@ -27,11 +27,11 @@ def address(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
     given = pytestconfig.getoption("--address")
     if given:
         return f"{given.rstrip('/')}/"
-    server: Running = request.getfixturevalue("server")
+    server: RunningServer = request.getfixturevalue("server")
     return f"{server.address}/"
 
 
-def by_hand(x: float, y: float) -> tuple[float, float]:
+def add_hand_jitter(x: float, y: float) -> tuple[float, float]:
     """Where a hand ends up that means a place: near it."""
     return (
         x + 0.006 * math.sin(9 * y + 5 * x) + 0.001 * math.sin(30 * y),
@@ -39,7 +39,7 @@ def by_hand(x: float, y: float) -> tuple[float, float]:
     )
 
 
-def lines(drawing: bytes) -> Iterator[Line]:
+def trace_outline(drawing: bytes) -> Iterator[Line]:
     """The strokes of an outline, drawn by hand."""
     pixels = np.asarray(Image.open(io.BytesIO(drawing)).convert("L"))
     strokes = trace_strokes(np.where(pixels < 128, 0, 255).astype(np.uint8))
@@ -47,7 +47,7 @@ def lines(drawing: bytes) -> Iterator[Line]:
         # What is shorter a hand leaves out.
         if len(stroke) > 2 * STEP:
             chosen = [*stroke[:-1:STEP], stroke[-1]]
-            yield [by_hand(float(x) / len(pixels), float(y) / len(pixels)) for x, y in chosen]
+            yield [add_hand_jitter(float(x) / len(pixels), float(y) / len(pixels)) for x, y in chosen]
 
 
 @pytest.mark.slow
@@ -73,14 +73,14 @@ def test_a_traced_outline_becomes_a_picture(
     models = httpx.get(f"{address}v1/models").json()["models"]
     model, _, number = (pytestconfig.getoption("--outline") or models[0]["name"]).partition("/")
     example = f"{address}v1/models/{model}/examples/{number or 0}/drawing.png"
-    with open_desk(browser, address, size, locale, device_scale_factor=2) as desk:
+    with open_page(browser, address, size, locale, device_scale_factor=2) as desk:
         desk.page.locator(f".card:has([value='{model}'])").click()
         if below:
             desk.page.locator(".outline").nth(int(number or 0) + 1).click()
         before = desk.page.locator("#picture").get_attribute("src")
-        for line in lines(httpx.get(example).content):
+        for line in trace_outline(httpx.get(example).content):
             desk.draw(line, steps=2)
         desk.expect_picture(other_than=before or "")
         desk.page.mouse.move(5, 5)
         desk.page.screenshot(path=folder / f"draw-{shot}.png")
-        assert desk.ink() > 0.005
+        assert desk.measure_ink() > 0.005

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, Page
 
-from tests.serving.live_server import Running
-from tests.serving.page.browser import open_desk
+from tests.serving.live_server import RunningServer
+from tests.serving.page.browser import open_page
 
 Point = tuple[float, float, float]
 
@@ -26,13 +26,13 @@ few = settings(
 
 
 @pytest.fixture(scope="module")
-def page(browser: Browser, server: Running) -> Iterator[Page]:
-    with open_desk(browser, server.address) as desk:
+def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
+    with open_page(browser, server.address) as desk:
         desk.page.evaluate("async () => { window.strokes = await import('/static/strokes.js'); }")
         yield desk.page
 
 
-def along(stroke: list[Point]) -> Iterator[Point]:
+def interpolate_points(stroke: list[Point]) -> Iterator[Point]:
     """Points of a stroke, close to each other."""
     yield stroke[0]
     for a, b in pairwise(stroke):
@@ -42,7 +42,7 @@ def along(stroke: list[Point]) -> Iterator[Point]:
             yield x, y, width
 
 
-def away(point: Point, start: tuple[float, float], end: tuple[float, float]) -> float:
+def distance_to_segment(point: Point, start: tuple[float, float], end: tuple[float, float]) -> float:
     """Distance of a point from a line."""
     vx, vy = end[0] - start[0], end[1] - start[1]
     square = vx * vx + vy * vy
@@ -59,11 +59,11 @@ def test_an_eraser_leaves_no_ink_and_takes_no_more(
     left = page.evaluate(
         "([stroke, from, to]) => strokes.erase([stroke], from, to, 32)", [stroke, start, end]
     )
-    kept = [point for part in left for point in along(part)]
+    kept = [point for part in left for point in interpolate_points(part)]
     for x, y, width in kept:
-        assert away((x, y, width), start, end) - width / 2 >= 32 - 1e-6
-    for point in along(stroke):
-        if away(point, start, end) > 32 + 24 / 2 + 6:
+        assert distance_to_segment((x, y, width), start, end) - width / 2 >= 32 - 1e-6
+    for point in interpolate_points(stroke):
+        if distance_to_segment(point, start, end) > 32 + 24 / 2 + 6:
             near = min((math.hypot(point[0] - x, point[1] - y) for x, y, _ in kept), default=9e9)
             # `along` of a cut part has other points.
             assert near < 1500 / 20
@@ -80,7 +80,7 @@ def test_what_is_on_the_sheet_stays(page: Page, stroke: list[Point]) -> None:
         assert [[list(point) for point in part] for part in parts] == [list(map(list, stroke))]
     if len(stroke) > 1:
         inside = sum(math.dist(a[:2], b[:2]) for part in parts for a, b in pairwise(part))
-        fine = list(along(stroke))
+        fine = list(interpolate_points(stroke))
         expected = sum(
             math.dist(a[:2], b[:2])
             for a, b in pairwise(fine)
@@ -108,7 +108,7 @@ def test_what_is_left_out_is_not_seen(page: Page, stroke: list[Point]) -> None:
     for point in smooth:
         assert (
             min(
-                (away(point, a[:2], b[:2]) for a, b in pairwise(simple)),
+                (distance_to_segment(point, a[:2], b[:2]) for a, b in pairwise(simple)),
                 default=math.dist(point[:2], simple[0][:2]),
             )
             <= 0.4 + 1e-6

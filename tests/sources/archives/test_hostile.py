@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from config.errors import SourceError
-from sources import acquire, find
+from sources import acquire, find_dataset
 from sources.archives import open_path
 from storage import LocalStore, keys
-from storage.manifest import read_rows
+from storage.manifest import rows_from_parquet
 from tests.sources.archives.hostile_archives import (
     Make,
     RawMember,
@@ -168,8 +168,8 @@ def test_links_and_devices_in_a_zip_are_not_followed(place: Path) -> None:
 def test_links_and_devices_become_rejected_rows(
     place: Path, store: LocalStore, make: Callable[[Path], Path]
 ) -> None:
-    raw = acquire(find(str(make(place))), store)
-    rows = read_rows(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
+    raw = acquire(find_dataset(str(make(place))), store)
+    rows = rows_from_parquet(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
     assert {row.status for row in rows} == {"rejected"}
     link = next(row for row in rows if row.source_path == "link.png")
     assert (link.reason, link.detail) == ("link", "links to /etc/passwd")
@@ -180,5 +180,5 @@ def test_links_and_devices_become_rejected_rows(
 @BOTH
 def test_a_refused_archive_leaves_no_index(place: Path, store: LocalStore, make: Make) -> None:
     with pytest.raises(SourceError, match="refused"):
-        acquire(find(str(make(place, "../x.png"))), store)
-    assert not any(key.endswith("index.parquet") for key in store.list("datasets"))
+        acquire(find_dataset(str(make(place, "../x.png"))), store)
+    assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

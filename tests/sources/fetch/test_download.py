@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.errors import IntegrityError, SourceError
-from sources.fetch.download import Limits, Receipt, download
+from sources.fetch.download import DownloadRecord, HttpLimits, download
 from tests.hosts import (
     Fault,
     Hosts,
@@ -48,7 +48,7 @@ hosts = transfers.hosts
 def test_a_file_comes_whole_with_its_receipt(hosts: Hosts, tmp_path: Path) -> None:
     offer(hosts)
     receipt = fetch(tmp_path / "new" / "folder")
-    assert receipt == Receipt(
+    assert receipt == DownloadRecord(
         url=URL,
         size=len(CONTENT),
         sha256=SHA256,
@@ -231,7 +231,7 @@ def test_whatever_goes_wrong_the_bytes_are_right(
     offer(hosts, *mishaps, content=content, etag=etag)
     with tempfile.TemporaryDirectory() as folder:
         path, receipt = download(
-            remote(), Path(folder), limits=Limits(read=2, attempts=9, backoff=1e-4)
+            remote(), Path(folder), limits=HttpLimits(read=2, max_attempts=9, backoff=1e-4)
         )
         assert path.read_bytes() == content
         assert receipt.sha256 == hashlib.sha256(content).hexdigest()

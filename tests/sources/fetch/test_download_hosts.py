@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from config.errors import IcanvasError, InputError, SourceError
-from sources.fetch.download import Address, Limits, Remote, download
+from sources.fetch.download import Address, HttpLimits, RemoteFile, download
 from tests.hosts import (
     Hosts,
     Resource,
@@ -98,7 +98,7 @@ def test_an_address_that_an_api_garbles_leaves_the_other_mirrors(
 ) -> None:
     offer(hosts)
     garbled = lambda: Address(str(httpx.URL("https://api.example").join("https://x:port/")))  # noqa: E731
-    fetch(tmp_path, Remote("set.zip", (garbled, *remote().mirrors)))
+    fetch(tmp_path, RemoteFile("set.zip", (garbled, *remote().mirrors)))
 
 
 @pytest.mark.parametrize("redirected", [False, True])
@@ -191,7 +191,7 @@ def test_an_address_is_made_anew_for_every_request(hosts: Hosts, tmp_path: Path)
         return Address(f"{URL}?Signature={len(made)}")
 
     offer(hosts, broken(cut=1000), on_range(status(403)))
-    fetch(tmp_path, Remote("set.zip", (sign,)))
+    fetch(tmp_path, RemoteFile("set.zip", (sign,)))
     assert [request.query for request in hosts.requests] == [f"Signature={i}" for i in (1, 2, 3)]
 
 
@@ -200,15 +200,15 @@ def test_an_address_that_cannot_be_made_counts_as_a_refusal(hosts: Hosts, tmp_pa
         raise SourceError("Kaggle wants a login.")
 
     offer(hosts)
-    fetch(tmp_path, Remote("set.zip", (refuse, *remote().mirrors)))
-    told = fail(tmp_path / "other", Remote("set.zip", (refuse,)))
+    fetch(tmp_path, RemoteFile("set.zip", (refuse, *remote().mirrors)))
+    told = fail(tmp_path / "other", RemoteFile("set.zip", (refuse,)))
     assert told == "SourceError: set.zip was not downloaded: Kaggle wants a login."
 
 
 def test_without_a_network_the_error_comes_soon_and_says_so(
     hosts: Hosts, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = fail(tmp_path, limits=Limits())
+    told = fail(tmp_path, limits=HttpLimits())
     assert told.startswith("SourceError") and "cannot be reached (refused by the proxy" in told
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "")
@@ -217,7 +217,7 @@ def test_without_a_network_the_error_comes_soon_and_says_so(
         ("https://name.invalid/set.zip", "unknown host name"),
     ):
         assert f"cannot be reached ({reason}; check the network)" in fail(
-            tmp_path, remote(url), limits=Limits()
+            tmp_path, remote(url), limits=HttpLimits()
         )
     assert len(pauses) == 6 and sum(pauses[:2]) < 10
 
@@ -242,4 +242,4 @@ def test_network_settings_that_make_no_sense_are_named(
 @pytest.mark.parametrize("name", ["../set.zip", "", "a/b", "/etc/x", ".."])
 def test_a_file_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
-        download(Remote(name, ()), tmp_path)
+        download(RemoteFile(name, ()), tmp_path)

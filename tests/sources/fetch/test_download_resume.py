@@ -81,7 +81,7 @@ def test_a_host_may_send_ranges_in_smaller_ones(hosts: Hosts, tmp_path: Path) ->
 
 def test_a_dripping_body_is_a_stall(hosts: Hosts, tmp_path: Path) -> None:
     offer(hosts, always=broken(drip=0.01))
-    told = fail(tmp_path, limits=replace(LIMITS, attempts=2, stall_seconds=0.3))
+    told = fail(tmp_path, limits=replace(LIMITS, max_attempts=2, stall_seconds=0.3))
     assert told.startswith("IntegrityError") and "(stalled)" in told
     # The few bytes are kept, but they are no reason to go on like that for ever.
     assert len(hosts.requests) == 2 and ranges(hosts)[1] is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import InputError, SourceError
-from sources import Choices, acquire, check_own, find
+from sources import PrepareOptions, acquire, check_local_inputs, find_dataset
 from storage import LocalStore, keys
 from storage.raw_sets import read_origin
 from tests.hosts import Hosts, Reply, Resource, broken, status
@@ -16,12 +16,12 @@ from tests.sources.hosts_data import PANDA, TOKEN, host_kaggle, pack_zip, panda_
 def test_pandas_come_from_kaggle_without_a_login(hosts: Hosts, store: LocalStore) -> None:
     archive = Resource(pack_zip(panda_files()), faults=[broken(cut=2000)])
     host_kaggle(hosts, PANDA, archive)
-    raw = acquire(find("panda"), store)
+    raw = acquire(find_dataset("panda"), store)
     assert raw.files == 300
     assert not any("Bears/b" in path for path in taken_paths(store, raw))
     origin = read_origin(store, keys.raw_origin("panda", raw.fingerprint))
     assert origin is not None
-    assert origin.stated == {
+    assert origin.host_metadata == {
         "title": "panda or bear image classification",
         "licence": "CC0: Public Domain",
         "version": 3,
@@ -41,7 +41,7 @@ def test_a_token_is_given_to_kaggle_and_to_nobody_else(
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
     host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())), token=TOKEN)
-    acquire(find("panda"), store)
+    acquire(find_dataset("panda"), store)
     for request in hosts.requests:
         given = request.headers.get("authorization")
         assert given == (f"Bearer {TOKEN}" if request.host == "api.kaggle.com" else None)
@@ -65,9 +65,9 @@ def test_kaggle_refuses_with_a_way_out(
         monkeypatch.setenv("KAGGLE_API_TOKEN", token)
     host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     with pytest.raises(SourceError, match=says) as caught:
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
     assert "expired" not in str(caught.value).replace("mistyped or expired", "")
-    assert not list(store.list("datasets"))
+    assert not list(store.list_keys("datasets"))
 
 
 def test_a_stale_token_file_is_named(
@@ -80,7 +80,7 @@ def test_a_stale_token_file_is_named(
     monkeypatch.setenv("KAGGLE_KEY", "key")
     host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     with pytest.raises(SourceError, match=r"~/\.kaggle/access_token"):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
 
 
 @pytest.mark.parametrize("token", ["tökén", "two\nlines"])
@@ -89,7 +89,7 @@ def test_a_token_that_cannot_be(
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", token)
     with pytest.raises(SourceError, match="mistyped"):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
     assert hosts.requests == []
 
 
@@ -111,7 +111,7 @@ def test_a_file_of_credentials_that_cannot_be(
     (tmp_path / "kaggle.json").write_text(content)
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path))
     with pytest.raises(SourceError, match=says):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
     assert hosts.requests == []
 
 
@@ -119,14 +119,14 @@ def test_credentials_are_looked_at_before_anything_is_asked(
     hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine.zip").write_bytes(pack_zip(panda_files()))
-    mine = find("panda", Choices(archive=str(tmp_path / "mine.zip")))
+    mine = find_dataset("panda", PrepareOptions(archive=str(tmp_path / "mine.zip")))
     monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
     with pytest.raises(SourceError, match="KAGGLE_KEY is not"):
-        check_own(find("panda"), store)
+        check_local_inputs(find_dataset("panda"), store)
     # Where none are needed, they may be as they are.
-    check_own(mine, store)
+    check_local_inputs(mine, store)
     acquire(mine, store)
-    check_own(find("panda"), store)
+    check_local_inputs(find_dataset("panda"), store)
     assert hosts.requests == []
 
 
@@ -145,7 +145,7 @@ def test_an_answer_of_kaggle_that_makes_no_sense(
     reply = Reply(200, {"Content-Type": "application/json"}, answer)
     hosts.add("api.kaggle.com", path, lambda _: reply, "POST")
     with pytest.raises(SourceError, match=says):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
 
 
 def test_an_unknown_kaggle_environment(
@@ -153,13 +153,13 @@ def test_an_unknown_kaggle_environment(
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "MOON")
     with pytest.raises(InputError, match="KAGGLE_API_ENVIRONMENT"):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
 
 
 def test_kaggle_has_moved_it(hosts: Hosts, store: LocalStore) -> None:
     host_kaggle(hosts, "someone/else", Resource(b""))
     with pytest.raises(SourceError, match="Kaggle has no mattop/panda"):
-        acquire(find("panda"), store)
+        acquire(find_dataset("panda"), store)
 
 
 def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
@@ -174,7 +174,7 @@ def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
         lambda request: (busy.pop()(resource, request) if busy else None) or sound(request),
         "POST",
     )
-    assert acquire(find("panda"), store).files == 300
+    assert acquire(find_dataset("panda"), store).files == 300
 
 
 def test_no_secret_is_kept_or_shown(
@@ -189,7 +189,7 @@ def test_no_secret_is_kept_or_shown(
     archive = Resource(pack_zip(panda_files()), faults=[broken(cut=3000), status(403)])
     host_kaggle(hosts, PANDA, archive, token=TOKEN)
     caplog.set_level("DEBUG")
-    acquire(find("panda"), store)
+    acquire(find_dataset("panda"), store)
     said = caplog.text + "".join(capfd.readouterr())
     kept = b"".join(
         file.read_bytes()

@@ -12,7 +12,7 @@ import pytest
 from config.errors import IcanvasError
 from sources.fetch import download as module
 from sources.fetch import host_api
-from sources.fetch.download import Address, Limits, Receipt, Remote, download
+from sources.fetch.download import Address, DownloadRecord, HttpLimits, RemoteFile, download
 from tests.hosts import Fault, Hosts, Resource, broken
 
 HOST = "storage.example"
@@ -20,18 +20,20 @@ URL = f"https://{HOST}/set.zip"
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 1200
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 MD5 = hashlib.md5(CONTENT).hexdigest()
-LIMITS = Limits(
+LIMITS = HttpLimits(
     connect=5,
     read=5,
     stall_bytes=1000,
-    attempts=3,
-    connect_attempts=2,
-    resume_attempts=3,
+    max_attempts=3,
+    max_connect_attempts=2,
+    max_resume_attempts=3,
     backoff=0.001,
-    retry_after_most=1,
+    max_retry_after=1,
 )
 # However much came, it is not called progress.
-ONCE = replace(LIMITS, attempts=1, connect_attempts=1, resume_attempts=1, stall_bytes=1 << 40)
+ONCE = replace(
+    LIMITS, max_attempts=1, max_connect_attempts=1, max_resume_attempts=1, stall_bytes=1 << 40
+)
 
 
 @pytest.fixture
@@ -50,9 +52,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> Remote:
+def remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> RemoteFile:
     mirrors = [lambda url=url: Address(url, headers or {}) for url in urls or (URL,)]
-    return Remote("set.zip", tuple(mirrors), advice="Fetch it by hand.", **known)
+    return RemoteFile("set.zip", tuple(mirrors), advice="Fetch it by hand.", **known)
 
 
 def offer(hosts: Hosts, *faults: Fault, host: str = HOST, **fields: Any) -> Resource:
@@ -61,7 +63,7 @@ def offer(hosts: Hosts, *faults: Fault, host: str = HOST, **fields: Any) -> Reso
     return resource
 
 
-def fetch(folder: Path, wanted: Remote | None = None, **options: Any) -> Receipt:
+def fetch(folder: Path, wanted: RemoteFile | None = None, **options: Any) -> DownloadRecord:
     """Download, and see that the file is whole and nothing but the receipt lies beside it."""
     path, receipt = download(wanted or remote(), folder, **{"limits": LIMITS, **options})
     assert path == folder / "set.zip"
@@ -71,7 +73,7 @@ def fetch(folder: Path, wanted: Remote | None = None, **options: Any) -> Receipt
     return receipt
 
 
-def fail(folder: Path, wanted: Remote | None = None, **options: Any) -> str:
+def fail(folder: Path, wanted: RemoteFile | None = None, **options: Any) -> str:
     with pytest.raises(IcanvasError) as caught:
         download(wanted or remote(), folder, **{"limits": LIMITS, **options})
     return f"{type(caught.value).__name__}: {caught.value}"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.evaluation.metrics import estimate_mean
-from model.evaluation.metrics.bootstrap import draw_counts, mean_of_pairs
+from model.evaluation.metrics.bootstrap import bootstrap_weights, mean_over_pairs
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=60)
 
@@ -46,14 +46,14 @@ def test_a_picture_or_two_have_no_interval(pictures: int) -> None:
 def test_pairs_are_of_two_different_pictures() -> None:
     points = np.random.default_rng(2).normal(size=(6, 1))
     between = np.abs(points - points.T)
-    counts = draw_counts(6)[:20]
-    found = mean_of_pairs(between, counts)
+    counts = bootstrap_weights(6)[:20]
+    found = mean_over_pairs(between, counts)
     for count, mean in zip(counts, found, strict=True):
         there = np.repeat(np.arange(6), count.astype(int))
         pairs = [between[one, two] for one in there for two in there if one != two]
         assert mean == pytest.approx(np.mean(pairs))
     # The draws are about the value: leaving a picture's pairs with itself in would shrink them.
-    everything = mean_of_pairs(between, draw_counts(6))
-    once = mean_of_pairs(between, np.ones((1, 6)))[0]
+    everything = mean_over_pairs(between, bootstrap_weights(6))
+    once = mean_over_pairs(between, np.ones((1, 6)))[0]
     assert np.mean(everything) == pytest.approx(once, rel=0.05)
-    assert np.isnan(mean_of_pairs(between, np.eye(6)[:1] * 6)[0])
+    assert np.isnan(mean_over_pairs(between, np.eye(6)[:1] * 6)[0])

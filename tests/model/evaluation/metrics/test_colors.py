@@ -5,35 +5,35 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.evaluation.metrics.colors import (
-    colourfulness,
-    distances,
+    colorfulness,
     estimate_diversity,
     estimate_histogram_distance,
     lab_histogram,
+    lab_thumbnail,
     mean_distance,
-    near_white,
-    thumbnail,
+    near_white_share,
+    pairwise_distances,
 )
 from tests.conftest import draw_scene
 
 Picture = NDArray[np.uint8]
 
 
-def flat(*colour: int) -> Picture:
-    return np.full((64, 64, 3), colour, np.uint8)
+def plain_picture(*color: int) -> Picture:
+    return np.full((64, 64, 3), color, np.uint8)
 
 
 def test_known_colourfulness() -> None:
-    assert colourfulness(flat(77, 77, 77)) == 0
+    assert colorfulness(plain_picture(77, 77, 77)) == 0
     # Of one colour nothing spreads: 0.3 · √((R - G)² + ((R + G) / 2 - B)²).
-    assert colourfulness(flat(255, 0, 0)) == pytest.approx(0.3 * np.hypot(255, 127.5))
-    halves = np.concatenate([flat(255, 0, 0), flat(0, 255, 0)])
-    assert colourfulness(halves) == pytest.approx(255 + 0.3 * 127.5)
+    assert colorfulness(plain_picture(255, 0, 0)) == pytest.approx(0.3 * np.hypot(255, 127.5))
+    halves = np.concatenate([plain_picture(255, 0, 0), plain_picture(0, 255, 0)])
+    assert colorfulness(halves) == pytest.approx(255 + 0.3 * 127.5)
 
 
 def test_near_white() -> None:
-    halves = np.concatenate([flat(240, 255, 250), flat(255, 255, 239)])
-    assert near_white(halves) == 0.5
+    halves = np.concatenate([plain_picture(240, 255, 250), plain_picture(255, 255, 239)])
+    assert near_white_share(halves) == 0.5
 
 
 @settings(max_examples=20, deadline=None)
@@ -48,23 +48,24 @@ def test_histograms_are_distributions(one: int, other: int) -> None:
 
 
 def test_the_distance_is_a_share_of_pixels() -> None:
-    wanted = lab_histogram(flat(200, 30, 30))
-    quarter = flat(200, 30, 30)
+    wanted = lab_histogram(plain_picture(200, 30, 30))
+    quarter = plain_picture(200, 30, 30)
     quarter[:16] = (30, 30, 200)
     found = estimate_histogram_distance(lab_histogram(quarter)[np.newaxis], wanted)
     assert found.value == pytest.approx(0.25)
     trace = estimate_histogram_distance(
-        lab_histogram(flat(250, 250, 248))[np.newaxis], lab_histogram(flat(255, 255, 255))
+        lab_histogram(plain_picture(250, 250, 248))[np.newaxis],
+        lab_histogram(plain_picture(255, 255, 255)),
     )
     assert trace.value == 0, "white with a trace of yellow counts as another colour"
 
 
 def test_diversity_is_a_share_of_what_is_usual() -> None:
-    scenes = np.stack([thumbnail(draw_scene(seed)) for seed in range(12)])
+    scenes = np.stack([lab_thumbnail(draw_scene(seed)) for seed in range(12)])
     usual = mean_distance(scenes)
     assert estimate_diversity(scenes, usual).value == pytest.approx(1)
     assert estimate_diversity(np.repeat(scenes[:1], 5, 0), usual).value == 0
-    between = distances(scenes, scenes)
+    between = pairwise_distances(scenes, scenes)
     direct = np.abs(scenes[:, None].astype(int) - scenes[None]).mean(2)
     assert between == pytest.approx(direct, abs=1e-4)
     assert usual == pytest.approx(direct[~np.eye(12, dtype=bool)].mean())

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from model.evaluation.metrics.kid import KernelDistance
 
 
-def draw(seed: int, count: int, shift: float = 0) -> NDArray[np.float32]:
+def sample_features(seed: int, count: int, shift: float = 0) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(shift, 1, (count, 8)).astype(np.float32)
 
 
@@ -28,7 +28,7 @@ def direct_distance(some: NDArray[np.float32], others: NDArray[np.float32]) -> f
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 9), st.integers(2, 9), st.floats(0, 2))
 def test_it_is_the_estimate_of_the_paper(seed: int, n: int, m: int, shift: float) -> None:
-    some, others = draw(seed, n, shift), draw(seed + 1, m)
+    some, others = sample_features(seed, n, shift), sample_features(seed + 1, m)
     expected = direct_distance(some, others)
     assert KernelDistance(others).estimate(some).value == pytest.approx(
         expected, rel=1e-6, abs=1e-9
@@ -39,9 +39,11 @@ def test_it_is_the_estimate_of_the_paper(seed: int, n: int, m: int, shift: float
 
 
 def test_sets_of_one_kind_are_about_nothing_apart_however_few() -> None:
-    kernel = KernelDistance(draw(0, 300))
+    kernel = KernelDistance(sample_features(0, 300))
     for count in (5, 40):
-        found = np.array([kernel.estimate(draw(seed, count)).value for seed in range(1, 201)])
+        found = np.array(
+            [kernel.estimate(sample_features(seed, count)).value for seed in range(1, 201)]
+        )
         error = found.std() / len(found) ** 0.5
         # The reference itself is a sample: the distances are about its own small one.
         assert abs(found.mean()) < 4 * error + 0.02, f"biased with {count} pictures"
@@ -49,11 +51,11 @@ def test_sets_of_one_kind_are_about_nothing_apart_however_few() -> None:
 
 
 def test_what_differs_is_apart_and_the_interval_says_so() -> None:
-    kernel = KernelDistance(draw(0, 200))
-    near, far = (kernel.estimate(draw(1, 60, shift)) for shift in (0.2, 1))
+    kernel = KernelDistance(sample_features(0, 200))
+    near, far = (kernel.estimate(sample_features(1, 60, shift)) for shift in (0.2, 1))
     assert far.value > near.value
     assert far.low is not None and far.high is not None
     assert 0 < far.low < far.value < far.high
-    assert far == kernel.estimate(draw(1, 60, 1))
-    equal = kernel.estimate(draw(0, 200))
+    assert far == kernel.estimate(sample_features(1, 60, 1))
+    equal = kernel.estimate(sample_features(0, 200))
     assert equal.value == pytest.approx(0, abs=0.1)

@@ -1,6 +1,6 @@
 """Measure the choices in docs/decisions.md, each pair of candidates within one run.
 
-    python benchmarks/choices.py [FOLDER OF PICTURES]
+    python benchmarks/decisions.py [FOLDER OF PICTURES]
 
 Times are CPU time of this process, so that a busy machine matters less; compare rows, not runs.
 """
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hed import EdgeDetector, load_weights
-from hed.crop_plan import BORDER, Plan, plan_axis
+from hed.crop_plan import BORDER, CropPlan, plan_axis
 from hed.graph import build_graph
 from postprocess import clean_edges, encode_png, fit_picture, join_pair
 from sources.pictures import decode_picture
@@ -25,7 +25,7 @@ _DEMO = Path(__file__).parents[1] / "sources" / "demo" / "color"
 _REPEATS = 3
 
 
-def cpu_ms(work: Callable[[], object]) -> float:
+def measure_cpu_ms(work: Callable[[], object]) -> float:
     """Return the least CPU time of a few repeats, in milliseconds."""
     times = []
     for _ in range(_REPEATS):
@@ -52,8 +52,8 @@ def main() -> None:
     assert layers is not None
     table = Table("HED, 256×256 with its border, one thread", "CPU ms")
     axis = plan_axis(256, BORDER)
-    graph = np.frombuffer(build_graph(layers, Plan(axis, axis)), np.uint8)
-    batch = np.random.default_rng(0).normal(0, 50, (1, 3, axis.input, axis.input))
+    graph = np.frombuffer(build_graph(layers, CropPlan(axis, axis)), np.uint8)
+    batch = np.random.default_rng(0).normal(0, 50, (1, 3, axis.input_size, axis.input_size))
     for name, engine in (
         ("classic engine", cv2.dnn.ENGINE_CLASSIC),
         ("new engine", cv2.dnn.ENGINE_NEW),
@@ -61,7 +61,7 @@ def main() -> None:
         net = cv2.dnn.readNetFromONNX(graph, engine=engine)
         net.setInput(batch.astype(np.float32))
         net.forward()
-        table.add_row(name, f"{cpu_ms(net.forward):.0f}")
+        table.add_row(name, f"{measure_cpu_ms(net.forward):.0f}")
     console.print(table)
 
     maps = EdgeDetector.load().detect(pictures)
@@ -86,8 +86,8 @@ def main() -> None:
         )
         table.add_row(
             name,
-            f"{cpu_ms(lambda e=encode: [e(pair) for pair in pairs]) / count:.1f}",
-            f"{cpu_ms(lambda d=encoded: [_decode(data) for data in d]) / count:.1f}",
+            f"{measure_cpu_ms(lambda e=encode: [e(pair) for pair in pairs]) / count:.1f}",
+            f"{measure_cpu_ms(lambda d=encoded: [_decode(data) for data in d]) / count:.1f}",
             f"{np.mean([len(data) for data in encoded]) / 1000:.0f}",
             "yes" if exact else "no",
         )

@@ -5,29 +5,29 @@ import os
 import pytest
 
 from storage import LocalStore, keys
-from storage.pending_uploads import waiting_folder
+from storage.pending_uploads import pending_folder
 from storage.runs import Run
-from tests.cli.test_app import icanvas
-from tests.storage.contents import begin_run, make_old, put_set, use_set
+from tests.cli.test_app import run_icanvas
+from tests.storage.contents import start_run, set_age, put_pair_set, point_at_pair_set
 
 
-def fill(store: LocalStore) -> Run:
+def fill_store(store: LocalStore) -> Run:
     for name in ("111111111111", "222222222222", "333333333333", "444444444444"):
-        put_set(store, name, published=name[0] != "1")
+        put_pair_set(store, name, published=name[0] != "1")
     os.truncate(store.location(f"{keys.pairs_folder('demo', '2' * 12)}/train-00000.tar"), 3 * 10**9)
-    use_set(store, "4" * 12)
-    run = begin_run(store, "abcdefabcdef", "4" * 12)
+    point_at_pair_set(store, "4" * 12)
+    run = start_run(store, "abcdefabcdef", "4" * 12)
     for epoch in range(1, 7):
-        run.put_checkpoint(epoch, epoch, bytes(10_000), {"val_l1": 1 / epoch})
-    make_old(store, "datasets", 24 * 34)
-    make_old(store, "models", 24 * 12)
+        run.save_checkpoint(epoch, epoch, bytes(10_000), {"val_l1": 1 / epoch})
+    set_age(store, "datasets", 24 * 34)
+    set_age(store, "models", 24 * 12)
     return run
 
 
 def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> None:
-    run = fill(store)
+    run = fill_store(store)
     for columns in ("80", "120"):
-        listed = icanvas("gc", COLUMNS=columns)
+        listed = run_icanvas("gc", COLUMNS=columns)
         assert listed.returncode == 0, listed.stderr
         lines = listed.stdout.splitlines()
         assert max(map(len, lines)) <= int(columns)
@@ -38,41 +38,41 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
         ):
             assert any(all(part in line for part in expected) for line in lines), expected
         assert lines[-1] == "3.0 GB may go; the same command with --yes removes it."
-    assert len(run.checkpoints()) == 6
-    done = icanvas("gc", "--yes", COLUMNS="80")
+    assert len(run.list_checkpoints()) == 6
+    done = run_icanvas("gc", "--yes", COLUMNS="80")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "3.0 GB freed."
     assert "objects" in done.stderr
-    assert [record.epoch for record in run.checkpoints()] == [4, 5, 6]
-    again = icanvas("gc", "--yes")
+    assert [record.epoch for record in run.list_checkpoints()] == [4, 5, 6]
+    again = run_icanvas("gc", "--yes")
     assert again.returncode == 0, again.stderr
     assert again.stdout == "Nothing may go: all is needed, kept, or younger than 7d.\n"
 
 
 def test_what_waits_on_this_machine_is_told(store: LocalStore) -> None:
-    here = LocalStore(waiting_folder(store))
-    waiting = Run(here, "demo", "abc")
+    folder = LocalStore(pending_folder(store))
+    waiting = Run(folder, "demo", "abc")
     waiting.put("metrics.jsonl", b"12")
     try:
-        told = icanvas("gc").stdout
+        stdout = run_icanvas("gc").stdout
     finally:
-        here.delete(waiting.key("metrics.jsonl"))
-    assert "demo: files of run abc (2 bytes) wait on this machine, in " in told
-    assert "the same `icanvas train demo` pushes them" in told
+        folder.delete(waiting.key("metrics.jsonl"))
+    assert "demo: files of run abc (2 bytes) wait on this machine, in " in stdout
+    assert "the same `icanvas train demo` pushes them" in stdout
 
 
 @pytest.mark.slow
 def test_its_limits_can_be_chosen(store: LocalStore) -> None:
-    fill(store)
-    assert "Nothing may go" in icanvas("gc", "--older-than", "35d").stdout
-    assert "pair set 3" in icanvas("gc", "--keep-pairs", "0").stdout
-    fewest = icanvas("gc", "--keep-checkpoints", "1", "--keep-best", "2", COLUMNS="120")
+    fill_store(store)
+    assert "Nothing may go" in run_icanvas("gc", "--older-than", "35d").stdout
+    assert "pair set 3" in run_icanvas("gc", "--keep-pairs", "0").stdout
+    fewest = run_icanvas("gc", "--keep-checkpoints", "1", "--keep-best", "2", COLUMNS="120")
     assert "4 × checkpoint" in fewest.stdout
     assert "not of the last 1 or the best 2" in fewest.stdout
-    put_set(store, "new", published=False, dataset="other")
-    assert "other" not in icanvas("gc").stdout
-    only = icanvas("gc", "--older-than", "0", "--dataset", "other", "--yes")
+    put_pair_set(store, "new", published=False, dataset="other")
+    assert "other" not in run_icanvas("gc").stdout
+    only = run_icanvas("gc", "--older-than", "0", "--dataset", "other", "--yes")
     assert only.returncode == 0
     assert "pair set new" in only.stdout
     assert "demo" not in only.stdout
-    assert list(store.list("datasets/other")) == []
+    assert list(store.list_keys("datasets/other")) == []
