@@ -1,4 +1,4 @@
-# What a user needs is here: make demo, make test. Everything lives in .venv.
+# `make help` lists the targets. Everything is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,22 +7,22 @@ STAMP := $(VENV)/.installed
 .PHONY: help install check demo demo-s3 s3 test gpu faults operations shots slow clusters compiled lint wheel lock clean
 
 help:
-	@echo "make demo    prepare the built-in data set, train a small generator on it, promote it"
-	@echo "make demo-s3 the same with a real S3 server as the store"
-	@echo "make s3      a shell in which that server runs and is the store"
-	@echo "make check   run what CI runs: lint, tests, some faults, most operations, the demo twice"
-	@echo "make test    run the tests"
-	@echo "make gpu     run the tests that need a GPU"
-	@echo "make faults  kill, fill, tear and truncate, and count what is lost (MOMENTS=3 SEED=0)"
-	@echo "make operations  start a Prefect server and workers, and do what operators do"
-	@echo "make clusters    extract on a Ray and on a Dask cluster, and kill a worker"
-	@echo "make slow        what takes longer of all that: more of each kind, and what needs minutes"
-	@echo "make compiled    stop a compiled run, and go on"
-	@echo "make shots       draw on the page at ADDRESS, and renew its screenshots"
-	@echo "make lint    format check, lint, types, import rules"
-	@echo "make wheel   build the wheel into dist/"
-	@echo "make lock    resolve every dependency again into constraints.txt"
-	@echo "make clean   remove .venv (results and weights stay where they are)"
+	@echo "make demo        prepare the built-in data set, train a small generator on it, promote it"
+	@echo "make demo-s3     the same with a local S3 server as the store"
+	@echo "make s3          open a shell with that server as the store"
+	@echo "make check       run what CI runs: lint, tests, some faults, most operations, the demo twice"
+	@echo "make lint        check format, lint, types, import rules"
+	@echo "make test        run the fast tests"
+	@echo "make slow        run the slow tests that have no target of their own"
+	@echo "make gpu         run the tests that need a GPU"
+	@echo "make faults      inject faults and count lost objects (MOMENTS=3 SEED=0 FAULTS=expression)"
+	@echo "make operations  test operators' workflows with a Prefect server, workers and a browser"
+	@echo "make clusters    test extraction on a Ray and on a Dask cluster"
+	@echo "make compiled    test stopping and resuming a compiled run"
+	@echo "make shots       write screenshots of the drawing page at ADDRESS"
+	@echo "make wheel       build the wheel into dist/"
+	@echo "make lock        resolve every dependency again into constraints.txt"
+	@echo "make clean       remove .venv (results and weights are kept)"
 
 install: $(STAMP)
 
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --progress-bar on --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# More words for training: TRAIN="--set epochs=1" is soon done.
+# More options of `icanvas train`, for example TRAIN="--set epochs=1".
 TRAIN ?=
 
 demo: install
@@ -43,49 +43,52 @@ demo: install
 	@$(BIN)/icanvas train demo $(TRAIN)
 	@$(BIN)/icanvas promote demo last
 
-# The server's data stay in .s3, so that a second time is as quick as with make demo.
+# The server's data stay in .s3, so a second run skips completed work.
 demo-s3: install
 	@$(BIN)/python -m tests.s3 .s3 sh -c '$(BIN)/icanvas prepare demo && $(BIN)/icanvas train demo $(TRAIN) && $(BIN)/icanvas promote demo last'
-	@echo "The server has stopped; make s3 opens a shell with it."
+	@echo "The S3 server has stopped. Run make s3 to open a shell with it."
 
 s3: install
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.s3 .s3 $${SHELL:-sh}
 
 test: install
-	@# A file stays in one process, for its fixtures; more processes than four mostly start servers.
+	@# loadfile keeps a file's fixtures in one process. With more than four processes most of the
+	@# time is spent on starting servers.
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 gpu: install
 	$(BIN)/python -m pytest -m gpu -rs
 
+# Number of random moments at which each fault strikes, and their seed.
 MOMENTS ?= 3
 SEED ?= 0
-# An expression over the names of tests; all when empty.
+# A pytest -k expression; empty for all.
 FAULTS ?=
-# Each has servers and an undisturbed run of its own: for a few faults one is enough.
+# Each process starts servers and makes a baseline run: for a few faults use one.
 PROCESSES ?= 2
-# The page is of all; of some the table is printed.
+# The page is written for all faults only; for some the table is printed.
 PAGE = $(if $(FAULTS),,docs/reliability.md)
 
 faults: install
 	@rm -f .faults.jsonl
-	@# The table also shows what was lost where a test failed.
+	@# The table is written even if tests fail.
 	$(BIN)/python -m pytest tests/faults -m faults --moments $(MOMENTS) --seed $(SEED) \
 		--table .faults.jsonl --numprocesses $(PROCESSES) -k "$(FAULTS)"; code=$$?; \
 	$(BIN)/python -m tests.faults.table .faults.jsonl $(PAGE); exit $$code
 
-# Where the screenshots of the UI go: SHOTS=docs/img renews those of docs/operations.md.
+# Folder for screenshots of the UI: SHOTS=docs/img updates those of docs/operations.md.
 SHOTS ?=
 
-# As FAULTS.
+# A pytest -k expression; empty for all.
 OPERATIONS ?=
 
-# In one process, for one server; with chromium the UI is tried, too.
+# In one process, because all tests share one server. With chromium the UI is tested, too.
 operations: install
 	$(BIN)/python -m pytest tests/operations -m slow --numprocesses 0 -k "$(OPERATIONS)" \
 		$(if $(SHOTS),--shots $(SHOTS))
 
-# A running `icanvas serve`, and what is drawn there: OUTLINE=demo/2, its first when left out.
+# URL of a running `icanvas serve`, and the outline to draw, for example OUTLINE=demo/2; by default
+# the first one.
 ADDRESS ?= http://127.0.0.1:8080
 OUTLINE ?=
 
@@ -93,7 +96,6 @@ shots: install
 	$(BIN)/python -m pytest tests/serving/page/test_shots.py -m slow --numprocesses 0 \
 		--shots docs/img --address $(ADDRESS) $(if $(OUTLINE),--outline $(OUTLINE))
 
-# What is slow, and has no target of its own.
 slow: install
 	$(BIN)/python -m pytest -m slow --numprocesses 2 --dist loadfile \
 		--ignore=tests/operations --ignore=tests/flows/test_many_machines.py \
@@ -102,7 +104,7 @@ slow: install
 clusters: install
 	$(BIN)/python -m pytest tests/flows/test_many_machines.py -m slow --numprocesses 0
 
-# A run that is compiled, stopped and compiled anew: minutes for a C++ compiler.
+# A compiled run is stopped and compiled again, which takes a C++ compiler minutes.
 compiled: install
 	$(BIN)/python -m pytest tests/model/training/test_compiled.py -m slow --numprocesses 0
 
@@ -115,9 +117,9 @@ lint: install
 wheel: install
 	$(BIN)/python -m hatchling build -t wheel
 
-# What CI runs. The operations mostly wait, so they run beside the rest; the longest of them are left
-# to `make operations`. Two faults once, at moments of this seed: an extraction is killed, and a
-# checkpoint on its way. The second demo must find everything done.
+# What CI runs. The operations tests mostly wait, so they run in parallel; the longest of them are
+# left to `make operations`. Two faults at one moment each: a kill during extraction, and during a
+# checkpoint's upload. The second demo must find everything done.
 CHECK_OPERATIONS := not minutes and not training_run and not generator and not chooses
 CHECK_FAULTS := flow_is_killed and (extract or upload)
 
@@ -133,7 +135,8 @@ check: install
 	wait "$$operations" || { cat "$$scratch/operations.log"; exit 1; }; \
 	tail -n 3 "$$scratch/operations.log"
 
-# One resolution for every platform and Python, CUDA's packages included; uv asks for metadata only.
+# One resolution for every platform and Python version, including CUDA packages; uv downloads
+# metadata only.
 lock:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade uv

@@ -1,10 +1,10 @@
-"""Measure acquiring pictures from a tar.gz and a zip, beside bare reading and the usual unpacking.
+"""Measure acquiring from a tar.gz and a zip, compared with plain reading and with unpacking.
 
     python benchmarks/archives.py [PICTURES] [--side PIXELS]
 
-Makes the archives in a temporary folder: small pictures, so that what a file costs shows, half of
-them JPEG, half PNG, all different. Every row is a process of its own. Prints Markdown; compare rows
-of one run only.
+Creates the archives in a temporary folder: small pictures, so that the cost of a file dominates,
+half of them JPEG, half PNG, all different. Every row runs in its own process. Prints Markdown;
+compare rows of one run only.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def print_table(archive: Path) -> None:
     pictures = results["read"]["pictures"]
     assert all(facts["pictures"] == pictures for facts in results.values())
     print(f"\n{archive.name}, {pictures:,} pictures, {size / 1e6:.0f} MB\n")
-    print("| | s | pictures/s | MB/s | CPU s | times bare reading | peak MiB |")
+    print("| | s | pictures/s | MB/s | CPU s | relative to reading | peak MiB |")
     print("|---|---|---|---|---|---|---|")
     for row, title in ROWS.items():
         seconds, cpu, peak = (results[row][key] for key in ("seconds", "cpu", "peak"))
@@ -65,12 +65,12 @@ def print_table(archive: Path) -> None:
 
 
 def measure(row: str, archive: Path) -> None:
-    """Do one row and print what it took as JSON; imports are not in the time."""
+    """Run one row and print time and memory as JSON; imports are not timed."""
     work = globals()[f"prepare_{row}"](archive)
     start, cpu = time.perf_counter(), time.process_time()
     pictures = work()
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    # Not getrusage: that keeps what the process which started this one had.
+    # getrusage would include the peak of the parent process.
     status = Path("/proc/self/status").read_text()
     peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
     print(json.dumps({"pictures": pictures, "seconds": seconds, "cpu": cpu, "peak": peak}))
@@ -111,7 +111,7 @@ def prepare_read(archive: Path) -> Callable[[], int]:
 
 
 def read_members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield what the standard library finds in an archive, as anyone would write it."""
+    """Yield name and content of every member, with the standard library."""
     if archive.suffix == ".zip":
         with zipfile.ZipFile(archive) as file:
             for member in file.infolist():
@@ -164,7 +164,7 @@ def make_pictures(count: int, side: int) -> Iterator[tuple[str, bytes]]:
     noise = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8)
     scene = cv2.resize(noise, (side, side), interpolation=cv2.INTER_CUBIC)
     bits = np.arange(24)
-    # A bit a square of 8x8 pixels, which no JPEG loses.
+    # One bit of the number a square of 8x8 pixels, which JPEG preserves.
     rows, columns = bits // 8 * 8, bits % 8 * 8
     for number in range(count):
         picture = scene.copy()

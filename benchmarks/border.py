@@ -1,9 +1,9 @@
-"""Measure how far a border moves edges from the authors' network; docs/weights.md has the figures.
+"""Compare HED's edges on several borders with the authors' network; results in docs/weights.md.
 
     python -m benchmarks.border PICTURE …
 
-Each picture, fitted to 256x256, goes through the authors' Caffe network (restated in PyTorch) on
-128 px of reflected border, with the default weights, and through ours on other borders.
+Each picture, fitted to 256x256, runs through the authors' Caffe network (reimplemented in PyTorch)
+on 128 px of reflected border, with the default weights, and through ours on other borders.
 """
 
 import sys
@@ -35,13 +35,15 @@ def main() -> None:
         batch = np.ascontiguousarray(bgr.transpose(2, 0, 1)[np.newaxis])
         padding = (_ORIGINAL, _ORIGINAL)
         inner = slice(_ORIGINAL, -_ORIGINAL)
-        expected = run_caffe(dict(weights.layers), pad_reflect(batch, padding, padding))[inner, inner]
+        expected = run_caffe(dict(weights.layers), pad_reflect(batch, padding, padding))[
+            inner, inner
+        ]
         for border, hed in detectors.items():
             (edge_map,) = hed.detect([picture])
             difference = np.abs(edge_map - expected)
             lines = compare_drawings(clean_edges(edge_map, 0.5), clean_edges(expected, 0.5), 1)
             rows[border].append((float(difference.max()), float(difference.mean()), lines.f1))
-    table = Table("border", "largest difference", "mean", "F1 at 1 px", "least F1")
+    table = Table("border", "largest difference", "mean", "F1 at 1 px", "lowest F1")
     for border, values in rows.items():
         largest, mean, f1 = np.array(values).T
         table.add_row(

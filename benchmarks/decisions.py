@@ -1,8 +1,9 @@
-"""Measure the choices in docs/decisions.md, each pair of candidates within one run.
+"""Measure alternatives in docs/decisions.md within one run: OpenCV's engines, pair formats.
 
     python benchmarks/decisions.py [FOLDER OF PICTURES]
 
-Times are CPU time of this process, so that a busy machine matters less; compare rows, not runs.
+Times are CPU time of this process, to be less affected by other processes. Compare rows of one run
+only.
 """
 
 import sys
@@ -26,7 +27,7 @@ _REPEATS = 3
 
 
 def measure_cpu_ms(work: Callable[[], object]) -> float:
-    """Return the least CPU time of a few repeats, in milliseconds."""
+    """Return the smallest CPU time of a few repeats, in milliseconds."""
     times = []
     for _ in range(_REPEATS):
         start = time.process_time()
@@ -36,7 +37,7 @@ def measure_cpu_ms(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    """Print one table a choice."""
+    """Print one table a decision."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else _DEMO
     files = sorted(path for path in folder.rglob("*") if path.suffix in (".jpg", ".jpeg", ".png"))[
         :12
@@ -73,7 +74,7 @@ def main() -> None:
     jpeg = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR]
     jpeg.append(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
     for name, encode in (
-        ("PNG, rows' differences, runs (chosen)", encode_png),
+        ("PNG, up filter, run-length (chosen)", encode_png),
         ("PNG, level 1", lambda pair: _encode(pair, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])),
         ("PNG, level 3", lambda pair: _encode(pair, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 3])),
         ("JPEG, quality 95, 4:4:4", lambda pair: _encode(pair, ".jpg", jpeg)),

@@ -1,9 +1,9 @@
-"""Measure edge extraction: engines, stages, the original's procedure, memory.
+"""Measure edge extraction: engines, stages, the original procedure, memory.
 
     python benchmarks/extract.py [FOLDER OF PICTURES] [--seconds N] [--engines NAME …]
 
-Prints Markdown. Everything is measured in one run, on pictures made from the folder's (the demo's
-when none is given), so compare rows of one run. Nothing else should be running.
+Prints Markdown. Everything is measured in one run, on pictures made from those of the folder (by
+default the demo's): compare rows of one run only. Nothing else should be running.
 """
 
 import argparse
@@ -37,7 +37,7 @@ _DEMO = Path(__file__).parents[1] / "sources" / "demo" / "color"
 _WHITE = (255, 255, 255)
 _ORIGINAL_BORDER = 128
 _FEW = 24
-# Multiplications and additions of HED, in 1e9, for 256x256 pictures.
+# GFLOP of HED for a 256x256 picture.
 _GFLOP_512 = 160.3
 _GFLOP_PLANNED = 0.672 * _GFLOP_512
 
@@ -45,9 +45,9 @@ _GFLOP_PLANNED = 0.672 * _GFLOP_512
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, default=_DEMO)
-    parser.add_argument("--seconds", type=int, default=60, help="for each figure")
+    parser.add_argument("--seconds", type=int, default=60, help="for each measurement")
     parser.add_argument("--engines", nargs="+", default=["opencv", "openvino:f32", "openvino"])
-    parser.add_argument("--memory", default="openvino", help="engine of the memory rows, or none")
+    parser.add_argument("--memory", default="openvino", help="engine for the memory table, or none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         measure(options, Path(scratch))
@@ -58,12 +58,12 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
     measure_stages(list_pictures(options.folder)[:24])
     print("\n## Engines\n")
     print(
-        f"Pictures a second, over some {options.seconds} s each; `icanvas prepare` by the time "
-        "that more pictures add to it.\n"
+        f"Pictures a second, over about {options.seconds} s each; `icanvas prepare` from the time "
+        "that additional pictures take.\n"
     )
     print(
         "| engine | network alone | GFLOP/s a core | `icanvas prepare` | share "
-        "| original's way | ratio |"
+        "| original procedure | ratio |"
     )
     print("|---|---|---|---|---|---|---|")
     rates, cores, weights = {}, os.cpu_count() or 1, load_weights()
@@ -77,7 +77,7 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
             options.folder, folder / "many", _FEW + int(engine_rate * options.seconds)
         )
         prepared = measure_prepare(folder, engine, precision or "auto")
-        # As people run it: one network on all cores.
+        # As usual: one network on all cores.
         single_engine = create_engine(engine, weights, 1, precision or "auto")
         original = measure_original(single_engine, many_pictures, folder, options.seconds)
         rates[name] = prepared, original
@@ -89,13 +89,14 @@ def measure(options: argparse.Namespace, scratch: Path) -> None:
         )
     first = options.engines[0]
     for name, (prepared, _) in rates.items():
-        print(f"\n{name} against the original's way in {first}: {prepared / rates[first][1]:.2f}×.")
+        speedup = prepared / rates[first][1]
+        print(f"\n{name} compared with the original procedure in {first}: {speedup:.2f}×.")
     if options.memory != "none":
         measure_memory(options.memory, options.folder, scratch)
 
 
 def make_pictures(folder: Path, target: Path, count: int) -> list[Path]:
-    """Write as many different JPEGs as wanted, from the pictures of a folder."""
+    """Write ``count`` different JPEGs, made from the pictures of a folder."""
     target.mkdir(parents=True)
     sources = list_pictures(folder)
     paths = []
@@ -131,7 +132,7 @@ def describe_machine() -> None:
 
 
 def measure_stages(files: list[Path]) -> None:
-    """CPU time of everything but the network, on one core."""
+    """Print the CPU time of everything but the network, on one core."""
     cv2.setNumThreads(1)
     contents = [path.read_bytes() for path in files]
     decoded = [decode_picture(content, "x.jpg", _WHITE, 10**9) for content in contents]
@@ -159,12 +160,12 @@ def measure_stages(files: list[Path]) -> None:
         total += cost
         print(f"| {stage} | {cost:.1f} |")
     prepare = best_time(lambda: [hed._preprocess(p) for p in fitted], 5, time.process_time)
-    print(f"| all but the network | {total:.1f} |")
-    print(f"| (border and mean, counted with the network) | {prepare / len(files) * 1000:.1f} |")
+    print(f"| total without the network | {total:.1f} |")
+    print(f"| (border and mean, part of the network's time) | {prepare / len(files) * 1000:.1f} |")
 
 
 def measure_engine(engine: HedEngine, files: list[Path], seconds: float) -> float:
-    """Pictures a second when the network is never without a batch."""
+    """Return the pictures a second of an engine that always has a batch."""
     hed = EdgeDetector(engine, load_weights())
     prepared = [hed._preprocess(decode_and_fit(path)) for path in files]
     batches = [
@@ -187,13 +188,13 @@ def measure_engine(engine: HedEngine, files: list[Path], seconds: float) -> floa
 
 
 def measure_prepare(folder: Path, engine: str, precision: str) -> float:
-    """Pictures a second of the command: what the pictures that ``many`` has more cost."""
+    """Return the pictures a second of the command, from the additional pictures of ``many``."""
     one = folder / "one"
     one.mkdir()
     first = next((folder / "few").iterdir())
     (one / first.name).hardlink_to(first)
     times, counts = [], []
-    # The first makes Prefect's database.
+    # The first run creates Prefect's database.
     for pictures in (one, folder / "few", folder / "many"):
         environment = {
             **os.environ,
@@ -210,7 +211,7 @@ def measure_prepare(folder: Path, engine: str, precision: str) -> float:
 
 
 def measure_original(engine: HedEngine, files: list[Path], scratch: Path, seconds: float) -> float:
-    """Pictures a second by the original's steps: one at a time, each whole, through .mat files."""
+    """Return the pictures a second of the original procedure: one by one, through .mat files."""
     side = 256 + 2 * _ORIGINAL_BORDER
     plan = CropPlan(plan_axis(side, 0), plan_axis(side, 0))
     inner = slice(_ORIGINAL_BORDER, -_ORIGINAL_BORDER)
@@ -227,7 +228,7 @@ def measure_original(engine: HedEngine, files: list[Path], scratch: Path, second
         pair = encode_png(join_pair(clean_edges(stored, 0.5), picture))
         (scratch / "pair.png").write_bytes(pair)
         if not start:
-            # The first one made the network.
+            # The first picture includes the creation of the network.
             start = time.perf_counter()
             continue
         done += 1

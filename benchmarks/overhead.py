@@ -2,10 +2,10 @@
 
     python -m benchmarks.overhead
 
-Times our own functions inside one real run of the flow, with Prefect's embedded server: what is
-left of the run's wall time is Prefect's. So both come from one run, and a busy machine slows both.
-Once for the time in which none of our functions ran; once, harder, for the idle time of both of the
-flow's threads while shards were extracted, the end of the last shards included.
+Times our own functions inside one real run of the flow, with Prefect's embedded server; the rest of
+the wall time is Prefect's. Both come from one run, so a busy machine slows both. Prints the share
+in which none of our functions ran, and, as a stricter bound, the idle share of the flow's two
+threads during extraction, including the end of the last shards.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SHARDS = 40
 
 
 class CallTimer:
-    """Note when functions begin and end."""
+    """Records when functions start and end."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[float, float]] = []
@@ -41,7 +41,7 @@ class CallTimer:
         setattr(module, name, timed)
 
     def union_seconds(self) -> float:
-        """Return the seconds in which at least one ran."""
+        """Return the seconds during which at least one function ran."""
         total, until = 0.0, float("-inf")
         for start, end in sorted(self.spans):
             total += max(0.0, end - max(start, until))

@@ -1,10 +1,10 @@
-"""Count what one shard costs: requests to S3, calls to Prefect's API, events.
+"""Count the requests to S3, the calls of Prefect's API and the events of one shard.
 
     python -m benchmarks.scale_measure [--runner dask]
 
 Prepares a data set of 2 and one of 10 small shards with a real S3 and a real Prefect server, and
-prints the difference for each shard, so that what a run costs once is not in it. An object of less
-than 16 MiB is one request; larger ones are reckoned with in benchmarks.scale.
+prints the difference a shard, which excludes the constant cost of a run. An object of less than
+16 MiB is one request; benchmarks.scale computes the requests of larger ones.
 """
 
 import argparse
@@ -54,13 +54,13 @@ def main() -> None:
         ]
     for kind in ("S3 requests", "Prefect calls", "Prefect events"):
         counts_2, counts_10 = (counts[kind] for counts in counters)
-        print(f"{kind} a shard ({options.runner}); of a run besides")
+        print(f"{kind} a shard ({options.runner}); constant a run")
         total = 0.0
         for name in sorted(counts_2.keys() | counts_10.keys()):
             per_shard = (counts_10[name] - counts_2[name]) / 8
             total += per_shard
             print(f"  {per_shard:6.2f}  {counts_2[name] - 2 * per_shard:6.1f}  {name}")
-        print(f"  {total:6.2f}  in all")
+        print(f"  {total:6.2f}  total")
 
 
 def _count_requests(root: Path, shards: int, runner: str) -> dict[str, Counter[str]]:
@@ -101,7 +101,7 @@ def _count_requests(root: Path, shards: int, runner: str) -> dict[str, Counter[s
 
 
 def _classify_request(method: str, key: str, query: str) -> str:
-    """Return what is asked of which kind of object."""
+    """Return method and kind of object of a request."""
     if "list-type" in query:
         return "LIST"
     collection = key.split("/")[3] if key.count("/") > 3 else "other"
@@ -141,12 +141,12 @@ def _prefect(home: Path) -> Iterator[int]:
 
 @contextmanager
 def _count_calls(port: int, calls: Counter[str]) -> Iterator[int]:
-    """Give a port that leads to the server; what is called goes into the counter."""
+    """Run a proxy to the server that counts API calls; return its port."""
 
     def carry(source: socket.socket, sink: socket.socket, count: bool) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
-                # A client sends a request's head as one piece.
+                # Clients send a request's head in one write.
                 for match in _CALL.finditer(data) if count else ():
                     calls[f"{match[1].decode()} {_ID.sub('ID', match[2].decode())}"] += 1
                 sink.sendall(data)

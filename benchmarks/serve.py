@@ -1,13 +1,13 @@
-"""How quick is the server, against its engine alone, and what does it do under too much load?
+"""Measure the server's latency and throughput, compared with its engine alone, and its overload.
 
-    .venv/bin/python -m benchmarks.serve                    # some minutes; 60 s of them overload
+    .venv/bin/python -m benchmarks.serve                    # some minutes, 60 s of them overload
     .venv/bin/python -m benchmarks.serve --engine onnxruntime --seconds 10
 
-`icanvas serve` runs in a process of its own, with a generator of full size and random weights,
-which take as long as any. Clients are threads of this process, and send strokes as the page does.
-The engine alone draws in this process, while the server is idle. What a request costs beside the
-network is measured with a small generator, whose own time hides less of it. It ends with an error
-where that is 15 ms or more of strokes, or overload brings an error or growing memory.
+`icanvas serve` runs in its own process, with a full-size generator with random weights, which is as
+slow as a trained one. Clients are threads of this process, and send strokes as the page does. The
+engine alone runs in this process while the server is idle. The overhead of a request beside the
+network is measured with a small generator. The program exits with an error if that overhead is
+15 ms or more for strokes, or if overload causes other errors than 503 or growing memory.
 """
 
 import argparse
@@ -42,18 +42,18 @@ from postprocess import encode_png
 from serving.engines import GenerateFn, GeneratorEngineOptions, create_engine
 from storage import LocalStore
 from storage.promoted_files import Example
-from tests.serving.exports import ExportedGenerator, draw_outline, promote
+from tests.serving.exports import ExportFixture, draw_outline, promote
 
 SIDE = 256
 MAX_OVERHEAD_MS = 15
 MAX_MEMORY_GROWTH_MIB = 60
 NUM_OVERHEAD_REQUESTS = 200
-# Seconds; a server may close a line that was idle for five.
+# The server closes connections that are idle for five seconds.
 _MAX_IDLE_S = 3
 
 
-def make_random(width: int, blocks: int) -> ExportedGenerator:
-    """Return a generator of a size with random weights, exported."""
+def make_random(width: int, blocks: int) -> ExportFixture:
+    """Return an exported generator with random weights."""
     torch.manual_seed(0)
     generator = Generator(width, blocks).eval().requires_grad_(False)
     card = GeneratorCard(
@@ -75,11 +75,13 @@ def make_random(width: int, blocks: int) -> ExportedGenerator:
     outline = draw_outline(0)
     picture = to_image(generator(to_condition(outline).unsqueeze(0))[0])
     examples = (Example(encode_png(outline), encode_png(picture)),)
-    return ExportedGenerator(to_safetensors(generator, card), to_onnx(generator, card), card, examples)
+    return ExportFixture(
+        to_safetensors(generator, card), to_onnx(generator, card), card, examples
+    )
 
 
 def make_strokes() -> bytes:
-    """Return a drawing of twelve strokes with 40 points each, as the page sends it."""
+    """Return the JSON body of a drawing with twelve strokes of 40 points, as the page sends it."""
     random = np.random.default_rng(0)
     strokes = []
     for _ in range(12):
@@ -89,7 +91,7 @@ def make_strokes() -> bytes:
 
 
 def make_png() -> bytes:
-    """Return the like as a PNG of 1024×1024."""
+    """Return a similar drawing as a PNG of 1024×1024."""
     image = np.full((1024, 1024, 3), 255, np.uint8)
     for stroke in json.loads(make_strokes())["strokes"]:
         points = np.array(stroke["points"]).astype(np.int32)
@@ -98,13 +100,16 @@ def make_png() -> bytes:
 
 
 class BenchmarkClient:
-    """One connection that stays open.
+    """A client with one persistent connection.
 
     Attributes
     ----------
-    elapsed : seconds of each picture.
-    beside : seconds of each that were not the network's.
-    outcomes : answers by status.
+    latencies : list of float
+        Seconds of each picture.
+    overheads : list of float
+        Seconds of each picture without the network's time.
+    status_counts : Counter
+        Number of responses by status.
     """
 
     def __init__(self, address: str, model: str, kind: str, body: bytes) -> None:
@@ -119,7 +124,7 @@ class BenchmarkClient:
     def send_request(self) -> None:
         start = time.perf_counter()
         if start - self._used > _MAX_IDLE_S:
-            self._line.close()  # It opens again by itself.
+            self._line.close()  # http.client reconnects.
         self._line.request("POST", self._target, self._body, self._headers)
         response = self._line.getresponse()
         response.read()
@@ -135,7 +140,7 @@ class BenchmarkClient:
 
 @contextmanager
 def running_server(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil.Process, str]]:
-    """Run the server; give its address, process and engine."""
+    """Run the server within the block; yield its URL, process and engine."""
     words = [sys.executable, "-m", "cli", "serve", "--port", "0", "--store", store.url]
     environment = {**os.environ, "ICANVAS_SERVE_RATE": "0", "ICANVAS_SERVE_ALLOW_ROOT": "1"}
     with subprocess.Popen(
@@ -147,10 +152,10 @@ def running_server(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil
     ) as process:
         assert process.stdout is not None
         output = ""
-        while output.count("is served after") < 2:
+        while output.count(": loaded version") < 2:
             line = process.stdout.readline()
-            if not line or "is refused" in line:
-                sys.exit(f"The server does not serve:\n{output}{line}")
+            if not line or ": rejected version" in line:
+                sys.exit(f"The server did not start:\n{output}{line}")
             output += line
         address = re.search(r"http://[\d.]+:\d+", output)
         title = re.search(r"engine +(.*)", output)
@@ -164,7 +169,9 @@ def running_server(store: LocalStore, engine: str) -> Iterator[tuple[str, psutil
 
 def print_latencies(name: str, latencies: list[float], rate: float) -> None:
     if not latencies:
-        sys.exit(f"{name}: no picture came in time. Measure for longer, or when less runs.")
+        sys.exit(
+            f"{name}: no picture was generated in time. Use a larger --seconds, or an idle machine."
+        )
     p50, p95 = np.percentile(latencies, [50, 95]) * 1000
     print(f"| {name} | {p50:,.0f} | {p95:,.0f} | {rate:.2f} |", flush=True)
 
@@ -172,7 +179,7 @@ def print_latencies(name: str, latencies: list[float], rate: float) -> None:
 def print_overhead(
     name: str, make: Callable[[], BenchmarkClient], process: psutil.Process
 ) -> float:
-    """Print what drawings cost beside the network, and return the median in ms."""
+    """Print the overhead of drawings beside the network, and return its median in ms."""
     client = make()
     for _ in range(10):
         client.send_request()
@@ -187,7 +194,7 @@ def print_overhead(
 
 
 def run_engine(draw: GenerateFn, threads: int, seconds: float) -> tuple[list[float], float]:
-    """Return seconds of each picture, and pictures a second, of an engine alone."""
+    """Return the latencies in seconds and the pictures a second of an engine alone."""
     condition = to_condition(draw_outline(0)).numpy()
     latencies: list[float] = []
     end = time.perf_counter() + seconds
@@ -205,7 +212,7 @@ def run_engine(draw: GenerateFn, threads: int, seconds: float) -> tuple[list[flo
 def run_clients(
     make: Callable[[], BenchmarkClient], count: int, seconds: float
 ) -> tuple[BenchmarkClient, float]:
-    """Return all that clients met as one, and pictures a second; each asks without a pause."""
+    """Run clients without pauses; return their merged results and the pictures a second."""
     clients = [make() for _ in range(count)]
     end = time.perf_counter() + seconds
 
@@ -219,7 +226,7 @@ def run_clients(
 
 
 def run_threads(work: Callable[[int], None], count: int) -> float:
-    """Run work in threads, and return the seconds that it took."""
+    """Run work in threads and return the elapsed seconds."""
     start = time.perf_counter()
     with ThreadPoolExecutor(count) as threads:
         list(threads.map(work, range(count)))
@@ -238,7 +245,7 @@ def merge_clients(clients: list[BenchmarkClient]) -> BenchmarkClient:
 def run_overload(
     make: Callable[[], BenchmarkClient], process: psutil.Process, rate: float, seconds: float
 ) -> tuple[BenchmarkClient, list[float]]:
-    """Send so many drawings a second, whatever comes back; return what came, and MiB over time."""
+    """Send drawings at a fixed rate; return the merged results, and the server's MiB over time."""
     clients: list[BenchmarkClient] = []
     memory: list[float] = []
     lock, start = threading.Lock(), time.perf_counter()
@@ -264,7 +271,7 @@ def run_overload(
 
     sampler = threading.Thread(target=sample_memory)
     sampler.start()
-    # Enough for all that wait in the queue, and those that come meanwhile.
+    # Enough threads for all waiting requests and for those sent meanwhile.
     run_threads(work, 64)
     sampler.join()
     return merge_clients(clients), memory
@@ -291,9 +298,13 @@ def main() -> None:
 
 
 def compare_server_with_engine(
-    store: LocalStore, exported: ExportedGenerator, name: str, seconds: float, overload_seconds: float
+    store: LocalStore,
+    exported: ExportFixture,
+    name: str,
+    seconds: float,
+    overload_seconds: float,
 ) -> list[str]:
-    """Print all figures, and return what is not as it should be."""
+    """Print all measurements, and return messages about those out of bounds."""
     cv2.setNumThreads(1)
     engine = create_engine(name, GeneratorEngineOptions(count_cores()))
     draw = engine.load(getattr(exported, engine.weights_format), SIDE)
@@ -307,7 +318,8 @@ def compare_server_with_engine(
             return lambda: BenchmarkClient(address, model, "image/png", make_png())
 
         print(
-            f"{title}\n\n| beside the network | p50 ms | p95 ms | server's CPU ms, network's too |"
+            f"{title}\n\n"
+            "| overhead beside the network | p50 ms | p95 ms | server's CPU ms, with the network |"
         )
         print("|---|---|---|---|")
         overhead_ms = print_overhead("strokes", strokes_for("small"), process)
@@ -322,7 +334,7 @@ def compare_server_with_engine(
         print_latencies(f"engine alone, {engine.workers} threads", latencies, engine_rate)
         eight, rate = run_clients(strokes_for("bench"), 8, seconds)
         print_latencies("server, 8 clients, strokes", eight.latencies, rate)
-        print(f"\nServer against engine alone: {rate / engine_rate:.3f} of its pictures/s.")
+        print(f"\nThe server reached {rate / engine_rate:.3f} of the engine's pictures/s.")
         overload, memory = run_overload(strokes_for("bench"), process, 4 * rate, overload_seconds)
         alive = process.is_running()
     p50, p95 = np.percentile(overload.latencies, [50, 95])
@@ -341,8 +353,8 @@ def compare_server_with_engine(
     }
     failures = {
         f"A request costs {overhead_ms:.1f} ms beside the network.": overhead_ms >= MAX_OVERHEAD_MS,
-        f"There were other answers under overload: {other_statuses}.": bool(other_statuses),
-        "The server ended under overload.": not alive,
+        f"Unexpected statuses under overload: {other_statuses}.": bool(other_statuses),
+        "The server exited under overload.": not alive,
         f"Memory grew by {growth:.0f} MiB.": growth > MAX_MEMORY_GROWTH_MIB,
     }
     return [fault for fault, holds in failures.items() if holds]

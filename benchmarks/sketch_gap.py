@@ -1,15 +1,14 @@
-"""Does augmentation help a generator with drawings by hand? Train with and without, and look.
+"""Measure whether augmentation improves a generator on hand-drawn sketches (docs/sketch-gap.md).
 
     .venv/bin/icanvas prepare demo
     .venv/bin/python -m benchmarks.sketch_gap --out /tmp/gap
     .venv/bin/python -m benchmarks.sketch_gap --out /tmp/gap --more FOLDER   # with color/ and line/
 
-Small generators are trained on the demo's pairs at several strengths of augmentation, each from
-several seeds; what is trained already is not trained again. They are judged on the designers' line
-drawings, which are no edges of the pictures and never trained on, against the true pictures; of
-the pictures themselves some were trained on and some not. Then the drawings are distorted in ways
-that the augmentation does not use, more and more, and each is thinned as a served sketch is.
-Prints Markdown; writes the curves and sheets as PNG.
+Small generators are trained on the demo's pairs at several strengths of augmentation, with several
+seeds each; finished runs are reused. They are evaluated on the designers' line drawings, which are
+not edges and were never trained on, against the true pictures; some of those pictures were trained
+on and some not. Then the drawings are distorted, increasingly and in ways that the augmentation
+does not use, and thinned as in service. Prints Markdown; writes curves and sheets as PNG.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from config.settings import get_settings
 from hed import EdgeDetector
 from model.data.augmentation import augment_strokes
 from model.data.dataset import PairDataset, scale_drawing, scale_picture, to_condition
-from model.evaluation.metrics import match_lines, l1, ssim
+from model.evaluation.metrics import l1, match_lines, ssim
 from model.networks.generator import Generator
 from model.training.checkpoint import restore_generator
 from model.training.resume import find_run
@@ -55,21 +54,24 @@ SIDE = 256
 LEVELS = (0, 1, 2, 3, 4)
 
 
-# Which strength of augmentation, and which seed.
+# Strength of augmentation, and seed.
 RunKey = tuple[float, int]
 
-UNSEEN = "never seen"
+UNSEEN = "unseen"
 
 
 @dataclass(frozen=True)
 class GeneratorScores:
-    """What one generator is worth.
+    """Scores of one generator.
 
     Attributes
     ----------
-    plain : L1 and SSIM of every drawing.
-    edges : of what was generated from it, against the drawing.
-    curves : mean L1 and SSIM at each level of a distortion.
+    scores : float64 array (N, 2)
+        L1 and SSIM of every drawing.
+    line_f1 : list of length N
+        Agreement of the generated picture's edges with the drawing.
+    curves : dict of float64 array (levels, 2)
+        Mean L1 and SSIM at each level of a distortion.
     """
 
     scores: NDArray[np.float64]
@@ -88,9 +90,11 @@ class LineDrawing:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the plots and sheets")
     parser.add_argument("--more", type=Path, help="folder with color/ and line/, never trained on")
-    parser.add_argument("--most", type=int, default=1000, help="drawings taken of that folder")
+    parser.add_argument(
+        "--most", type=int, default=1000, help="largest number of drawings from that folder"
+    )
     parser.add_argument("--strengths", type=float, nargs="+", default=[0, 0.5, 1])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=60)
@@ -102,7 +106,7 @@ def main() -> None:
     store = open_store(get_settings().store)
     current = read_current(store, "demo")
     if current is None:
-        sys.exit("There are no pairs of demo yet: run `icanvas prepare demo`.")
+        sys.exit("There are no pairs of demo. Run `icanvas prepare demo`.")
     write_png(options.out / "augmentation.png", draw_variants(current.fingerprint))
 
     recipes = {
@@ -112,7 +116,7 @@ def main() -> None:
             image_size=options.size,
             generator_width=options.width,
             discriminator_width=options.width,
-            # The average of a short run must not begin in its first steps.
+            # The default decay would weight the first steps of a short run too much.
             ema=0.99,
             precision="f32",
             checkpoint_every=options.epochs,
@@ -123,7 +127,7 @@ def main() -> None:
         for strength in options.strengths
     }
     drawings = read_line_drawings(current.fingerprint, options.more, options.most)
-    # One thread each: small steps are no quicker with more.
+    # One thread each, because more do not make small steps faster.
     with ProcessPoolExecutor(options.jobs, get_context("spawn")) as pool:
         arguments = current.fingerprint, drawings
         jobs = {
@@ -141,7 +145,7 @@ def main() -> None:
 
 
 def train_and_score(recipe: Recipe, pairs: str, drawings: Sequence[LineDrawing]) -> GeneratorScores:
-    """Train a generator and judge it."""
+    """Train a generator and score it."""
     torch.set_num_threads(1)
     run = train(open_store(get_settings().store), "demo", pairs, recipe)
     print(f"strength {recipe.augment:g}, seed {recipe.seed}: {run.steps} steps", file=sys.stderr)
@@ -155,7 +159,7 @@ def load_generator_of(pairs: str, recipe: Recipe) -> Generator:
 
 
 def read_line_drawings(pairs: str, extra_folder: Path | None, max_count: int) -> list[LineDrawing]:
-    """Return the designers' drawings: of pictures trained on, of the others, and of more."""
+    """Return the designers' drawings of training pictures, of the demo's others, and of more."""
     store = open_store(get_settings().store)
     rows = read_manifest(store, "demo", pairs)
     trained_on = {row.source_path for row in rows if row.status == "pair" and row.split == "train"}
@@ -171,21 +175,21 @@ def read_line_drawings(pairs: str, extra_folder: Path | None, max_count: int) ->
 
 
 def read_on_white(path: Path) -> Image8:
-    """Return a PNG on white: uint8 256×256×3 RGB."""
+    """Read a PNG and composite it on white: uint8 256×256×3 RGB."""
     picture = decode_picture(path.read_bytes(), path.name, (255, 255, 255), max_pixels=10**8)
     return fit_picture(picture, SIDE, "stretch")
 
 
 def thin_lines(ink: NDArray[np.bool_]) -> Image8:
-    """Thin as a served sketch is, but leave it where it is: the true picture is there too."""
+    """Thin the drawing as in service, but do not move it, to stay aligned with the true picture."""
     return np.where(thin(ink), np.uint8(0), np.uint8(255))
 
 
-# What the augmentation does not do. Levels are 0 to 4; at 0 nothing happens.
+# Distortions that the augmentation does not use. Levels are 0 to 4; 0 changes nothing.
 
 
 def double_lines(ink: NDArray[np.bool_], level: int, random: np.random.Generator) -> Image8:
-    """Draw everything once or several times more, a little beside."""
+    """Repeat all lines ``level`` times with small offsets."""
     doubled = ink.copy()
     for _ in range(level):
         y, x = random.integers(-5, 6, 2)
@@ -194,7 +198,7 @@ def double_lines(ink: NDArray[np.bool_], level: int, random: np.random.Generator
 
 
 def stray_marks(ink: NDArray[np.bool_], level: int, random: np.random.Generator) -> Image8:
-    """Add lines that belong to nothing."""
+    """Add random lines."""
     marked = ink.astype(np.uint8)
     for _ in range(6 * level):
         start, move = random.integers(0, SIDE, 2), random.integers(-40, 41, 2)
@@ -204,7 +208,7 @@ def stray_marks(ink: NDArray[np.bool_], level: int, random: np.random.Generator)
 
 
 def coarse_grid(ink: NDArray[np.bool_], level: int, _: np.random.Generator) -> Image8:
-    """Draw on a grid of larger and larger pixels."""
+    """Render on a grid of larger pixels."""
     if not level:
         return thin_lines(ink)
     cell = 2 ** (level + 1)
@@ -223,20 +227,20 @@ DISTORTIONS: dict[str, Distort] = {
 
 @torch.no_grad()
 def generate(generator: Generator, drawing: Image8, size: int) -> Image8:
-    """Return uint8 size×size×3."""
+    """Return the generated picture, uint8 size×size×3."""
     condition = to_condition(scale_drawing(drawing, size)).unsqueeze(0)
     picture = (generator(condition)[0].permute(1, 2, 0).numpy() + 1) * 127.5
     return picture.round().clip(0, 255).astype(np.uint8)
 
 
 def score_picture(generated: Image8, picture: Image8) -> tuple[float, float]:
-    """Return L1 and SSIM, at the size that was generated."""
+    """Return L1 and SSIM at the generated size."""
     target = scale_picture(picture, generated.shape[0])
     return l1(generated, target), ssim(generated, target)
 
 
 def compare_edges(detector: EdgeDetector, generated: Image8, drawing: Image8) -> LineMatchCounts:
-    """Compare the edges of what was generated with the drawing, at 2 px of 256."""
+    """Compare the generated picture's edges with the drawing, at 2 px of 256."""
     upscaled = cv2.resize(generated, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     (agreement,) = match_lines(
         detector, [upscaled], [drawing], detector.weights.resolve_threshold(None)
@@ -245,7 +249,7 @@ def compare_edges(detector: EdgeDetector, generated: Image8, drawing: Image8) ->
 
 
 def score_generator(pairs: str, recipe: Recipe, drawings: Sequence[LineDrawing]) -> GeneratorScores:
-    """Return what a generator is worth, of every drawing."""
+    """Score a generator on every drawing."""
     generator, size = load_generator_of(pairs, recipe), recipe.image_size
     detector = EdgeDetector.load("auto")
     scores, edges = [], []
@@ -265,7 +269,7 @@ def score_generator(pairs: str, recipe: Recipe, drawings: Sequence[LineDrawing])
 def score_distortion(
     generator: Generator, drawings: Sequence[LineDrawing], distort: Distort, level: int, size: int
 ) -> NDArray[np.float64]:
-    """Return mean L1 and SSIM of the drawings never seen, at a level of distortion."""
+    """Return mean L1 and SSIM of the unseen drawings at a level of distortion."""
     scores = []
     for number, drawing in enumerate(drawings):
         if drawing.group == UNSEEN:
@@ -320,7 +324,7 @@ def print_curves(scores: dict[RunKey, GeneratorScores], path: Path) -> None:
 
 
 def draw_variants(pairs: str) -> Image8:
-    """Lay out ten variants of five drawings at three strengths, each behind its drawing."""
+    """Render a sheet of five drawings, each with ten variants at three strengths."""
     dataset = PairDataset(open_store(get_settings().store), "demo", pairs, "train", SIDE)
     tiles = []
     for index in (3, 11, 20, 34, 47):
@@ -341,7 +345,7 @@ def draw_generated(
     size: int,
     max_count: int = 12,
 ) -> Image8:
-    """Lay out drawings never seen: drawing, what is made at each strength, picture."""
+    """Render a sheet of unseen drawings: drawing, picture of each strength, true picture."""
     unseen = [one for one in drawings if one.group == UNSEEN]
     tiles = []
     for one in unseen[:: max(1, len(unseen) // max_count)][:max_count]:

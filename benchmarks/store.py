@@ -1,11 +1,11 @@
-"""How quick is the store, against boto3's own transfer manager on the same server?
+"""Measure the S3 store's rates, compared with boto3's transfer manager on the same server.
 
-    .venv/bin/python -m benchmarks.store                          # starts SeaweedFS for itself
+    .venv/bin/python -m benchmarks.store                          # starts a SeaweedFS
     .venv/bin/python -m benchmarks.store --url s3://bucket/bench  # a service of yours
 
-Shards of random bytes go up and come down one after another, through the store and through
-``upload_fileobj`` and ``download_fileobj`` with their defaults, in turns. The store hashes each
-shard whole on both ways; the transfer manager does not.
+Shards of random bytes are uploaded and downloaded one after another, alternately through the store
+and through ``upload_fileobj`` and ``download_fileobj`` with their defaults. The store hashes each
+whole shard in both directions; the transfer manager does not.
 """
 
 import argparse
@@ -28,7 +28,7 @@ GOAL = 0.8
 
 
 def measure(work: Callable[[int], None], numbers: range) -> float:
-    """Return how many seconds the work takes for all of these shards."""
+    """Return the seconds that the work takes for these shards."""
     start = time.perf_counter()
     for number in numbers:
         work(number)
@@ -41,7 +41,7 @@ def split_into_turns(count: int, turn: int) -> Iterator[range]:
 
 
 def compare(store: S3Store, shards: int, size: int, scratch: Path) -> float:
-    """Print the rates both ways, and return the lower ratio of the store's to boto3's."""
+    """Print both rates, and return the lower ratio of the store's to boto3's."""
     bucket, prefix = store.url.removeprefix("s3://").split("/", 1)
     client = boto3.Session().client("s3")
     source = scratch / "shard"
@@ -64,7 +64,7 @@ def compare(store: S3Store, shards: int, size: int, scratch: Path) -> float:
         with (scratch / f"theirs-{number}").open("wb") as file:
             client.download_fileobj(bucket, f"{prefix}/theirs/{number:05d}.tar", file)
 
-    # Both are warm before anything counts.
+    # Warm up both.
     for work in (put, put_with_boto3, get, get_with_boto3):
         work(shards)
     ratios = []
@@ -87,7 +87,7 @@ def compare(store: S3Store, shards: int, size: int, scratch: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", help="a prefix that may be written to; what is there stays there")
+    parser.add_argument("--url", help="a writable prefix; existing objects are not changed")
     parser.add_argument("--shards", type=int, default=64)
     parser.add_argument("--mb", type=float, default=20)
     arguments = parser.parse_args()
@@ -104,7 +104,7 @@ def main() -> None:
         store = S3Store(bucket, f"{prefix.strip('/')}/{time.time_ns()}".strip("/"))
         print(f"{arguments.shards} shards of {arguments.mb:g} MB")
         if compare(store, arguments.shards, int(arguments.mb * MB), scratch) < GOAL:
-            sys.exit(f"The goal is {GOAL:.0%} of boto3's pace both ways.")
+            sys.exit(f"A ratio is below the goal of {GOAL:.0%} of boto3's rate.")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""How quick is a training step, against the plain form that others use, and against its loader?
+"""Measure a training step, compared with a plain step of other trainers and with the loader.
 
     .venv/bin/python -m benchmarks.train                     # full networks, batch 4, 256x256
     .venv/bin/python -m benchmarks.train --width 16 --steps 20
-    .venv/bin/python -m benchmarks.train --loader            # only how quickly pairs come
+    .venv/bin/python -m benchmarks.train --loader            # only the loader
 
-The plain step is f32, with unfused Adam, and generates, judges and learns as
-pytorch-CycleGAN-and-pix2pix does; its networks are this project's, so that all rows do the same
-work. Every row is a process of its own; the rows take turns, so that what else the machine does
-falls on all of them. Then pairs are read from shards in a folder, as a run reads them. Prints
+The plain step is that of pytorch-CycleGAN-and-pix2pix, in f32 with unfused Adam, on this project's
+networks, so that all rows compute the same. Every row runs in its own process; the rows alternate,
+so that other load affects all of them. Then pairs are loaded from local shards, as in a run. Prints
 Markdown; compare rows of one run only.
 """
 
@@ -52,9 +51,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3, help="a turn")
+    parser.add_argument("--steps", type=int, default=3, help="steps a turn")
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--loader", action="store_true", help="read pairs, take no step")
+    parser.add_argument("--loader", action="store_true", help="measure only the loader")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     recipe = Recipe(
@@ -71,7 +70,7 @@ def main() -> None:
 
 
 def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
-    """Print the table of steps and return the quickest row's seconds a step."""
+    """Print the table of steps and return the fastest row's seconds a step."""
     device = choose_device()
     rows = [row for row in ROWS if "bf16" not in row or supports_bf16(device)]
     seconds: dict[str, list[float]] = {row: [] for row in rows}
@@ -101,18 +100,18 @@ def print_steps(words: list[str], turns: int, recipe: Recipe) -> float:
     medians = {row: statistics.median(seconds[row]) for row in rows}
     size = recipe.image_size
     print(f"\nA step of {recipe.batch} pairs of {size}x{size} on {device.type}\n")
-    print("| | s a step | steps/s against plain | first step, s |")
+    print("| | s a step | speed relative to plain | first step, s |")
     print("|---|---|---|---|")
     for row in rows:
         ratio = medians["plain"] / medians[row]
         print(f"| {ROWS[row]} | {medians[row]:.3f} | {ratio:.2f} | {first[row]:.1f} |")
     if len(rows) < len(ROWS):
-        print("\nThis device has no bf16 of its own.")
+        print("\nThis device has no native bf16.")
     return min(medians.values())
 
 
 def run_turns(step: Step, recipe: Recipe, count: int) -> None:
-    """For each line of input take steps, at first one, and print the seconds of one."""
+    """For each line of input run steps, first one, and print the seconds a step."""
     device = choose_device()
     shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
     condition = torch.rand(shape, device=device).round()
@@ -171,10 +170,10 @@ def make_plain_step(recipe: Recipe, device: torch.device) -> Step:
 
 
 def print_loader(recipe: Recipe, step: float | None) -> None:
-    """Print how quickly pairs come, and beside how quickly steps want them where that is known."""
+    """Print the loader's rate, and its share of a step's time if ``step`` (seconds) is known."""
     from tests.model.pairs import publish_test_pairs
 
-    print("\n| pairs from local shards | pairs/s | CPU ms a pair | of a step's time |")
+    print("\n| pairs from local shards | pairs/s | CPU ms a pair | share of a step |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = LocalStore(Path(folder))
@@ -192,7 +191,7 @@ def print_loader(recipe: Recipe, step: float | None) -> None:
             for condition, _ in batches:
                 count += len(condition)
             rate = count / (time.perf_counter() - start)
-            # Of this process alone: what else the machine does changes it little.
+            # CPU time of this process only, which other load changes little.
             cpu_ms = "" if workers else f"{1000 * (time.process_time() - used) / count:.1f}"
             where = f"{workers} workers" if workers else "in the training process"
             where += ", augmented" if augment else ""
@@ -202,7 +201,7 @@ def print_loader(recipe: Recipe, step: float | None) -> None:
 
 
 def print_conversion(recipe: Recipe, step: float | None) -> None:
-    """Print what it takes to make numbers of a batch's bytes, on the device that they go to."""
+    """Print the time to convert a batch of bytes to floats on the training device."""
     device, times = choose_device(), 200
     shape = (recipe.batch, 1, recipe.image_size, recipe.image_size)
     condition = torch.zeros(shape, dtype=torch.uint8, device=device)

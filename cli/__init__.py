@@ -1,4 +1,4 @@
-"""The ``icanvas`` command: each subcommand is a few lines that call a flow or a package."""
+"""The ``icanvas`` command: one module a subcommand, which calls a flow or a package."""
 
 from cli.app import app, main
 

@@ -1,4 +1,4 @@
-"""The ``icanvas`` command. Each subcommand is a few lines that call a flow or a package."""
+"""The Typer application: all subcommands, and ``main``, which turns errors into exit codes."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ from cli.use import use
 from config.errors import IcanvasError
 from config.settings import override_settings
 
-# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+# Prefect takes seconds to import, so each command imports flows inside its function.
 
 app = typer.Typer(
     name="icanvas",
@@ -42,7 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Settings: ICANVAS_STORE, _CACHE, _ENGINE, _WEIGHTS, _WORKERS, _CORES, _PRECISION, "
     "_RUNNER, _RUNNER_ADDRESS, _RUNNER_PROCESSES, _PROCESSES, _CATALOGUE, _ACCEPT_LICENSES, "
-    "_ALLOW_HTTP, _WHEN_BUSY, _LINKS; an option of the same name wins.",
+    "_ALLOW_HTTP, _WHEN_BUSY, _SHARD_CACHE_GB, _STORE_WEB_URL (docs/reference.md). "
+    "An option of the same name takes precedence.",
 )
 
 app.add_typer(datasets_app, name="datasets")
@@ -53,7 +54,7 @@ def main_options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """From picture data sets to a trained sketch-to-picture generator."""
-    # Read in main(), where errors arrive.
+    # --debug is read in main(), which handles errors.
 
 
 app.command(
@@ -98,14 +99,14 @@ app.command(epilog="Examples: icanvas export demo ~/pairs · icanvas export demo
 
 @app.command(epilog="Example: icanvas weights")
 def weights(cache: Cache = None) -> None:
-    """Fetch and verify HED's weights ahead of time; afterwards no network is needed."""
+    """Fetch and verify HED's weights, so that later commands need no network."""
     override_settings(cache=cache)
     from hed import fetch_default_weights, load_weights
 
     with show_progress_bars():
         fetch_weights()
     table = load_weights()
-    console.print(f"HED weights are in place, SHA-256 {table.digest}")
+    console.print(f"HED weights are available, SHA-256 {table.digest}")
     print_locations({"file": str(fetch_default_weights())}.items())
 
 
@@ -123,17 +124,17 @@ app.command(epilog="Example: PREFECT_API_URL=http://prefect:4200/api icanvas dep
 
 app.command(
     epilog="Examples: icanvas serve · icanvas serve --host 0.0.0.0 --port 80 --safety · "
-    "Settings: ICANVAS_SERVE_* (docs/serving.md)"
+    "Settings: ICANVAS_SERVE_* (docs/reference.md)"
 )(serve)
 
 
 @app.command(epilog="Example: icanvas doctor")
 def doctor(store: Store = None, cache: Cache = None) -> None:
-    """Check weights, store, disk, GPU and Prefect, and say what to do about each."""
+    """Check weights, store, disk, GPU and Prefect, and print what to do about each problem."""
     override_settings(store=store, cache=cache)
     from flows.doctor import run_checks
 
-    table = make_table("", "what", "found", "what to do")
+    table = make_table("", "check", "result", "what to do")
     worst = 0
     for check in run_checks():
         mark = {"good": "[green]✓[/]", "note": "[yellow]•[/]", "bad": "[red]✗[/]"}[check.state]
@@ -144,10 +145,16 @@ def doctor(store: Store = None, cache: Cache = None) -> None:
 
 
 def main() -> None:
-    """Run the command line; every error that a user can meet becomes one line and an exit code."""
-    # Before PyTorch is imported: threads that spin while they wait slow a shared machine down.
+    """Run the command line.
+
+    An ``IcanvasError`` is printed as one line, and its ``exit_code`` is the process's. A missing
+    package of an extra gives exit code 2, any other exception 1. ``--debug`` prints the traceback
+    instead.
+    """
+    # Must be set before PyTorch is imported: threads that spin while waiting slow down other
+    # processes of a shared machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Anywhere on the line, for it is added to a line that failed.
+    # Accepted at any position, because users append it to a command that failed.
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
@@ -168,6 +175,6 @@ def main() -> None:
             raise
         err_console.print(
             f"[bold red]icanvas:[/] unexpected {type(error).__name__}: {escape(str(error))} "
-            "The same command with --debug shows where."
+            "Run the command again with --debug to see the traceback."
         )
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""What ``icanvas train --find-batch`` prints."""
+"""Output of ``icanvas train --find-batch``."""
 
 import torch
 
@@ -6,20 +6,32 @@ from cli.console import console, make_table, show_progress_bars
 from config.recipe import Recipe
 from config.settings import get_settings
 from model.device import choose_device
-from model.training.batch_size_finder import MAX_BATCH_SIZE, TrialResult, should_compile_trials, find_batch_size
+from model.training.batch_size_finder import (
+    MAX_BATCH_SIZE,
+    TrialResult,
+    find_batch_size,
+    should_compile_trials,
+)
 from model.training.memory import describe_device
 from tasks.progress import progress_bar, set_status
 
 
 def print_batch_sizes(dataset: str, recipe: Recipe) -> None:
-    """Try batches of a data set's recipe, and print which fit and how quick they are.
+    """Try batch sizes with a recipe, and print which fit and how fast a step is.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set, for the progress bar.
+    recipe : Recipe
+        Recipe of the run; ``batch`` is ignored.
 
     Raises
     ------
     InputError
-        If not even one pair fits.
+        If a batch of one pair does not fit.
     """
-    title, device = f"{dataset}: try batches", choose_device()
+    title, device = f"{dataset}: find batch size", choose_device()
 
     def log_trial(trial: TrialResult) -> None:
         fits = "does not fit" if trial.seconds is None else "fits"
@@ -37,7 +49,7 @@ def print_batch_sizes(dataset: str, recipe: Recipe) -> None:
         cells = (f"{figure:.3g}" for figure in values)
         table.add_row(*(f"{style}{cell}" for cell in (str(trial.batch), "yes", *cells)))
     console.print(table)
-    # Processes have a GPU each, but share the CPU's memory.
+    # Each process has its own GPU; processes on a CPU share its memory.
     num_requested, gpus = get_settings().processes, torch.cuda.device_count()
     num_processes = max(1, gpus if num_requested == "auto" else min(int(num_requested), gpus))
     per_process = f" on each of {num_processes}" if num_processes > 1 else ""

@@ -18,7 +18,7 @@ from cli.options import (
 from cli.preflight import check_hed_settings, make_absolute
 from config.settings import get_settings, override_settings
 
-# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+# Prefect takes seconds to import, so each command imports flows inside its function.
 
 
 def calibrate(
@@ -26,7 +26,7 @@ def calibrate(
         str, typer.Argument(help="A data set with published drawings, or a folder of pairs.")
     ],
     name: Name = None,
-    pictures: Annotated[int, typer.Option(help="How many drawings to compare.", min=1)] = 200,
+    pictures: Annotated[int, typer.Option(help="Number of drawings to compare.", min=1)] = 200,
     store: Store = None,
     cache: Cache = None,
     engine: Engine = None,
@@ -35,7 +35,7 @@ def calibrate(
     runner: Runner = None,
     verbose: Verbose = False,
 ) -> None:
-    """Find the edge threshold that goes with HED's weights, by published drawings."""
+    """Find the edge threshold for HED's weights by comparison with published drawings."""
     override_settings(
         store=store,
         cache=cache,
@@ -47,7 +47,7 @@ def calibrate(
     from sources import find_prepared_dataset
     from storage import open_store
 
-    # A user's slip is met before Prefect is started.
+    # Errors in the arguments are found before Prefect is started.
     object_store = open_store(get_settings().store)
     find_prepared_dataset(object_store, source, name)
     check_hed_settings(threshold=0)
@@ -62,11 +62,13 @@ def calibrate(
         style = "[bold]" if row[0] == best.threshold else ""
         table.add_row(*(f"{style}{value:.3f}" for value in row))
     console.print(table)
-    default_threshold = "none" if result.default_threshold is None else f"{result.default_threshold:.3g}"
+    default_threshold = (
+        "none" if result.default_threshold is None else f"{result.default_threshold:.3g}"
+    )
     console.print(
         f"\nBest by F1 at 2 px over {result.pictures:,} drawings: "
         f"[bold]--threshold {best.threshold:.3g}[/] (F1 {best.line_matches[-1].f1:.3f}); "
-        f"the weights' own: {default_threshold}"
+        f"default of the weights: {default_threshold}"
     )
     print_locations(
         {

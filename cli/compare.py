@@ -20,7 +20,7 @@ from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError
 from config.settings import get_settings, override_settings
 
-# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+# Prefect takes seconds to import, so each command imports flows inside its function.
 
 
 def compare(
@@ -29,18 +29,19 @@ def compare(
     ],
     runs: Annotated[
         list[str] | None,
-        typer.Option(help="Checkpoints of this run only; repeatable.", metavar="RUN"),
+        typer.Option(help="Compare only checkpoints of this run; repeatable.", metavar="RUN"),
     ] = None,
     sketches: Annotated[
         str | None,
         typer.Option(
-            help="Drawings by hand: a folder, an archive, or the name of a prepared set of them; "
-            "the data set's own when left out.",
+            help="Hand-drawn sketches: a folder, an archive, or the name of a prepared data set; "
+            "by default those of the data set's entry.",
             metavar="DIR|ZIP|NAME",
         ),
     ] = None,
     pictures: Annotated[
-        int, typer.Option(help="Validation pairs and drawings at most.", min=1, max=1000)
+        int,
+        typer.Option(help="Largest number of validation pairs and of sketches.", min=1, max=1000),
     ] = 32,
     name: Name = None,
     store: Store = None,
@@ -50,7 +51,7 @@ def compare(
     workers: Workers = None,
     verbose: Verbose = False,
 ) -> None:
-    """Compare every kept checkpoint on validation pairs and on drawings by hand."""
+    """Compare every stored checkpoint on validation pairs and on hand-drawn sketches."""
     override_settings(store=store, cache=cache, engine=engine, weights=weights, workers=workers)
     from sources import find_prepared_dataset
     from sources.archives import open_path
@@ -58,7 +59,7 @@ def compare(
     from storage.checkpoint_names import check_runs_exist
     from storage.runs import list_checkpoints
 
-    # A user's slip is met before Prefect is started.
+    # Errors in the arguments are found before Prefect is started.
     object_store = open_store(get_settings().store)
     dataset, current = find_prepared_dataset(object_store, source, name)
     check_runs_exist(runs or (), list_checkpoints(object_store, dataset.name), dataset.name)
@@ -72,9 +73,9 @@ def compare(
         fetch_weights()
         from flows.compare import compare as flow
         from reports.comparison_table import (
+            INPUT_TITLES,
             KEY_METRICS,
             METRICS_WARNING,
-            INPUT_TITLES,
             display_names,
             format_estimate,
             list_metrics,
@@ -85,24 +86,28 @@ def compare(
         )
     comparison, names = result.comparison, display_names(result.comparison)
     for drawings, title in INPUT_TITLES.items():
-        metrics = [it for it in list_metrics(comparison, drawings) if it.key in KEY_METRICS[drawings]]
+        metrics = [
+            metric
+            for metric in list_metrics(comparison, drawings)
+            if metric.key in KEY_METRICS[drawings]
+        ]
         if not metrics:
             continue
-        console.print(f"\nOn {comparison.counts[drawings]} {title}, ± of a 95 % interval:")
+        console.print(f"\nOn {comparison.counts[drawings]} {title}, with 95 % intervals:")
         table = make_table("name", *(metric.title for metric in metrics))
-        for shown in table.columns:
-            shown.no_wrap = True
-        for column in (*comparison.results, *comparison.baselines):
-            figures = column.metrics.get(drawings)
-            if figures:
-                cells = (format_estimate(metric, figures.get(metric.key)) for metric in metrics)
-                table.add_row(names[column.name], *cells)
-        # On a console of its own, for others cut it to their width, and a log file has none.
+        for column in table.columns:
+            column.no_wrap = True
+        for row in (*comparison.results, *comparison.baselines):
+            estimates = row.metrics.get(drawings)
+            if estimates:
+                cells = (format_estimate(metric, estimates.get(metric.key)) for metric in metrics)
+                table.add_row(names[row.name], *cells)
+        # The shared console would crop the table to the terminal's width, or to 80 in a log file.
         Console(file=console.file, highlight=False, width=max(console.width, 120)).print(table)
     console.print(f"\n{METRICS_WARNING}")
     for note in comparison.notes:
         err_console.print(escape(note))
-    files = {"vote here": "vote.html", "sheet": "sheet.jpg", "all figures": "table.csv"}
+    files = {"vote page": "vote.html", "sheet": "sheet.jpg", "metrics": "table.csv"}
     print_locations(
         (what, object_store.location(f"{result.folder}/{file}")) for what, file in files.items()
     )

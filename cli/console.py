@@ -1,4 +1,4 @@
-"""What the ``icanvas`` command prints with: two consoles, tables, progress around a Prefect run."""
+"""Terminal output: the two consoles, tables, progress bars, and the session of a Prefect run."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,13 +13,12 @@ from config.settings import get_settings
 console = Console(highlight=False, soft_wrap=True)
 err_console = Console(stderr=True, highlight=False, soft_wrap=True)
 
-
-# Prefect and HED take seconds to import: each function imports what it calls.
+# Prefect and HED take seconds to import, so they are imported inside the functions.
 
 
 @contextmanager
 def show_progress_bars() -> Iterator[None]:
-    """Show every bar for the time of the block."""
+    """Show progress bars on standard error within the block."""
     from tasks.progress import show_progress
 
     with show_progress(err_console):
@@ -28,9 +27,17 @@ def show_progress_bars() -> Iterator[None]:
 
 @contextmanager
 def prefect_session(verbose: bool) -> Iterator[None]:
-    """Show progress and run Prefect: the server that is configured, or an embedded one."""
+    """Connect to Prefect and show progress bars within the block.
+
+    Uses the server of ``PREFECT_API_URL``, or starts an embedded one.
+
+    Parameters
+    ----------
+    verbose : bool
+        Print Prefect's log to the console.
+    """
     if not verbose:
-        # The bars tell the rest; the log goes to the API, where the UI shows it.
+        # The log still goes to the API, where the UI shows it.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     with show_progress_bars():
         from tasks.embedded_server import start_embedded_api
@@ -45,35 +52,37 @@ def prefect_session(verbose: bool) -> Iterator[None]:
             yield
         except KeyboardInterrupt:
             err_console.print(
-                "[bold red]icanvas:[/] interrupted; the same command goes on from here."
+                "[bold red]icanvas:[/] interrupted; run the same command again to resume."
             )
             raise
 
 
 def fetch_weights() -> None:
-    """Fetch the default weights with a bar, unless they are there or others are set."""
+    """Fetch the default HED weights with a progress bar, unless they are cached or replaced."""
     if get_settings().weights is not None:
         return
     from hed import fetch_default_weights
     from tasks.progress import progress_bar, set_progress
 
     with progress_bar("fetch HED weights", unit="bytes"):
-        fetch_default_weights(progress=lambda done, total: set_progress("fetch HED weights", done, total))
+        fetch_default_weights(
+            progress=lambda done, total: set_progress("fetch HED weights", done, total)
+        )
 
 
 def make_table(*headings: str) -> Table:
-    """Return an empty table without lines; names and commands in it never break."""
+    """Return an empty table without borders, in which names and commands are not wrapped."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for heading in headings:
-        # What is copied must not break.
-        no_wrap = heading in ("name", "what", "pictures", "size", "age", "state", "next")
+        # Users copy names and commands, which must not be wrapped.
+        no_wrap = heading in ("name", "object", "pictures", "size", "age", "state", "next")
         table.add_column(heading, overflow="fold", no_wrap=no_wrap)
     return table
 
 
 def print_locations(locations: Iterable[tuple[str, str]]) -> None:
-    """Print what lies where, a line each."""
+    """Print pairs of a label and a path or URL, one a line, aligned."""
     locations = list(locations)
-    width = max(len(what) for what, _ in locations)
-    for what, where in locations:
-        console.print(f"  {what:<{width}}  {escape(where)}")
+    width = max(len(label) for label, _ in locations)
+    for label, location in locations:
+        console.print(f"  {label:<{width}}  {escape(location)}")

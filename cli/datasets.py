@@ -1,4 +1,4 @@
-"""``icanvas datasets``: what there is, how far each is, and all about one."""
+"""``icanvas datasets``: list the data sets and their states, or describe one."""
 
 from typing import Annotated
 
@@ -14,11 +14,11 @@ datasets_app = typer.Typer(rich_markup_mode="rich")
 
 @datasets_app.callback(invoke_without_command=True, epilog="Example: icanvas datasets")
 def datasets(context: typer.Context, store: Store = None) -> None:
-    """List the data sets, how far each one is, and what to run next."""
+    """List the data sets, their states and the next command of each."""
     override_settings(store=store)
     if context.invoked_subcommand is not None:
         return
-    from sources.status import list_statuses, format_download, format_license, format_num_pictures
+    from sources.status import format_download, format_license, format_num_pictures, list_statuses
     from storage import open_store
 
     states = list_statuses(open_store(get_settings().store))
@@ -32,7 +32,7 @@ def datasets(context: typer.Context, store: Store = None) -> None:
     }
     widths = [max(map(len, (heading, *columns[heading]))) for heading in columns]
     if sum(widths) + len(widths) - 1 > console.width:
-        # What one can do without; `show` tells it.
+        # `show` prints it, too.
         del columns["pictures"]
     table = make_table(*columns)
     for row in zip(*columns.values(), strict=True):
@@ -40,17 +40,17 @@ def datasets(context: typer.Context, store: Store = None) -> None:
     console.print(table)
     if any(state.needs_acceptance for state in states):
         console.print(
-            "\n* whose licence is to be accepted once: icanvas prepare NAME --accept-license"
+            "\n* The license must be accepted once: icanvas prepare NAME --accept-license"
         )
-    console.print("\nMore of one: icanvas datasets show NAME")
-    console.print("Any folder, zip or tar works too: icanvas prepare ~/photos")
+    console.print("\nDetails: icanvas datasets show NAME")
+    console.print("Any folder, zip or tar works, too: icanvas prepare ~/photos")
 
 
 @datasets_app.command("show", epilog="Example: icanvas datasets show car")
 def show_dataset(
-    name: Annotated[str, typer.Argument(help="A data set of the list.")], store: Store = None
+    name: Annotated[str, typer.Argument(help="Name of a data set.")], store: Store = None
 ) -> None:
-    """Show what there is to know of one data set."""
+    """Describe one data set: source, license, selection, recipe and state."""
     override_settings(store=store)
     from sources import describe_status, find_prepared_dataset, get_status
     from storage import open_store

@@ -15,26 +15,24 @@ def export(
     source: Annotated[
         str, typer.Argument(help="A data set's name, or a folder or archive that was prepared.")
     ],
-    folder: Annotated[
-        str, typer.Argument(help="Where the files go: a folder, new or empty.", metavar="DIR")
-    ],
+    folder: Annotated[str, typer.Argument(help="Folder to write to, new or empty.", metavar="DIR")],
     form: Annotated[
         Literal["folder", "hf", "webdataset"],
         typer.Option(
             "--format",
-            help="folder: pairs as JPEG, as pix2pix reads them; hf: Hugging Face's ImageFolder; "
+            help="folder: side-by-side JPEGs, the pix2pix layout; hf: Hugging Face's ImageFolder; "
             "webdataset: tars.",
         ),
     ] = "folder",
     pairs: Annotated[
         str | None,
-        typer.Option(help="Another pair set than the one in use.", metavar="FINGERPRINT"),
+        typer.Option(help="A pair set other than the current one.", metavar="FINGERPRINT"),
     ] = None,
     name: Name = None,
     store: Store = None,
     cache: Cache = None,
 ) -> None:
-    """Write a data set's pairs as files that other trainers read."""
+    """Write a data set's pairs in a format of other trainers."""
     override_settings(store=store, cache=cache)
     from sources import find_prepared_dataset, format_license_terms
     from storage import keys, open_store
@@ -52,7 +50,7 @@ def export(
         with show_progress_bars():
             result = export_pairs(object_store, dataset, pairs, target, form)
     except KeyboardInterrupt:
-        err_console.print("[bold red]icanvas:[/] interrupted; nothing of the export was left.")
+        err_console.print("[bold red]icanvas:[/] interrupted; the incomplete export was deleted.")
         raise
     console.print(
         f"[bold]{dataset.name}[/]: {result.train:,} training and {result.val:,} validation pairs "

@@ -1,4 +1,4 @@
-"""``icanvas export-model``: what was trained, for other programs."""
+"""``icanvas export-model``."""
 
 from typing import Annotated
 
@@ -16,16 +16,16 @@ def export_model(
         str, typer.Argument(help="A data set's name, or a folder or archive that was prepared.")
     ],
     folder: Annotated[
-        str, typer.Argument(help="Where the files go: a folder of this machine.", metavar="DIR")
+        str, typer.Argument(help="Folder on this machine to write to.", metavar="DIR")
     ],
     checkpoint: Annotated[
         str | None,
-        typer.Option(help="Another than the last one of the newest run.", metavar="RUN/EPOCH"),
+        typer.Option(help="By default the last checkpoint of the newest run.", metavar="RUN/EPOCH"),
     ] = None,
     name: Name = None,
     store: Store = None,
 ) -> None:
-    """Write a trained generator as safetensors and as ONNX, and check that they agree."""
+    """Write a trained generator as safetensors and ONNX, and check that both agree."""
     override_settings(store=store)
     target = check_local_folder(folder).expanduser().resolve()
     from sources import find_prepared_dataset, format_license_terms
@@ -40,7 +40,7 @@ def export_model(
     if not checkpoints:
         raise SourceError(f"{dataset.name} has no checkpoint. Run `icanvas train {source}`.")
     run, epoch = resolve_checkpoint(checkpoint, checkpoints)
-    # PyTorch takes seconds to import: a slip is met before.
+    # PyTorch takes seconds to import, so arguments are checked first.
     from model.export.generator import save_generator
     from tasks.progress import progress_bar
 

@@ -22,79 +22,88 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is listed.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Delete; without it candidates are only listed.")
+    ] = False,
     keep_pairs: Annotated[
-        int, typer.Option(help="Pair sets that stay besides those in use, to go back to.", min=0)
+        int, typer.Option(help="Pair sets to keep besides those in use.", min=0)
     ] = 1,
     keep_checkpoints: Annotated[
         int | None,
         typer.Option(
-            help="Checkpoints of a run that stay, the last ones; what its recipe says when left "
-            "out.",
+            help="Last checkpoints of each run to keep; by default its recipe's keep_last.",
             min=1,
         ),
     ] = None,
     keep_best: Annotated[
-        int | None, typer.Option(help="And how many of the lowest val_l1; as above.", min=0)
+        int | None,
+        typer.Option(
+            help="Checkpoints with the lowest val_l1 to keep; by default keep_best.", min=0
+        ),
     ] = None,
     older_than: Annotated[
-        str, typer.Option(help="What is younger stays: 7d, 12h, 90m.", metavar="AGE")
+        str, typer.Option(help="Keep everything younger than this: 7d, 12h, 90m.", metavar="AGE")
     ] = "7d",
-    dataset: Annotated[
-        str | None, typer.Option(help="Of this data set only.", metavar="NAME")
-    ] = None,
+    dataset: Annotated[str | None, typer.Option(help="Only this data set.", metavar="NAME")] = None,
     store: Store = None,
 ) -> None:
-    """List, and with --yes remove, pair sets and checkpoints that nothing needs."""
+    """List pair sets and checkpoints that nothing refers to; with --yes delete them."""
     override_settings(store=store)
     from storage import open_store
     from storage.gc import collect, scan
     from storage.gc_policy import GcPolicy, select_candidates
     from storage.pending_uploads import list_pending
-    from tasks.progress import advance, progress_bar, complete_bar
+    from tasks.progress import advance, complete_bar, progress_bar
 
-    rules = GcPolicy(keep_pairs, keep_checkpoints, keep_best, _parse_age(older_than))
+    policy = GcPolicy(keep_pairs, keep_checkpoints, keep_best, _parse_age(older_than))
     object_store = open_store(get_settings().store)
     if dataset is not None:
         check_dataset_exists(object_store, dataset)
-    with show_progress_bars(), progress_bar("look"):
+    with show_progress_bars(), progress_bar("scan store"):
         inventory = scan(object_store, dataset)
-    planned = select_candidates(inventory, rules)
-    if planned:
-        _print_planned(planned, inventory)
+    candidates = select_candidates(inventory, policy)
+    if candidates:
+        _print_candidates(candidates, inventory)
     else:
-        console.print(f"Nothing may go: all is needed, kept, or younger than {escape(older_than)}.")
+        console.print(
+            "Nothing to delete: every object is in use, retained, or younger than "
+            f"{escape(older_than)}."
+        )
     for pending in list_pending(object_store):
         if dataset not in (None, pending.dataset):
             continue
         console.print(
-            f"{pending.dataset}: files of run {pending.run} ({decimal(pending.size)}) wait on "
-            f"this machine, in {pending.folder}. If it is not in training now, the same `icanvas "
-            f"train {pending.dataset}` pushes them; if nobody wants that run, remove the folder.",
+            f"{pending.dataset}: files of run {pending.run} ({decimal(pending.size)}) are pending "
+            f"on this machine, in {pending.folder}. If the run is not in progress, run the same "
+            f"`icanvas train {pending.dataset}` again to upload them, or delete the folder to "
+            "discard them.",
             highlight=False,
             markup=False,
         )
     if not yes:
-        if planned:
-            total = decimal(sum(item.size for item in planned))
-            console.print(f"\n[bold]{total}[/] may go; the same command with --yes removes it.")
+        if candidates:
+            total = decimal(sum(item.size for item in candidates))
+            console.print(f"\n[bold]{total}[/] can be deleted; run the same command with --yes.")
         return
-    objects = sum(len(item.keys) or 1 for item in planned)
+    objects = sum(len(item.keys) or 1 for item in candidates)
     try:
-        with show_progress_bars(), progress_bar("remove", objects, "objects"):
-            removed = collect(object_store, rules, planned, dataset, lambda: advance("remove"))
-            complete_bar("remove")
+        with show_progress_bars(), progress_bar("delete", objects, "objects"):
+            deleted = collect(object_store, policy, candidates, dataset, lambda: advance("delete"))
+            complete_bar("delete")
     except KeyboardInterrupt:
-        err_console.print("[bold red]icanvas:[/] interrupted; the same command goes on from here.")
+        err_console.print(
+            "[bold red]icanvas:[/] interrupted; run the same command again to continue."
+        )
         raise
-    removed_places = {item.path for item in removed}
-    for item in planned:
-        if item.path not in removed_places:
+    deleted_paths = {item.path for item in deleted}
+    for item in candidates:
+        if item.path not in deleted_paths:
             console.print(
-                f"{item.dataset}: {item.description} was left: it is needed by now, or gone."
+                f"{item.dataset}: {item.description} was kept: it is in use by now, or "
+                "already deleted."
             )
-    if planned:
-        console.print(f"\n[bold]{decimal(sum(item.size for item in removed))}[/] freed.")
+    if candidates:
+        console.print(f"\n[bold]{decimal(sum(item.size for item in deleted))}[/] freed.")
 
 
 def _parse_age(text: str) -> timedelta:
@@ -104,14 +113,14 @@ def _parse_age(text: str) -> timedelta:
     return timedelta() if match[1] is None else timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def _print_planned(planned: list["GcCandidate"], inventory: "Inventory") -> None:
-    """Print a line for each pair set, and for a run's checkpoints that go for the same reason."""
-    table = make_table("name", "what", "why it may go", "size", "age")
+def _print_candidates(candidates: list["GcCandidate"], inventory: "Inventory") -> None:
+    """Print a row for each pair set, and one for the checkpoints of a run with the same reason."""
+    table = make_table("name", "object", "reason", "size", "age")
 
     def group_key(item: "GcCandidate") -> tuple[str, str, str]:
         return item.dataset, item.description, item.reason
 
-    for (dataset, what, reason), group in groupby(sorted(planned, key=group_key), group_key):
+    for (dataset, what, reason), group in groupby(sorted(candidates, key=group_key), group_key):
         items = list(group)
         count = f"{len(items)} × " if len(items) > 1 else ""
         size = decimal(sum(item.size for item in items))

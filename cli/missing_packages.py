@@ -30,7 +30,7 @@ def find_group(module: str, command: str = "") -> str | None:
     True
     """
     top = module.partition(".")[0]
-    distribution = _normalize(top)
+    distribution = _normalize("protobuf" if module.startswith("google") else top)
     try:
         requirements = requires("icanvas") or []
     except PackageNotFoundError:
@@ -62,13 +62,14 @@ def format_missing(error: ModuleNotFoundError, command: str = "") -> str | None:
     Returns
     -------
     str or None
-        None where the package belongs to no dependency group of icanvas.
+        None where a module is missing from a package that is installed.
     """
-    group = find_group(error.name or "", command)
-    if group is None:
+    name = error.name or ""
+    group = find_group(name, command)
+    package = name.partition(".")[0]
+    if not package or ("." in name and group is None):
         return None
-    package = (error.name or "").partition(".")[0]
     return (
         f"This command needs the package {package}, which is not installed. "
-        f"Run: pip install 'icanvas[{group}]'"
+        f"Run: pip install 'icanvas[{group or 'all'}]'"
     )

@@ -1,4 +1,4 @@
-"""What is found out about a source and HED before a flow is started."""
+"""Checks of arguments and settings before a flow is started."""
 
 import re
 from pathlib import Path
@@ -13,14 +13,22 @@ if TYPE_CHECKING:
 
 
 def check_local_folder(folder: str) -> Path:
-    """Return where an export goes; InputError for what is no folder of this machine."""
+    """Return an export's target folder.
+
+    Raises
+    ------
+    InputError
+        If it is a URL and not a folder on this machine.
+    """
     if "://" in folder:
-        raise InputError(f"{folder}: an export goes into a folder of this machine. Name one.")
+        raise InputError(
+            f"{folder} is a URL. Exports are written to a local folder: pass its path."
+        )
     return Path(folder)
 
 
 def make_absolute(source: str) -> str:
-    """Return a path so that it holds in any folder, and a name as it is."""
+    """Return an existing path as an absolute one, and a data set's name unchanged."""
     from sources import load_catalogue
 
     path = Path(source).expanduser()
@@ -29,7 +37,18 @@ def make_absolute(source: str) -> str:
 
 
 def check_hed_settings(threshold: float | None) -> None:
-    """Meet a wrong runner, engine or weights file before Prefect starts; say what auto takes."""
+    """Check runner, engine and weights file, and print which engine ``auto`` chooses.
+
+    Parameters
+    ----------
+    threshold : float or None
+        Edge threshold in [0, 1]; None for the weights' default.
+
+    Raises
+    ------
+    InputError
+        If one of them is invalid, or the weights have no default threshold.
+    """
     from flows.runners import check_runner
     from hed import choose_engine
     from tasks.detector import load_cached_weights
@@ -37,7 +56,7 @@ def check_hed_settings(threshold: float | None) -> None:
     check_runner()
 
     settings = get_settings()
-    # Kept for the flow, which asks for the same.
+    # Cached for the flow, which loads the same file.
     weights = None if settings.weights is None else load_cached_weights(settings.weights)
     if weights is not None:
         weights.resolve_threshold(threshold)
@@ -47,7 +66,13 @@ def check_hed_settings(threshold: float | None) -> None:
 
 
 def check_dataset_exists(store: "ObjectStore", dataset: str) -> None:
-    """Raise SourceError unless the store holds files of the data set."""
+    """Check that the store holds files of a data set.
+
+    Raises
+    ------
+    SourceError
+        If it holds none.
+    """
     from config.dataset import NAME_PATTERN
 
     folders = [f"{root}/{dataset}" for root in ("datasets", "models")]
@@ -55,6 +80,5 @@ def check_dataset_exists(store: "ObjectStore", dataset: str) -> None:
         True for folder in folders for _ in store.list_keys(folder)
     ):
         raise SourceError(
-            f"{dataset}: {store.url} holds nothing of that name. `icanvas datasets` "
-            "lists what there is."
+            f"{store.url} holds no data set {dataset}. `icanvas datasets` lists all data sets."
         )

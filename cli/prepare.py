@@ -33,7 +33,7 @@ from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError, SourceError
 from config.settings import get_settings, override_settings
 
-# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+# Prefect takes seconds to import, so each command imports flows inside its function.
 
 
 def prepare(
@@ -74,11 +74,18 @@ def prepare(
         allow_http=allow_http or None,
     )
     from config.dataset import LocalSource
-    from sources import check_license, check_local_inputs, find_dataset, make_options, read_current_pairs_of, format_license_terms
+    from sources import (
+        check_license,
+        check_local_inputs,
+        find_dataset,
+        format_license_terms,
+        make_options,
+        read_current_pairs_of,
+    )
     from storage import keys, open_store
     from storage.raw_sets import read_origin
 
-    # A user's slip is met before Prefect is started.
+    # Errors in the arguments are found before Prefect is started.
     options = make_options(
         name=name,
         paired=paired,
@@ -118,7 +125,7 @@ def prepare(
         "report": pair_set.report,
     }
     if pair_set.diff is not None:
-        locations["against the old"] = pair_set.diff
+        locations["comparison"] = pair_set.diff
     if not isinstance(dataset.source, LocalSource):
         origin = read_origin(object_store, keys.latest_origin(dataset.name))
         locations["license"] = format_license_terms(dataset, origin)
@@ -126,7 +133,7 @@ def prepare(
     for hint in pair_set.warnings:
         err_console.print(f"[yellow]hint:[/] {escape(hint)}")
     if not pair_set.train + pair_set.val:
-        raise SourceError(f"No file of {source} became a pair; the report says why.")
+        raise SourceError(f"No file of {source} became a pair. The report lists the reasons.")
 
 
 def _parse_where(conditions: list[str]) -> dict[str, tuple[str, ...]]:

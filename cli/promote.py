@@ -1,4 +1,4 @@
-"""``icanvas promote`` and ``rollback``: what is served."""
+"""``icanvas promote`` and ``icanvas rollback``."""
 
 import getpass
 from contextlib import suppress
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from storage import ObjectStore
     from storage.promotions import Promoted
 
-Note = Annotated[str, typer.Option(help="Why; kept with it.", metavar="TEXT")]
+Note = Annotated[str, typer.Option(help="Reason; stored with the promotion.", metavar="TEXT")]
 Author = Annotated[
     str | None,
-    typer.Option("--by", help="Who chose it; your user name when left out.", metavar="NAME"),
+    typer.Option("--by", help="Who chose it; by default your user name.", metavar="NAME"),
 ]
 
 
@@ -31,7 +31,8 @@ def promote(
     checkpoint: Annotated[
         str | None,
         typer.Argument(
-            help="Which one, or last for the newest; all are listed without.", metavar="RUN/EPOCH"
+            help="Checkpoint, or last for the newest; without it all are listed.",
+            metavar="RUN/EPOCH",
         ),
     ] = None,
     note: Note = "",
@@ -39,16 +40,16 @@ def promote(
     votes: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Votes that it was chosen by, as compare's page saves them; repeatable.",
+            help="Votes file of the vote page of `icanvas compare`; repeatable.",
             metavar="FILE",
         ),
     ] = None,
     name: Name = None,
     store: Store = None,
 ) -> None:
-    """Put a checkpoint into service: export its generator, check it, point at it."""
+    """Put a checkpoint into service: export its generator, check it, move the pointer to it."""
     override_settings(store=store)
-    from model.evaluation.votes import read_votes_files, count_votes
+    from model.evaluation.votes import count_votes, read_votes_files
     from sources import find_prepared_dataset
     from storage import open_store
     from storage.checkpoint_names import resolve_checkpoint
@@ -66,7 +67,7 @@ def promote(
         return
     run, epoch = resolve_checkpoint(checkpoint, checkpoints)
     ballots = read_votes_files((_read_votes_file(file) for file in votes or ()), dataset.name)
-    # PyTorch takes seconds to import: a slip is met before.
+    # PyTorch takes seconds to import, so arguments are checked first.
     from model.export.promotion import promote_checkpoint as promote_to_service
     from tasks.progress import progress_bar
 
@@ -93,16 +94,18 @@ def promote(
 
 
 def rollback(
-    dataset: Annotated[str, typer.Argument(help="A data set's name.", metavar="DATASET")],
+    dataset: Annotated[str, typer.Argument(help="Name of a data set.", metavar="DATASET")],
     target: Annotated[
         str | None,
-        typer.Option("--to", help="An earlier one than the last.", metavar="RUN/EPOCH"),
+        typer.Option(
+            "--to", help="An earlier promotion than the previous one.", metavar="RUN/EPOCH"
+        ),
     ] = None,
     note: Note = "",
     author: Author = None,
     store: Store = None,
 ) -> None:
-    """Put back into service what was before; once more leads forth again."""
+    """Put the previous promotion back into service. A second rollback undoes the first."""
     override_settings(store=store)
     from model.export.promotion import rollback
     from storage import open_store
@@ -118,13 +121,13 @@ def _read_votes_file(file: Path) -> bytes:
     try:
         return file.expanduser().read_bytes()
     except OSError as error:
-        raise InputError(f"--votes {file}: it cannot be read ({error.strerror}).") from None
+        raise InputError(f"Reading --votes {file} failed: {error.strerror}.") from None
 
 
 def _resolve_author(author: str | None) -> str:
     if author is not None:
         return author
-    # A container may have no user of a name.
+    # A container's user may have no name.
     with suppress(OSError, KeyError):
         return getpass.getuser()
     return ""
@@ -138,7 +141,7 @@ def _print_checkpoints(
 
     served = read_promoted(store, dataset)
     previously_served = {old.checkpoint for old in served.previous} if served is not None else set()
-    table = make_table("", "what", "val_l1", "")
+    table = make_table("", "object", "val_l1", "")
     for run in checkpoints:
         for record in Run(store, dataset, run).list_checkpoints():
             what, val_l1 = f"{run}/{record.epoch}", record.metrics.get("val_l1")
@@ -160,15 +163,15 @@ def _print_promoted(
 ) -> None:
     from storage import keys
 
-    status = status or "is in service; a running server takes it up within a minute"
+    status = status or "is in service; a running server loads it within a minute"
     console.print(f"[bold]{dataset}[/]: {promoted.checkpoint} {status}")
     locations = {
         "files": store.location(keys.export_folder(dataset, promoted.export)),
         "pointer": store.location(keys.promoted(dataset)),
     }
     if promoted.previous:
-        locations["before"] = (
-            f"{promoted.previous[0].checkpoint}, back with icanvas rollback {dataset}"
+        locations["previous"] = (
+            f"{promoted.previous[0].checkpoint}; to return to it: icanvas rollback {dataset}"
         )
     locations["serve it"] = "icanvas serve"
     print_locations(locations.items())

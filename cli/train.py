@@ -20,7 +20,7 @@ from cli.preflight import check_hed_settings, make_absolute
 from config.errors import InputError
 from config.settings import get_settings, override_settings
 
-# Flows, and Prefect with them, take seconds to import: each command imports what it calls.
+# Prefect takes seconds to import, so each command imports flows inside its function.
 
 
 def train(
@@ -37,7 +37,8 @@ def train(
     ] = False,
     processes: Processes = None,
     find_batch: Annotated[
-        bool, typer.Option("--find-batch", help="Only find the largest batch that fits.")
+        bool,
+        typer.Option("--find-batch", help="Only find the largest batch that fits into memory."),
     ] = False,
     store: Store = None,
     cache: Cache = None,
@@ -47,9 +48,9 @@ def train(
     runner: Runner = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a generator on a data set's pairs, preparing them first where there are none.
+    """Train a generator on a data set's pairs, and prepare them first if there are none.
 
-    --engine, --weights, --workers and --runner count only where pairs are prepared.
+    --engine, --weights, --workers and --runner apply only to the preparation.
     """
     override_settings(
         store=store,
@@ -65,7 +66,7 @@ def train(
     from sources import check_license, check_local_inputs, find_prepared_dataset
     from storage import keys, open_store
 
-    # A user's slip is met before Prefect is started.
+    # Errors in the arguments are found before Prefect is started.
     object_store = open_store(get_settings().store)
     dataset, current = find_prepared_dataset(object_store, source, name)
     full_recipe = make_recipe(dataset.recipe.model_dump(exclude_unset=True), recipe)
@@ -77,7 +78,7 @@ def train(
     if current is None:
         check_local_inputs(dataset, object_store)
         check_license(dataset, object_store, accept=False)
-    # PyTorch takes seconds to import: most slips are met before.
+    # PyTorch takes seconds to import, so most arguments are checked first.
     from model.training.launch import count_processes
 
     count_processes(get_settings().processes, full_recipe.batch)
@@ -101,13 +102,13 @@ def train(
     if run.metrics["skipped"]:
         err_console.print(f"{run.metrics['skipped']:.0f} steps of the last epoch were skipped")
     if run.num_blank:
-        err_console.print(f"{run.num_blank:,} training pairs were next to blank, and left out")
+        err_console.print(f"{run.num_blank:,} nearly blank training pairs were excluded")
     pairs = keys.pairs_folder(run.dataset, run.pairs)
     locations = {
         "pairs": object_store.location(pairs),
         "contact sheet": object_store.location(f"{pairs}/contact-sheet.jpg"),
         "sample grid": run.samples,
-        **({"by hand": run.sketches} if run.sketches else {}),
+        **({"sketch grid": run.sketches} if run.sketches else {}),
         "losses": run.plot,
         "TensorBoard": run.events,
         "metrics": run.metrics_file,

@@ -11,14 +11,14 @@ from config.settings import get_settings, override_settings
 
 
 def use(
-    dataset: Annotated[str, typer.Argument(help="A data set's name.", metavar="DATASET")],
+    dataset: Annotated[str, typer.Argument(help="Name of a data set.", metavar="DATASET")],
     fingerprint: Annotated[
         str | None,
-        typer.Argument(help="The pair set to use; all are listed without.", metavar="FINGERPRINT"),
+        typer.Argument(help="Pair set to use; without it all are listed.", metavar="FINGERPRINT"),
     ] = None,
     store: Store = None,
 ) -> None:
-    """List a data set's pair sets, or put another one into use; nothing is made or removed."""
+    """List a data set's pair sets, or switch to another one. No pair set is created or deleted."""
     override_settings(store=store)
     from storage import open_store
     from storage.pair_sets import list_pair_sets, use_pair_set
@@ -28,11 +28,11 @@ def use(
     if fingerprint is not None:
         current = use_pair_set(object_store, dataset, fingerprint)
         console.print(
-            f"[bold]{dataset}[/]: pair set {current.fingerprint} is in use, {current.train:,} "
+            f"[bold]{dataset}[/]: pair set {current.fingerprint} is now in use, {current.train:,} "
             f"training and {current.val:,} validation pairs"
         )
         return
-    table = make_table("", "what", "threshold", "pixels", "border", "raw", "made")
+    table = make_table("", "pair set", "threshold", "min pixels", "border", "raw set", "created")
     for pairs in list_pair_sets(object_store, dataset):
         edges = pairs.settings.get("edges", {})
         edge_values = (str(edges.get(name, "–")) for name in ("threshold", "min_pixels", "border"))
@@ -41,4 +41,4 @@ def use(
             mark, pairs.fingerprint, *edge_values, str(pairs.settings.get("raw")), created
         )
     console.print(table)
-    console.print(f"\nTo use another: icanvas use {dataset} FINGERPRINT")
+    console.print(f"\nTo switch: icanvas use {dataset} FINGERPRINT")

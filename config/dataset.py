@@ -41,19 +41,19 @@ class _DownloadSource(_StrictModel):
     Attributes
     ----------
     size, sha256 : of the archive in bytes and as hex, where known; checked.
-    about : its size in bytes as far as known, for a person; not checked.
+    approximate_size : its size in bytes as far as known, for a person; not checked.
     max_files : an archive with more files is refused.
     """
 
     size: int | None = Field(default=None, ge=1)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    about: int | None = Field(default=None, ge=1)
+    approximate_size: int | None = Field(default=None, ge=1)
     max_files: int = Field(default=500_000, ge=1)
 
     @property
     def expected_bytes(self) -> int | None:
         """How much there is to fetch, as far as known."""
-        return self.size or self.about
+        return self.size or self.approximate_size
 
     @property
     def file_name(self) -> str:
@@ -117,19 +117,19 @@ class FigshareSource(_DownloadSource):
     ----------
     article, version : as in ``figshare.com/articles/…/<article>/<version>``.
     file : its number, or its name.
-    called : the name that goes with a number, for a person.
+    file_label : the name that goes with a number, for a person.
     """
 
     kind: Literal["figshare"]
     article: int = Field(ge=1)
     version: int = Field(ge=1)
     file: int | str
-    called: str | None = None
+    file_label: str | None = None
 
     @property
     def file_name(self) -> str:
         """What to look for on the page, for a person."""
-        return self.called or str(self.file)
+        return self.file_label or str(self.file)
 
     @property
     def title(self) -> str:
@@ -294,5 +294,5 @@ class DatasetConfig(_StrictModel):
         """Where the files come from as one line: a path, or JSON of a source on the network."""
         if isinstance(self.source, LocalSource):
             return self.archive or self.source.path
-        facts = self.source.model_dump(exclude_none=True, exclude={"about", "max_files", "called"})
+        facts = self.source.model_dump(exclude_none=True, exclude={"approximate_size", "max_files", "file_label"})
         return json.dumps(facts, sort_keys=True)

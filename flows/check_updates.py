@@ -22,7 +22,7 @@ from tasks.deployments import is_deployed
 
 @flow(name="check-updates", flow_run_name=format_run_name)
 def check_updates(auto_start: AutoStart = True, reason: Reason = "") -> dict[str, UpdateStatus]:
-    """Check the sources of all prepared data sets for new versions, and prepare those that have one.
+    """Check the sources of all prepared data sets for new versions, and prepare those.
 
     Each data set is prepared by a flow run of its own, with its current edge settings. Data sets
     whose current selection differs from the catalogue, and versions that the catalogue does not
@@ -74,7 +74,9 @@ def _check(state: DatasetStatus, store_url: str) -> UpdateStatus | None:
     except IcanvasError as error:
         return UpdateStatus("unknown", str(error))
     if status is not None and status.state == "new" and state.has_own_selection:
-        return UpdateStatus("ask", f"{status.message}; the current selection differs from the catalogue")
+        return UpdateStatus(
+            "ask", f"{status.message}; the current selection differs from the catalogue"
+        )
     return status
 
 

@@ -1,4 +1,4 @@
-"""Checks whether this machine is set up correctly; each tells its result and what to do."""
+"""Checks of the setup of this machine, each with its result and advice."""
 
 import os
 import shutil
@@ -130,7 +130,9 @@ def _check_store() -> Check:
         )
     finally:
         store.delete(key)
-    return Check("store", "good", f"{store.url} is readable, writable and supports conditional writes")
+    return Check(
+        "store", "good", f"{store.url} is readable, writable and supports conditional writes"
+    )
 
 
 def _check_disk() -> Check:
@@ -166,7 +168,7 @@ def _check_gpu() -> Check:
         "GPU",
         "note",
         f"no GPU that torch {torch.__version__} supports",
-        "training runs on the CPU: fine for the demo, days for a real data set",
+        "training runs on the CPU: fine for the demo, hours to days for a real data set",
     )
 
 
@@ -183,7 +185,7 @@ def _check_prefect() -> Check:
         return Check(
             "Prefect",
             "bad",
-            f"{prefect.__version__}, no response from {httpx.URL(url).host}: {type(error).__name__}",
+            f"{prefect.__version__}, no answer from {httpx.URL(url).host}: {type(error).__name__}",
             "start it with `prefect server start`, or unset PREFECT_API_URL",
             InputError.exit_code,
         )

@@ -9,7 +9,7 @@ from flows.locks import dataset_lock
 from flows.parameters import DEFAULT, DatasetName, EngineName, FitMode, Force, Reason, Use
 from flows.prepare import build_pair_set, retry_if_corrupt
 from flows.run_names import format_run_name
-from sources import PrepareOptions, EdgeOptions, RawSet
+from sources import EdgeOptions, PrepareOptions, RawSet
 from storage import open_store
 from storage.pair_sets import read_settings
 from tasks.publish import PairSet
@@ -71,7 +71,9 @@ def extract(
         paired = bool(settings.get("paired"))
         dataset = sources.apply_options(
             configured.model_copy(update={"paired": paired}),
-            PrepareOptions(**edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired),
+            PrepareOptions(
+                **edges.model_dump(), fit=None if fit == DEFAULT else fit, re_extract=paired
+            ),
         )
 
         def load_raw() -> RawSet:

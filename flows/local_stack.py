@@ -1,4 +1,8 @@
-"""Everything on one machine, each a process with a log: server, workers, drawing page, files."""
+"""All services of icanvas on one machine, each a process with a log file.
+
+The services are Prefect's server, a worker per work pool, the drawing page, and a file server for a
+store in a local folder.
+"""
 
 import os
 import signal
@@ -20,13 +24,13 @@ from config.settings import get_settings, override_settings
 from flows.server_setup import PACKAGE_ROOT, WORK_POOLS, set_up_server
 from storage import LocalStore, open_store
 
-# What stops it: Ctrl-C, a service manager, a terminal that is closed.
+# Sent by Ctrl-C, by a service manager, and when a terminal closes.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Seconds. A busy machine needs a minute for a new database.
+# Creating a new database takes up to a minute on a busy machine.
 _START_TIMEOUT_S = 300
 
-# Seconds that a worker gets to end: it gives its runs, one after another, 30 each.
+# A worker gives its runs 30 seconds each, one after another.
 _STOP_TIMEOUT_S = 90
 
 
@@ -36,8 +40,10 @@ class Service:
 
     Attributes
     ----------
-    name : also of its log.
-    command : what starts it.
+    name : str
+        Name of the service and of its log file.
+    command : list of str
+        Command line.
     """
 
     name: str
@@ -45,13 +51,18 @@ class Service:
 
 
 class LocalStack:
-    """Start and stop all; a context manager, whose end stops what runs.
+    """Starts and stops all services. A context manager: leaving it stops them.
 
     Parameters
     ----------
-    host, port : where Prefect's server listens; a store in a folder is shown on the next port.
-    drawing_port : where the drawing page is.
-    logs : folder for the logs.
+    host : str
+        Address that all services listen on.
+    port : int
+        Port of Prefect's server. The files of a store in a local folder are served on the next.
+    drawing_port : int
+        Port of the drawing page.
+    log_folder : Path
+        Folder for the log files.
     """
 
     def __init__(self, host: str, port: int, drawing_port: int, log_folder: Path) -> None:
@@ -61,7 +72,7 @@ class LocalStack:
             drawing_port,
             log_folder,
         )
-        # Who listens everywhere is asked here.
+        # Local clients reach a server that listens on all interfaces by its loopback address.
         self._client_host = "127.0.0.1" if host == "0.0.0.0" else host
         self._url = f"http://{self._client_host}:{port}"
         self._store = open_store(get_settings().store)
@@ -80,7 +91,7 @@ class LocalStack:
 
     @property
     def addresses(self) -> list[tuple[str, str]]:
-        """What to open in a browser: (what, where)."""
+        """Names and URLs of what can be opened in a browser."""
         drawing = ("drawing page", f"http://{self._client_host}:{self._drawing_port}")
         files = [("files", self._files_url)] if isinstance(self._store, LocalStore) else []
         return [("Prefect", self._url), drawing, *files]
@@ -90,28 +101,28 @@ class LocalStack:
         return f"http://{self._client_host}:{self._port + 1}"
 
     def start(self) -> None:
-        """Start the server, set it up, start the workers and the drawing page.
+        """Start and configure the server, then start the workers and the drawing page.
 
         Raises
         ------
         InputError
-            If another server is configured, or the port is taken.
+            If another server is configured, or a port is in use.
         IcanvasError
-            If something does not start; the message names its log.
+            If a service does not start. The message names its log.
         """
         from prefect.context import refresh_global_settings_context
         from prefect.settings import PREFECT_API_URL
 
         if configured := PREFECT_API_URL.value():
             raise InputError(
-                f"PREFECT_API_URL names the server on {httpx.URL(configured).host}, and this would "
-                "start another. Unset it, or run `icanvas deploy` and workers for that one."
+                f"PREFECT_API_URL names the server on {httpx.URL(configured).host}, but this would "
+                "start another one. Unset it, or run `icanvas deploy` and workers for that server."
             )
         ports = {"--port": self._port, "--draw-port": self._drawing_port}
         if isinstance(self._store, LocalStore):
-            # What artifacts name in the store can be opened then.
-            override_settings(links=get_settings().store_web_url or self._files_url)
-            ports["--port, whose next one shows the store's files"] = self._port + 1
+            # Makes the objects that artifacts name into links.
+            override_settings(store_web_url=get_settings().store_web_url or self._files_url)
+            ports["--port (the store is served on the next port)"] = self._port + 1
         for option, port in ports.items():
             self._check_port(port, option)
         self._log_folder.mkdir(parents=True, exist_ok=True)
@@ -124,7 +135,7 @@ class LocalStack:
             self._launch(service)
 
     def wait(self) -> str:
-        """Return the name of the first process that ends by itself."""
+        """Return the name of the first service that exits by itself."""
         while True:
             for service, process in self._running:
                 if process.poll() is not None:
@@ -132,8 +143,8 @@ class LocalStack:
             time.sleep(0.5)
 
     def stop(self) -> None:
-        """Stop the workers with what they run, then the server, which hears their last words."""
-        # A signal would cut it short, and leave what was not its turn yet.
+        """Stop the workers with their runs, then the server, so that final states are reported."""
+        # Another signal would leave processes running.
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         while self._running:
@@ -145,7 +156,7 @@ class LocalStack:
         return Service("server", [sys.executable, "-m", "prefect", *arguments])
 
     def _services(self) -> list[Service]:
-        """Return what runs beside the server."""
+        """Return the services beside the server."""
         python = [sys.executable, "-m"]
         worker = [*python, "prefect", "worker", "start", "--type", "process"]
         services = [
@@ -153,7 +164,7 @@ class LocalStack:
             for pool in WORK_POOLS
         ]
         drawing = ["--host", self._host, "--port", str(self._drawing_port)]
-        # For a first look whoever started this may serve.
+        # A local stack may be started by root.
         services.append(Service("drawing", [*python, "cli", "serve", "--allow-root", *drawing]))
         if isinstance(self._store, LocalStore):
             files = [str(self._port + 1), "--bind", self._host, "--directory"]
@@ -163,16 +174,16 @@ class LocalStack:
         return services
 
     def _launch(self, service: Service) -> None:
-        # Who comes from elsewhere has another address of this machine: the UI asks the one that the
-        # browser has. Leases outlive a restart in files.
+        # Browsers on other machines reach this one by another address, so the UI uses the address
+        # of its own page. Leases in files survive a restart.
         leases = "prefect.server.concurrency.lease_storage.filesystem"
         settings = {
             "PREFECT_UI_API_URL": f"{self._url}/api" if self._client_host == self._host else "/api",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": leases,
-            # Runs start at once, as a person who looks expects.
+            # Start runs without a noticeable delay.
             "PREFECT_WORKER_QUERY_SECONDS": "2",
         }
-        # What was started must be noted before anything stops this.
+        # A process must be registered before a signal stops the stack.
         with (self._log_folder / f"{service.name}.log").open("wb") as log, _defer_signals():
             process = subprocess.Popen(
                 service.command,
@@ -181,7 +192,7 @@ class LocalStack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C reaches us alone, and we stop them in order, with all that they started.
+                # Ctrl-C must not reach the services: `stop` stops them in order.
                 start_new_session=True,
             )
             self._running.append((service, process))
@@ -193,8 +204,8 @@ class LocalStack:
                 probe.bind((self._host, port))
             except OSError as error:
                 raise InputError(
-                    f"{self._host}:{port} cannot be used ({error.strerror}). Take another with "
-                    f"{option}."
+                    f"{self._host}:{port} cannot be used ({error.strerror}). Choose another port "
+                    f"with {option}."
                 ) from None
 
     def _wait_for_server(self) -> None:
@@ -205,16 +216,15 @@ class LocalStack:
                 return
             except httpx.HTTPError:
                 time.sleep(0.3)
-        raise IcanvasError(
-            f"Prefect's server did not start. Its log is {self._log_folder}/server.log."
-        )
+        raise IcanvasError(f"Prefect's server did not start. See {self._log_folder}/server.log.")
 
 
 @contextmanager
 def _defer_signals() -> Iterator[None]:
-    """Let a signal that comes during the block have its effect at the end.
+    """Delay signals that arrive during the block until its end.
 
-    By handlers, for a signal that is blocked stays so in what is started meanwhile.
+    The signals are caught by handlers. Blocked signals would stay blocked in processes that are
+    started in the block.
     """
     received: list[int] = []
     previous_handlers = {
@@ -231,7 +241,7 @@ def _defer_signals() -> Iterator[None]:
 
 
 def _terminate_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started, gently, and then not."""
+    """Send SIGTERM to a process group, then SIGKILL to what still runs."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -244,7 +254,7 @@ def _terminate_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _is_group_alive(process: subprocess.Popen[bytes]) -> bool:
-    # Reaps the leader, so that what is left are its children.
+    # Reap the leader, so that only its children are left in the group.
     process.poll()
     try:
         os.killpg(process.pid, 0)

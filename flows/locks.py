@@ -1,4 +1,4 @@
-"""One run at a time for a data set: a second one waits, or is refused."""
+"""Locks for data sets: a second run of the same kind waits or is refused."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -15,7 +15,7 @@ from config.errors import ConflictError
 from config.settings import get_settings
 from tasks.deployments import is_deployed
 
-# Seconds after which the slot of a run that was killed is free again; a run renews it earlier.
+# After this time the slot of a killed run is free. Live runs renew their lease before.
 _LEASE_DURATION_S = 90
 
 _held_limits: set[str] = set()
@@ -23,24 +23,26 @@ _held_limits: set[str] = set()
 
 @contextmanager
 def dataset_lock(kind: str, dataset: str) -> Iterator[None]:
-    """Hold the slot of a data set for the time of the block.
+    """Hold the lock of a data set during the block.
 
-    The slot is one of Prefect's global concurrency limits, ``pairs-panda`` for example, made on
-    first use. Only runs of a worker take one: an embedded server could not give back the slot of a
-    command that was killed, and two runs at once lose time, but no data.
+    The lock is a slot of a Prefect global concurrency limit, for example ``pairs-panda``, which is
+    created on first use. Only runs that a worker started take it: an embedded server could not
+    release the slot of a command that was killed. Concurrent commands lose time but no data.
 
     Parameters
     ----------
-    what : kind of work: ``pairs``, ``train`` or ``promote``.
-    dataset : its name.
+    kind : {'pairs', 'train', 'promote'}
+        Kind of work.
+    dataset : str
+        Name of the data set.
 
     Raises
     ------
     ConflictError
-        If another run holds it and ``ICANVAS_WHEN_BUSY`` is ``refuse``.
+        If another run holds the lock and ``ICANVAS_WHEN_BUSY`` is ``refuse``.
     """
     name = f"{kind}-{dataset}"
-    # A flow that calls another holds the slot already.
+    # A flow that was called by another flow of the same run.
     if not is_deployed() or name in _held_limits:
         yield
         return
@@ -53,8 +55,10 @@ def dataset_lock(kind: str, dataset: str) -> Iterator[None]:
                 raise
             message = f"Another run is at work on {dataset} (concurrency limit {name!r})"
             if get_settings().when_busy == "refuse":
-                raise ConflictError(f"{message}. Start this one again when it has ended.") from None
-            get_run_logger().info("%s; this one waits for it.", message)
+                raise ConflictError(
+                    f"{message}. Start this run again when that has ended."
+                ) from None
+            get_run_logger().info("%s; waiting for it to end", message)
             stack.enter_context(_acquire_slot(name))
         _held_limits.add(name)
         stack.callback(_held_limits.discard, name)
@@ -62,12 +66,12 @@ def dataset_lock(kind: str, dataset: str) -> Iterator[None]:
 
 
 def _ensure_limit(name: str) -> None:
-    """Make the limit where it is not there; one that an operator has changed stays so."""
+    """Create the concurrency limit if it does not exist. An existing one is left unchanged."""
     with get_client(sync_client=True) as client:
         try:
             client.read_global_concurrency_limit_by_name(name)
         except ObjectNotFound:
-            # Two first runs may make it at the same time.
+            # Two runs may create it at the same time.
             with suppress(ObjectAlreadyExists):
                 client.create_global_concurrency_limit(
                     GlobalConcurrencyLimitCreate(name=name, limit=1)
@@ -85,6 +89,6 @@ def _acquire_slot(name: str, max_retries: int | None = None) -> AbstractContextM
         max_retries=max_retries,
         lease_duration=_LEASE_DURATION_S,
         strict=True,
-        # Work of hours does not end because the server was away for a minute.
+        # A server that is down for a minute must not stop hours of work.
         raise_on_lease_renewal_failure=False,
     )

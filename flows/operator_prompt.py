@@ -1,4 +1,4 @@
-"""A person's decision in the middle of a run: the run pauses with a form in the Prefect UI."""
+"""Pauses a flow run until an operator has chosen an option in a form of the Prefect UI."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -18,25 +18,32 @@ def prompt_operator(
     timeout: timedelta = timedelta(days=7),
     poll_interval_s: int = 5,
 ) -> str | None:
-    """Pause the run until a person has chosen; call in a flow.
+    """Pause the flow run until an operator has chosen an option. Call in a flow.
 
-    The form is a drop-down of the options and of ``none``, shown by the run's *Resume* button; a
-    value that is not offered is refused.
+    The run's *Resume* button opens a form with a drop-down of the options and ``none``. Prefect
+    rejects other values.
 
     Parameters
     ----------
-    question : above the drop-down.
-    options : what there is to choose from; at least one, none of them called ``none``.
-    about : Markdown above the form, such as a table of figures.
-    patience : the run fails when nobody has chosen by then.
-    poll_seconds : how often the run looks.
+    question : str
+        Title of the drop-down.
+    options : sequence of str
+        At least one; none may be ``none``.
+    description : str
+        Markdown above the form, such as a table of metrics.
+    timeout : timedelta
+        The run fails if nobody has chosen by then.
+    poll_interval_s : int
+        Seconds between two checks for an answer.
 
     Returns
     -------
     str or None
-        The option; None where the person wants none of them.
+        The chosen option; None for ``none``.
     """
-    assert options and NONE not in options, "there is something to choose, and a way not to"
+    assert options and NONE not in options, (
+        "there are options, and `none` is free to mean no choice"
+    )
     choice_type: Any = Literal[(*options, NONE)]
     form = create_model(
         "Decision", __base__=RunInput, choice=(choice_type, Field(title=question, default=NONE))

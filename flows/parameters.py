@@ -1,7 +1,7 @@
-"""What the fields of Prefect's forms offer and say.
+"""Types of flow parameters: their names, limits and descriptions in Prefect's forms.
 
-Prefect writes its own title and description over a ``Field``'s, but not over what its schema holds
-besides.
+Prefect overwrites the title and description of a ``Field``, but keeps those in
+``json_schema_extra``.
 """
 
 import json
@@ -17,87 +17,86 @@ def _describe(description: str, **more: Any) -> Any:
     return Field(json_schema_extra={"description": description, **more})
 
 
-# The server takes no other name. A flow that is called from Python, as the command line does, also
-# takes the path of a folder or archive.
+# The server accepts only these names. A flow that is called from Python, as the command line does,
+# also accepts the path of a folder or archive.
 DatasetName = Annotated[
     str, _describe("A data set of the catalogue.", title="Data set", enum=sorted(load_catalogue()))
 ]
 
-# What a drop-down holds that is left alone: the form would send null for None, and the server would
-# refuse it.
+# Default of drop-downs: for None the form would send null, which the server rejects.
 DEFAULT: Literal["default"] = "default"
 
 EngineName = Annotated[
     Literal["default", "auto", "opencv", "openvino", "torch"],
-    _describe("What runs HED. default: as the worker is set."),
+    _describe("HED engine. default: as set on the worker."),
 ]
 
 FitMode = Annotated[
     Literal["default", "cover", "contain", "stretch"],
-    _describe("How pictures get onto the square. default: the data set's own way."),
+    _describe("How pictures are fitted to the square. default: as set for the data set."),
 ]
 
-Reason = Annotated[str, Field(max_length=80), _describe("Why, for the list of runs.")]
+Reason = Annotated[str, Field(max_length=80), _describe("Shown in the name of the flow run.")]
 
-Force = Annotated[bool, _describe("Do it again though it is done, as a new one beside the old.")]
+Force = Annotated[bool, _describe("Do it again although it is done; the old result stays.")]
 
 AcceptLicense = Annotated[
-    bool, _describe("Accept the data set's licence, where it asks for that; once is enough.")
+    bool, _describe("Accept the license of the data set, if it requires that; once is enough.")
 ]
 
 AllowPartial = Annotated[
-    bool, _describe("Go on where the source holds fewer pictures than expected.")
+    bool, _describe("Continue if the source holds fewer pictures than expected.")
 ]
 
 Update = Annotated[
-    bool, _describe("Acquire what the source holds now, though it was acquired before.")
+    bool, _describe("Acquire what the source holds now, even if it was acquired before.")
 ]
 
 Use = Annotated[
-    bool, _describe("Put the pair set into use when it is complete; off: look at it first.")
+    bool, _describe("Put the pair set into use when it is complete. Off: review it first.")
 ]
 
-AutoStart = Annotated[
-    bool, _describe("Prepare what has changed; off: only look, and say what has.")
-]
+AutoStart = Annotated[bool, _describe("Prepare data sets that have changed. Off: only check.")]
 
 Fingerprint = Annotated[
     str,
     Field(pattern=r"^[0-9a-f]{12}$"),
     _describe(
-        "Twelve hex digits that name a pair set: in the artifacts of the run that made it, in its "
-        "report, and in what `icanvas use DATASET` lists."
+        "Fingerprint of a pair set, 12 hex digits: see the artifacts of the run that made it, its "
+        "report, or `icanvas use DATASET`."
     ),
 ]
 
 CheckpointName = Annotated[
     str,
     Field(pattern=r"^(last|[0-9a-f]{12}/(epoch-)?[0-9]{1,9})$"),
-    _describe("RUN/EPOCH as the artifacts of `train` and `compare` name it; last: the newest."),
+    _describe("RUN/EPOCH, as in the artifacts of `train` and `compare`; last: the newest."),
 ]
 
-Note = Annotated[str, Field(max_length=500), _describe("Why; kept with the promotion.")]
+Note = Annotated[str, Field(max_length=500), _describe("Why; stored with the promotion.")]
 
-Author = Annotated[str, Field(max_length=80), _describe("Who chooses; kept with the promotion.")]
+Author = Annotated[str, Field(max_length=80), _describe("Who decided; stored with the promotion.")]
 
 VotesFile = Annotated[
     str,
     Field(max_length=200_000),
-    _describe("The file that `compare`'s voting page saved, pasted; kept with the promotion."),
+    _describe("Content of the file that the vote page saved; stored with the promotion."),
 ]
 
 TargetVersion = Annotated[
     str,
     Field(pattern=r"^(|[0-9a-f]{12}/[0-9]{1,9})$"),
-    _describe("RUN/EPOCH of an older one than the last; the last one when left empty."),
+    _describe("RUN/EPOCH of an earlier promotion. Empty: the previous one."),
 ]
 
-NumPictures = Annotated[int, Field(ge=1), _describe("How many to compare, taken evenly from all.")]
+NumPictures = Annotated[
+    int, Field(ge=1), _describe("Number of pictures to compare, evenly spaced over the data set.")
+]
 
 MaxSamples = Annotated[
     int,
     Field(ge=1, le=1000),
-    _describe("Validation pairs and drawings by hand at most, taken evenly from all."),
+    _describe("Maximum number of validation pairs, and of sketches; evenly spaced."),
 ]
 
 Runs = Annotated[
@@ -106,8 +105,8 @@ Runs = Annotated[
         {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Checkpoints of these runs alone, beside the one in production; of all "
-            "runs when left empty.",
+            "description": "Compare only checkpoints of these runs, and the promoted one. Empty: "
+            "all runs.",
         }
     ),
 ]
@@ -115,8 +114,8 @@ Runs = Annotated[
 Sketches = Annotated[
     str,
     _describe(
-        "A folder or archive of drawings by hand on the worker's machine, or the name of a "
-        "prepared set of them; the data set's own when left empty."
+        "Folder or archive of hand-drawn sketches on the worker's machine, or name of a prepared "
+        "set of them. Empty: the sketches of the data set."
     ),
 ]
 
@@ -126,16 +125,16 @@ Decide = Annotated[
 
 
 def _make_recipe_schema() -> dict[str, Any]:
-    """Return the schema of changes to a recipe: its fields, each of which may stay empty."""
+    """Return the JSON schema of changes to a recipe: its fields, all optional."""
     fields: dict[str, dict[str, Any]] = recipe.Recipe.model_json_schema()["properties"]
     for name, field in fields.items():
-        # As the command line and the documents call it.
+        # The field name, as in --set and in the documentation.
         field["title"] = name
         default = json.dumps(field.pop("default"))
-        field["description"] += f" Empty: as the data set's recipe has it, else {default}."
+        field["description"] += f" Empty: as in the recipe of the data set, else {default}."
     return {
         "type": "object",
-        "description": "What is to be other than the data set's recipe says (docs/training.md).",
+        "description": "Changes to the recipe of the data set (docs/training.md).",
         "properties": fields,
         "additionalProperties": False,
     }
@@ -145,8 +144,10 @@ RecipeChanges = Annotated[
     dict[str, bool | int | float | str] | None, WithJsonSchema(_make_recipe_schema())
 ]
 
-# What a folder or archive was called that is not in the catalogue; a drop-down has no such name.
+# Name of a prepared folder or archive, which the drop-down of the catalogue does not hold.
 LocalName = Annotated[
     str | None,
-    WithJsonSchema({"type": "string", "description": "Leave empty for a data set of the list."}),
+    WithJsonSchema(
+        {"type": "string", "description": "Leave empty for a data set of the catalogue."}
+    ),
 ]

@@ -1,4 +1,4 @@
-"""From a source of pictures to a published set of training pairs."""
+"""The flow that makes a published pair set from a source of pictures."""
 
 from collections import deque
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from flows.parameters import (
 )
 from flows.run_names import format_run_name
 from flows.runners import open_runner, runs_in_process
-from sources import PrepareOptions, DatasetConfig, RawSet
+from sources import DatasetConfig, PrepareOptions, RawSet
 from storage import keys, open_store
 from storage.pair_sets import is_published, latest_revision, read_current
 from storage.pins import pin
@@ -39,8 +39,8 @@ from tasks.progress import advance, progress_bar
 from tasks.publish import PairSet, publish
 from tasks.verify import invalidate_truncated_shards
 
-# Shards that the runner knows of at once: enough for every worker there is, while the memory that
-# they take (docs/scale.md) does not grow with the data set.
+# Shards that are submitted at once: enough for all workers, while memory (docs/scale.md) does not
+# grow with the data set.
 _MAX_PENDING_SHARDS = 1000
 
 DEFAULT_OPTIONS = PrepareOptions()
@@ -59,25 +59,37 @@ def prepare(
 ) -> PairSet:
     """Acquire pictures, extract their edges, and publish the pairs.
 
-    What is in the store already is not done again.
+    Work whose results are in the store is not repeated.
 
     Parameters
     ----------
-    source : a data set of the catalogue, or the path of a folder or archive.
-    choices : what is to be other than the catalogue says.
-    refresh : extract everything again, as a new pair set beside the old.
-    accept_license : accept the data set's licence, where it asks for that; once is enough.
-    allow_partial : go on where the source holds fewer pictures than expected.
-    newest : acquire what the source holds now, though it was acquired before.
-    engine : what runs HED, in place of the setting.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set of the catalogue, or path of a folder or archive.
+    options : PrepareOptions
+        Changes to the entry of the catalogue.
+    force : bool
+        Extract everything again, as a new pair set beside the old one.
+    accept_license : bool
+        Accept the license of the data set, if it requires that; once is enough.
+    allow_partial : bool
+        Continue if the source holds fewer pictures than expected.
+    update : bool
+        Acquire what the source holds now, even if it was acquired before.
+    engine : str
+        HED engine; ``default`` for that of the settings.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    PairSet
     """
     override_settings(engine=None if engine == DEFAULT else engine)
     dataset = sources.find_dataset(source, options)
     store_url = get_settings().store
     store = open_store(store_url)
     sources.check_license(dataset, store, accept_license)
-    # Refuses another folder of the same name.
+    # Raises if another folder was prepared under the same name.
     sources.read_current_pairs_of(store, dataset)
     with dataset_lock("pairs", dataset.name):
 
@@ -88,12 +100,22 @@ def prepare(
 
 
 def retry_if_corrupt(build: Callable[[], PairSet]) -> PairSet:
-    """Make pairs, and once again where something in the store turned out to be damaged."""
+    """Call `build`, and call it once more if it finds a corrupt object in the store.
+
+    Parameters
+    ----------
+    build : callable
+        Builds the pair set, and marks what is corrupt as not done before it raises.
+
+    Returns
+    -------
+    PairSet
+    """
     try:
         return build()
     except CorruptObjectError as error:
-        # What was damaged counts as not done now, and is all that is done again.
-        get_run_logger().warning("%s Making it anew.", error)
+        # Corrupt objects are marked as not done; only those are done again.
+        get_run_logger().warning("%s Retrying once.", error)
         return build()
 
 
@@ -104,23 +126,32 @@ def build_pair_set(
     load_raw: Callable[[], RawSet],
     use: bool = True,
 ) -> PairSet:
-    """Extract and publish.
+    """Acquire, extract and publish.
 
     Parameters
     ----------
-    dataset : which one, and how.
-    store_url : where it is.
-    refresh : make a new revision of what is there already.
-    get_raw : gives the pictures, acquired.
-    use : put the pair set into use.
+    dataset : DatasetConfig
+        Data set, with its options.
+    store_url : str
+        URL of the store.
+    force : bool
+        Make a new revision of an existing pair set.
+    load_raw : callable
+        Returns the raw set; acquires it if needed.
+    use : bool
+        Put the pair set into use.
+
+    Returns
+    -------
+    PairSet
 
     Raises
     ------
     CorruptObjectError
-        If something in the store was damaged; the next call makes it anew.
+        If an object in the store is corrupt. The next call replaces it.
     """
     store = open_store(store_url)
-    # What is in use now: whoever chooses something else meanwhile must not be overruled unasked.
+    # Read first: publishing must not overwrite a choice that is made meanwhile.
     previous = read_current(store, dataset.name)
     raw = load_raw()
     plan = plan_pair_set(dataset, raw, store_url, force)
@@ -133,10 +164,26 @@ def build_pair_set(
 
 
 def plan_pair_set(dataset: DatasetConfig, raw: RawSet, store_url: str, force: bool) -> PairSetPlan:
-    """Return what determines the pair set: its newest revision, or the next one on refresh."""
+    """Return the plan of a pair set.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Data set, with its options.
+    raw : RawSet
+        Its raw set.
+    store_url : str
+        URL of the store.
+    force : bool
+        Plan the next revision instead of the latest one.
+
+    Returns
+    -------
+    PairSetPlan
+    """
     threshold, weights = None, None
     if dataset.needs_edges:
-        # No more than the weights: the engine may be there on the workers only.
+        # Only the weights: the engine may be installed on the workers only.
         with progress_bar("load HED"):
             hed_weights = load_cached_weights(get_settings().weights)
         weights, threshold = (
@@ -153,12 +200,21 @@ def plan_pair_set(dataset: DatasetConfig, raw: RawSet, store_url: str, force: bo
 
 
 def extract_shards(plan: PairSetPlan, raw: RawSet, store_url: str) -> None:
-    """Extract every shard that is not there yet; all end before one's error.
+    """Extract all shards that are not extracted yet.
 
-    Only where the store fails one for good, those that wait are not begun: each would fail anew,
-    after minutes of patience.
+    A shard that fails does not stop the others; its error is raised at the end. Only after a
+    storage error the queued shards are canceled: each would fail as well, after minutes of retries.
+
+    Parameters
+    ----------
+    plan : PairSetPlan
+        The pair set.
+    raw : RawSet
+        Its raw set.
+    store_url : str
+        URL of the store.
     """
-    # One listing, where asking for each shard would be a request each.
+    # One listing instead of a request per shard.
     existing = set(open_store(store_url).list_keys(f"{plan.folder}/parts"))
     missing = [
         shard
@@ -167,19 +223,19 @@ def extract_shards(plan: PairSetPlan, raw: RawSet, store_url: str) -> None:
     ]
     if not missing:
         return
-    # Every shard but the last is full.
+    # All shards but the last are full.
     size = plan.dataset.shard_size
     num_files = {shard: min(size, raw.files - shard * size) for shard in missing}
     failed: list[PrefectFuture[Any]] = []
     pending: deque[tuple[int, PrefectFuture[Any]]] = deque()
 
     def wait_for_first() -> None:
-        # In their order, in which they begin, too. Prefect's as_completed was seen to wait for ever
-        # on futures that had ended.
+        # In the order of submission. Prefect's as_completed has been seen to wait forever on
+        # futures that had ended.
         shard, future = pending.popleft()
         result = future.result(raise_on_failure=False)
         if isinstance(result, StorageError):
-            # The runner cancels what waits when it is left with an error.
+            # Raises; the runner cancels queued shards when an error leaves its block.
             future.result()
         elif isinstance(result, BaseException):
             failed.append(future)
@@ -190,7 +246,7 @@ def extract_shards(plan: PairSetPlan, raw: RawSet, store_url: str) -> None:
     with (
         progress_bar(plan.bar_name, raw.files, "pictures", done=num_done),
         open_runner() as runner,
-        # Within the runner, whose end waits for the shards in progress.
+        # Inside the runner, because leaving the runner waits for the shards in progress.
         handle_sigterm(),
     ):
         for shard in missing:

@@ -1,4 +1,4 @@
-"""A checkpoint into service."""
+"""The flow that promotes a checkpoint."""
 
 from prefect import flow
 
@@ -23,26 +23,36 @@ def promote(
     name: LocalName = "",
     reason: Reason = "",
 ) -> Promoted:
-    """Export a checkpoint's generator, check it, and put it into service.
+    """Export the generator of a checkpoint, verify the export, and serve it.
 
     Parameters
     ----------
-    source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
-    checkpoint : ``RUN/EPOCH``, or ``last`` for the newest one.
-    note, by : why, and who says so; kept with the promotion.
-    votes : content of the file that the voting page of a comparison saves; kept with the
-        promotion.
-    name : what a folder or archive was called when it was prepared.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set of the catalogue, path of a folder or archive, or its name if prepared.
+    checkpoint : str
+        ``RUN/EPOCH``, or ``last`` for the newest one.
+    note, author : str
+        Why, and by whom. Stored with the promotion.
+    votes : str
+        Content of a file that the vote page of a comparison saved. Stored with the promotion.
+    name : str
+        Name under which a folder or archive was prepared.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    Promoted
 
     Raises
     ------
     InputError
-        If the votes are none, or of another data set.
+        If the votes are invalid, or belong to another data set.
     NotFoundError
         If there is no such checkpoint.
     IntegrityError
-        If it is damaged, or its files do not give its pictures. What is in service stays then.
+        If the checkpoint is corrupt, or the export does not reproduce its pictures. The promoted
+        checkpoint does not change then.
     """
     store_url = get_settings().store
     store = open_store(store_url)

@@ -1,4 +1,4 @@
-"""Back to what was in service before."""
+"""The flow that serves an earlier checkpoint again."""
 
 from prefect import flow
 
@@ -18,21 +18,29 @@ def rollback(
     author: Author = "",
     reason: Reason = "",
 ) -> Promoted:
-    """Put back into service what was before; once more leads forth again.
+    """Serve an earlier checkpoint again. A second rollback undoes the first.
 
     Parameters
     ----------
-    source : a data set's name.
-    to : ``RUN/EPOCH`` of an older one; the last one when left empty.
-    note, by : why, and who says so; kept with the promotion.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set.
+    target : str
+        ``RUN/EPOCH`` of an earlier promotion; the previous one if empty.
+    note, author : str
+        Why, and by whom. Stored with the promotion.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    Promoted
 
     Raises
     ------
     InputError
-        If there is nothing to go back to; the message tells what there is.
+        If there is no such earlier promotion. The message lists those that exist.
     IntegrityError, NotFoundError
-        If its files are damaged or gone. What is in service stays then.
+        If files of the export are corrupt or missing. The promoted checkpoint does not change then.
     """
     with dataset_lock("promote", source):
         return rollback_task(source, get_settings().store, note, author, target or None)

@@ -1,4 +1,4 @@
-"""Names of flow runs, for the operator's list."""
+"""Names of flow runs, as the list of runs in the Prefect UI shows them."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from flows.parameters import DEFAULT
 
-# Which data set, and why: the name says those in its own way.
+# Parameters that the name holds in another form, or that do not distinguish runs.
 _OMITTED = {
     "source",
     "reason",
@@ -20,15 +20,20 @@ _OMITTED = {
     "votes",
 }
 
-# What is on unless somebody turns it off; then it is said.
+# Parameters that are on by default; named only when they are off.
 _ON_BY_DEFAULT = {"use", "auto_start"}
 
 
 def format_run_name() -> str:
-    """Return the flow's name, its data set and what is asked of it.
+    """Return a name from the flow, its data set, and its reason or unusual parameters.
 
-    ``prepare panda``, also for ``/data/panda``; ``extract shoes: threshold 0.3``; a reason that was
-    given comes in place of what is asked: ``prepare panda: version 4 after 3``.
+    Call during a flow run, as Prefect's ``flow_run_name``.
+
+    Returns
+    -------
+    str
+        For example ``prepare panda``, also for the source ``/data/panda``; ``extract shoes:
+        threshold 0.3``; or, with a reason, ``prepare panda: version 4 after 3``.
     """
     parameters = flow_run.parameters
     options = _to_dict(parameters.get("options"))
@@ -39,7 +44,7 @@ def format_run_name() -> str:
 
 
 def _format_parameters(parameters: dict[str, Any]) -> list[str]:
-    """Return, in words, the parameters that are other than usual."""
+    """Return the parameters that differ from their defaults, in words."""
     words = []
     for name, value in parameters.items():
         if name in _ON_BY_DEFAULT and value is False:

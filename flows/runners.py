@@ -1,4 +1,4 @@
-"""What shards are shared out to: threads, processes, or the workers of a Ray or Dask cluster."""
+"""Task runners for the extraction: threads, processes, or the workers of a Ray or Dask cluster."""
 
 import importlib.util
 import logging
@@ -17,57 +17,60 @@ from tasks.cpu_budget import set_cpu_budget
 
 Runner = TaskRunner[Any]
 
-# Two shards at once of one engine: while one shard's last pictures are done and it is stored, the
-# next one's keep the networks busy.
+# Shards per engine: while one shard is completed and stored, the network works on the other.
 _MAX_CONCURRENT_SHARDS = 2
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Ray's word for the cluster that this machine is part of.
+# Ray's address of the cluster that this machine is part of.
 _RAY_AUTO = "auto"
 
 
 def check_runner() -> None:
-    """Meet a runner that cannot work before anything is started.
+    """Check the settings of the runner before anything is started.
 
     Raises
     ------
     InputError
-        If what it needs is not installed, or its settings do not fit together.
+        If a package is not installed, or the settings contradict each other.
     """
     settings = get_settings()
     name, address = settings.runner, settings.runner_address
     if name in ("threads", "processes"):
         if address is not None:
             raise InputError(
-                f"ICANVAS_RUNNER_ADDRESS={address} is of a cluster, and {name} need none. Unset "
-                "it, or choose --runner ray or dask."
+                f"ICANVAS_RUNNER_ADDRESS={address} names a cluster, but the runner {name} uses "
+                "none. Unset it, or choose --runner ray or dask."
             )
         return
     if importlib.util.find_spec(f"prefect_{name}") is None:
         raise InputError(
             f"The runner {name} is not installed. Run `pip install -c constraints.txt -e "
-            f"'.[{name}]'` in the checkout's environment, there and on every worker, or use "
-            "--runner threads."
+            f"'.[{name}]'` in the checkout, on this machine and on every worker, or use --runner "
+            "threads."
         )
 
 
 def runs_in_process() -> bool:
-    """Tell whether tasks run in this process, and so count on its progress bars."""
+    """Return whether tasks run in this process, and so advance its progress bars."""
     return get_settings().runner == "threads"
 
 
 @contextmanager
 def open_runner() -> Iterator[Runner]:
-    """Give the task runner of the settings; call in a flow.
+    """Start the task runner of the settings. Call in a flow.
 
-    What waits is cancelled when the block is left.
+    Leaving the block cancels queued tasks.
+
+    Yields
+    ------
+    TaskRunner
 
     Raises
     ------
     InputError
-        As ``check_runner``, or if the cluster cannot be reached, or could not reach Prefect.
+        As `check_runner`, or if the cluster cannot be reached, or cannot reach Prefect's API.
     IntegrityError
-        If workers died, and that more often than the runner makes up for.
+        If workers died, more often than the runner replaces them.
     """
     check_runner()
     settings = get_settings()
@@ -76,13 +79,13 @@ def open_runner() -> Iterator[Runner]:
         try:
             runner = stack.enter_context(_create_runner(settings))
             if settings.runner == "dask":
-                # It would connect with the first task.
+                # It would only connect for the first task.
                 _ = runner.client  # type: ignore[attr-defined]
         except (OSError, RuntimeError, ValueError) as error:
             where = settings.runner_address or "this machine"
             raise InputError(
-                f"There is no {settings.runner} on {where} ({type(error).__name__}: "
-                f"{_first_line(error)}). Check that it runs, and ICANVAS_RUNNER_ADDRESS."
+                f"No {settings.runner} cluster on {where} ({type(error).__name__}: "
+                f"{_first_line(error)}). Check that it runs, and check ICANVAS_RUNNER_ADDRESS."
             ) from error
         try:
             yield runner
@@ -90,8 +93,8 @@ def open_runner() -> Iterator[Runner]:
             if not _is_worker_loss(error):
                 raise
             raise IntegrityError(
-                f"Workers of the runner {settings.runner} died ({type(error).__name__}): out of "
-                "memory, perhaps, as each loads HED. Run again: what is done is kept. Fewer "
+                f"Workers of the runner {settings.runner} died ({type(error).__name__}), possibly "
+                "out of memory, as each loads HED. Run again to resume. Fewer "
                 "ICANVAS_RUNNER_PROCESSES or more ICANVAS_CORES each take less memory."
             ) from error
 
@@ -120,7 +123,7 @@ def _create_dask_runner(address: str | None, processes: int, cores: int) -> Runn
             "n_workers": processes,
             "threads_per_worker": _MAX_CONCURRENT_SHARDS,
             "env": {"ICANVAS_CORES": str(cores)},
-            # Nobody but this machine, and no port that another may have.
+            # Reachable from this machine only, and no fixed port.
             "host": "127.0.0.1",
             "dashboard_address": None,
         }
@@ -130,10 +133,10 @@ def _create_dask_runner(address: str | None, processes: int, cores: int) -> Runn
 def _create_ray_runner(address: str | None, processes: int, cores: int) -> Runner:
     from prefect_ray.task_runners import RayTaskRunner
 
-    # The log goes to Prefect; Ray's copy of it would run through the progress bars.
+    # Logs go to Prefect. Ray's copy would break the progress bars.
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     local_cluster: dict[str, Any] = {
-        # Each shard counts as one CPU to Ray.
+        # Ray counts a shard as one CPU.
         "num_cpus": processes,
         "runtime_env": {"env_vars": {"ICANVAS_CORES": str(cores)}},
         "include_dashboard": False,
@@ -144,11 +147,11 @@ def _create_ray_runner(address: str | None, processes: int, cores: int) -> Runne
 
 
 def _check_api_reachable(settings: Settings) -> None:
-    """Refuse workers elsewhere that would look for Prefect's API on their own machine."""
+    """Raise if remote workers would look for Prefect's API on their own machine."""
     if settings.runner_address is None:
         return
     api_host = urlsplit(PREFECT_API_URL.value() or "").hostname
-    # Ray's addresses may have no scheme.
+    # Ray addresses may lack a scheme.
     runner_host = urlsplit(f"//{settings.runner_address.rpartition('//')[2]}").hostname
     if runner_host not in (*_LOOPBACK, _RAY_AUTO) and api_host in (*_LOOPBACK, None):
         raise InputError(
@@ -158,7 +161,7 @@ def _check_api_reachable(settings: Settings) -> None:
 
 
 def _is_worker_loss(error: Exception) -> bool:
-    """Tell a dead worker: by module, as what is not installed cannot be imported."""
+    """Return whether an error means a dead worker. By module: the library may not be installed."""
     library = type(error).__module__.partition(".")[0]
     return isinstance(error, BrokenExecutor) or library in ("distributed", "ray")
 

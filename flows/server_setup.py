@@ -1,4 +1,4 @@
-"""What a Prefect server needs once: work pools, deployments, and an eye on workers that die."""
+"""Setup of a Prefect server: work pools, deployments, and an automation for dead workers."""
 
 import os
 import subprocess
@@ -19,36 +19,37 @@ from prefect.settings import PREFECT_API_URL
 
 from config.errors import IcanvasError, InputError
 
-# The folder that the packages are in: a checkout, or site-packages. Entrypoints start there.
+# Folder of the packages, a checkout or site-packages. Entrypoints are relative to it.
 PACKAGE_ROOT = Path(__file__).parents[1]
 
-# The wheel has it beside this module, for `site-packages` is not ours.
+# The wheel installs it beside this module, not at the top of site-packages.
 _BUNDLED_PREFECT_FILE = Path(__file__).parent / "prefect.yaml"
 PREFECT_FILE = (
     _BUNDLED_PREFECT_FILE if _BUNDLED_PREFECT_FILE.exists() else PACKAGE_ROOT / "prefect.yaml"
 )
 
-# The CPU's pool and the GPU's; prefect.yaml says which deployment goes where.
+# For CPU and GPU; prefect.yaml assigns the deployments.
 WORK_POOLS = ("extract", "gpu")
 
 _AUTOMATION_NAME = "icanvas: runs of workers that died"
 
-# Seconds: three heartbeats of ``prefect.yaml``'s 30.
+# Three heartbeats of 30 s, as set in ``prefect.yaml``.
 _HEARTBEAT_TIMEOUT_S = 90
 
 
 def set_up_server() -> None:
-    """Create or update pools, deployments and automation on the server of ``PREFECT_API_URL``.
+    """Create or update work pools, deployments and automation on the server of ``PREFECT_API_URL``.
 
-    Doing it again changes nothing, except that deployments follow ``prefect.yaml`` and the
-    catalogue.
+    Running it again only updates the deployments to ``prefect.yaml`` and the catalogue, and the
+    automation.
 
     Raises
     ------
     InputError
-        If no server is configured, or it does not answer or wants a login.
+        If no server is configured, or it does not answer or requires a login.
     IcanvasError
-        If the deployments cannot be created; the message holds Prefect's last line.
+        If the server returns an error, or the deployments cannot be created. The message holds
+        Prefect's last line of output.
     """
     url = PREFECT_API_URL.value()
     if not url:
@@ -65,10 +66,10 @@ def set_up_server() -> None:
         if error.response.status_code not in (401, 403):
             raise IcanvasError(
                 f"The Prefect server on {host} answered {error.response.status_code} "
-                f"{error.response.reason_phrase}. Look at its log, and run this again."
+                f"{error.response.reason_phrase}. Check its log, and run this again."
             ) from error
         raise InputError(
-            f"The Prefect server on {host} wants a login. Set PREFECT_API_AUTH_STRING to "
+            f"The Prefect server on {host} requires a login. Set PREFECT_API_AUTH_STRING to "
             "USER:PASSWORD (docs/operations.md)."
         ) from error
     except httpx.TransportError as error:
@@ -80,17 +81,17 @@ def set_up_server() -> None:
 
 
 def _create_work_pool(client: SyncPrefectClient, name: str) -> None:
-    # One that is there may be of another kind, or have other settings, on purpose.
+    # An existing pool may have another type or other settings on purpose.
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=name, type="process"))
 
 
 def _create_heartbeat_automation(client: SyncPrefectClient) -> None:
-    """Let a run that is not heard of any more be marked crashed, so that it can be retried."""
+    """Mark runs without heartbeats as crashed, so that they can be retried."""
     end_states = ("Completed", "Failed", "Cancelled", "Crashed")
     automation = AutomationCore(
         name=_AUTOMATION_NAME,
-        description="A run that sends no heartbeat has lost its worker: it is marked crashed.",
+        description="Marks runs crashed whose worker sends no heartbeats.",
         trigger=EventTrigger(
             after={"prefect.flow-run.heartbeat"},
             expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{it}" for it in end_states)},
@@ -103,7 +104,7 @@ def _create_heartbeat_automation(client: SyncPrefectClient) -> None:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"Its worker was silent for {_HEARTBEAT_TIMEOUT_S} s.",
+                message=f"No heartbeat from its worker for {_HEARTBEAT_TIMEOUT_S} s.",
             )
         ],
     )

@@ -1,4 +1,4 @@
-"""From a published pair set to a trained generator."""
+"""The flow that trains a generator on a published pair set."""
 
 from prefect import flow
 
@@ -24,17 +24,26 @@ def train(
     force: Force = False,
     reason: Reason = "",
 ) -> TrainedRun:
-    """Train a generator on a data set's current pairs, preparing them first where there are none.
+    """Train a generator on the current pairs of a data set; prepare them first if there are none.
 
-    A finished run is not done again, an interrupted one goes on from its last checkpoint.
+    A finished run is not repeated. An interrupted one resumes from its last checkpoint.
 
     Parameters
     ----------
-    source : a data set of the catalogue, the path of a folder or archive, or its name if prepared.
-    recipe : changes to the data set's recipe, by field.
-    name : what a folder or archive was called when it was prepared.
-    refresh : train once more, as a new run beside a finished one.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set of the catalogue, path of a folder or archive, or its name if prepared.
+    recipe : dict
+        Changes to the recipe of the data set, by field.
+    name : str
+        Name under which a folder or archive was prepared.
+    force : bool
+        Start a new run even if one with this recipe is finished.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    TrainedRun
     """
     store_url = get_settings().store
     store = open_store(store_url)
@@ -42,7 +51,7 @@ def train(
     sketches = list(sources.read_sketches(dataset).values())
     full_recipe = make_recipe(dataset.recipe.model_dump(exclude_unset=True), recipe or {})
     with dataset_lock("train", dataset.name):
-        # Only now: while a run was waited for other pairs may have come into use.
+        # Read after the lock is held: another run may have changed the current pairs.
         _, current = sources.find_prepared_dataset(store, source, name or None)
         pairs = (current or prepare(source, sources.PrepareOptions(name=name or None))).fingerprint
         return train_task(dataset.name, pairs, full_recipe, store_url, force, sketches)

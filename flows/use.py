@@ -1,4 +1,4 @@
-"""Another pair set into use: back to an older one, or on to one that was only looked at."""
+"""The flow that puts an existing pair set into use."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -12,22 +12,32 @@ from storage.pair_sets import CurrentPairs, use_pair_set
 
 @flow(name="use", flow_run_name=format_run_name)
 def use(source: DatasetName, fingerprint: Fingerprint, reason: Reason = "") -> CurrentPairs:
-    """Put a pair set that is there into use; nothing is extracted, nothing removed.
+    """Put an existing pair set into use. Nothing is extracted or removed.
 
     Parameters
     ----------
-    source : a data set's name.
-    fingerprint : of the pair set.
-    reason : for the run's name; nothing else.
+    source : str
+        Name of a data set.
+    fingerprint : str
+        Fingerprint of the pair set, 12 hex digits.
+    reason : str
+        Shown in the name of the flow run.
+
+    Returns
+    -------
+    CurrentPairs
 
     Raises
     ------
     NotFoundError
-        If there is no such pair set; the message lists those that there are.
+        If there is no such pair set. The message lists those that exist.
     """
     current = use_pair_set(open_store(get_settings().store), source, fingerprint)
     get_run_logger().info(
         "%s: pair set %s is in use, %s train and %s val pairs",
-        *(source, fingerprint, current.train, current.val),
+        source,
+        fingerprint,
+        current.train,
+        current.val,
     )
     return current

@@ -1,4 +1,4 @@
-"""The sketch-to-picture networks and their training. Never imports Prefect.
+"""The networks, their training, evaluation and export. Never imports Prefect.
 
-Empty, so that what needs a recipe alone does not wait for PyTorch.
+Without imports, so that modules that need only a recipe do not load PyTorch.
 """

@@ -1,4 +1,4 @@
-"""One of the processes that train a run together: ``torchrun -m model ORDER``; see ``launch``."""
+"""A worker process of distributed training: ``torchrun -m model WORKER_CONFIG``; see ``launch``."""
 
 import os
 import signal
@@ -17,25 +17,33 @@ from model.training.launch import WorkerConfig, WorkerEvent
 from model.training.train import train
 from storage import open_store
 
-# So that a line of several processes stays one: what a pipe takes at once, less the rest of it.
+# Writes of up to PIPE_BUF (4096) bytes are atomic, so lines of several processes do not mix.
 _MAX_MESSAGE_LENGTH = 3_000
 
 
 def main(worker_config: WorkerConfig) -> None:
-    """Train, and say so; ends the process with an error's exit code."""
+    """Train, and report to the launching process on stdout.
+
+    On an error the process exits with the error's exit code.
+
+    Parameters
+    ----------
+    worker_config : WorkerConfig
+        What to train.
+    """
     stop_requested = install_signal_handlers(worker_config.shutdown_timeout_s)
 
     def write_event(message: WorkerEvent) -> None:
         try:
-            # In one write: other threads speak, too.
+            # One write, because other threads write, too.
             sys.stdout.write(message.model_dump_json(exclude_defaults=True) + "\n")
             sys.stdout.flush()
         except OSError:
-            # Nobody is there any more.
+            # The launching process has ended.
             stop_requested.set()
 
-    with init_distributed() as crew:
-        report = write_event if crew.is_main_process else lambda _: None
+    with init_distributed() as context:
+        report = write_event if context.is_main_process else lambda _: None
         try:
             run = train(
                 open_store(worker_config.store),
@@ -54,7 +62,7 @@ def main(worker_config: WorkerConfig) -> None:
                     should_stop=stop_requested.is_set,
                 ),
                 sketches=read_sketches(worker_config),
-                context=crew,
+                context=context,
             )
             report(WorkerEvent(result=run))
         except TrainingStopped as stopped:
@@ -71,13 +79,24 @@ def main(worker_config: WorkerConfig) -> None:
                     )
                 )
                 sys.excepthook(*sys.exc_info())
-            # Not by way of the others, who may wait for this one in the middle of a step.
+            # No orderly exit: the other processes may be waiting for this one in a collective.
             sys.stderr.flush()
             os._exit(getattr(error, "exit_code", 1))
 
 
 def read_sketches(worker_config: WorkerConfig) -> list[NDArray[np.uint8]]:
-    """Return the drawings by hand that an order names, in their order."""
+    """Read the sketches of a worker configuration.
+
+    Parameters
+    ----------
+    worker_config : WorkerConfig
+        Names the file, or None.
+
+    Returns
+    -------
+    list of ndarray
+        uint8, in the order of the file; empty without a file.
+    """
     if worker_config.sketches is None:
         return []
     with np.load(worker_config.sketches) as file:
@@ -85,9 +104,17 @@ def read_sketches(worker_config: WorkerConfig) -> list[NDArray[np.uint8]]:
 
 
 def install_signal_handlers(shutdown_timeout_s: int) -> threading.Event:
-    """Return what is set by SIGTERM, by Ctrl-C, and by the end of the process that started us.
+    """Handle SIGTERM, SIGINT and the end of the parent process, which closes our stdin.
 
-    After that end so many seconds are left.
+    Parameters
+    ----------
+    shutdown_timeout_s : int
+        Seconds from the end of the parent process to the forced exit of this one.
+
+    Returns
+    -------
+    threading.Event
+        Set by any of the three.
     """
     stop_requested = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):

@@ -1,4 +1,4 @@
-"""What a run is computed on, how exactly, and whether it is compiled first."""
+"""The device of a run, its precision, and whether the networks are compiled."""
 
 import os
 import shutil
@@ -11,27 +11,40 @@ import torch
 from config.errors import InputError
 from config.recipe import Recipe
 
-# Steps that save more time than compiling takes; on a GPU a step is short.
+# Fewer steps save less time than compilation takes.
 _MIN_COMPILE_STEPS = {"cpu": 500, "cuda": 5_000}
 _MIN_COMPILE_WIDTH = 32
 
 
 def choose_device() -> torch.device:
-    """Return the GPU if there is one."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def resolve_precision(recipe: Recipe, device: torch.device) -> Recipe:
-    """Return the recipe with the precision that ``auto`` stands for on a device."""
+    """Replace the precision ``auto``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With any precision.
+    device : torch.device
+        Where the run is trained.
+
+    Returns
+    -------
+    Recipe
+        With precision ``bf16`` or ``f32``.
+    """
     if recipe.precision != "auto":
         return recipe
     return recipe.model_copy(update={"precision": "bf16" if supports_bf16(device) else "f32"})
 
 
 def supports_bf16(device: torch.device) -> bool:
-    """Tell whether a device multiplies bf16 natively; one that does not takes many times as long.
+    """Return whether a device multiplies bf16 natively; emulation is many times slower.
 
-    Of CPUs these are those with AVX-512 BF16 or AMX.
+    CPUs need AVX-512 BF16 or AMX.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -40,12 +53,25 @@ def supports_bf16(device: torch.device) -> bool:
 
 
 def should_compile(recipe: Recipe, device: torch.device, num_steps: int) -> bool:
-    """Tell whether the networks of a run of so many steps are compiled first.
+    """Return whether to compile the networks of a run.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With a resolved precision.
+    device : torch.device
+        Where the run is trained.
+    num_steps : int
+        Steps of the whole run; ``compile=auto`` compiles long runs only.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
     InputError
-        If they are to be, but nothing is there to do it.
+        If the recipe has ``compile=on`` and a tool that compiling needs is missing.
     """
     if recipe.compile == "off":
         return False
@@ -56,7 +82,7 @@ def should_compile(recipe: Recipe, device: torch.device, num_steps: int) -> bool
                 f"compile=on needs {' and '.join(missing)}. Install that, or set compile=off."
             )
         return True
-    # Compiled f32 convolutions were slower than PyTorch's own (docs/decisions.md).
+    # On CPUs, compiled f32 convolutions were slower than PyTorch's own (docs/decisions.md).
     is_faster = device.type == "cuda" or recipe.precision == "bf16"
     width = min(recipe.generator_width, recipe.discriminator_width)
     return (
@@ -68,9 +94,14 @@ def should_compile(recipe: Recipe, device: torch.device, num_steps: int) -> bool
 
 
 def list_missing_compile_tools(device: torch.device) -> list[str]:
-    """Return what PyTorch compiles with on a device and is not there, as a person calls it.
+    """List the tools that ``torch.compile`` needs on a device and that are not installed.
 
-    PyTorch itself asks for it in the first step.
+    PyTorch itself would fail in the first step only.
+
+    Returns
+    -------
+    list of str
+        Names for a message, such as ``a C compiler (gcc)``.
     """
     missing = []
     compilers: tuple[str, ...]

@@ -89,7 +89,7 @@ def suppress_non_maxima(edges: EdgeMap, min_value: np.float32) -> Mask:
     ndarray
         bool H×W.
     """
-    # The original fades last. Fading first gives the same result and avoids computing an orientation
+    # The original fades last. Fading first gives the same result and saves computing orientations
     # for pixels that end below the threshold.
     maxima = _fade_border(edges) >= min_value
     positions = np.flatnonzero(maxima)

@@ -1,1 +1,1 @@
-"""What people look at: reports, comparisons, voting pages."""
+"""Reports for people: pair-set reports, comparisons of checkpoints, voting pages."""

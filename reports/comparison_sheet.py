@@ -1,4 +1,4 @@
-"""The sheet of a comparison: rows drawings, columns checkpoints, with their names and figures."""
+"""The comparison sheet: drawings in rows, checkpoints in columns, with names and metrics."""
 
 import cv2
 import numpy as np
@@ -13,23 +13,31 @@ from reports.comparison_table import METRICS_WARNING
 _HEADER_HEIGHT, _LINE_HEIGHT, _GAP = 84, 19, 4
 _TEXT_COLOR, _BACKGROUND = (20, 20, 20), (224, 224, 224)
 
-# Under each checkpoint's name; the second where there are targets, or the extra is there.
+# The first two that are available are written below each checkpoint's name.
 _HEADER_METRICS = ("edge_f1", "kid_efflite0", "colour_distance")
 
 
 def render_comparison_sheet(comparison: CheckpointComparison) -> bytes:
-    """Return the sheet as JPEG.
+    """Render the sheet of a comparison.
 
-    The first column is the drawing as it was made, the second what the generators are given, which
-    is also lines copied onto white; then the checkpoints that are shown; the last is the nearest
-    training picture.
+    Columns are: the original sketch; the generator's input, which is also the baseline of lines
+    copied onto white; the displayed checkpoints; the nearest training picture.
+
+    Parameters
+    ----------
+    comparison : CheckpointComparison
+
+    Returns
+    -------
+    bytes
+        JPEG.
     """
     shown = comparison.shown_results
     headers = [
         ["drawing"],
         [comparison.baselines[0].name, *_metric_lines(comparison, comparison.baselines[0])],
-        *([*_name_lines(column), *_metric_lines(comparison, column)] for column in shown),
-        ["nearest training picture", "by colours, at 32 px a side"],
+        *([*_name_lines(result), *_metric_lines(comparison, result)] for result in shown),
+        ["nearest training picture", "by colors, at 32 px a side"],
     ]
     tiles = []
     for index, row in enumerate(comparison.rows):
@@ -67,12 +75,12 @@ def _metric_lines(comparison: CheckpointComparison, result: CheckpointResult) ->
 
 def _decode_jpeg(jpeg: bytes) -> NDArray[np.uint8]:
     image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    assert image is not None, "we encoded it"
+    assert image is not None, "OpenCV failed to decode its own JPEG"
     return image[..., ::-1].astype(np.uint8, copy=False)
 
 
 def _fit_font(line: str, size: int = 17) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return a font in which a line fits over its column."""
+    """Return the largest font up to ``size`` in which a line fits over its column."""
     while True:
         font = ImageFont.load_default(size)
         if size <= 9 or font.getlength(line) <= PAIR_SIZE:

@@ -1,4 +1,4 @@
-"""The figures of a comparison as tables: for programs, and for people."""
+"""Tables of a comparison's metrics, for programs and for people."""
 
 from collections.abc import Sequence
 
@@ -7,27 +7,34 @@ import pandas as pd
 from model.evaluation.comparison import SKETCHES, VALIDATION, CheckpointComparison
 from model.evaluation.metrics import METRICS, Estimate, Metric
 
-# Where there is room for a few.
+# The metrics for narrow tables.
 KEY_METRICS = {
     VALIDATION: ("l1", "ms_ssim", "edge_f1", "kid_efflite0"),
     SKETCHES: ("edge_f1", "diversity", "colour_distance", "kid_efflite0"),
 }
 
-INPUT_TITLES = {VALIDATION: "validation pairs", SKETCHES: "drawings by hand"}
+INPUT_TITLES = {VALIDATION: "validation pairs", SKETCHES: "hand-drawn sketches"}
 
 METRICS_WARNING = (
-    "No figure stands alone: lines that are only copied onto white win on edges, and may win on "
-    "KID-EffLite0 where little was learned (see their row); a blur wins on L1. Trust what people "
-    "chose first, then edges, KID-EffLite0 and colours together."
+    "No metric suffices alone: lines that are only copied onto white win on edges, and may win on "
+    "KID-EffLite0 if little was learned (see their row); a blur wins on L1. Trust the votes of "
+    "people first, then edges, KID-EffLite0 and colors together."
 )
 
 
 def comparison_to_frame(comparison: CheckpointComparison) -> pd.DataFrame:
-    """Return a row for each figure.
+    """Return a table with one row per metric.
 
-    Columns ``checkpoint``, ``production`` (bool), ``drawings`` (``validation`` or ``sketches``),
-    ``metric``, ``value``, ``low``, ``high`` (of the 95 % interval; empty of one or two) and
-    ``pictures``.
+    Parameters
+    ----------
+    comparison : CheckpointComparison
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``checkpoint``, ``production`` (bool), ``drawings`` (``validation`` or
+        ``sketches``), ``metric``, ``value``, ``low``, ``high`` (bounds of the 95 % interval; empty
+        for fewer than three pictures) and ``pictures`` (their number).
     """
     rows = [
         (
@@ -49,13 +56,40 @@ def comparison_to_frame(comparison: CheckpointComparison) -> pd.DataFrame:
 
 
 def list_metrics(comparison: CheckpointComparison, drawings: str) -> list[Metric]:
-    """Return the figures that some checkpoint has of these drawings."""
+    """Return the metrics that at least one checkpoint has for these drawings.
+
+    Parameters
+    ----------
+    comparison : CheckpointComparison
+    drawings : {"validation", "sketches"}
+
+    Returns
+    -------
+    list of Metric
+    """
     keys = {key for result in comparison.results for key in result.metrics.get(drawings, {})}
     return [metric for metric in METRICS if metric.key in keys]
 
 
 def format_estimate(metric: Metric, estimate: Estimate | None) -> str:
-    """Return a figure for people, with half the width of its interval: ``0.712 ± 0.021``."""
+    """Format a metric for people, with half the width of its interval.
+
+    Parameters
+    ----------
+    metric : Metric
+    estimate : Estimate or None
+        None gives a dash.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from model.evaluation.metrics import METRICS, Estimate
+    >>> format_estimate(METRICS[0], Estimate(0.712, 0.69, 0.732, 8))
+    '0.712 ± 0.021'
+    """
     if estimate is None:
         return "–"
     value = f"{estimate.value:.{metric.decimals}f}"
@@ -65,7 +99,17 @@ def format_estimate(metric: Metric, estimate: Estimate | None) -> str:
 
 
 def display_names(comparison: CheckpointComparison) -> dict[str, str]:
-    """Return each row's name for people, by its own: the one in production is said to be so."""
+    """Return the name of each result for people, by its own name.
+
+    Parameters
+    ----------
+    comparison : CheckpointComparison
+
+    Returns
+    -------
+    dict of str to str
+        The promoted checkpoint's name ends with "(in production)".
+    """
     return {
         result.name: f"{result.name} (in production)" if result.promoted else result.name
         for result in (*comparison.results, *comparison.baselines)
@@ -73,7 +117,17 @@ def display_names(comparison: CheckpointComparison) -> dict[str, str]:
 
 
 def comparison_to_markdown(comparison: CheckpointComparison) -> str:
-    """Return a table for each kind of drawings, and what the figures mean."""
+    """Return a table for each kind of drawings and the descriptions of the metrics.
+
+    Parameters
+    ----------
+    comparison : CheckpointComparison
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
     parts = []
     shown: dict[str, Metric] = {}
     for drawings, title in INPUT_TITLES.items():

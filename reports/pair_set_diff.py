@@ -1,4 +1,4 @@
-"""A pair set beside the one that was in use before: what a re-extraction changed."""
+"""Comparison of a pair set with the previous one: the changes by a re-extraction."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from postprocess import decode_pair, encode_jpeg, make_contact_sheet, split_pair
 from reports.pair_set_report import flatten_settings, inline_jpeg, render_template
 from storage import ObjectStore
 from storage.manifest import ManifestRow
-from storage.pair_sets import PairReader, open_pairs, read_manifest, read_settings
+from storage.pair_reader import PairReader, open_pairs
+from storage.pair_sets import read_manifest, read_settings
 
 _MAX_EXAMPLES = 8
 _SHEET_COLUMNS = 2
@@ -20,7 +21,17 @@ _SHEET_COLUMNS = 2
 
 @dataclass(frozen=True)
 class PairSetStats:
-    """One of the two sets in figures; densities are shares of line pixels, None without a pair."""
+    """Statistics of one pair set.
+
+    Attributes
+    ----------
+    fingerprint : str
+    pairs : int
+        Number of pairs.
+    median, low, high : float in [0, 1], or None
+        Median, 10th and 90th percentile of the edge density (share of line pixels); None without
+        pairs.
+    """
 
     fingerprint: str
     pairs: int
@@ -31,15 +42,18 @@ class PairSetStats:
 
 @dataclass(frozen=True)
 class PairSetDiff:
-    """Two pair sets of a data set.
+    """Differences of two pair sets of a data set.
 
     Attributes
     ----------
-    old, new : figures of each; densities are the median and the 10th and 90th percentile.
-    settings : (name, old value, new value) of what they were made with, where it differs.
-    gained, lost : files that are a pair in the new set only, and in the old only.
-    sheet : JPEG of the same pictures, each as old drawing | new drawing | picture; None where the
-        sets share none.
+    old, new : PairSetStats
+    settings : list of (str, object, object)
+        Name, old value and new value of each setting that differs.
+    gained, lost : int
+        Number of files that are a pair in the new set only, and in the old set only.
+    sheet : bytes or None
+        JPEG of the same pictures, each as old drawing | new drawing | picture; None if the sets
+        have no picture in common.
     """
 
     old: PairSetStats
@@ -51,26 +65,36 @@ class PairSetDiff:
 
     @property
     def file_name(self) -> str:
-        """File name of the page beside the new set's report."""
+        """Name of the HTML file beside the new set's report."""
         return f"against-{self.old.fingerprint}.html"
 
 
 def diff_pair_sets(store: ObjectStore, dataset: str, old: str, new: str) -> PairSetDiff | None:
-    """Compare two published pair sets; None where the old one is gone or damaged.
+    """Compare two published pair sets. Files are identified by the hash of their bytes.
 
-    Files are the same where their bytes are.
+    Parameters
+    ----------
+    store : ObjectStore
+    dataset : str
+    old, new : str
+        Fingerprints of the pair sets.
+
+    Returns
+    -------
+    PairSetDiff or None
+        None if the old set is missing or damaged.
     """
     try:
         sets = [open_pairs(store, dataset, name) for name in (old, new)]
         old_rows, new_rows = (_read_pair_rows(store, dataset, name) for name in (old, new))
         common = [digest for digest in new_rows if digest in old_rows]
-        shown = [
+        digests = [
             common[index]
             for index in np.linspace(0, len(common) - 1, min(_MAX_EXAMPLES, len(common)))
             .round()
             .astype(int)
         ]
-        images = [_join_examples(sets, old_rows[digest], new_rows[digest]) for digest in shown]
+        images = [_join_examples(sets, old_rows[digest], new_rows[digest]) for digest in digests]
         settings = [read_settings(store, dataset, name) for name in (old, new)]
     except (NotFoundError, CorruptObjectError):
         return None
@@ -85,7 +109,19 @@ def diff_pair_sets(store: ObjectStore, dataset: str, old: str, new: str) -> Pair
 
 
 def render_pair_set_diff(title: str, diff: PairSetDiff) -> str:
-    """Return a comparison as one self-contained HTML page."""
+    """Render a diff as one self-contained HTML page.
+
+    Parameters
+    ----------
+    title : str
+        The data set's title.
+    diff : PairSetDiff
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     sheet = None if diff.sheet is None else inline_jpeg(diff.sheet)
     return render_template("pair_set_diff.html.j2", title=title, diff=diff, sheet=sheet)
 

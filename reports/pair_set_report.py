@@ -1,4 +1,4 @@
-"""The page that tells what became of every picture; it needs no server and no network."""
+"""Report on the outcome for every picture of a pair set: a page without server or network."""
 
 import base64
 from collections.abc import Mapping
@@ -38,17 +38,32 @@ def render_report(
     origin: Origin | None = None,
     acceptance: LicenseAcceptance | None = None,
 ) -> str:
-    """Return the report of a pair set as one self-contained HTML page.
+    """Render the report of a pair set as one self-contained HTML page.
 
     Parameters
     ----------
-    dataset, fingerprint, settings : what was made, and how.
-    rows : the manifest.
-    sheet : the contact sheet as JPEG; None where there is no pair.
-    thumbnails : some rejected pictures, those of one reason together.
-    hints : what looks wrong, or was other than usual.
-    origin : where the files came from, where that is known.
-    acceptance : of the licence, where it was needed.
+    dataset : DatasetConfig
+    fingerprint : str
+        The pair set's fingerprint.
+    settings : dict
+        The settings that it was made with; may be nested.
+    rows : list of ManifestRow
+        The manifest.
+    sheet : bytes or None
+        The contact sheet as JPEG; None without pairs.
+    thumbnails : list of Thumbnail
+        Some rejected pictures, grouped by reason.
+    hints : list of str
+        Warnings and notes, one paragraph each.
+    origin : Origin or None
+        Source of the files, if known.
+    acceptance : LicenseAcceptance or None
+        Acceptance of the license, if it was required.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     frame = rows_to_dataframe(rows)
     pairs = frame[frame["status"] == "pair"]
@@ -69,8 +84,8 @@ def render_report(
         rejected=rejected.head(_MAX_LISTED_REJECTED).to_dict("records"),
         more_rejected=max(0, len(rejected) - _MAX_LISTED_REJECTED),
         thumbnails=[
-            (reason, [(shown.row, inline_jpeg(shown.jpeg)) for shown in group])
-            for reason, group in groupby(thumbnails, lambda shown: shown.row.reason)
+            (reason, [(thumbnail.row, inline_jpeg(thumbnail.jpeg)) for thumbnail in group])
+            for reason, group in groupby(thumbnails, lambda thumbnail: thumbnail.row.reason)
         ],
         histogram=_histogram(densities),
         median=float(np.median(densities)) if len(densities) else None,
@@ -79,7 +94,19 @@ def render_report(
 
 
 def inline_jpeg(data: bytes, width: int | None = None) -> str:
-    """Return a JPEG as a ``data:`` URL, scaled down to a width in pixels where one is given."""
+    """Return a JPEG as a ``data:`` URL.
+
+    Parameters
+    ----------
+    data : bytes
+        JPEG.
+    width : int or None, pixels
+        Larger images are scaled down to this width.
+
+    Returns
+    -------
+    str
+    """
     if width is not None:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if image is not None and image.shape[1] > width:
@@ -90,12 +117,41 @@ def inline_jpeg(data: bytes, width: int | None = None) -> str:
 
 
 def render_template(template: str, **values: object) -> str:
-    """Return one of this room's pages."""
+    """Render a template of this package.
+
+    Parameters
+    ----------
+    template : str
+        File name in ``reports/templates``.
+    **values : object
+        Variables of the template.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     return _templates.get_template(template).render(**values)
 
 
 def flatten_settings(nested: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
-    """Return nested facts as names joined by dots, and values."""
+    """Flatten nested settings to pairs of a dotted name and a value.
+
+    Parameters
+    ----------
+    nested : mapping
+    prefix : str
+        Put before each name.
+
+    Returns
+    -------
+    list of (str, object)
+
+    Examples
+    --------
+    >>> flatten_settings({"edges": {"threshold": 0.5}, "format": 1})
+    [('edges.threshold', 0.5), ('format', 1)]
+    """
     flat: list[tuple[str, object]] = []
     for name, value in nested.items():
         if isinstance(value, dict):
@@ -106,7 +162,7 @@ def flatten_settings(nested: Mapping[str, object], prefix: str = "") -> list[tup
 
 
 def _histogram(densities: NDArray[np.float64]) -> list[tuple[float, float, int]]:
-    """Return (from, to, pairs) for each bin; densities are shares in [0, 1]."""
+    """Return (low, high, number of pairs) for each bin of the densities, which are in [0, 1]."""
     if not len(densities):
         return []
     top = max(0.01, float(np.max(densities)))

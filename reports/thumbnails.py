@@ -1,4 +1,4 @@
-"""Small pictures of what was rejected, so that a person sees what was thrown away."""
+"""Thumbnails of rejected pictures, so that people can check what was rejected."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from storage import ObjectStore, RejectReason, keys
 from storage.manifest import ManifestRow, rows_from_parquet
 from storage.shards import read_member
 
-# Of these the pixels are known, and kept in the raw shards.
+# Pictures that were rejected for these reasons can be decoded from the raw shards.
 _DECODABLE_REASONS = (
     RejectReason.BLANK_EDGES,
     RejectReason.TOO_SMALL,
@@ -24,12 +24,14 @@ _MAX_SIZE = 96
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A rejected picture, small.
+    """A small rejected picture.
 
     Attributes
     ----------
-    row : its row in the manifest.
-    jpeg : at most 96 px a side.
+    row : ManifestRow
+        Its row in the manifest.
+    jpeg : bytes
+        JPEG, at most 96 px a side.
     """
 
     row: ManifestRow
@@ -39,32 +41,40 @@ class Thumbnail:
 def render_thumbnails(
     dataset: DatasetConfig, raw_folder: str, rows: list[ManifestRow], store: ObjectStore
 ) -> list[Thumbnail]:
-    """Return up to 24 rejected pictures, by reason, and taken evenly from all of a reason.
+    """Render up to 24 rejected pictures, grouped by reason and selected evenly for each.
 
     Parameters
     ----------
-    dataset, raw_folder : whose pictures they are, and the key of their raw set's folder.
-    rows : the manifest.
-    store : holds the raw set.
+    dataset : DatasetConfig
+    raw_folder : str
+        Key of the raw set's folder.
+    rows : list of ManifestRow
+        The manifest.
+    store : ObjectStore
+        Contains the raw set.
+
+    Returns
+    -------
+    list of Thumbnail
     """
     groups = [[row for row in rows if row.reason == reason] for reason in _DECODABLE_REASONS]
     groups = [group for group in groups if group]
-    shown = []
+    thumbnails = []
     for group in groups:
         count = min(_MAX_THUMBNAILS // len(groups), len(group))
         for index in np.linspace(0, len(group) - 1, count).round().astype(int):
             jpeg = _render_thumbnail(dataset, raw_folder, group[index], store)
             if jpeg is not None:
-                shown.append(Thumbnail(group[index], jpeg))
-    return shown
+                thumbnails.append(Thumbnail(group[index], jpeg))
+    return thumbnails
 
 
 def _render_thumbnail(
     dataset: DatasetConfig, raw_folder: str, row: ManifestRow, store: ObjectStore
 ) -> bytes | None:
-    """Return a rejected picture from the raw shard as a small JPEG; None where it is not there."""
-    part = rows_from_parquet(store.get(f"{raw_folder}/{keys.part_name(row.shard)}"))
-    raw = next(found for found in part if found.id == row.id)
+    """Render a rejected picture from its raw shard; None if it is missing there."""
+    raw_rows = rows_from_parquet(store.get(f"{raw_folder}/{keys.part_name(row.shard)}"))
+    raw = next(candidate for candidate in raw_rows if candidate.id == row.id)
     if raw.offset is None or raw.size is None:
         return None
     shard = f"{raw_folder}/{keys.shard_name(row.shard)}"

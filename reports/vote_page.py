@@ -1,4 +1,4 @@
-"""The page on which a person votes; it needs no server and no network."""
+"""The voting page of a comparison; it needs no server and no network."""
 
 from collections.abc import Mapping
 
@@ -14,13 +14,22 @@ def render_vote_page(
     comparison: CheckpointComparison,
     settings: Mapping[str, object],
 ) -> str:
-    """Return the page as self-contained HTML.
+    """Render the voting page as self-contained HTML.
 
     Parameters
     ----------
-    title, dataset : the data set, for people and as it is called.
-    fingerprint, settings : the comparison's name, and what it was made with.
-    comparison : what was found.
+    title, dataset : str, str
+        The data set's title for people, and its name.
+    fingerprint : str
+        Fingerprint of the comparison.
+    comparison : CheckpointComparison
+    settings : mapping
+        The settings of the comparison; displayed after voting.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     shown = comparison.shown_results
     rows = [
@@ -30,7 +39,7 @@ def render_vote_page(
             "lines": inline_jpeg(row.lines),
             "nearest": inline_jpeg(row.nearest),
             "nearestName": row.nearest_name,
-            "pictures": [inline_jpeg(column.tiles[index]) for column in shown],
+            "pictures": [inline_jpeg(result.tiles[index]) for result in shown],
         }
         for index, row in enumerate(comparison.rows)
     ]
@@ -39,7 +48,7 @@ def render_vote_page(
         "dataset": dataset,
         "comparison": fingerprint,
         "checkpoints": [result.name for result in shown],
-        "titles": [names[column.name] for column in shown],
+        "titles": [names[result.name] for result in shown],
         "rows": rows,
     }
     return render_template(
@@ -55,6 +64,6 @@ def render_vote_page(
         ],
         warning=METRICS_WARNING,
         settings=flatten_settings(
-            {name: it for name, it in settings.items() if name != "sketches"}
+            {name: value for name, value in settings.items() if name != "sketches"}
         ),
     )

@@ -1,5 +1,5 @@
-"""From a child's drawing to a picture, over HTTP: every promoted generator, and the drawing page.
+"""HTTP server: the API that turns drawings into pictures, and the drawing page.
 
-Drawings come in through ``drawing`` and ``strokes``, wait in ``work``, are turned into pictures by
-a network of ``engines`` that ``shelf`` holds, and leave through ``routes``.
+A request is decoded by ``decode`` and ``strokes``, waits in ``queue``, is run by a generator of
+``model_manager`` on one of the ``engines``, and is answered by ``routes``.
 """

@@ -1,4 +1,4 @@
-"""The application: routes, errors, headers."""
+"""The ASGI application: API routes, page, error handlers and headers."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -19,18 +19,24 @@ from serving.errors import ApiError
 from serving.middleware import ResponseHeadersMiddleware
 from serving.openapi import PICTURE_HEADERS, build_openapi
 from serving.page_files import respond_with_etag
-from serving.routes import create_router, build_error_response
+from serving.routes import build_error_response, create_router
 from serving.settings import split_list
 from serving.state import AppState
 
 log = logging.getLogger("icanvas.serving")
 
-# The codes of what the framework itself refuses.
+# Error codes for the framework's own errors.
 _CODE_BY_STATUS = {404: "not_found", 405: "not_allowed"}
 
 
 def create_app(state: AppState) -> ASGIApp:
-    """Return the server's application."""
+    """Return the application.
+
+    Parameters
+    ----------
+    state : AppState
+        Components of the server.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -40,11 +46,11 @@ def create_app(state: AppState) -> ASGIApp:
     app = FastAPI(
         title="icanvas",
         version=version("icanvas"),
-        description="From a sketch to a picture. Errors are JSON with a code and a sentence.",
+        description="Turns a sketch into a picture. Errors are JSON with a code and a message.",
         lifespan=lifespan,
-        # Their pages load scripts from elsewhere.
+        # These pages load scripts from other origins.
         docs_url=None,
-        # They would lead where the client's Host header says.
+        # Redirects would use the client's Host header.
         redirect_slashes=False,
         redoc_url=None,
     )
@@ -61,12 +67,12 @@ def create_app(state: AppState) -> ASGIApp:
             expose_headers=[*PICTURE_HEADERS, "Retry-After"],
         )
     app.openapi = lambda: build_openapi(app)  # type: ignore[method-assign]
-    # Around the framework's own handling of errors, too.
+    # Outermost, so that responses of the framework's error handlers have the headers, too.
     return ResponseHeadersMiddleware(app, cross_origin=bool(origins))
 
 
 def _add_page_routes(app: FastAPI, state: AppState) -> None:
-    """Add what is no part of the API: the page, and figures."""
+    """Add the drawing page and ``/metrics``, which are not part of the API's description."""
 
     def send(request: Request, name: str) -> Response:
         file = state.page_files.get(name)
@@ -90,10 +96,10 @@ def _add_page_routes(app: FastAPI, state: AppState) -> None:
 
 
 def _add_error_handlers(app: FastAPI, state: AppState) -> None:
-    """Answer every error in one form."""
+    """Answer all errors with the same JSON format."""
 
-    async def respond(request: Request, refusal: ApiError, **headers: str) -> Response:
-        parts = await build_error_response(request, refusal, state)
+    async def respond(request: Request, error: ApiError, **headers: str) -> Response:
+        parts = await build_error_response(request, error, state)
         parts["headers"] |= headers
         return JSONResponse(**parts)
 
@@ -114,7 +120,7 @@ def _add_error_handlers(app: FastAPI, state: AppState) -> None:
         return await respond(request, ApiError(code), **dict(error.headers or {}))
 
     async def on_unexpected_error(request: Request, error: Exception) -> Response:
-        log.error("request %s failed", request.state.request_id, exc_info=error)
+        log.error("Request %s failed", request.state.request_id, exc_info=error)
         return await respond(request, ApiError("failed"))
 
     app.add_exception_handler(ApiError, on_api_error)

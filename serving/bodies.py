@@ -1,4 +1,4 @@
-"""Bodies of requests: how much, for how long, how many at once."""
+"""Reading of request bodies, with limits of size, time and concurrency."""
 
 import asyncio
 from collections import Counter
@@ -11,37 +11,46 @@ from serving.decode import CONTENT_TYPES
 from serving.errors import ApiError
 from serving.rate_limit import get_client_key
 
-# What a refused client may still send, so that it reads the answer: one that finds the line closed
-# while it sends may never look. Bytes, and seconds.
+# What a client may still send after an error: one that finds the connection closed while it sends
+# may never read the response.
 _MAX_DRAIN_BYTES, _DRAIN_TIMEOUT_S = 8 << 20, 2
 
 
 class BodyReader:
-    """Reads bodies, and refuses them before they are here where that can be told.
+    """Reads request bodies, and rejects those over the limits as early as possible.
 
     Parameters
     ----------
-    most : bytes of one.
-    seconds : that one may take.
-    at_once : that arrive at the same time.
-    each : of these, from one client.
+    max_bytes : int
+        Largest body.
+    timeout : float
+        Seconds that one body may take to arrive.
+    max_concurrent : int
+        Bodies that are read at the same time.
+    max_per_client : int
+        Bodies of one client that are read at the same time.
     """
 
-    def __init__(self, max_bytes: int, timeout: float, max_concurrent: int, max_per_client: int) -> None:
-        self._max_bytes, self._timeout, self._max_concurrent, self._max_per_client = max_bytes, timeout, max_concurrent, max_per_client
-        # By client.
+    def __init__(
+        self, max_bytes: int, timeout: float, max_concurrent: int, max_per_client: int
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._timeout = timeout
+        self._max_concurrent = max_concurrent
+        self._max_per_client = max_per_client
+        # Bodies that are being read, by client.
         self._active: Counter[str] = Counter()
 
     async def read(self, request: Request) -> bytes:
-        """Return a request's body.
+        """Return the body of a request.
 
         Raises
         ------
-        Refusal
-            ``too_large``, ``slow``, or where too many arrive ``busy``, and ``too_many`` where they
-            are of this client.
+        ApiError
+            ``too_large``; ``slow`` after the timeout; ``busy`` if too many bodies are being read,
+            ``too_many`` if too many of them are this client's.
         ClientDisconnect
-            If the client went away.
+            If the client closed the connection.
         """
         content_length = request.headers.get("content-length", "")
         if content_length.isdecimal() and int(content_length) > self._max_bytes:
@@ -69,7 +78,7 @@ class BodyReader:
             yield
         finally:
             self._active[client] -= 1
-            # None below one stays: clients come and go.
+            # Drops entries of zero, so that the counter does not grow with every client.
             self._active += Counter()
 
     def _too_large_error(self) -> ApiError:
@@ -79,12 +88,12 @@ class BodyReader:
 
 
 def read_content_type(request: Request) -> str:
-    """Return the content type that a request says.
+    """Return the content type of a request, in lower case and without parameters.
 
     Raises
     ------
-    Refusal
-        ``wrong_type`` if it is none that is taken, or packed.
+    ApiError
+        ``wrong_type`` if it is not one of ``CONTENT_TYPES``, or the body is compressed.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     content_encoding = request.headers.get("content-encoding", "identity").strip().lower()
@@ -94,7 +103,7 @@ def read_content_type(request: Request) -> str:
 
 
 async def drain_body(request: Request) -> None:
-    """Throw away what a refused client still sends, within limits."""
+    """Read and discard the rest of a request's body, up to 8 MiB and 2 s."""
     count = 0
     with suppress(ClientDisconnect, TimeoutError, RuntimeError):
         async with asyncio.timeout(_DRAIN_TIMEOUT_S):

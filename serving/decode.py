@@ -1,4 +1,4 @@
-"""A request's body to a drawing; nothing of it is believed before it is looked at."""
+"""Decoding of request bodies to drawings. Bodies are untrusted: all limits are checked first."""
 
 import io
 import warnings
@@ -13,52 +13,58 @@ from postprocess import normalize_sketch
 from serving.errors import ApiError
 from serving.strokes import parse_strokes, render_strokes
 
-# The limit is checked below, from the header; Pillow's own would only warn, or raise on opening.
+# ``decode_picture`` checks the size itself; Pillow's limit would warn, or raise on opening.
 Image.MAX_IMAGE_PIXELS = None
-# What Pillow warns of (odd tags, a cut file) is refused where it matters.
+# Pillow warns about invalid tags and truncated files; where they matter, decoding fails below.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 Image8 = NDArray[np.uint8]
 
 STROKES_TYPE = "application/json"
-# Pillow's names of what is taken, by content type.
+# Pillow's format name by content type.
 _PILLOW_FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 CONTENT_TYPES = (*_PILLOW_FORMATS, STROKES_TYPE)
 
-# Sides that more of a photo is not needed for: a JPEG is decoded smaller from the start.
+# Pixels; larger pictures are downscaled, JPEG files already while they are decoded.
 _MAX_SIDE = 1024
-# Every scan of a progressive JPEG is a pass over all of its pixels; programs write about ten.
+# Decoding a progressive JPEG costs a pass over all pixels for each scan; encoders write about ten.
 _MAX_JPEG_SCANS = 100
 _JPEG_SCAN_MARKER = b"\xff\xda"
-# A line across this share of the sheet is a drawing; of next to nothing noise is made.
+# Least number of line pixels, as a fraction of the side. The generator turns fewer into noise.
 _MIN_LINE_FRACTION = 0.25
 
 
 def decode_drawing(
     body: bytes, content_type: str, *, normalize: bool, extent: float, side: int, max_pixels: int
 ) -> Image8:
-    """Return a body's drawing as a generator's conditions are.
+    """Decode a request body to a generator's input.
 
     Parameters
     ----------
-    body : a picture, or strokes as JSON.
-    content_type : one of ``CONTENT_TYPES``; what the body is must be the same.
-    normalise : whether what is drawn is found, thinned, centred and scaled; else the sheet is
-        taken as it is.
-    extent : share of the side that what is drawn takes then; see ``normalize_sketch``.
-    side : of the result.
-    max_pixels : largest width × height of a picture, looked at before it is decoded.
+    body : bytes
+        A PNG, JPEG or WebP file, or strokes as JSON.
+    content_type : str
+        One of ``CONTENT_TYPES``; the body must be of this type.
+    normalize : bool
+        Whether to extract, thin, center and scale the lines, as ``normalize_sketch`` does.
+        Otherwise the picture is padded to a square and its lines stay as they are.
+    extent : float
+        Fraction of the side that the longer side of the normalized drawing takes, in (0, 1].
+    side : int
+        Side of the result in pixels.
+    max_pixels : int
+        Largest width × height of a picture, checked before it is decoded.
 
     Returns
     -------
     ndarray
-        uint8 side×side, 0 on lines.
+        uint8 side×side, 0 on lines and 255 elsewhere.
 
     Raises
     ------
-    Refusal
-        ``wrong_type``, ``too_large``, ``unreadable``, ``invalid``, or ``empty`` where next to
-        nothing is drawn.
+    ApiError
+        ``wrong_type``, ``too_large``, ``unreadable``, ``invalid``, or ``empty`` if there are
+        hardly any lines.
     """
     if content_type == STROKES_TYPE:
         drawing = render_strokes(parse_strokes(body), extent if normalize else None)
@@ -71,22 +77,35 @@ def decode_drawing(
 
 
 def decode_picture(body: bytes, content_type: str, max_pixels: int) -> Image8:
-    """Decode a picture file whole: upright, and of an animation the first frame.
+    """Decode a picture file, with its EXIF rotation applied. Of an animation, decode frame 0.
+
+    Parameters
+    ----------
+    body : bytes
+        The file.
+    content_type : str
+        ``image/png``, ``image/jpeg`` or ``image/webp``.
+    max_pixels : int
+        Largest width × height.
 
     Returns
     -------
     ndarray
-        uint8 H×W grey, H×W×3 RGB or H×W×4 RGBA.
+        uint8 H×W gray, H×W×3 RGB or H×W×4 RGBA.
 
     Raises
     ------
-    Refusal
-        ``wrong_type`` if it is of another type, ``too_large`` if it has more pixels,
+    ApiError
+        ``wrong_type`` if the file has another type, ``too_large`` if it has more pixels,
         ``unreadable`` if it is damaged.
     """
     detected_type = detect_content_type(body)
     if detected_type != content_type:
-        raise ApiError("wrong_type", f"This says {content_type}, but it is {detected_type or 'none'}.")
+        raise ApiError(
+            "wrong_type",
+            f"The content type is {content_type}, but the body is "
+            f"{detected_type or 'no supported picture'}.",
+        )
     if content_type == "image/jpeg" and body.count(_JPEG_SCAN_MARKER) > _MAX_JPEG_SCANS:
         raise ApiError("unreadable")
     try:
@@ -104,13 +123,13 @@ def decode_picture(body: bytes, content_type: str, max_pixels: int) -> Image8:
             return _to_uint8(ImageOps.exif_transpose(image))
     except ApiError:
         raise
-    # A damaged or hostile file can make a decoder raise anything at all.
+    # Damaged or hostile files make decoders raise errors of many types.
     except Exception as error:
         raise ApiError("unreadable") from error
 
 
 def detect_content_type(body: bytes) -> str | None:
-    """Return the content type of a file by its first bytes; None for what is not taken."""
+    """Return the content type of a file by its first bytes; None for unsupported types."""
     if body.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if body.startswith(b"\xff\xd8\xff"):
@@ -121,9 +140,9 @@ def detect_content_type(body: bytes) -> str | None:
 
 
 def _to_uint8(image: Image.Image) -> Image8:
-    """Turn any mode into grey, RGB or RGBA of 8 bits."""
+    """Convert an image of any mode to uint8 gray (H×W), RGB (H×W×3) or RGBA (H×W×4)."""
     if image.mode.startswith("I"):
-        # Grey of 16 bits; Pillow gives colours of 16 bits as 8.
+        # 16-bit gray; Pillow already converts 16-bit colors to 8 bits.
         values = np.asarray(image)
         gray = (values.clip(0, 65_535) // 257).astype(np.uint8)
         transparent = image.info.get("transparency")
@@ -131,7 +150,7 @@ def _to_uint8(image: Image.Image) -> Image8:
             gray[values == transparent] = 255
         return gray
     if image.mode == "RGB" and isinstance(image.info.get("transparency"), tuple):
-        # Of 16 bits it is, where the picture has 8 by now.
+        # The transparent color may still have 16 bits.
         image.info["transparency"] = tuple(
             value >> 8 if max(image.info["transparency"]) > 255 else value
             for value in image.info["transparency"]
@@ -142,11 +161,11 @@ def _to_uint8(image: Image.Image) -> Image8:
 
 
 def _pad_to_square(picture: Image8) -> Image8:
-    """Put a sheet in the middle of a white square; grey, on white."""
+    """Convert a picture to gray on white and pad it to a square: uint8 H×H."""
     height, width = picture.shape[:2]
     scale = min(1.0, _MAX_SIDE / max(height, width))
     if scale < 1:
-        # First: all that follows takes many times the room.
+        # Downscale first: the steps below use several times the memory.
         size = max(1, round(width * scale)), max(1, round(height * scale))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
     if picture.ndim == 3 and picture.shape[2] == 4:

@@ -1,4 +1,4 @@
-"""Drawings in the store, where a setting asks for them."""
+"""Storing of drawings and their pictures in the object store."""
 
 import logging
 import threading
@@ -11,36 +11,52 @@ from storage import ObjectStore, keys
 
 log = logging.getLogger("icanvas.serving")
 
-# Drawings that wait for the store; what comes then is not kept.
+# Drawings that wait for the upload; further ones are dropped.
 _MAX_PENDING = 200
 
 
 class DrawingArchive:
-    """Writes drawings and pictures in a thread of its own, so that nobody waits for the store.
+    """Uploads drawings and pictures in a background thread, so that requests never wait for it.
 
-    What is kept is what the generator was given and what it made of it, under a random name below
-    the day: nothing tells who drew it.
+    Stored are the generator's input and output, as
+    ``drawings/MODEL/YYYY-MM-DD/RANDOM-drawing.png`` and ``-picture.png``. Nothing that identifies
+    the client is stored.
 
     Parameters
     ----------
-    store : where they go.
+    store : ObjectStore
+        Where they are stored.
     """
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._queue: Queue[tuple[str, bytes, bytes] | None] = Queue(_MAX_PENDING)
-        self._thread = threading.Thread(target=self._run, name="keep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="drawing-archive", daemon=True)
         self._thread.start()
 
     def enqueue(self, model: str, drawing: bytes, picture: bytes) -> None:
-        """Keep a drawing (PNG) and its picture (PNG), unless too many wait."""
+        """Queue a drawing and its picture for upload; drop them if the queue is full.
+
+        Parameters
+        ----------
+        model : str
+            Name of the model.
+        drawing, picture : bytes
+            PNG files.
+        """
         try:
             self._queue.put_nowait((model, drawing, picture))
         except Full:
-            log.warning("a drawing is not kept: the store is too slow")
+            log.warning("Dropped a drawing: %d drawings are waiting for upload", _MAX_PENDING)
 
     def close(self, timeout: float = 60) -> None:
-        """Return when all that was offered is kept, or after so many seconds."""
+        """Wait until all queued drawings are uploaded.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds; what is not uploaded by then is dropped.
+        """
         with suppress(Full):
             self._queue.put(None, timeout=timeout)
             self._thread.join(timeout)
@@ -52,6 +68,6 @@ class DrawingArchive:
             try:
                 for kind, data in (("drawing", drawing), ("picture", picture)):
                     self._store.put(keys.archived_drawing(model, day, f"{name}-{kind}"), data)
-            # Whatever it is, the next one may be kept.
+            # Any error concerns this drawing alone; the next upload may succeed.
             except Exception as error:
-                log.warning("a drawing is not kept: %s", error)
+                log.warning("Uploading a drawing failed; it is dropped: %s", error)

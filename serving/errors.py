@@ -1,16 +1,18 @@
-"""Why a request gets no picture: one exception, and one table of what may be answered."""
+"""Errors of the API: the exception, and the table of error codes."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ErrorSpec:
-    """One of the reasons.
+    """What one error code is answered with.
 
     Attributes
     ----------
-    status : of the answer.
-    message : one sentence for whoever drew or wrote the program.
+    status : int
+        HTTP status code.
+    message : str
+        One sentence for the user: the cause and what to do.
     """
 
     status: int
@@ -18,18 +20,18 @@ class ErrorSpec:
 
 
 ERRORS = {
-    "invalid": ErrorSpec(422, "The request does not fit; see /openapi.json for what does."),
+    "invalid": ErrorSpec(422, "The request is not valid. See /openapi.json for its format."),
     "unreadable": ErrorSpec(422, "The picture cannot be read. Send it again as PNG, JPEG or WebP."),
     "empty": ErrorSpec(422, "There is nothing drawn yet. Draw something, and a picture comes."),
-    "no_key": ErrorSpec(401, "An API key is needed here: send it as X-API-Key."),
+    "no_key": ErrorSpec(401, "An API key is required. Send it in the header X-API-Key."),
     "unknown_model": ErrorSpec(404, "There is no model of that name. GET /v1/models lists them."),
-    "not_found": ErrorSpec(404, "There is nothing here."),
-    "not_allowed": ErrorSpec(405, "This method is not for this address."),
+    "not_found": ErrorSpec(404, "There is nothing at this address."),
+    "not_allowed": ErrorSpec(405, "This address does not accept this method."),
     "slow": ErrorSpec(408, "The drawing took too long to arrive. Send it again."),
     "too_large": ErrorSpec(413, "The drawing is too large. Send a smaller one."),
     "wrong_type": ErrorSpec(
         415,
-        "Send image/png, image/jpeg, image/webp or application/json, and the content that it says.",
+        "Send image/png, image/jpeg, image/webp or application/json, with a body of that type.",
     ),
     "too_many": ErrorSpec(429, "That was a little too fast. Wait a moment and try again."),
     "not_shown": ErrorSpec(451, "This picture is not shown. Draw something else."),
@@ -40,13 +42,21 @@ ERRORS = {
 
 
 class ApiError(Exception):
-    """A request that is answered with an error.
+    """An error that the API answers with.
 
     Parameters
     ----------
-    code : one of ``KINDS``.
-    message : a sentence that says more than the kind's own.
-    retry_after : seconds to wait before another try.
+    code : str
+        A key of ``ERRORS``.
+    message : str, optional
+        A sentence that is more specific than the code's default message.
+    retry_after : int, optional
+        Seconds to wait before the next try, sent as ``Retry-After``.
+
+    Raises
+    ------
+    KeyError
+        If ``ERRORS`` has no such code.
     """
 
     def __init__(self, code: str, message: str | None = None, retry_after: int | None = None):

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Prometheus metrics of the server."""
 
 import time
 
@@ -12,26 +12,36 @@ from prometheus_client import (
     generate_latest,
 )
 
-# The parts of a request, in their order; ``all`` is from the first byte to the last.
+# Stages of a request in order; ``all`` is the whole request, with its body.
 STAGES = ("queue", "prepare", "network", "check", "encode", "all")
 
 _DURATION_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 
 
 class ServerMetrics:
-    """The figures of one server.
+    """Metrics of one server, in a registry of its own.
 
     Attributes
     ----------
-    seconds : how long each stage of a picture took, by stage.
-    requests : answers by model, where it is known, and outcome: ``ok``, ``gone`` where nobody
-        waited any more, or the error's code.
-    waiting, running : drawings that wait, and that are worked on.
-    batch : drawings in one batch on a GPU.
-    models : 1 for what is served, by model, version, run and epoch.
-    refused : 1 for a promotion that failed its check and is not served, by model and version.
-    swaps : how often a model took the place of none or another, or was refused, by outcome.
-    looked : time of the last look at the store that found all it wanted.
+    stage_duration : Histogram
+        Seconds of each stage, by ``stage``.
+    requests : Counter
+        Generate requests by ``model`` (empty for unknown models) and ``outcome``: ``ok``,
+        ``disconnected`` if the client closed the connection, or the error's code.
+    queue_length : Gauge
+        Requests that wait.
+    in_progress : Gauge
+        Requests that a worker runs.
+    batch_size : Histogram
+        Drawings in one batch of PyTorch.
+    model_info : Gauge
+        1 for each loaded model, by ``model``, ``version``, ``run`` and ``epoch``.
+    promotion_rejected : Gauge
+        1 for each promotion that failed its check, by ``model`` and ``version``.
+    promotions : Counter
+        Loaded promotions, by ``model`` and ``outcome``: ``loaded`` or ``rejected``.
+    store_last_success : Gauge
+        Unix time of the last poll of the store without an error.
     """
 
     def __init__(self) -> None:
@@ -39,8 +49,8 @@ class ServerMetrics:
         ProcessCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
         self.stage_duration = Histogram(
-            "icanvas_stage_seconds",
-            "Time that the stages of a picture took.",
+            "icanvas_stage_duration_seconds",
+            "Duration of the stages of a generate request.",
             ["stage"],
             registry=self._registry,
             buckets=_DURATION_BUCKETS_S,
@@ -48,48 +58,54 @@ class ServerMetrics:
         for stage in STAGES:
             self.stage_duration.labels(stage)
         self.requests = Counter(
-            "icanvas_drawings",
-            "Drawings that were answered, by outcome.",
+            "icanvas_requests",
+            "Generate requests, by outcome.",
             ["model", "outcome"],
             registry=self._registry,
         )
-        self.queue_length = Gauge("icanvas_waiting", "Drawings that wait.", registry=self._registry)
+        self.queue_length = Gauge(
+            "icanvas_queue_length", "Requests that wait for a worker.", registry=self._registry
+        )
         self.in_progress = Gauge(
-            "icanvas_running", "Drawings that are worked on.", registry=self._registry
+            "icanvas_requests_in_progress",
+            "Requests that a worker runs.",
+            registry=self._registry,
         )
         self.batch_size = Histogram(
-            "icanvas_batch_drawings",
+            "icanvas_batch_size",
             "Drawings in one batch on a GPU.",
             registry=self._registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
         self.model_info = Gauge(
             "icanvas_model_info",
-            "1 for each model that is served.",
+            "1 for each loaded model.",
             ["model", "version", "run", "epoch"],
             registry=self._registry,
         )
         self.promotion_rejected = Gauge(
-            "icanvas_promotion_refused",
-            "1 for each promotion that failed its check and is not served.",
+            "icanvas_promotion_rejected",
+            "1 for each promotion that failed its check and was not loaded.",
             ["model", "version"],
             registry=self._registry,
         )
         self.promotions = Counter(
             "icanvas_promotions",
-            "Promotions that were found, by what came of them.",
+            "Promotions that were loaded or rejected, by outcome.",
             ["model", "outcome"],
             registry=self._registry,
         )
         self.store_last_success = Gauge(
-            "icanvas_store_looked_timestamp_seconds",
-            "When the store was last read without an error.",
+            "icanvas_store_last_success_timestamp_seconds",
+            "Unix time of the last poll of the store without an error.",
             registry=self._registry,
         )
         Gauge(
-            "icanvas_start_timestamp_seconds", "When the server started.", registry=self._registry
+            "icanvas_start_timestamp_seconds",
+            "Unix time of the server's start.",
+            registry=self._registry,
         ).set(time.time())
 
     def render(self) -> bytes:
-        """Return all of it in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self._registry)

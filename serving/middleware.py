@@ -1,4 +1,4 @@
-"""What every answer carries."""
+"""Headers of every response."""
 
 import uuid
 from collections.abc import MutableMapping
@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# The page has no part from elsewhere, and no part in its HTML; its pictures come as blobs.
+# The page loads nothing from other origins and has no inline code; pictures are blob URLs.
 _CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -24,12 +24,16 @@ _CONTENT_SECURITY_POLICY = "; ".join(
 
 
 class ResponseHeadersMiddleware:
-    """Middleware that names the request and tells browsers what not to do.
+    """ASGI middleware that adds a request ID and security headers.
+
+    The ID is also set as ``request.state.request_id``.
 
     Parameters
     ----------
-    app : what it is around.
-    shared : whether pages of other origins may show what is here.
+    app : ASGIApp
+        The wrapped application.
+    cross_origin : bool
+        Whether pages of other origins may embed the responses.
     """
 
     def __init__(self, app: ASGIApp, cross_origin: bool) -> None:
@@ -45,7 +49,7 @@ class ResponseHeadersMiddleware:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as the application does, with more headers."""
+        """Call the application, and add headers to its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

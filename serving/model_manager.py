@@ -1,4 +1,4 @@
-"""The models that are served, kept in step with what is promoted."""
+"""Loading of promoted models: a thread polls the store, and loads, replaces and drops models."""
 
 import logging
 import threading
@@ -14,7 +14,7 @@ from serving.metrics import ServerMetrics
 from storage import ObjectStore
 from storage.promotions import Promotion, list_promoted_datasets, read_promoted
 
-# Seconds that a look at the store may take to end.
+# How long ``close`` waits for a running poll.
 _JOIN_TIMEOUT_S = 10
 
 log = logging.getLogger("icanvas.serving")
@@ -22,12 +22,14 @@ log = logging.getLogger("icanvas.serving")
 
 @dataclass(frozen=True)
 class RejectedModel:
-    """A promotion that failed its check.
+    """A promotion whose generator failed its check.
 
     Attributes
     ----------
-    promotion : it.
-    why : a sentence.
+    promotion : Promotion
+        The promotion.
+    reason : str
+        The error's message.
     """
 
     promotion: Promotion
@@ -35,58 +37,71 @@ class RejectedModel:
 
 
 class ModelManager:
-    """What is served, renewed by a thread that looks at the store.
+    """Holds the loaded models, and updates them from the store in a background thread.
 
-    A new promotion is loaded and checked beside the model that it replaces, and takes its place in
-    one step: what was begun with the old one ends with it. One that fails its check is not tried
-    again until something else is promoted, and the old model stays. While the store cannot be read
-    everything stays as it is.
+    A new promotion is loaded and checked while its predecessor serves, and then replaces it
+    atomically; running requests finish with the old model. A promotion that fails its check is
+    rejected, and its predecessor stays; it is not loaded again until the promotion changes. While
+    the store cannot be read, all loaded models stay.
 
     Parameters
     ----------
-    store : holds the promotions.
-    engine : runs them.
-    poll : seconds between two looks.
-    metrics : is told of every change.
+    store : ObjectStore
+        Holds the promotions.
+    engine : GeneratorEngine
+        Runs the generators.
+    poll_interval : float
+        Seconds between two polls of the store.
+    metrics : ServerMetrics
+        Records loaded and rejected promotions.
     """
 
-    def __init__(self, store: ObjectStore, engine: GeneratorEngine, poll_interval: float, metrics: ServerMetrics) -> None:
-        self._store, self._engine, self._poll_interval, self._metrics = store, engine, poll_interval, metrics
+    def __init__(
+        self,
+        store: ObjectStore,
+        engine: GeneratorEngine,
+        poll_interval: float,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._poll_interval = poll_interval
+        self._metrics = metrics
         self._models: Mapping[str, LoadedModel] = MappingProxyType({})
         self._rejected: Mapping[str, RejectedModel] = MappingProxyType({})
         self._has_polled = False
         self._last_error: str | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="shelf", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="model-manager", daemon=True)
 
     @property
     def models(self) -> Mapping[str, LoadedModel]:
-        """What is served by name, in their order; another mapping after every change."""
+        """Loaded models by name, sorted; an immutable mapping that is replaced at every change."""
         return self._models
 
     @property
     def rejected(self) -> Mapping[str, RejectedModel]:
-        """Promotions that failed their check, by name."""
+        """Promotions that failed their check, by name of the model."""
         return self._rejected
 
     @property
     def has_polled(self) -> bool:
-        """Whether the store was read once."""
+        """Whether the list of promotions was read at least once."""
         return self._has_polled
 
     @property
     def last_error(self) -> str | None:
-        """Why the last look at the store failed; None if it did not."""
+        """Message of the last poll's error; None if it succeeded."""
         return self._last_error
 
     def start(self) -> None:
-        """Begin to look, at once and in a thread of its own."""
+        """Start the background thread, which polls immediately."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop looking; what is served stays."""
+        """Stop the background thread; loaded models stay."""
         self._stop.set()
-        # A store that says nothing would hold the server's end up.
+        # With a timeout: a store that does not respond must not block the shutdown.
         self._thread.join(_JOIN_TIMEOUT_S)
 
     def _run(self) -> None:
@@ -94,12 +109,12 @@ class ModelManager:
             try:
                 self.poll()
             except Exception:
-                # The next look may go better, and what is served is there.
-                log.exception("the store was looked at in vain")
+                # Loaded models are not affected, and the next poll may succeed.
+                log.exception("Polling the store failed; retrying in %g s", self._poll_interval)
             self._stop.wait(self._poll_interval)
 
     def poll(self) -> None:
-        """Bring what is served in step with what is promoted."""
+        """Read the promotions, and load, replace and drop models accordingly."""
         try:
             names = list_promoted_datasets(self._store)
         except IcanvasError as error:
@@ -121,17 +136,23 @@ class ModelManager:
             self._metrics.store_last_success.set(time.time())
 
     def _update_model(self, name: str, promotion: Promotion | None) -> str | None:
-        """Serve a promotion, or with None no longer; return why that has to wait, if it has."""
+        """Load a promotion, or with None drop the model.
+
+        Returns
+        -------
+        str or None
+            Why loading failed, if the next poll should try again; else None.
+        """
         current, rejected = self._models.get(name), self._rejected.get(name)
         if promotion is None:
             self._set_rejected(name, None)
             if current is not None:
                 self._set_model(name, None)
-                log.warning("%s: is not promoted any more, and not served", name)
+                log.warning("%s: dropped the model: it is no longer promoted", name)
             return None
         if current is not None and current.promotion.export == promotion.export:
             if current.promotion != promotion:
-                # The same files, promoted again.
+                # The same export was promoted again.
                 self._set_model(name, replace(current, promotion=promotion))
             self._set_rejected(name, None)
             return None
@@ -142,21 +163,27 @@ class ModelManager:
             model = load_model(self._store, name, promotion, self._engine)
         except (NotFoundError, IntegrityError) as error:
             self._set_rejected(name, RejectedModel(promotion, _format_error(error)))
-            self._metrics.promotions.labels(name, "refused").inc()
-            outcome = f"version {current.promotion.export} stays" if current else "nothing is served"
+            self._metrics.promotions.labels(name, "rejected").inc()
+            outcome = (
+                f"keeping version {current.promotion.export}" if current else "no model is loaded"
+            )
             log.error(
-                "%s: version %s is refused, %s: %s", name, promotion.export, outcome, _format_error(error)
+                "%s: rejected version %s, %s: %s",
+                name,
+                promotion.export,
+                outcome,
+                _format_error(error),
             )
             return None
         except Exception as error:
-            # The store, or this machine: the same may go well the next time.
+            # An error of the store or of this machine; the next poll may succeed.
             return f"{name}: {_format_error(error)}"
         self._set_model(name, model)
         self._set_rejected(name, None)
-        self._metrics.promotions.labels(name, "served").inc()
+        self._metrics.promotions.labels(name, "loaded").inc()
         log.info(
-            "%s: version %s of run %s, epoch %d, is served after %.1f s; its examples differ by "
-            "%.2f of 255",
+            "%s: loaded version %s (run %s, epoch %d) in %.1f s; its examples differ by %.2f of "
+            "255 gray levels",
             name,
             promotion.export,
             promotion.run,
@@ -187,12 +214,16 @@ class ModelManager:
         self._rejected = MappingProxyType(others)
 
     def _log_store_error(self, error_message: str | None) -> None:
-        """Log trouble with the store once, and its end."""
+        """Log an error of the store when it first occurs, and when it is over."""
         if error_message != self._last_error:
             if error_message is None:
-                log.info("the store can be read again")
+                log.info("The store can be read again")
             else:
-                log.warning("what is promoted cannot be read, and all stays as it is: %s", error_message)
+                log.warning(
+                    "Reading the promotions failed; loaded models stay, retrying in %g s: %s",
+                    self._poll_interval,
+                    error_message,
+                )
         self._last_error = error_message
 
 

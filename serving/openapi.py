@@ -1,4 +1,4 @@
-"""The API's description in OpenAPI, where FastAPI cannot see it."""
+"""OpenAPI parts that FastAPI does not derive from the routes: request body, headers, schemas."""
 
 from typing import Any
 
@@ -25,31 +25,37 @@ DRAWING_BODY: dict[str, Any] = {
 }
 
 PICTURE_HEADERS: dict[str, Any] = {
-    "X-Model-Name": {"description": "Which model made it.", "schema": _STRING},
-    "X-Model-Version": {"description": "Which version of it.", "schema": _STRING},
-    "X-Request-Id": {"description": "Names the request in the server's log.", "schema": _STRING},
+    "X-Model-Name": {"description": "Name of the model.", "schema": _STRING},
+    "X-Model-Version": {"description": "Version of the model.", "schema": _STRING},
+    "X-Request-Id": {"description": "ID of the request in the server's log.", "schema": _STRING},
     "Server-Timing": {
-        "description": "Milliseconds in the queue, for preparing, network, check and encoding.",
+        "description": "Milliseconds of the stages queue, prepare, network, check, encode and all.",
         "schema": _STRING,
     },
 }
 
 
 def build_openapi(app: FastAPI) -> dict[str, Any]:
-    """Return an application's description, made once."""
+    """Return the OpenAPI document of an application, built at the first call.
+
+    Parameters
+    ----------
+    app : FastAPI
+        The application with its routes.
+    """
     if app.openapi_schema is None:
-        schema_root = get_openapi(
+        document = get_openapi(
             title=app.title,
             version=app.version,
             description=app.description,
             routes=app.routes,
         )
-        schemas = schema_root["components"]["schemas"]
+        schemas = document["components"]["schemas"]
         for model in (Strokes, ErrorResponse):
             schema = model.model_json_schema(ref_template=_REF)
             schemas |= {**schema.pop("$defs", {}), model.__name__: schema}
-        # FastAPI's own form of errors is not used.
+        # FastAPI's own error schemas are not used.
         for unused in ("HTTPValidationError", "ValidationError"):
             schemas.pop(unused, None)
-        app.openapi_schema = schema_root
+        app.openapi_schema = document
     return app.openapi_schema

@@ -1,4 +1,4 @@
-"""The drawing page's files, as they lie in ``page/``."""
+"""Static files of the drawing page, from ``page/``."""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,12 +21,16 @@ _CONTENT_TYPES = {
 
 @dataclass(frozen=True)
 class PageFile:
-    """One file.
+    """One static file.
 
     Attributes
     ----------
-    content, media_type : what is sent.
-    etag : names the content.
+    content : bytes
+        The file's bytes.
+    media_type : str
+        Value of ``Content-Type``.
+    etag : str
+        Quoted hash of the content.
     """
 
     content: bytes
@@ -35,18 +39,41 @@ class PageFile:
 
 
 def load_page_files(folder: Path = PAGE_DIR) -> dict[str, PageFile]:
-    """Return the files by name; nothing else is ever sent of the folder."""
+    """Read the files of a folder into memory; only these are ever sent.
+
+    Parameters
+    ----------
+    folder : Path
+        Only its files with a known suffix are read, not its subfolders. May be missing.
+
+    Returns
+    -------
+    dict
+        ``PageFile`` by file name.
+    """
     files = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix in _CONTENT_TYPES and path.is_file():
-            content = path.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            files[path.name] = PageFile(content, _CONTENT_TYPES[path.suffix], etag)
+            data = path.read_bytes()
+            etag = f'"{hashlib.sha256(data).hexdigest()[:32]}"'
+            files[path.name] = PageFile(data, _CONTENT_TYPES[path.suffix], etag)
     return files
 
 
 def respond_with_etag(request: Request, content: bytes, media_type: str, etag: str) -> Response:
-    """Return a file; only its name where the browser has it already."""
+    """Return a response with an ETag: 304 without content if ``If-None-Match`` has it, else 200.
+
+    Parameters
+    ----------
+    request : Request
+        The browser's request.
+    content : bytes
+        Body of the response.
+    media_type : str
+        Value of ``Content-Type``.
+    etag : str
+        Quoted ETag of the content.
+    """
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if_none_match = request.headers.get("if-none-match", "")
     client_etags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}

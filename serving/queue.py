@@ -1,4 +1,4 @@
-"""Drawings that wait, the threads that work on them, and one request's wait for its picture."""
+"""The request queue: waiting requests, the worker threads, and the wait for a result."""
 
 import asyncio
 import math
@@ -13,19 +13,25 @@ from starlette.requests import ClientDisconnect, Request
 from serving.errors import ApiError
 from serving.metrics import ServerMetrics
 
-# Share of the newest duration in the running mean.
+# Weight of the newest duration in the exponential moving average.
 _MEAN_WEIGHT = 0.1
-# Nobody is sent away for longer.
+# Upper limit of ``Retry-After``.
 _MAX_RETRY_AFTER_S = 60
 
 
 class QueuedRequest:
-    """One drawing on its way; the task that works on it is given this.
+    """A request in the queue or in a worker. Its task receives it as the argument.
 
     Attributes
     ----------
-    future : of what the task returns.
-    stages : seconds by stage so far.
+    task : Task
+        Computes the result in a worker thread.
+    future : Future of bytes
+        The task's result.
+    stages : dict
+        Seconds by name of each finished stage.
+    cancelled : bool
+        Whether the result is no longer needed.
     """
 
     def __init__(self, task: "Task") -> None:
@@ -36,12 +42,17 @@ class QueuedRequest:
         self._stage_start = time.perf_counter()
 
     def end_stage(self, name: str) -> None:
-        """Note how long a stage took that ends now.
+        """Record the duration of the stage that ends now.
+
+        Parameters
+        ----------
+        name : str
+            Name of the stage.
 
         Raises
         ------
         CancelledError
-            If nobody waits for the result any more.
+            If the request was cancelled.
         """
         now = time.perf_counter()
         self.stages[name] = now - self._stage_start
@@ -54,13 +65,16 @@ Task = Callable[[QueuedRequest], bytes]
 
 
 class RequestQueue:
-    """A queue of limited length before a fixed number of threads.
+    """A bounded FIFO queue with a fixed number of worker threads.
 
     Parameters
     ----------
-    workers : threads.
-    queue : jobs that wait at most.
-    metrics : is told how many wait and run.
+    workers : int
+        Number of threads.
+    max_size : int
+        Largest number of waiting requests.
+    metrics : ServerMetrics
+        Records how many requests wait and run.
     """
 
     def __init__(self, workers: int, max_size: int, metrics: ServerMetrics) -> None:
@@ -72,29 +86,40 @@ class RequestQueue:
         self._closing = False
         self._mean_duration = 0.0
         self._threads = [
-            threading.Thread(target=self._run, name=f"draw-{number}", daemon=True)
+            threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
             for number in range(workers)
         ]
         for thread in self._threads:
             thread.start()
 
     def check_capacity(self) -> None:
-        """Raise the refusal of ``submit`` if it would come now."""
+        """Check that the queue is not full.
+
+        Raises
+        ------
+        ApiError
+            ``busy`` if it is.
+        """
         if len(self._pending) >= self._max_size:
             raise self.busy_error()
 
     def busy_error(self) -> ApiError:
-        """Return the refusal of a drawing that there is no time for, with when to try again."""
+        """Return the error ``busy``, with an estimate of when a worker is free."""
         wait = self._mean_duration * (len(self._pending) + 1) / self.workers
         return ApiError("busy", retry_after=min(_MAX_RETRY_AFTER_S, max(1, math.ceil(wait))))
 
     def submit(self, task: Task) -> QueuedRequest:
         """Queue a task.
 
+        Parameters
+        ----------
+        task : Task
+            Called in a worker thread.
+
         Raises
         ------
-        Refusal
-            If as many wait as may.
+        ApiError
+            ``busy`` if the queue is full or closed.
         """
         request = QueuedRequest(task)
         with self._changed:
@@ -106,7 +131,13 @@ class RequestQueue:
         return request
 
     def cancel(self, request: QueuedRequest) -> None:
-        """Say that nobody waits for a job any more: it is not begun, or ends after its stage."""
+        """Cancel a request: it leaves the queue, or stops at the end of its current stage.
+
+        Parameters
+        ----------
+        request : QueuedRequest
+            From ``submit``.
+        """
         request.cancelled = True
         with self._changed:
             if request in self._pending:
@@ -115,11 +146,12 @@ class RequestQueue:
         request.future.cancel()
 
     def close(self, timeout: float = _MAX_RETRY_AFTER_S) -> None:
-        """Take nothing any more, and return when what was taken is done, or patience ends.
+        """Accept no more requests, and wait until the accepted ones are done.
 
         Parameters
         ----------
-        patience : seconds; what is not done by then ends with the process.
+        timeout : float
+            Seconds; requests that are not done by then end with the process.
         """
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -139,15 +171,17 @@ class RequestQueue:
                     result = request.task(request)
                 except BaseException as error:
                     request.future.set_exception(error)
-                    # What it holds would live as long as this thread waits for the next.
+                    # The traceback holds the drawing, and would keep it until the next request.
                     del error
                 else:
                     request.future.set_result(result)
-                    self._mean_duration += _MEAN_WEIGHT * (time.perf_counter() - start - self._mean_duration)
+                    self._mean_duration += _MEAN_WEIGHT * (
+                        time.perf_counter() - start - self._mean_duration
+                    )
             del request
 
     def _next_request(self) -> QueuedRequest | None:
-        """Wait for a job; None when there will be none."""
+        """Wait for the next request; return None when the queue is closed and empty."""
         with self._changed:
             while not self._pending:
                 if self._closing:
@@ -158,21 +192,35 @@ class RequestQueue:
             return request
 
 
-async def wait_for_result(queued: QueuedRequest, queue: RequestQueue, request: Request, timeout: float) -> bytes:
-    """Return what comes of a job; whose client went away, or waits too long, is given up.
+async def wait_for_result(
+    queued: QueuedRequest, queue: RequestQueue, request: Request, timeout: float
+) -> bytes:
+    """Wait for a result; cancel the request if its client disconnects or the time runs out.
 
     Parameters
     ----------
-    job, work : what was submitted where.
-    request : whose body was read; nothing else may read from it meanwhile.
-    seconds : to wait at most.
+    queued : QueuedRequest
+        From ``queue.submit``.
+    queue : RequestQueue
+        The queue that it was submitted to.
+    request : Request
+        The HTTP request. Its body must have been read, and nothing else may receive from it.
+    timeout : float
+        Seconds.
+
+    Returns
+    -------
+    bytes
+        What the task returned.
 
     Raises
     ------
     ClientDisconnect
-        If the client went away.
-    Refusal
-        ``busy`` after the time, or what the job raised.
+        If the client closed the connection.
+    ApiError
+        ``busy`` after the timeout.
+    Exception
+        Whatever the task raised.
     """
     result = asyncio.wrap_future(queued.future)
     disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
@@ -187,12 +235,12 @@ async def wait_for_result(queued: QueuedRequest, queue: RequestQueue, request: R
     finally:
         disconnected.cancel()
         if not result.done():
-            # Before the job ends: its error would find nobody.
+            # Cancelled first: an error of the task would otherwise be logged as never retrieved.
             result.cancel()
             queue.cancel(queued)
 
 
 async def _wait_for_disconnect(request: Request) -> None:
-    """Return when the client is gone."""
+    """Return when the client closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""How much one client may ask for."""
+"""Rate limit per client."""
 
 import ipaddress
 import math
@@ -6,17 +6,19 @@ from collections import OrderedDict
 
 from starlette.requests import Request
 
-# Clients that are remembered: what was longest unheard of is forgotten, and so begins anew.
+# Clients whose buckets are held; the least recently used one is dropped, and so starts full again.
 _MAX_CLIENTS = 20_000
 
 
 class RateLimiter:
-    """A bucket of tokens for every client, from which each drawing takes one.
+    """A token bucket for each client; each request takes a token.
 
     Parameters
     ----------
-    rate : tokens a second that come back; 0 for no limit.
-    burst : tokens that a bucket holds.
+    rate : float
+        Tokens added a second; 0 for no limit.
+    burst : int
+        Capacity of a bucket.
     """
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -24,17 +26,25 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def acquire(self, client: str, now: float) -> int:
-        """Take a token of a client's.
+        """Take a token from a client's bucket.
 
         Parameters
         ----------
-        client : its name, as ``name_client`` gives it.
-        now : seconds on a clock that does not go back.
+        client : str
+            From ``client_key``.
+        now : float
+            Seconds of a monotonic clock.
 
         Returns
         -------
         int
-            0 where there was one, else seconds (at least 1) until there is.
+            0 if a token was taken, else seconds (at least 1) until there is one.
+
+        Examples
+        --------
+        >>> limiter = RateLimiter(rate=0.5, burst=1)
+        >>> limiter.acquire("192.0.2.7", now=0), limiter.acquire("192.0.2.7", now=0)
+        (0, 2)
         """
         if not self._rate:
             return 0
@@ -48,16 +58,24 @@ class RateLimiter:
 
 
 def get_client_key(request: Request) -> str:
-    """Return what the client of a request is counted by; see ``name_client``."""
+    """Return the key of a request's client; see ``client_key``."""
     return client_key(request.client.host if request.client else None)
 
 
 def client_key(address: str | None) -> str:
-    """Return what a client is counted by: its IPv4 address, or the network that IPv6 gives a home.
+    """Return the key that a client is counted by: its IPv4 address, or its IPv6 /64 network.
 
     Parameters
     ----------
-    address : of the connection; None where there is none, as with a Unix socket.
+    address : str or None
+        Address of the connection; None for a Unix socket.
+
+    Examples
+    --------
+    >>> client_key("::ffff:192.0.2.7")
+    '192.0.2.7'
+    >>> client_key("2001:db8:1:2:3:4:5:6")
+    '2001:db8:1:2::/64'
     """
     try:
         ip = ipaddress.ip_address(address or "")
@@ -66,6 +84,6 @@ def client_key(address: str | None) -> str:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped:
             return str(ip.ipv4_mapped)
-        # Whoever has one address of these has them all.
+        # A subscriber usually gets a whole /64.
         return str(ipaddress.ip_network((ip, 64), strict=False))
     return str(ip)

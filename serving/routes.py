@@ -1,9 +1,10 @@
-"""The addresses of the API."""
+"""Routes of the API."""
 
 import hashlib
 import hmac
 import logging
 import time
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Response, Security
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from serving import schemas
 from serving.bodies import drain_body, read_content_type
 from serving.errors import ApiError
-from serving.generate import GenerateRequest, make_task
+from serving.generate import GenerateRequest, run_request
 from serving.loaded_model import LoadedModel
 from serving.openapi import DRAWING_BODY, PICTURE_HEADERS
 from serving.page_files import respond_with_etag
@@ -26,19 +27,21 @@ from serving.state import AppState
 
 log = logging.getLogger("icanvas.serving")
 
-# Sides of pictures that are made.
+# Sides of pictures that clients may request, in pixels.
 _MIN_SIZE, _MAX_SIZE = 32, 1024
 
 ModelName = Annotated[
     str,
     InPath(
-        description="Of a model.", max_length=200, openapi_examples={"a model": {"value": "shoes"}}
+        description="Name of the model.",
+        max_length=200,
+        openapi_examples={"a model": {"value": "shoes"}},
     ),
 ]
 
 
 def _parse_bool(value: object) -> object:
-    """Take ``true`` and ``false`` alone: what else might mean one of them is a slip."""
+    """Accept only ``true`` and ``false``; pydantic would also accept ``1``, ``yes``, ``on``…."""
     return {"true": True, "false": False}.get(value, "") if isinstance(value, str) else value
 
 
@@ -46,16 +49,22 @@ QueryBool = Annotated[bool, BeforeValidator(_parse_bool)]
 
 
 class PngResponse(Response):
-    """A picture."""
+    """A PNG file."""
 
     media_type = "image/png"
 
 
 def create_router(state: AppState) -> APIRouter:
-    """Return the routes of the API for a server."""
+    """Return the routes of the API.
+
+    Parameters
+    ----------
+    state : AppState
+        Components of the server.
+    """
     digests = [hashlib.sha256(key.encode()).digest() for key in state.api_keys]
     api_key_header = APIKeyHeader(
-        name="X-API-Key", auto_error=False, description="As the operator gave it."
+        name="X-API-Key", auto_error=False, description="The key that the operator gave you."
     )
 
     async def check_rate_limit(request: Request) -> None:
@@ -64,7 +73,7 @@ def create_router(state: AppState) -> APIRouter:
 
     async def check_key(key: Annotated[str | None, Security(api_key_header)]) -> None:
         key_digest = hashlib.sha256((key or "").encode()).digest()
-        # All of them, so that the time tells nothing.
+        # Compare with all keys, so that the duration does not reveal which one matched.
         if sum(hmac.compare_digest(key_digest, digest) for digest in digests) == 0:
             raise ApiError("no_key")
 
@@ -77,27 +86,35 @@ def create_router(state: AppState) -> APIRouter:
         response_model=schemas.ModelList,
         dependencies=key_dependencies,
         responses=describe_errors(*key_errors),
-        summary="What can be drawn with",
+        summary="List the models",
     )
     async def list_models() -> schemas.ModelList:
-        """List the models by name; none where nothing is promoted yet."""
-        return schemas.ModelList(models=[_to_model_info(model) for model in state.models.models.values()])
+        """List the loaded models by name; an empty list if nothing is promoted yet."""
+        return schemas.ModelList(
+            models=[_to_model_info(model) for model in state.model_manager.models.values()]
+        )
 
     @router.get(
         "/v1/models/{name}/examples/{number}/{what}.png",
         response_class=PngResponse,
         dependencies=key_dependencies,
         responses=describe_errors("unknown_model", "not_found", "invalid", *key_errors),
-        summary="An example: an outline to trace, or its picture",
+        summary="Get an example: an outline to trace, or its picture",
     )
     async def get_example(
         request: Request,
         name: ModelName,
-        number: Annotated[int, InPath(ge=0, description="From 0 on.")],
-        what: Annotated[Literal["drawing", "picture"], InPath(description="Which of the two.")],
+        number: Annotated[int, InPath(ge=0, description="Index of the example, from 0.")],
+        what: Annotated[
+            Literal["drawing", "picture"], InPath(description="The outline or its picture.")
+        ],
         version: Annotated[
             str | None,
-            Query(max_length=64, description="The model's; then it may be kept for ever."),
+            Query(
+                max_length=64,
+                description="The model's current version; the response may then be cached "
+                "indefinitely.",
+            ),
         ] = None,
     ) -> Response:
         """Return one of a model's examples as PNG."""
@@ -135,25 +152,29 @@ def create_router(state: AppState) -> APIRouter:
             ),
         },
         openapi_extra={"requestBody": DRAWING_BODY},
-        summary="A picture from a drawing",
+        summary="Generate a picture from a drawing",
     )
     async def generate(
         request: Request,
         name: ModelName,
         normalize: Annotated[
             QueryBool,
-            Query(description="Find what is drawn, thin it, centre and scale it, first."),
+            # The API keeps its spelling.
+            Query(
+                alias="normalise",
+                description="Extract, thin, center and scale the lines first.",
+            ),
         ] = True,
         size: Annotated[
             int | None,
             Query(
                 ge=_MIN_SIZE,
                 le=_MAX_SIZE,
-                description="Side of the picture in pixels; left out, the model's own.",
+                description="Side of the picture in pixels; by default the model's own.",
             ),
         ] = None,
     ) -> Response:
-        """Make a picture of a drawing: a PNG, JPEG or WebP, or its strokes as JSON."""
+        """Generate a picture from a drawing: a PNG, JPEG or WebP file, or strokes as JSON."""
         start = time.perf_counter()
         model = _get_model(state, name)
         content_type = read_content_type(request)
@@ -161,18 +182,22 @@ def create_router(state: AppState) -> APIRouter:
         try:
             body = await state.body_reader.read(request)
             queued = state.queue.submit(
-                make_task(GenerateRequest(model, body, content_type, normalize, size), state.generate_options)
+                partial(
+                    run_request,
+                    GenerateRequest(model, body, content_type, normalize, size),
+                    state.generate_options,
+                )
             )
             del body
             picture = await wait_for_result(queued, state.queue, request, state.settings.timeout)
         except ClientDisconnect:
-            state.metrics.requests.labels(model.name, "gone").inc()
+            state.metrics.requests.labels(model.name, "disconnected").inc()
             return Response(status_code=499)
         except ApiError:
             raise
         except Exception:
-            # Answered here: what leaves the application costs the client its connection.
-            log.exception("request %s failed", request.state.request_id)
+            # Handled here: an error that leaves the application closes the client's connection.
+            log.exception("Request %s failed", request.state.request_id)
             raise ApiError("failed") from None
         queued.stages["all"] = time.perf_counter() - start
         _record_success(state, model, queued)
@@ -187,29 +212,33 @@ def create_router(state: AppState) -> APIRouter:
             },
         )
 
-    @router.get("/healthz", response_model=schemas.HealthResponse, summary="Whether the process answers")
+    @router.get(
+        "/healthz", response_model=schemas.HealthResponse, summary="Check that the process responds"
+    )
     async def check_health() -> schemas.HealthResponse:
-        """Answer as long as the process does."""
+        """Respond with 200 as long as the process runs."""
         return schemas.HealthResponse()
 
     @router.get(
         "/readyz",
         response_model=schemas.ReadinessResponse,
-        responses={503: {"model": schemas.ReadinessResponse, "description": "No model is served."}},
-        summary="Whether pictures can be made",
+        responses={503: {"model": schemas.ReadinessResponse, "description": "No model is loaded."}},
+        summary="Check that a model is loaded",
     )
     async def check_readiness(response: Response) -> schemas.ReadinessResponse:
-        """Tell what is served and what is not; 503 while nothing is."""
-        shelf = state.models
+        """Return the loaded and the rejected models; 503 while no model is loaded."""
+        manager = state.model_manager
         readiness = schemas.ReadinessResponse(
-            ready=bool(shelf.models),
+            ready=bool(manager.models),
             engine=state.engine.description,
-            models={name: model.promotion.export for name, model in shelf.models.items()},
+            models={name: model.promotion.export for name, model in manager.models.items()},
             refused={
-                name: schemas.RejectedPromotion(version=refused.promotion.export, why=refused.reason)
-                for name, refused in shelf.rejected.items()
+                name: schemas.RejectedPromotion(
+                    version=rejected.promotion.export, why=rejected.reason
+                )
+                for name, rejected in manager.rejected.items()
             },
-            store=shelf.last_error or ("ok" if shelf.has_polled else "not read yet"),
+            store=manager.last_error or ("ok" if manager.has_polled else "not read yet"),
         )
         if not readiness.ready:
             response.status_code = 503
@@ -219,7 +248,7 @@ def create_router(state: AppState) -> APIRouter:
 
 
 def _get_model(state: AppState, name: str) -> LoadedModel:
-    models = state.models.models
+    models = state.model_manager.models
     if not models:
         raise ApiError("no_model", retry_after=max(1, round(state.settings.poll_interval)))
     if name not in models:
@@ -247,10 +276,27 @@ def _record_success(state: AppState, model: LoadedModel, queued: QueuedRequest) 
     state.metrics.requests.labels(model.name, "ok").inc()
 
 
-async def build_error_response(request: Request, error: ApiError, state: AppState) -> dict[str, Any]:
-    """Return the parts of an answer to a request that gets nothing else, and count it."""
+async def build_error_response(
+    request: Request, error: ApiError, state: AppState
+) -> dict[str, Any]:
+    """Count an error, drain the request's body, and build the response.
+
+    Parameters
+    ----------
+    request : Request
+        The failed request.
+    error : ApiError
+        What it is answered with.
+    state : AppState
+        Components of the server.
+
+    Returns
+    -------
+    dict
+        ``content``, ``status_code`` and ``headers``: arguments of a ``JSONResponse``.
+    """
     name = request.path_params.get("name", "")
-    model_name = name if name in state.models.models else ""
+    model_name = name if name in state.model_manager.models else ""
     if request.url.path.endswith("/generate"):
         state.metrics.requests.labels(model_name, error.code).inc()
     await drain_body(request)

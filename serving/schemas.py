@@ -1,4 +1,4 @@
-"""What the server answers in JSON, for its description in OpenAPI."""
+"""JSON responses of the API, and their OpenAPI description."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -27,37 +27,37 @@ ErrorCode = Literal[
 
 
 class ErrorResponse(BaseModel):
-    """Why there is no other answer."""
+    """Body of every error."""
 
     error: ErrorCode = Field(examples=["empty"])
     message: str = Field(
-        description="One sentence for a person: what to do.", examples=[ERRORS["empty"].message]
+        description="One sentence for the user: what to do.", examples=[ERRORS["empty"].message]
     )
 
 
 class ModelInfo(BaseModel):
-    """A generator that can be drawn with."""
+    """A loaded model."""
 
-    name: str = Field(description="Its name in addresses.", examples=["shoes"])
-    title: str = Field(description="Its name for people.", examples=["Shoes"])
+    name: str = Field(description="Name in URLs.", examples=["shoes"])
+    title: str = Field(description="Display name.", examples=["Shoes"])
     version: str = Field(
-        description="Another one after every promotion.", examples=["0123456789abcdef"]
+        description="Changes when another checkpoint is promoted.", examples=["0123456789abcdef"]
     )
-    run: str = Field(description="Training run that it is of.", examples=["0123456789ab"])
+    run: str = Field(description="Training run.", examples=["0123456789ab"])
     epoch: int = Field(description="Epoch of the run.", examples=[40])
-    image_size: int = Field(description="Side of its pictures in pixels.", examples=[256])
+    image_size: int = Field(description="Side of the pictures in pixels.", examples=[256])
     promoted_at: datetime
-    examples: int = Field(description="Drawings of it to trace, from 0 on.", examples=[6])
+    examples: int = Field(description="Number of outlines to trace.", examples=[6])
 
 
 class ModelList(BaseModel):
-    """All that can be drawn with."""
+    """All loaded models."""
 
     models: list[ModelInfo]
 
 
 class HealthResponse(BaseModel):
-    """The process answers."""
+    """The process responds."""
 
     status: Literal["ok"] = "ok"
 
@@ -70,26 +70,37 @@ class RejectedPromotion(BaseModel):
 
 
 class ReadinessResponse(BaseModel):
-    """Whether pictures can be made."""
+    """Whether a model is loaded."""
 
     ready: bool
     engine: str
-    models: dict[str, str] = Field(description="What is served: names and versions.")
+    models: dict[str, str] = Field(description="Loaded models: version by name.")
     refused: dict[str, RejectedPromotion] = Field(
-        description="Promotions that failed their check; what was served before still is."
+        description="Promotions that failed their check; their predecessors stay loaded."
     )
     store: str = Field(description="`ok`, `not read yet`, or why it could not be read.")
 
 
-_ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}}}
+_ERROR_CONTENT = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorResponse"}}}
 
 
 def describe_errors(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """Return the errors that an address may answer with, for its description."""
+    """Return the OpenAPI description of the errors of a route.
+
+    Parameters
+    ----------
+    *codes : str
+        Keys of ``ERRORS``.
+
+    Returns
+    -------
+    dict
+        FastAPI's ``responses``, by HTTP status.
+    """
     responses: dict[int | str, dict[str, Any]] = {}
     for code in codes:
         spec = ERRORS[code]
-        # Not as ``model``, which FastAPI describes in the content type of the good answer.
+        # Not as ``model``: FastAPI would describe it with the content type of the 200 response.
         response = responses.setdefault(spec.status, {"description": "", "content": _ERROR_CONTENT})
         line = f"`{code}`: {spec.message}"
         response["description"] = f"{response['description']}\n\n{line}".strip()

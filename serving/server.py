@@ -1,4 +1,4 @@
-"""The process: a socket, a loop, and an end that loses nothing."""
+"""The server process: runs uvicorn, and finishes accepted requests on shutdown."""
 
 import logging
 import math
@@ -15,18 +15,21 @@ from serving.state import AppState
 
 
 def run_server(state: AppState, listener: socket.socket, on_ready: Callable[[], None]) -> None:
-    """Serve until SIGTERM or Ctrl-C; then what was accepted is finished.
+    """Serve until SIGTERM or Ctrl-C, and finish the accepted requests.
 
     Parameters
     ----------
-    house : the server's parts.
-    listener : from ``serving.startup.open_socket``.
-    ready : is called before the first request is taken.
+    state : AppState
+        Components of the server.
+    listener : socket
+        From ``serving.startup.open_socket``.
+    on_ready : callable
+        Called before the first request is accepted.
     """
     server = create_server(state)
-    # What uvicorn says of itself is for its developers.
+    # uvicorn's own start and stop messages are not needed.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    # uvicorn handles both while it runs, and raises them once more at its end.
+    # uvicorn handles both signals while it runs, and raises them again when it ends.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _ignore_signal)
     on_ready()
@@ -34,11 +37,17 @@ def run_server(state: AppState, listener: socket.socket, on_ready: Callable[[], 
 
 
 def _ignore_signal(_number: int, _frame: FrameType | None) -> None:
-    """All is done by then."""
+    """Ignore the signal that uvicorn raises again; the shutdown is already done."""
 
 
 def create_server(state: AppState) -> uvicorn.Server:
-    """Return the HTTP server of a house."""
+    """Return the HTTP server.
+
+    Parameters
+    ----------
+    state : AppState
+        Components of the server.
+    """
     settings = state.settings
     return uvicorn.Server(
         uvicorn.Config(
@@ -47,7 +56,7 @@ def create_server(state: AppState) -> uvicorn.Server:
             ws="none",
             lifespan="on",
             log_config=None,
-            # Who asks for what is nobody's business.
+            # Requests are not logged, for the users' privacy.
             access_log=False,
             server_header=False,
             proxy_headers=bool(settings.trusted_proxies),

@@ -15,35 +15,61 @@ EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
 
 
 class ServeSettings(BaseSettings):
-    """How the server works, and what it lets in.
+    """Settings of the server.
 
     Attributes
     ----------
-    host, port : where it listens.
-    engine : what runs the generators; ``auto`` takes PyTorch on a GPU, else OpenVINO where it is
+    host : str
+        Address to listen on.
+    port : int
+        Port to listen on, in [0, 65535]; 0 for any free port.
+    engine : str
+        Engine that runs the generators; ``auto`` takes PyTorch on a GPU, else OpenVINO if it is
         installed, else ONNX Runtime.
-    precision : ``auto`` for bf16 where the device computes in it, or ``f32``.
-    workers : drawings that are worked on at once; one a core when left out, on a GPU two batches.
-    batch : most drawings that a GPU takes at once.
-    queue : drawings that wait at most; what comes then is answered with 503.
-    timeout : seconds after which a drawing that is not done is answered with 503.
-    poll : seconds between two looks at what is promoted.
-    stop : seconds that what was accepted has to end when the server is stopped.
-    max_bytes : largest body of a request.
-    max_pixels : most pixels of a drawing, as its header tells them.
-    body_timeout : seconds that a body may take to arrive.
-    rate, burst : drawings a second from one client in the long run, and at once; a rate of 0 lets
-        everything in.
-    proxies : addresses or networks, separated by commas, whose ``X-Forwarded-For`` and
-        ``X-Forwarded-Proto`` are believed.
-    origins : pages of other origins that may use the API from a browser, separated by commas;
-        ``*`` for every one.
-    key, key_file : an API key, or a file with one a line; without either none is asked for.
-    metrics : whether ``/metrics`` is there.
-    safety : whether every picture passes the gate for what is not for children.
-    safety_threshold : probability from which on the gate keeps a picture back.
-    keep : whether drawings and their pictures are kept in the store.
-    allow_root : whether root may run it.
+    precision : str
+        ``auto`` for bfloat16 if the device supports it, or ``f32``.
+    workers : int or None
+        Drawings that are processed concurrently, in [1, 256]; by default one a core, on a GPU two
+        batches.
+    max_batch_size : int
+        Largest batch on a GPU, in [1, 256].
+    queue_size : int
+        Largest number of waiting drawings, in [1, 10000]; further ones are answered with 503.
+    timeout : float
+        Seconds in (0, 600] after which an unfinished drawing is answered with 503.
+    poll_interval : float
+        Seconds in (0, 3600] between two polls of the promotions.
+    shutdown_timeout : float
+        Seconds in [0, 3600] that accepted drawings have to finish at shutdown.
+    max_bytes : int
+        Largest body of a request, in bytes.
+    max_pixels : int
+        Largest width × height of a picture, checked before it is decoded.
+    body_timeout : float
+        Seconds in (0, 600] that a body may take to arrive.
+    rate : float
+        Drawings a second that one client may send on average; 0 for no limit.
+    burst : int
+        Drawings that one client may send at once.
+    trusted_proxies : str
+        Addresses or networks, separated by commas, whose ``X-Forwarded-For`` and
+        ``X-Forwarded-Proto`` are trusted.
+    cors_origins : str
+        Origins, separated by commas, whose pages may use the API from a browser; ``*`` for all.
+    key : SecretStr or None
+        API key of at least 16 ASCII characters.
+    key_file : Path or None
+        File with one API key a line. Without ``key`` and ``key_file`` no key is required.
+    metrics : bool
+        Whether to serve ``/metrics``.
+    safety : bool
+        Whether to apply the safety filter to every picture.
+    safety_threshold : float
+        Probability in (0, 1] from which on a picture is not shown.
+    archive_drawings : bool
+        Whether to store drawings and pictures in the object store.
+    allow_root : bool
+        Whether root may run the server.
     """
 
     model_config = SettingsConfigDict(env_prefix="ICANVAS_SERVE_", env_ignore_empty=True)
@@ -73,52 +99,63 @@ class ServeSettings(BaseSettings):
     archive_drawings: bool = False
     allow_root: bool = False
 
-    @field_validator("proxies")
+    @field_validator("trusted_proxies")
     @classmethod
     def _check_proxies(cls, proxies: str) -> str:
         for proxy in split_list(proxies):
             ipaddress.ip_network(proxy)
         return proxies
 
-    @field_validator("origins")
+    @field_validator("cors_origins")
     @classmethod
     def _check_origins(cls, origins: str) -> str:
         for origin in split_list(origins):
             scheme, _, rest = origin.partition("://")
             if origin != "*" and (scheme not in ("http", "https") or not rest or "/" in rest):
-                raise ValueError(f"{origin} is no origin, as https://draw.example.com is")
+                raise ValueError(f"{origin} is not an origin like https://draw.example.com")
         return origins
 
 
 def split_list(text: str) -> list[str]:
-    """Return the parts of a list that is separated by commas."""
+    """Split a comma-separated list, without empty parts.
+
+    Examples
+    --------
+    >>> split_list("10.0.0.1, 10.0.0.2,")
+    ['10.0.0.1', '10.0.0.2']
+    """
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 @cache
 def get_serve_settings() -> ServeSettings:
-    """Return the server's settings, read once from the environment.
+    """Return the server's settings, read from the environment once and cached.
 
     Raises
     ------
     InputError
-        If a variable holds a value that does not fit; the message names it.
+        If a variable's value is invalid; the message names the variable.
     """
     try:
         return ServeSettings()
     except ValidationError as error:
         first = error.errors()[0]
         field = str(first["loc"][0])
-        # Never what was given for a key.
+        # Never the value of a key.
         value = "" if field.startswith("key") else f"={first['input']!r}"
         raise InputError(
-            f"ICANVAS_SERVE_{field.upper()}{value} does not fit: {first['msg']}. "
-            "Change or unset it."
+            f"ICANVAS_SERVE_{field.upper()}{value} is invalid: {first['msg']}. Change or unset it."
         ) from None
 
 
 def override_serve_settings(**values: object) -> None:
-    """Put command-line options (those that are not None) over the environment's values."""
+    """Override environment variables with command-line options, and clear the cache.
+
+    Parameters
+    ----------
+    **values : object
+        Values by name of the setting; None leaves a setting as it is.
+    """
     for name, value in values.items():
         if value is not None:
             os.environ[f"ICANVAS_SERVE_{name.upper()}"] = str(value)
@@ -126,12 +163,17 @@ def override_serve_settings(**values: object) -> None:
 
 
 def read_api_keys(settings: ServeSettings) -> tuple[str, ...]:
-    """Return the API keys that are set; none where none is asked for.
+    """Return the API keys from ``key`` and ``key_file``; an empty tuple if none is required.
+
+    Parameters
+    ----------
+    settings : ServeSettings
+        Settings of the server.
 
     Raises
     ------
     InputError
-        If the file cannot be read or holds no key.
+        If the file cannot be read or is empty, or a key is shorter than 16 characters or not ASCII.
     """
     keys = [settings.key.get_secret_value()] if settings.key else []
     if settings.key_file:
@@ -144,9 +186,9 @@ def read_api_keys(settings: ServeSettings) -> tuple[str, ...]:
         file_keys = [line.strip() for line in lines if line.strip()]
         if not file_keys:
             raise InputError(
-                f"ICANVAS_SERVE_KEY_FILE: {settings.key_file} holds no key: write one a line."
+                f"ICANVAS_SERVE_KEY_FILE: {settings.key_file} is empty: write one key a line."
             )
         keys += file_keys
     if any(not key.isascii() or len(key) < 16 for key in keys):
-        raise InputError("An API key has at least 16 characters, all of them ASCII.")
+        raise InputError("An API key must have at least 16 characters, all ASCII.")
     return tuple(keys)

@@ -1,4 +1,4 @@
-"""What is looked at before anything is loaded: who runs the server, and where it listens."""
+"""Checks at startup, before models are loaded: the user, and the listening socket."""
 
 import os
 import socket
@@ -6,32 +6,45 @@ import socket
 from config.errors import InputError
 from serving.settings import ServeSettings
 
-# Connections that wait for the loop.
+# Connections that the kernel queues until the event loop accepts them.
 _BACKLOG = 2048
 
 
 def check_not_root(settings: ServeSettings) -> None:
-    """Refuse to run as root unless that is wanted.
+    """Check that the process does not run as root, unless ``allow_root`` is set.
+
+    Parameters
+    ----------
+    settings : ServeSettings
+        Settings of the server.
 
     Raises
     ------
     InputError
-        If this is root.
+        If it runs as root.
     """
     if os.geteuid() == 0 and not settings.allow_root:
         raise InputError(
-            "The server does not run as root: it reads what strangers send. Start it as another "
-            "user (docs/serving.md), or set ICANVAS_SERVE_ALLOW_ROOT=1 where root has no rights."
+            "The server does not run as root, because it decodes untrusted files. Start it as "
+            "another user (docs/serving.md), or set ICANVAS_SERVE_ALLOW_ROOT=1 if root has no "
+            "privileges here, as in a rootless container."
         )
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; port 0 takes a free one.
+    """Return a listening socket.
+
+    Parameters
+    ----------
+    host : str
+        Host name, IPv4 or IPv6 address.
+    port : int
+        Port in [0, 65535]; 0 for any free port.
 
     Raises
     ------
     InputError
-        If the address cannot be had.
+        If the address is not available.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -39,6 +52,6 @@ def open_socket(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"The server cannot listen on {host}, port {port}: {reason}. Choose another with --host "
-            "and --port."
+            f"The server cannot listen on {host}, port {port}: {reason}. Choose another with "
+            "--host and --port."
         ) from None

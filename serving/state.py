@@ -1,12 +1,12 @@
-"""Everything that one server has, and how it begins and ends."""
+"""The server's components, and their start and stop."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from serving.drawing_archive import DrawingArchive
 from serving.bodies import BodyReader
+from serving.drawing_archive import DrawingArchive
 from serving.engines import GeneratorEngine, GeneratorEngineOptions, create_engine
 from serving.generate import GenerateOptions
 from serving.metrics import ServerMetrics
@@ -18,31 +18,41 @@ from serving.safety import load_safety_filter
 from serving.settings import ServeSettings, read_api_keys
 from storage import ObjectStore
 
-# Bodies that arrive for every drawing that may wait; one client has no more than may wait.
+# Bodies that may be read at once, for each place in the queue. One client may use one a place.
 _BODIES_PER_QUEUE_SLOT = 4
 
 
 @dataclass(frozen=True)
 class AppState:
-    """One server's parts.
+    """The components of one server.
 
     Attributes
     ----------
-    settings : how it works.
-    engine : runs the models.
-    shelf : the models.
-    work : the queue, and the threads behind it.
-    rules : for every drawing.
-    bodies : reads requests.
-    rate : of each client.
-    keys : API keys; none where none is asked for.
-    metrics : figures.
-    page : files of the drawing page by name.
+    settings : ServeSettings
+        Settings of the server.
+    engine : GeneratorEngine
+        Runs the generators.
+    model_manager : ModelManager
+        The loaded models.
+    queue : RequestQueue
+        Waiting requests, and the worker threads.
+    generate_options : GenerateOptions
+        Options of all generate requests.
+    body_reader : BodyReader
+        Reads request bodies.
+    rate_limiter : RateLimiter
+        Limits each client's requests.
+    api_keys : tuple of str
+        Accepted API keys; empty if none is required.
+    metrics : ServerMetrics
+        Prometheus metrics.
+    page_files : dict
+        Files of the drawing page by name.
     """
 
     settings: ServeSettings
     engine: GeneratorEngine
-    models: ModelManager
+    model_manager: ModelManager
     queue: RequestQueue
     generate_options: GenerateOptions
     body_reader: BodyReader
@@ -53,8 +63,8 @@ class AppState:
 
     @asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Look at the store for the time of the block; at its end finish what was accepted."""
-        self.models.start()
+        """Poll the store within the block; finish the accepted requests at its end."""
+        self.model_manager.start()
         try:
             yield
         finally:
@@ -62,55 +72,64 @@ class AppState:
 
     def _close(self) -> None:
         self.queue.close(self.settings.shutdown_timeout)
-        self.models.close()
+        self.model_manager.close()
         if self.generate_options.archive is not None:
             self.generate_options.archive.close(self.settings.shutdown_timeout)
 
 
 def build_engine(settings: ServeSettings, cores: int, metrics: ServerMetrics) -> GeneratorEngine:
-    """Return the engine that the settings ask for.
+    """Return the engine that the settings name.
 
     Parameters
     ----------
-    settings : engine, precision, workers and batch.
-    cores : that it may use.
-    metrics : is told of its batches.
+    settings : ServeSettings
+        ``engine``, ``precision``, ``workers`` and ``max_batch_size`` are used.
+    cores : int
+        CPU cores that the engine may use.
+    metrics : ServerMetrics
+        Records the batch sizes.
 
     Raises
     ------
     InputError
-        If it is not installed.
+        If the engine is not installed.
     """
     allow_bf16 = settings.precision == "auto"
     return create_engine(
         settings.engine,
-        GeneratorEngineOptions(cores, settings.workers, settings.max_batch_size, allow_bf16, metrics.batch_size.observe),
+        GeneratorEngineOptions(
+            cores, settings.workers, settings.max_batch_size, allow_bf16, metrics.batch_size.observe
+        ),
     )
 
 
 def build_state(
     settings: ServeSettings, store: ObjectStore, engine: GeneratorEngine, metrics: ServerMetrics
 ) -> AppState:
-    """Return a server's parts; nothing is read from the store yet.
+    """Build the components of a server. Nothing is read from the store yet.
 
     Parameters
     ----------
-    settings : how it works.
-    store : holds what is promoted.
-    engine : runs it.
-    metrics : figures.
+    settings : ServeSettings
+        Settings of the server.
+    store : ObjectStore
+        Holds the promotions.
+    engine : GeneratorEngine
+        Runs the generators.
+    metrics : ServerMetrics
+        Prometheus metrics.
 
     Raises
     ------
     InputError
-        If the gate is not installed, or a key does not fit.
+        If the safety filter is not installed, or an API key is invalid.
     """
     api_keys = read_api_keys(settings)
     safety_filter = load_safety_filter() if settings.safety else None
     return AppState(
         settings=settings,
         engine=engine,
-        models=ModelManager(store, engine, settings.poll_interval, metrics),
+        model_manager=ModelManager(store, engine, settings.poll_interval, metrics),
         queue=RequestQueue(engine.workers, settings.queue_size, metrics),
         generate_options=GenerateOptions(
             max_pixels=settings.max_pixels,
@@ -119,7 +138,10 @@ def build_state(
             archive=DrawingArchive(store) if settings.archive_drawings else None,
         ),
         body_reader=BodyReader(
-            settings.max_bytes, settings.body_timeout, _BODIES_PER_QUEUE_SLOT * settings.queue_size, settings.queue_size
+            settings.max_bytes,
+            settings.body_timeout,
+            _BODIES_PER_QUEUE_SLOT * settings.queue_size,
+            settings.queue_size,
         ),
         rate_limiter=RateLimiter(settings.rate, settings.burst),
         api_keys=api_keys,

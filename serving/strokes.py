@@ -1,4 +1,4 @@
-"""Strokes as JSON to a drawing of the width of the training drawings' lines."""
+"""Parsing of strokes in JSON, and rendering them with the line width of the training drawings."""
 
 from typing import Annotated
 
@@ -11,11 +11,11 @@ from serving.errors import ApiError
 
 _MAX_STROKES = 2_000
 _MAX_POINTS = 50_000
-# In the most that is taken: between two numbers, two points, two strokes, and the rest.
+# Commas in the largest valid body: between numbers, points and strokes, and a few others.
 _MAX_COMMAS = 2 * _MAX_POINTS + 2 * _MAX_STROKES + 8
-# Sides of a canvas, in pixels; what is drawn may leave it by as much as its side.
+# Sides of a canvas in pixels. Points may lie outside by up to the largest side.
 _MIN_SIDE, _MAX_SIDE = 16, 16_384
-# What is smaller than this share of the canvas is a touch, no drawing.
+# Drawings that are smaller than this fraction of the canvas are ignored, as accidental touches.
 _MIN_DRAWING_FRACTION = 0.02
 
 Coordinate = Annotated[float, Field(ge=-_MAX_SIDE, le=2 * _MAX_SIDE, allow_inf_nan=False)]
@@ -23,11 +23,12 @@ CanvasSide = Annotated[float, Field(ge=_MIN_SIDE, le=_MAX_SIDE, allow_inf_nan=Fa
 
 
 class Stroke(BaseModel):
-    """One stroke, from where the pen came down to where it left.
+    """One stroke of the pen.
 
     Attributes
     ----------
-    points : x and y in pixels of the canvas, from its upper left corner.
+    points : list of [float, float]
+        x and y in pixels, from the canvas's upper left corner.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -40,12 +41,14 @@ class Stroke(BaseModel):
 
 
 class Strokes(BaseModel):
-    """A drawing as what the pen did.
+    """A drawing as strokes.
 
     Attributes
     ----------
-    width, height : of the canvas in pixels.
-    strokes : what remains visible of them.
+    width, height : float
+        Sides of the canvas in pixels, in [16, 16384].
+    strokes : list of Stroke
+        The visible strokes, at most 2000 with at most 50,000 points in all.
     """
 
     model_config = ConfigDict(
@@ -70,14 +73,20 @@ class Strokes(BaseModel):
 
 
 def parse_strokes(body: bytes) -> Strokes:
-    """Return the strokes of a request's body.
+    """Parse and validate strokes.
+
+    Parameters
+    ----------
+    body : bytes
+        A JSON object; see ``Strokes``.
 
     Raises
     ------
-    Refusal
-        ``invalid``, with what does not fit where; ``too_large`` for too many strokes or points.
+    ApiError
+        ``invalid``, with the location of the first error; ``too_large`` for too many strokes or
+        points.
     """
-    # Each item, key and error of theirs takes many times its bytes, so they are counted before.
+    # Parsed items and validation errors take many times the memory of their bytes: count first.
     if body.count(b",") > _MAX_COMMAS:
         raise ApiError("too_large", "There are too many strokes or points: send a picture.")
     try:
@@ -85,7 +94,7 @@ def parse_strokes(body: bytes) -> Strokes:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         location = ".".join(str(part) for part in first["loc"])
-        # Of these, two numbers a point are no matter of size.
+        # A point with more than two numbers is ``too_long`` as well, but it is invalid, not large.
         too_many = first["type"] == "too_long" and first["loc"][-1] in ("strokes", "points")
         code = "too_large" if too_many else "invalid"
         raise ApiError(code, f"{location or 'The body'}: {first['msg']}.") from None
@@ -98,19 +107,21 @@ def parse_strokes(body: bytes) -> Strokes:
 
 
 def render_strokes(drawing: Strokes, extent: float | None) -> NDArray[np.uint8]:
-    """Draw strokes as the training drawings are drawn.
+    """Render strokes with lines of one pixel, as in the training drawings.
 
     Parameters
     ----------
-    drawn : the strokes.
-    extent : share of the side that the longer side of what was drawn is to take, centred, as
-        ``normalize_sketch`` has it; None for the canvas as it is, centred in a square.
+    drawing : Strokes
+        The strokes.
+    extent : float or None
+        Fraction in (0, 1] of the side that the longer side of the drawing's bounding box takes,
+        centered, as in ``normalize_sketch``; None to center the canvas in a square instead.
 
     Returns
     -------
     ndarray
-        uint8 PAIR_SIZE×PAIR_SIZE, 0 on lines of one pixel and 255 elsewhere; white all over where
-        there is nothing to speak of.
+        uint8 PAIR_SIZE×PAIR_SIZE, 0 on lines and 255 elsewhere; all 255 if the drawing is smaller
+        than 2 % of the canvas.
     """
     strokes: list[Points] = [np.array(stroke.points, np.float32) for stroke in drawing.strokes]
     blank = np.full((PAIR_SIZE, PAIR_SIZE), 255, np.uint8)
@@ -125,7 +136,7 @@ def render_strokes(drawing: Strokes, extent: float | None) -> NDArray[np.uint8]:
     if extent is None:
         center, scale = canvas / 2, PAIR_SIZE / float(canvas.max())
     else:
-        # A line of one pixel more than the way of its middle.
+        # A line of n pixels spans n - 1 pixels between the centers of its ends.
         center, scale = (low + high) / 2, max(1, round(extent * PAIR_SIZE) - 1) / longest
     target_center = (PAIR_SIZE - 1) / 2
     placed = [((stroke - center) * scale + target_center).astype(np.float32) for stroke in strokes]

@@ -7,7 +7,7 @@ from sources.licenses import check_license, format_license_name, format_license_
 from sources.options import EdgeOptions, PrepareOptions, make_options
 from sources.pictures import RejectedPicture, decode_picture
 from sources.prepared import find_prepared_dataset, read_current_pairs_of
-from sources.repair import delete_if_corrupt
+from sources.repair import delete_corrupt_shard
 from sources.sketches import load_sketches, read_sketches
 from sources.status import describe_status, get_status, list_statuses
 from sources.updates import UpdateStatus, check_for_update
@@ -25,7 +25,7 @@ __all__ = [
     "check_license",
     "check_local_inputs",
     "decode_picture",
-    "delete_if_corrupt",
+    "delete_corrupt_shard",
     "describe_status",
     "find_dataset",
     "find_prepared_dataset",

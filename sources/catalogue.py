@@ -75,7 +75,7 @@ def apply_options(dataset: DatasetConfig, options: PrepareOptions) -> DatasetCon
     geometry = dataset.geometry
     if options.fit is not None:
         geometry = geometry.model_copy(update={"mode": options.fit})
-    edges = dataset.edges.model_copy(update=options.set_fields)
+    edges = dataset.edges.model_copy(update=options.edge_overrides)
     changes: dict[str, object] = {"geometry": geometry, "edges": edges}
     changes |= {"re_extract": options.re_extract, "limit": options.limit}
     return dataset.model_copy(update=changes)

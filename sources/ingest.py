@@ -90,7 +90,7 @@ def acquire(
     if known is not None and (allow_partial or not known.short):
         return known
     names, tables = _select_by_tables(dataset, on_fetch, on_wait, on_bytes)
-    copy = _open_source(dataset, store, refetch, on_fetch, on_wait)
+    copy = _fetch_files(dataset, store, refetch, on_fetch, on_wait)
     with delete_if_corrupt(copy):
         source = open_path(copy.path, _max_files(dataset))
         identity = copy.sha256 or source.identity(on_bytes)
@@ -248,7 +248,7 @@ def _save_origin(dataset: DatasetConfig, store: ObjectStore, origin: Origin) -> 
         write_json(store, keys.latest_origin(dataset.name), kept)
 
 
-def _open_source(
+def _fetch_files(
     dataset: DatasetConfig, store: ObjectStore, refetch: bool, on_fetch: OnBytes, on_wait: OnWait
 ) -> FetchedArchive:
     """Return the source's files; where its host refuses, name the copy that was given before."""

@@ -71,7 +71,7 @@ class EdgeOptions(BaseModel):
     )
 
     @property
-    def set_fields(self) -> dict[str, Any]:
+    def edge_overrides(self) -> dict[str, Any]:
         """Those that are chosen."""
         return self.model_dump(include=set(EdgeOptions.model_fields))
 

@@ -9,7 +9,7 @@ from storage.manifest import ManifestRow, rows_from_parquet
 from storage.temporary_files import temporary_file
 
 
-def delete_if_corrupt(store: ObjectStore, dataset: str, raw: str, shard: int) -> bool:
+def delete_corrupt_shard(store: ObjectStore, dataset: str, raw: str, shard: int) -> bool:
     """Let a raw shard count as not acquired, if the store's own bytes of it are damaged.
 
     A copy that was damaged on its way here is no reason: everything is read anew. Of the shard

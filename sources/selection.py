@@ -17,7 +17,7 @@ from storage import RejectReason
 from storage.manifest import ManifestRow
 
 # What such a row was is no picture, or cannot be seen.
-_NON_PICTURE_SUFFIXES = (RejectReason.NOT_A_PICTURE, RejectReason.UNDECODABLE, RejectReason.LINK)
+_UNREADABLE_REASONS = (RejectReason.NOT_A_PICTURE, RejectReason.UNDECODABLE, RejectReason.LINK)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _compare(
 ) -> tuple[list[str], list[str]]:
     if expected is None:
         return [], []
-    lost = Counter(row.reason for row in rows if row.reason in _NON_PICTURE_SUFFIXES)
+    lost = Counter(row.reason for row in rows if row.reason in _UNREADABLE_REASONS)
     reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
     what = f"pictures{where}" + (f" (and {reasons})" if lost else "")
     return _format_count_warning(len(rows) - sum(lost.values()), expected, what)

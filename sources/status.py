@@ -67,7 +67,7 @@ class DatasetStatus:
                 return f"icanvas prepare {name}"
             case "prepared":
                 return f"icanvas train {name}"
-        return f"icanvas train {name} --refresh"
+        return f"icanvas train {name} --force"
 
 
 def get_status(store: ObjectStore, dataset: DatasetConfig) -> DatasetStatus:

@@ -12,7 +12,7 @@ from config.settings import get_settings
 from sources.archives import open_path
 from sources.fetch import figshare
 from sources.fetch.http import (
-    Address,
+    RequestTarget,
     HttpLimits,
     PermanentError,
     TransientError,
@@ -75,7 +75,7 @@ def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus
     except SourceError as error:
         return UpdateStatus("unknown", str(error))
     except (TransientError, PermanentError) as failure:
-        return UpdateStatus("unknown", f"{failure.where} {failure.told}".strip())
+        return UpdateStatus("unknown", f"{failure.where} {failure.message}".strip())
 
 
 def _check_host(source: RemoteSource, origin: Origin) -> UpdateStatus:
@@ -106,7 +106,7 @@ def _compare_responses(source: HttpSource, origin: Origin) -> UpdateStatus:
         open_client(limits) as client,
         request(
             client,
-            Address(source.urls[0]),
+            RequestTarget(source.urls[0]),
             {},
             limits,
             allow_http=get_settings().allow_http,

@@ -1,4 +1,4 @@
-"""Where bytes live: the object store, its keys, shards, manifests and the checkpoint registry."""
+"""Object storage: stores, keys, shards, manifests, pair sets, training runs and promotions."""
 
 from storage.local import LocalStore
 from storage.manifest import RejectReason

@@ -1,4 +1,4 @@
-"""Shards of a store on the network, kept in a local folder of bounded size."""
+"""``ShardCache``: local copies of remote shards in a folder of bounded size."""
 
 import fcntl
 import hashlib
@@ -13,26 +13,28 @@ from typing import IO
 
 from config.errors import StorageError
 
-# Writes what it fetches into a file and returns the SHA-256 (hex) of that, checked.
+# Writes the content into an open file and returns its verified SHA-256 (hex).
 Fetch = Callable[[IO[bytes]], str]
 
-# Files that this process has hashed, by name and inode: once is enough.
+# Names and inodes of the files that this process has verified. Each is hashed only once.
 _verified: set[tuple[str, int]] = set()
 
-# A download that takes longer than this is none any more: its process was killed.
+# A partial file that is older belongs to a killed process.
 _STALE_AFTER_S = 24 * 3600
 
 
 class ShardCache:
-    """Files by a name that stands for their content, shared by every process of the user.
+    """A folder of files named by their content, shared by all processes of the user.
 
-    A file is complete or not there, and its SHA-256 is part of its name. Whoever reads one holds a
-    shared lock on it, and only what nobody holds is evicted.
+    A file is complete or does not exist, and its SHA-256 is part of its name. Readers hold a shared
+    lock on their file, and only files without a lock are evicted, the least recently used first.
 
     Parameters
     ----------
-    folder : where the files are; made when first needed.
-    limit : bytes that they may take together. What is larger than that is not kept.
+    folder : pathlib.Path
+        Folder of the cache. It is created when it is first needed.
+    limit : int, bytes
+        Maximum total size of the files. A larger file is never cached.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
@@ -41,34 +43,54 @@ class ShardCache:
 
     @contextmanager
     def acquire(self, name: str, size: int, fetch: Fetch) -> Iterator[Path]:
-        """Give a file for the time of the ``with`` block, fetching it if need be.
+        """Yield a cached file and keep it from eviction, for the duration of the ``with`` block.
 
-        Where the folder is full or may not be written, the file is a temporary one.
+        The file is fetched if it is not cached. If the folder is full or not writable, it is a
+        temporary file.
 
         Parameters
         ----------
-        name : hex digits that change whenever the content may have.
-        size : of the content in bytes.
-        fetch : writes the content.
+        name : str
+            Hexadecimal digits that change whenever the content may have changed.
+        size : int, bytes
+            Length of the content.
+        fetch : callable
+            Writes the content into an open file and returns its verified SHA-256 (hex).
+
+        Yields
+        ------
+        pathlib.Path
+            The file. It must not be written to.
 
         Raises
         ------
         StorageError
-            If there is no room for it anywhere. What ``fetch`` raises passes through.
+            If there is no space anywhere. Errors of ``fetch`` are passed on.
         """
         with ExitStack() as stack:
             path = None
             if size <= self._limit:
-                # A folder that cannot be used makes the work slower, not impossible.
+                # An unusable cache costs time but is no error.
                 with suppress(OSError):
                     path = self._get_or_fetch(name, size, fetch, stack)
             yield path or _fetch_to_temporary(size, fetch, stack)
 
     def fits(self, size: int) -> bool:
-        """Tell whether files of so many bytes in all can be here at once."""
+        """Check whether files of this total size can be cached at the same time.
+
+        Parameters
+        ----------
+        size : int, bytes
+            Total size of the files.
+
+        Returns
+        -------
+        bool
+            False also if the folder cannot be written to.
+        """
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            used = sum(found for _, found, _ in self._list_files())
+            used = sum(file_size for _, file_size, _ in self._list_files())
             free = shutil.disk_usage(self._folder).free
         except OSError:
             return False
@@ -76,7 +98,7 @@ class ShardCache:
 
     def _get_or_fetch(self, name: str, size: int, fetch: Fetch, stack: ExitStack) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
-        # What several want at once is fetched by one of them.
+        # Of several processes that need the same file, one fetches it.
         with (self._folder / f".lock-{name[:2]}").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             path = self._get_cached(name, stack)
@@ -94,7 +116,7 @@ class ShardCache:
                 except FileNotFoundError:
                     continue
                 status = os.fstat(file.fileno())
-                if status.st_nlink == 0:  # evicted before the lock was ours
+                if status.st_nlink == 0:  # evicted before we locked it
                     continue
                 if (path.name, status.st_ino) not in _verified:
                     if (
@@ -104,7 +126,7 @@ class ShardCache:
                         path.unlink(missing_ok=True)
                         continue
                     _verified.add((path.name, status.st_ino))
-                with suppress(OSError):  # another user's file
+                with suppress(OSError):  # owned by another user
                     os.utime(path)
                 stack.enter_context(locked.pop_all())
                 return path
@@ -140,22 +162,23 @@ class ShardCache:
                 used -= file_size
 
     def _list_files(self) -> list[tuple[float, int, Path]]:
-        """Return time, size and path of what is kept; what a killed process left is removed."""
+        """Return mtime, size and path of the cached files; delete stale partial files."""
         files = []
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
-                state = path.stat()
+                status = path.stat()
                 if not path.name.startswith("."):
-                    files.append((state.st_mtime, state.st_size, path))
+                    files.append((status.st_mtime, status.st_size, path))
                 elif (
-                    path.name.startswith(".part-") and time.time() - state.st_mtime > _STALE_AFTER_S
+                    path.name.startswith(".part-")
+                    and time.time() - status.st_mtime > _STALE_AFTER_S
                 ):
                     path.unlink()
         return files
 
 
 def _evict(path: Path) -> bool:
-    """Remove a file unless someone reads it."""
+    """Delete a file unless a reader has locked it; return whether it is gone."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,13 +197,13 @@ def _fetch_to_temporary(size: int, fetch: Fetch, stack: ExitStack) -> Path:
             fetch(file)
             file.flush()
         except OSError:
-            # What has no room has none where the file is closed, either; that is one error.
+            # Closing the file flushes it and fails for the same reason; report it once.
             with suppress(OSError):
                 file.close()
             raise
     except OSError as error:
         raise StorageError(
-            f"There is no place for a local copy of {size / 1e6:.0f} MB: {error.strerror}. Free "
-            "some space, or choose another folder with ICANVAS_CACHE or TMPDIR."
+            f"Writing a local copy of {size / 1e6:.0f} MB failed: {error.strerror}. Free some "
+            "space, or choose another folder with ICANVAS_CACHE or TMPDIR."
         ) from error
     return Path(file.name)

@@ -1,4 +1,4 @@
-"""What a store holds that may go, and its removal."""
+"""Garbage collection: scan a store for objects that nothing needs, and delete them."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -29,10 +29,10 @@ from storage.promotions import read_promoted
 from storage.runs import Run, checkpoint_name, read_checkpoint_record, record_name
 from storage.store import ObjectStore
 
-# A run has a record an epoch, and each is a request.
+# A run has one record per epoch, and reading each is a request.
 _READ_THREADS = 16
 
-# Longer than a request that is repeated takes at most: one of a process that lives may hang.
+# Longer than a request can take with all its retries, which delay the heartbeat of a live process.
 _LOCK_TIMEOUT = timedelta(minutes=6)
 
 
@@ -42,24 +42,31 @@ class _RetentionFields(BaseModel):
 
 
 class _RunRecipe(BaseModel):
-    """Of a run's ``recipe.json``, the pair set that it learns from, and what it keeps."""
+    """The fields of a run's ``recipe.json`` that matter here: its pair set, and what it retains."""
 
     pairs: str
     recipe: _RetentionFields = _RetentionFields()
 
 
 def scan(store: ObjectStore, dataset: str | None = None) -> Inventory:
-    """Return what there is of pair sets, checkpoints and uploads, and what of it is needed.
+    """List pair sets, checkpoints, exports and unfinished uploads, and what is referenced.
 
     Parameters
     ----------
-    store : the store.
-    dataset : of this data set only.
+    store : ObjectStore
+        The store.
+    dataset : str, optional
+        Limit the scan to this data set.
+
+    Returns
+    -------
+    Inventory
+        Input of ``storage.gc_policy.select_candidates``.
 
     Raises
     ------
     IntegrityError
-        If a pointer or a recipe cannot be read: nobody knows then what it needs.
+        If a pointer or a recipe cannot be read, so that what it references is unknown.
     """
     roots = [root if dataset is None else f"{root}/{dataset}" for root in ("datasets", "models")]
     now = _read_clock(store)
@@ -67,7 +74,7 @@ def scan(store: ObjectStore, dataset: str | None = None) -> Inventory:
     checkpoints: defaultdict[tuple[str, str, str], list[ObjectInfo]] = defaultdict(list)
     exports: defaultdict[tuple[str, str], list[ObjectInfo]] = defaultdict(list)
     recipes: dict[tuple[str, str], str] = {}
-    for info in (entry for root in roots for entry in store.list_objects(root)):
+    for info in (info for root in roots for info in store.list_objects(root)):
         match info.key.split("/"):
             case ["datasets", name, "pairs", fingerprint, _, *_]:
                 pair_sets[name, fingerprint].append(info)
@@ -84,20 +91,20 @@ def scan(store: ObjectStore, dataset: str | None = None) -> Inventory:
         run_recipes = pool.map(lambda key: _read_recipe(store, key), recipes.values())
         runs = dict(zip(recipes, run_recipes, strict=True))
     current = _current_pair_sets(store, {name for name, _ in pair_sets})
-    training_sets = [keys.pairs_folder(name, one.pairs) for (name, _), one in runs.items()]
+    training_sets = [keys.pairs_folder(name, recipe.pairs) for (name, _), recipe in runs.items()]
     promoted = _promoted_paths(store, {name for name, *_ in (*checkpoints, *exports)})
     return Inventory(
         now=now,
-        pair_sets=tuple(_to_pair_set(name, entries) for name, entries in pair_sets.items()),
+        pair_sets=tuple(_to_pair_set(name, objects) for name, objects in pair_sets.items()),
         checkpoints=stored_checkpoints,
         exports=tuple(
-            ExportFolder(name, keys.export_folder(name, export), tuple(entries))
-            for (name, export), entries in exports.items()
+            ExportFolder(name, keys.export_folder(name, export), tuple(objects))
+            for (name, export), objects in exports.items()
         ),
         uploads=tuple(upload for root in roots for upload in store.list_uploads(root)),
         retention={
-            run: CheckpointRetention(one.recipe.keep_last, one.recipe.keep_best)
-            for run, one in runs.items()
+            run: CheckpointRetention(recipe.recipe.keep_last, recipe.recipe.keep_best)
+            for run, recipe in runs.items()
         },
         referenced=frozenset([*training_sets, *current, *promoted]),
     )
@@ -111,40 +118,55 @@ def collect(
     on_deleted: Callable[[], None] = lambda: None,
     lock_timeout: timedelta = _LOCK_TIMEOUT,
 ) -> list[GcCandidate]:
-    """Remove what was planned, unless it is needed by now, and return what went.
+    """Delete those candidates that are still not needed.
 
-    Whoever comes to need something meanwhile is met by the announcement; see
-    ``storage.gc_lock``. What was begun by a killed process is finished by another one.
+    A lock names the candidates while they are deleted, so that other processes do not start to rely
+    on them (see ``storage.gc_lock``). The deletion of a killed process is completed by the next
+    call.
 
     Parameters
     ----------
-    store : the store.
-    rules, dataset : as for the plan, which is made again.
-    planned : what may go.
-    on_object : called after each object.
-    patience : how long another process must be silent to count as killed.
+    store : ObjectStore
+        The store.
+    policy : GcPolicy
+        As for ``select_candidates``, which is called again.
+    candidates : list of GcCandidate
+        What to delete.
+    dataset : str, optional
+        As for ``scan``, which is called again.
+    on_deleted : callable, optional
+        Called after each deleted object or aborted upload.
+    lock_timeout : datetime.timedelta, optional
+        How long the lock of another process must be without a heartbeat to count as abandoned.
+
+    Returns
+    -------
+    list of GcCandidate
+        What was deleted.
 
     Raises
     ------
     ConflictError
-        If another process is removing.
+        If another process is collecting.
     IntegrityError
-        As ``take_inventory`` does; nothing is removed then.
+        As for ``scan``; nothing is deleted then.
     """
     deleted = []
-    with hold_gc_lock(store, [item.path for item in candidates], lock_timeout) as renew:
+    with hold_gc_lock(store, [candidate.path for candidate in candidates], lock_timeout) as renew:
         current_candidates = select_candidates(scan(store, dataset), policy)
-        by_path = {item.path: item for item in current_candidates}
-        for item in (by_path[item.path] for item in candidates if item.path in by_path):
-            for key in item.keys:
+        by_path = {candidate.path: candidate for candidate in current_candidates}
+        for candidate in (
+            by_path[candidate.path] for candidate in candidates if candidate.path in by_path
+        ):
+            for key in candidate.keys:
                 renew()
                 store.delete(key)
                 on_deleted()
-            if item.upload is not None:
+            if candidate.upload is not None:
                 renew()
-                store.abort_upload(item.upload)
+                store.abort_upload(candidate.upload)
                 on_deleted()
-            deleted.append(item)
+            deleted.append(candidate)
     return deleted
 
 
@@ -155,21 +177,28 @@ def prune_run(
     retention: CheckpointRetention,
     pending: Collection[str] = (),
 ) -> None:
-    """Remove the checkpoints of a run in training that it does not keep.
+    """Delete the checkpoints that a run in training does not retain.
 
-    Unlike ``sweep`` it announces nothing: a record goes first, then the pointer is read again, and
-    where it names that checkpoint by now the record comes back. Whoever promotes looks for the
-    record after moving the pointer, so that one of the two sees the other.
+    Unlike ``collect`` it needs no lock. It deletes a record, then reads the pointer again and
+    restores the record if the pointer names that checkpoint by now. A promotion checks the record
+    after moving the pointer, so at least one of the two sees the other.
 
-    Half a checkpoint, as one that was killed here leaves, goes where it is older than one that is
-    whole: a run writes only newer ones.
+    An incomplete checkpoint, as a killed process leaves it, is deleted if a complete one is newer:
+    a run writes only newer ones.
 
     Parameters
     ----------
-    store : the store, or what waits for it.
-    dataset, run : which run.
-    keeping : what stays.
-    coming : keys that are on their way: a record, while its checkpoint's bytes are there already.
+    store : ObjectStore
+        The store, or the local folder of pending uploads.
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run.
+    retention : CheckpointRetention
+        Which checkpoints to retain.
+    pending : collection of str, optional
+        Keys of files that are still to be uploaded, such as the record of a checkpoint whose bytes
+        are uploaded already.
 
     Raises
     ------
@@ -178,40 +207,44 @@ def prune_run(
     """
     folder = Run(store, dataset, run).key("checkpoints")
     objects: defaultdict[str, list[ObjectInfo]] = defaultdict(list)
-    for entry in store.list_objects(folder):
-        objects[entry.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(entry)
+    for info in store.list_objects(folder):
+        objects[info.key.removeprefix(f"{folder}/").rpartition(".")[0] + ".pt"].append(info)
     checkpoints = [_read_checkpoint(store, (dataset, run, name), objects[name]) for name in objects]
     retained = {*_promoted_paths(store, [dataset]), *retained_checkpoints(checkpoints, retention)}
     complete_records = [
-        one.record for one in checkpoints if one.is_complete and one.record is not None
+        checkpoint.record
+        for checkpoint in checkpoints
+        if checkpoint.is_complete and checkpoint.record is not None
     ]
     newest = max(complete_records, key=lambda record: record.step, default=None)
-    for one in checkpoints:
-        if one.path in retained:
+    for checkpoint in checkpoints:
+        if checkpoint.path in retained:
             continue
-        if not one.is_complete:
-            is_abandoned = newest is not None and newest.is_at_or_after(one.path)
-            if is_abandoned and record_name(one.path) not in pending:
-                for entry in one.objects:
-                    store.delete(entry.key)
-        elif one.record is not None:
-            store.delete(record_name(one.path))
-            if one.path in _promoted_paths(store, [dataset]):
-                store.put(record_name(one.path), one.record.model_dump_json().encode())
+        if not checkpoint.is_complete:
+            is_abandoned = newest is not None and newest.is_at_or_after(checkpoint.path)
+            if is_abandoned and record_name(checkpoint.path) not in pending:
+                for info in checkpoint.objects:
+                    store.delete(info.key)
+        elif checkpoint.record is not None:
+            store.delete(record_name(checkpoint.path))
+            if checkpoint.path in _promoted_paths(store, [dataset]):
+                store.put(
+                    record_name(checkpoint.path), checkpoint.record.model_dump_json().encode()
+                )
             else:
-                store.delete(one.path)
+                store.delete(checkpoint.path)
 
 
 def _read_clock(store: ObjectStore) -> datetime:
-    """Return what time it is for the store."""
+    """Return the store's current time, as the modification time of a new object."""
     folder, _, _ = keys.gc_clock().rpartition("/")
     while True:
         store.put(keys.gc_clock(), b"")
         times = [
-            entry.modified for entry in store.list_objects(folder) if entry.key == keys.gc_clock()
+            info.modified for info in store.list_objects(folder) if info.key == keys.gc_clock()
         ]
         store.delete(keys.gc_clock())
-        # Another process may have deleted it first.
+        # Another process may have deleted the object before it was listed.
         if times:
             return times[0]
 
@@ -223,7 +256,7 @@ def _to_pair_set(name: tuple[str, str], objects: list[ObjectInfo]) -> StoredPair
         dataset=dataset,
         fingerprint=fingerprint,
         path=keys.pairs_folder(dataset, fingerprint),
-        published=any(entry.key == manifest for entry in objects),
+        published=any(info.key == manifest for info in objects),
         objects=tuple(objects),
     )
 
@@ -234,7 +267,7 @@ def _read_checkpoint(
     dataset, run, file = name
     path = Run(store, dataset, run).key(f"checkpoints/{file}")
     record_key = record_name(path)
-    has_record = any(entry.key == record_key for entry in objects)
+    has_record = any(info.key == record_key for info in objects)
     return StoredCheckpoint(
         dataset=dataset,
         run=run,
@@ -252,17 +285,17 @@ def _current_pair_sets(store: ObjectStore, datasets: Iterable[str]) -> Iterator[
 
 
 def _promoted_paths(store: ObjectStore, datasets: Iterable[str]) -> Iterator[str]:
-    """Yield the places of what is served, and of what was: the checkpoint, and its files."""
+    """Yield keys of the checkpoints and folders of the exports that are or were served."""
     for dataset in datasets:
         promoted = read_promoted(store, dataset)
         if promoted is not None:
-            for one in (promoted, *promoted.previous):
-                yield Run(store, dataset, one.run).key(checkpoint_name(one.epoch))
-                yield keys.export_folder(dataset, one.export)
+            for promotion in (promoted, *promoted.previous):
+                yield Run(store, dataset, promotion.run).key(checkpoint_name(promotion.epoch))
+                yield keys.export_folder(dataset, promotion.export)
 
 
 def _read_recipe(store: ObjectStore, key: str) -> _RunRecipe:
     recipe = read_json(store, key, _RunRecipe, "train again, before `icanvas gc`")
     if recipe is None:
-        raise NotFoundError(f"{store.location(key)} was removed meanwhile. Run again.")
+        raise NotFoundError(f"{store.location(key)} was deleted by another process. Run again.")
     return recipe

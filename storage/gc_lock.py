@@ -1,8 +1,8 @@
-"""What `icanvas gc` is removing, said before it does.
+"""The lock of `icanvas gc`: an object that names what is being deleted.
 
-Whoever comes to need something writes that down (a pointer, a recipe, the settings of a pair set in
-the making) and asks here after that. `icanvas gc` says here what it will remove and looks at what
-is needed after that. So at least one of the two sees the other.
+A process that needs an object first writes down that it does (a pointer, a recipe, the settings of
+a pair set in progress), and then checks the lock. `icanvas gc` first writes the lock, and then
+checks what is needed. So at least one of the two sees the other.
 """
 
 import time
@@ -18,19 +18,21 @@ from storage import keys
 from storage.json_objects import read_json
 from storage.store import ObjectStore, get_or_none
 
-# In seconds.
 _HEARTBEAT_INTERVAL_S = 10
 _POLL_INTERVAL_S = 1
 
 
 class GcLock(BaseModel):
-    """Content of ``removing.json``.
+    """Content of ``gc/removing.json``.
 
     Attributes
     ----------
-    by : token of the process that removes.
-    beat : counted up for as long as that process lives.
-    places : folders of pair sets, and keys of checkpoints.
+    owner : str
+        Random token of the process that holds the lock.
+    heartbeat : int, ≥ 0
+        Incremented for as long as the process lives.
+    paths : list of str
+        Folders of pair sets and exports, keys of checkpoints, and IDs of uploads to be deleted.
     """
 
     model_config = ConfigDict(
@@ -43,18 +45,29 @@ class GcLock(BaseModel):
 
 
 def ensure_not_collected(store: ObjectStore, path: str) -> None:
-    """Make sure that nobody removes a pair set or checkpoint. Ask when it is known to be needed.
+    """Check that `icanvas gc` is not deleting a pair set, checkpoint or export.
+
+    Call it after the reference to the object was written.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    path : str
+        Folder of the pair set or export, or key of the checkpoint.
 
     Raises
     ------
     ConflictError
-        If someone does.
+        If the lock names the path.
+    IntegrityError
+        If the lock cannot be read.
     """
     lock = read_json(store, keys.gc_lock(), GcLock, "run `icanvas gc` again")
     if lock is not None and path in lock.paths:
         raise ConflictError(
-            f"{store.location(path)} is being removed by `icanvas gc`, or was when that was "
-            "killed. Wait for it, or run `icanvas gc --yes`; then run this again."
+            f"{store.location(path)} is being deleted by `icanvas gc`, or was when that process "
+            "was killed. Wait for it, or run `icanvas gc --yes`; then run this again."
         )
 
 
@@ -62,24 +75,28 @@ def ensure_not_collected(store: ObjectStore, path: str) -> None:
 def hold_gc_lock(
     store: ObjectStore, paths: list[str], timeout: timedelta
 ) -> Iterator[Callable[[], None]]:
-    """Announce what will be removed, for the time of the ``with`` block; one process at a time.
+    """Hold the lock for the duration of the ``with`` block.
 
     Parameters
     ----------
-    store : the store.
-    places : as ``Announcement`` has them.
-    patience : how long another's announcement must have been silent to count as of a killed
-        process, whose place is taken then.
+    store : ObjectStore
+        The store.
+    paths : list of str
+        What will be deleted; see ``GcLock``.
+    timeout : datetime.timedelta
+        How long the lock of another process must be without a heartbeat to count as abandoned. It
+        is taken over then.
 
     Yields
     ------
     callable
-        To be called before each removal: it raises ConflictError once the place was taken.
+        To be called before each deletion. It renews the heartbeat, and raises ConflictError if
+        another process took over the lock.
 
     Raises
     ------
     ConflictError
-        If another process is removing.
+        If another process holds the lock.
     """
     key = keys.gc_lock()
     lock = GcLock(owner=uuid.uuid4().hex, heartbeat=0, paths=paths)
@@ -103,7 +120,7 @@ def hold_gc_lock(
 
 
 def _wait_for_expiry(store: ObjectStore, timeout: timedelta) -> bytes | None:
-    """Return the announcement that a killed process left; None where there is none."""
+    """Return the content of an abandoned lock, None without one; ConflictError on a heartbeat."""
     first = content = _read_lock(store)
     deadline = time.monotonic() + timeout.total_seconds()
     while content is not None and time.monotonic() < deadline:
@@ -111,7 +128,7 @@ def _wait_for_expiry(store: ObjectStore, timeout: timedelta) -> bytes | None:
         content = _read_lock(store)
         if content not in (None, first):
             raise ConflictError(
-                f"Another `icanvas gc` is removing from {store.url}. Run again when it has ended."
+                f"Another `icanvas gc` is deleting from {store.url}. Run again after it has ended."
             )
     return content
 

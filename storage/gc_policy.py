@@ -1,4 +1,4 @@
-"""What may go: a rule over what a store holds, and no more than a rule."""
+"""Select what may be deleted: a pure function of a store's inventory and a policy."""
 
 import math
 from collections import defaultdict
@@ -9,31 +9,42 @@ from datetime import datetime, timedelta
 from storage.object_info import MultipartUpload, ObjectInfo
 from storage.runs import CheckpointRecord
 
-# No upload of ours takes longer.
+# No upload takes longer, so an older one is abandoned.
 _MIN_UPLOAD_AGE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class CheckpointRetention:
-    """How many checkpoints of a run stay: the last, at least 1, and those of lowest ``val_l1``."""
+    """How many checkpoints of a run to retain.
+
+    Attributes
+    ----------
+    last : int, ≥ 1
+        The most recent ones at the end of an epoch.
+    best : int, ≥ 0
+        Those with the lowest ``val_l1``.
+    """
 
     last: int = 3
     best: int = 1
 
 
-# Of a run that does not say.
+# For runs whose recipe states nothing.
 DEFAULT_RETENTION = CheckpointRetention()
 
 
 @dataclass(frozen=True)
 class GcPolicy:
-    """What stays besides what is needed.
+    """What to retain besides what is referenced.
 
     Attributes
     ----------
-    keep_pairs : how many published pair sets of a data set, the newest.
-    keep_last, keep_best : of a run's checkpoints, see ``Keeping``; None for as its recipe says.
-    older_than : what was written since, however needless, and what is written at present.
+    keep_pairs : int, ≥ 0
+        Number of published, unreferenced pair sets per data set, the most recent ones.
+    keep_last, keep_best : int or None
+        Overrides of a run's ``CheckpointRetention``; None for what the run's recipe states.
+    older_than : datetime.timedelta
+        Minimum age of what may be deleted. It protects what is being written at present.
     """
 
     keep_pairs: int = 1
@@ -44,7 +55,21 @@ class GcPolicy:
 
 @dataclass(frozen=True)
 class StoredPairSet:
-    """A pair set, published or not: its folder, and at least one object in it."""
+    """A pair set, published or not.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+    path : str
+        Its folder.
+    published : bool
+        Whether its manifest exists.
+    objects : tuple of ObjectInfo
+        Its objects; at least one.
+    """
 
     dataset: str
     fingerprint: str
@@ -55,9 +80,20 @@ class StoredPairSet:
 
 @dataclass(frozen=True)
 class StoredCheckpoint:
-    """A checkpoint: its bytes, whose key is its place, and its record, or only one of them.
+    """A checkpoint: its bytes and its record, or only one of them.
 
-    ``record`` is None where it is missing or cannot be read.
+    Attributes
+    ----------
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run.
+    path : str
+        Key of its bytes.
+    record : CheckpointRecord or None
+        None if the record is missing or cannot be read.
+    objects : tuple of ObjectInfo
+        One or two objects.
     """
 
     dataset: str
@@ -68,13 +104,23 @@ class StoredCheckpoint:
 
     @property
     def is_complete(self) -> bool:
-        """Whether both are there."""
+        """Whether both bytes and record exist."""
         return len(self.objects) == 2
 
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """The folder of a checkpoint's files that was made to promote it."""
+    """The folder of files that were exported from a checkpoint to promote it.
+
+    Attributes
+    ----------
+    dataset : str
+        Name of the data set.
+    path : str
+        The folder.
+    objects : tuple of ObjectInfo
+        Its objects; at least one.
+    """
 
     dataset: str
     path: str
@@ -83,14 +129,24 @@ class ExportFolder:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a store holds that the rules are about.
+    """Everything in a store that garbage collection concerns.
 
     Attributes
     ----------
-    now : by the store's clock.
-    sets, checkpoints, exports, uploads : all of them.
-    keeping : what runs say that they keep, by data set and run.
-    needed : places that a pointer, its history or a run points at.
+    now : datetime.datetime, UTC
+        Current time by the store's clock.
+    pair_sets : tuple of StoredPairSet
+        All pair sets.
+    checkpoints : tuple of StoredCheckpoint
+        All checkpoints.
+    exports : tuple of ExportFolder
+        All exports.
+    uploads : tuple of MultipartUpload
+        All unfinished uploads.
+    retention : mapping of (dataset, run) to CheckpointRetention
+        What the runs' recipes state.
+    referenced : frozenset of str
+        Paths that a pointer, its history or a run refers to.
     """
 
     now: datetime
@@ -104,16 +160,26 @@ class Inventory:
 
 @dataclass(frozen=True)
 class GcCandidate:
-    """Something that may go.
+    """Something that may be deleted.
 
     Attributes
     ----------
-    dataset, what, reason : for a person.
-    place : what it is known by.
-    keys : its objects, in the order in which they go: what marks others as done goes before them.
-    size : bytes.
-    modified : when the newest of it was written.
-    upload : where it is no object yet.
+    dataset : str
+        Name of the data set.
+    description : str
+        What it is, for people.
+    reason : str
+        Why it may be deleted, for people.
+    path : str
+        Folder or key that identifies it; the ID of an unfinished upload.
+    keys : tuple of str
+        Its objects in the order of deletion: markers of completeness go before what they mark.
+    size : int, bytes
+        Total size.
+    modified : datetime.datetime, UTC
+        Time of the last write to any of its objects.
+    upload : MultipartUpload or None
+        The upload, if it is an unfinished one.
     """
 
     dataset: str
@@ -127,108 +193,137 @@ class GcCandidate:
 
 
 def select_candidates(inventory: Inventory, policy: GcPolicy) -> list[GcCandidate]:
-    """Return what may go, by data set.
+    """Select what may be deleted.
 
-    Never what is needed, what was written within ``rules.older_than`` (or after now: that clock is
-    wrong), or a run's checkpoint of the highest step, which the run goes on from (of two the one at
-    the end of an epoch).
+    These are never selected: what is referenced; what was written within ``policy.older_than``, or
+    after ``inventory.now`` (the writer's clock is wrong then); and the checkpoint that a run
+    resumes from, which is that of the highest step (of two, the one at the end of an epoch).
+
+    Parameters
+    ----------
+    inventory : Inventory
+        What the store holds.
+    policy : GcPolicy
+        What to retain.
+
+    Returns
+    -------
+    list of GcCandidate
+        By data set.
     """
     candidates = [
         *_unused_pair_sets(inventory.pair_sets, inventory.referenced, policy),
         *_unused_checkpoints(inventory, policy),
         *(
-            _make_candidate(found, "files to serve", "no promotion names them")
-            for found in inventory.exports
-            if found.path not in inventory.referenced
+            _make_candidate(export, "export", "not named by any promotion")
+            for export in inventory.exports
+            if export.path not in inventory.referenced
         ),
         *_stale_uploads(inventory.uploads),
     ]
 
-    def is_old(item: GcCandidate) -> bool:
-        limit = max(policy.older_than, _MIN_UPLOAD_AGE) if item.upload else policy.older_than
-        return inventory.now - item.modified >= limit
+    def is_old(candidate: GcCandidate) -> bool:
+        limit = max(policy.older_than, _MIN_UPLOAD_AGE) if candidate.upload else policy.older_than
+        return inventory.now - candidate.modified >= limit
 
-    return sorted(filter(is_old, candidates), key=lambda item: item.dataset)
+    return sorted(filter(is_old, candidates), key=lambda candidate: candidate.dataset)
 
 
 def _unused_pair_sets(
     pair_sets: Iterable[StoredPairSet], referenced: frozenset[str], policy: GcPolicy
 ) -> Iterator[GcCandidate]:
-    unreferenced = [found for found in pair_sets if found.path not in referenced]
+    unreferenced = [pair_set for pair_set in pair_sets if pair_set.path not in referenced]
     published: defaultdict[str, list[StoredPairSet]] = defaultdict(list)
-    for found in unreferenced:
-        if found.published:
-            published[found.dataset].append(found)
+    for pair_set in unreferenced:
+        if pair_set.published:
+            published[pair_set.dataset].append(pair_set)
     retained = {
-        found.path
-        for of_one in published.values()
-        for found in sorted(of_one, key=_last_modified, reverse=True)[: policy.keep_pairs]
+        pair_set.path
+        for of_dataset in published.values()
+        for pair_set in sorted(of_dataset, key=_last_modified, reverse=True)[: policy.keep_pairs]
     }
-    for found in unreferenced:
-        if found.path not in retained:
-            reason = "not in use, no run needs it" if found.published else "never finished"
-            yield _make_candidate(found, f"pair set {found.fingerprint}", reason)
+    for pair_set in unreferenced:
+        if pair_set.path not in retained:
+            reason = "not in use, no run needs it" if pair_set.published else "unfinished"
+            yield _make_candidate(pair_set, f"pair set {pair_set.fingerprint}", reason)
 
 
 def _unused_checkpoints(inventory: Inventory, policy: GcPolicy) -> Iterator[GcCandidate]:
     runs: defaultdict[tuple[str, str], list[StoredCheckpoint]] = defaultdict(list)
-    for found in inventory.checkpoints:
-        runs[found.dataset, found.run].append(found)
-    for run, of_one in runs.items():
+    for checkpoint in inventory.checkpoints:
+        runs[checkpoint.dataset, checkpoint.run].append(checkpoint)
+    for run, of_run in runs.items():
         run_retention = inventory.retention.get(run, DEFAULT_RETENTION)
         retention = CheckpointRetention(
             run_retention.last if policy.keep_last is None else policy.keep_last,
             run_retention.best if policy.keep_best is None else policy.keep_best,
         )
-        retained = inventory.referenced.union(retained_checkpoints(of_one, retention))
-        for found in of_one:
-            if found.path not in retained:
-                reason = f"not of the last {retention.last} or the best {retention.best}"
-                if not found.is_complete:
-                    reason = "half of it is missing"
-                elif found.record is not None and found.record.batches:
-                    reason = "training went on from it"
-                yield _make_candidate(found, f"checkpoint of run {found.run}", reason)
+        retained = inventory.referenced.union(retained_checkpoints(of_run, retention))
+        for checkpoint in of_run:
+            if checkpoint.path not in retained:
+                reason = f"not among the last {retention.last} or the best {retention.best}"
+                if not checkpoint.is_complete:
+                    reason = "incomplete"
+                elif checkpoint.record is not None and checkpoint.record.batches:
+                    reason = "interim, training has continued"
+                yield _make_candidate(checkpoint, f"checkpoint of run {checkpoint.run}", reason)
 
 
 def retained_checkpoints(
     checkpoints: Iterable[StoredCheckpoint], retention: CheckpointRetention
 ) -> Iterator[str]:
-    """Yield the places of a run's checkpoints to go on from, to go back to, and to use.
+    """Yield the keys of those checkpoints of a run that are retained.
 
-    Kept of some of them is at least what is kept of all: what the rule drops at any time during a
-    run is not kept at its end either.
+    The result is monotonic: what is retained of a subset is at least what is retained of all. So a
+    checkpoint that is deleted during a run would not be retained at its end either.
+
+    Parameters
+    ----------
+    checkpoints : iterable of StoredCheckpoint
+        Checkpoints of one run.
+    retention : CheckpointRetention
+        How many to retain.
+
+    Yields
+    ------
+    str
+        Keys of the one to resume from, the last ones, the best ones, and those whose record cannot
+        be read. A key may occur more than once.
     """
-    complete = [found for found in checkpoints if found.is_complete]
-    # What cannot be read may be of a newer version of this program.
-    yield from (found.path for found in complete if found.record is None)
-    records = [(found.record, found.path) for found in complete if found.record is not None]
-    # At the end of an epoch an interim one of the same step has nothing more to tell.
+    complete = [checkpoint for checkpoint in checkpoints if checkpoint.is_complete]
+    # An unreadable record may have been written by a newer version of this program.
+    yield from (checkpoint.path for checkpoint in complete if checkpoint.record is None)
+    records = [
+        (checkpoint.record, checkpoint.path)
+        for checkpoint in complete
+        if checkpoint.record is not None
+    ]
+    # An interim checkpoint is useless if one at the end of an epoch has the same step.
     highest = max(((record.step, not record.batches) for record, _ in records), default=None)
-    yield from (place for record, place in records if (record.step, not record.batches) == highest)
-    epochs = sorted((record.epoch, place) for record, place in records if not record.batches)
-    yield from (place for _, place in epochs[-retention.last :])
-    measured = [(record.metrics.get("val_l1", math.nan), place) for record, place in records]
-    finite = sorted(found for found in measured if math.isfinite(found[0]))
-    yield from (place for _, place in finite[: retention.best])
+    yield from (key for record, key in records if (record.step, not record.batches) == highest)
+    epochs = sorted((record.epoch, key) for record, key in records if not record.batches)
+    yield from (key for _, key in epochs[-retention.last :])
+    measured = [(record.metrics.get("val_l1", math.nan), key) for record, key in records]
+    with_metric = sorted(item for item in measured if math.isfinite(item[0]))
+    yield from (key for _, key in with_metric[: retention.best])
 
 
 def _stale_uploads(uploads: Iterable[MultipartUpload]) -> Iterator[GcCandidate]:
-    for found in uploads:
+    for upload in uploads:
         yield GcCandidate(
-            dataset=found.key.split("/")[1],
+            dataset=upload.key.split("/")[1],
             description="upload",
-            reason="never finished",
-            path=found.upload_id,
+            reason="unfinished",
+            path=upload.upload_id,
             keys=(),
-            size=found.size,
-            modified=found.initiated,
-            upload=found,
+            size=upload.size,
+            modified=upload.initiated,
+            upload=upload,
         )
 
 
 def _last_modified(pair_set: StoredPairSet) -> tuple[datetime, str]:
-    return max(entry.modified for entry in pair_set.objects), pair_set.fingerprint
+    return max(info.modified for info in pair_set.objects), pair_set.fingerprint
 
 
 def _make_candidate(
@@ -239,16 +334,16 @@ def _make_candidate(
         description=description,
         reason=reason,
         path=stored.path,
-        keys=tuple(sorted((entry.key for entry in stored.objects), key=_deletion_order)),
-        size=sum(entry.size for entry in stored.objects),
-        modified=max(entry.modified for entry in stored.objects),
+        keys=tuple(sorted((info.key for info in stored.objects), key=_deletion_order)),
+        size=sum(info.size for info in stored.objects),
+        modified=max(info.modified for info in stored.objects),
     )
 
 
 def _deletion_order(key: str) -> tuple[int, str]:
-    """Sort a manifest before its parts, those before shards, and ``.json`` before ``.pt``.
+    """Sort key: manifests and cards first, then parts, then shards; ``.json`` before ``.pt``.
 
-    And a card before the files that it marks as whole.
+    A marker of completeness must be deleted before what it marks.
     """
     first = key.endswith(("/manifest.parquet", "/card.json"))
     return 0 if first else 1 if "/parts/" in key else 2, key

@@ -1,4 +1,4 @@
-"""Small JSON objects: pointers, and what is known of a set."""
+"""Read and write small JSON objects, such as pointers and records, as pydantic models."""
 
 from typing import TypeVar
 
@@ -11,12 +11,29 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def read_json(store: ObjectStore, key: str, model: type[_Model], remedy: str) -> _Model | None:
-    """Return the record of a key; None where there is none.
+    """Read a JSON object and validate it.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    key : str
+        Key of the JSON object.
+    model : type of pydantic.BaseModel
+        Class that validates the content.
+    remedy : str
+        What to do after the object was deleted, for the error message, such as
+        ``run `icanvas prepare cat` ``.
+
+    Returns
+    -------
+    model instance or None
+        None if the object does not exist.
 
     Raises
     ------
     IntegrityError
-        If it cannot be read; the message says to delete it and, as ``remedy`` has it, what next.
+        If the object is corrupt or does not validate.
     """
     try:
         content = get_or_none(store, key)
@@ -24,11 +41,21 @@ def read_json(store: ObjectStore, key: str, model: type[_Model], remedy: str) ->
     except ValidationError as error:
         cause = error.errors()[0]["msg"]
     except CorruptObjectError:
-        # Its own advice knows nothing of what hangs on this record.
+        # Replace its advice: the remedy depends on what this object references.
         cause = "it fails its checksum"
-    raise IntegrityError(f"{store.location(key)} is damaged: {cause}. Delete it and {remedy}.")
+    raise IntegrityError(f"{store.location(key)} is corrupt: {cause}. Delete it and {remedy}.")
 
 
 def write_json(store: ObjectStore, key: str, model: BaseModel) -> None:
-    """Write a model as indented JSON, replacing an object of that key."""
+    """Write a model as indented JSON, replacing an existing object.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    key : str
+        Key of the JSON object.
+    model : pydantic.BaseModel
+        The content.
+    """
     store.put(key, model.model_dump_json(indent=2).encode())

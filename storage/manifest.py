@@ -1,4 +1,4 @@
-"""The tables of a data set: one row a source file, a pair or rejected with a reason."""
+"""Manifests: tables with one row per source file, which is a pair or rejected with a reason."""
 
 import io
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from storage.store import ObjectStore, get_or_none
 
 
 class RejectReason(StrEnum):
-    """Why a source file is not a pair. The list is closed."""
+    """Why a source file did not become a pair. The list is closed."""
 
     NOT_A_PICTURE = "not_a_picture"
     LINK = "link"
@@ -40,20 +40,32 @@ class ManifestRow:
 
     Attributes
     ----------
-    id : its number in the source's order, as eight digits.
-    source_path : its path in the source; bytes that are not UTF-8 are escaped.
-    sha256 : of its bytes (hex); null where it was too large to be read.
-    pixel_hash : SHA-256 (hex) of the decoded pixels and their shape; null where not decoded.
-    width, height : of the decoded picture, in pixels; of the header where it was too large.
-    split : ``train`` or ``val``, from the pixel hash or as the data set was published; null in a
-        raw index and where not decoded.
-    status : ``accepted`` in a raw index, ``pair`` in a manifest, or ``rejected``.
-    reason : null unless rejected.
-    detail : what was found, for a person; null unless rejected.
-    shard : number of the shard.
-    offset, size : where the bytes lie in the shard's tar; null unless stored. For a pair,
-        ``pairsets.StoredPairs`` tells which tar.
-    edge_density : share of line pixels; null until edges are extracted.
+    id : str
+        Number in the source's order, as eight digits.
+    source_path : str
+        Path in the source. Bytes that are not UTF-8 are escaped.
+    shard : int, ≥ 0
+        Number of the shard.
+    status : {'accepted', 'pair', 'rejected'}
+        ``accepted`` occurs only in a raw index, ``pair`` only in a manifest.
+    reason : str or None
+        Value of a ``RejectReason``; None unless rejected.
+    detail : str or None
+        What was found, for people; None unless rejected.
+    sha256 : str or None
+        SHA-256 (hex) of the file's bytes; None if the file was too large to be read.
+    pixel_hash : str or None
+        SHA-256 (hex) of the decoded pixels and their shape; None if not decoded.
+    width, height : int, pixels, or None
+        Size of the decoded picture; of its header if it was too large to be decoded.
+    split : {'train', 'val'} or None
+        From the pixel hash, or as the data set was published; None in a raw index and if not
+        decoded.
+    offset, size : int, bytes, or None
+        Position in the shard's tar; None if not stored. ``storage.pair_reader.PairReader.key``
+        returns the tar of a pair.
+    edge_density : float in [0, 1], or None
+        Share of line pixels in the drawing; None before edge extraction.
     """
 
     id: str
@@ -72,7 +84,15 @@ class ManifestRow:
     edge_density: float | None = None
 
     def reject(self, reason: RejectReason, detail: str) -> None:
-        """Make this row a rejected one; the stored bytes are no longer pointed at."""
+        """Mark this row as rejected, and drop the position of its bytes.
+
+        Parameters
+        ----------
+        reason : RejectReason
+            Why.
+        detail : str
+            What was found, for people.
+        """
         self.status, self.reason, self.detail = "rejected", reason.value, detail
         self.offset = self.size = None
 
@@ -97,12 +117,23 @@ _SCHEMA = pa.schema(
 )
 
 
-# In the order of a row's arguments.
+# In the order of the constructor's arguments.
 _ROW_FIELDS = [field.name for field in fields(ManifestRow)]
 
 
 def rows_to_parquet(rows: Iterable[ManifestRow]) -> bytes:
-    """Return rows as Parquet bytes, the same for the same rows."""
+    """Encode rows as Parquet. Equal rows give equal bytes.
+
+    Parameters
+    ----------
+    rows : iterable of ManifestRow
+        The rows.
+
+    Returns
+    -------
+    bytes
+        A Parquet file, compressed with zstd.
+    """
     table = pa.Table.from_pydict(_to_columns(rows), schema=_SCHEMA)
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd")
@@ -110,14 +141,24 @@ def rows_to_parquet(rows: Iterable[ManifestRow]) -> bytes:
 
 
 def rows_from_parquet(data: bytes) -> list[ManifestRow]:
-    """Return the rows of Parquet bytes.
+    """Decode rows from Parquet.
+
+    Parameters
+    ----------
+    data : bytes
+        As ``rows_to_parquet`` returns it.
+
+    Returns
+    -------
+    list of ManifestRow
+        In the order of the table.
 
     Raises
     ------
     CorruptObjectError
         If the bytes are not such a table.
     """
-    # By column, and some at a time: a dictionary for every row takes longer, and more room.
+    # By column and in batches: a dictionary per row would take more time and memory.
     batches = _read_table(data, _ROW_FIELDS).to_batches(max_chunksize=1 << 16)
     return [
         ManifestRow(*values)
@@ -128,15 +169,22 @@ def rows_from_parquet(data: bytes) -> list[ManifestRow]:
 
 @dataclass(frozen=True)
 class PairIndex:
-    """Where pairs lie, in the manifest's order: all that training needs of rows, in 64 bytes each.
+    """Positions of N pairs in their shards, in the manifest's order.
+
+    It is all that training needs of the rows, at 64 bytes per pair.
 
     Attributes
     ----------
-    shards : int32 (N,), number of the shard.
-    numbers : int32 (N,), the how manieth of its split's pairs in the shard, from 0.
-    offsets, sizes : int64 (N,), where the bytes lie in the shard's tar.
-    densities : float64 (N,), share of line pixels; NaN where it is not known.
-    digests : V32 (N,), SHA-256 of the source's file.
+    shards : int32 array (N,)
+        Number of the shard.
+    positions : int32 array (N,)
+        Index of the pair among its split's pairs in the shard, from 0.
+    offsets, sizes : int64 arrays (N,), bytes
+        Position in the shard's tar.
+    densities : float64 array (N,)
+        Share of line pixels in [0, 1]; NaN if unknown.
+    digests : V32 array (N,)
+        SHA-256 of the source file; zeros if unknown.
     """
 
     shards: NDArray[np.int32]
@@ -150,12 +198,18 @@ class PairIndex:
         return len(self.shards)
 
     def select(self, mask: NDArray[np.bool_]) -> "PairIndex":
-        """Return those that a mask (N,) chooses."""
+        """Return the pairs that a mask selects.
+
+        Parameters
+        ----------
+        mask : bool array (N,)
+            True for the pairs to return.
+        """
         return PairIndex(*(column[mask] for column in vars(self).values()))
 
     @property
     def total_bytes(self) -> int:
-        """Bytes of the shards as far as the last of the pairs in each."""
+        """Total size of the shards in bytes, each up to the end of its last pair."""
         shards, inverse = np.unique(self.shards, return_inverse=True)
         ends = np.zeros(len(shards), np.int64)
         np.maximum.at(ends, inverse, self.offsets + self.sizes)
@@ -163,7 +217,19 @@ class PairIndex:
 
 
 def pair_index_from_parquet(data: bytes, split: str) -> PairIndex:
-    """Return where the pairs of a split lie, of a manifest's Parquet bytes.
+    """Decode the index of one split's pairs from a manifest.
+
+    Parameters
+    ----------
+    data : bytes
+        The manifest as Parquet.
+    split : {'train', 'val'}
+        Which pairs.
+
+    Returns
+    -------
+    PairIndex
+        In the order of the manifest.
 
     Raises
     ------
@@ -176,7 +242,7 @@ def pair_index_from_parquet(data: bytes, split: str) -> PairIndex:
     mask = pc.and_(pc.equal(table["status"], "pair"), pc.equal(table["split"], split))
     table = table.filter(mask)
     shards = table["shard"].to_numpy()
-    # The pairs of a shard may be anywhere; among themselves they stay in their order.
+    # A stable sort: the pairs of a shard need not be adjacent, but their order is kept.
     order = np.argsort(shards, kind="stable")
     _, starts, counts = np.unique(shards[order], return_index=True, return_counts=True)
     numbers = np.empty(len(shards), np.int32)
@@ -197,13 +263,25 @@ def _read_table(data: bytes, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(io.BytesIO(data), columns=columns, schema=_SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise CorruptObjectError(f"A stored table cannot be read ({error}). {PREPARE_AGAIN}") from error
+        raise CorruptObjectError(
+            f"A stored table cannot be read ({error}). {PREPARE_AGAIN}"
+        ) from error
 
 
 def load_rows(store: ObjectStore, key: str) -> list[ManifestRow] | None:
-    """Return the rows of a stored table that is to be made where it is not there.
+    """Read a stored table that can be rebuilt if it is missing.
 
-    None where it is not, or where it is damaged: then it is to be made anew.
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    key : str
+        Key of the table.
+
+    Returns
+    -------
+    list of ManifestRow or None
+        None if the table is missing or corrupt, and so must be rebuilt.
     """
     try:
         content = get_or_none(store, key)
@@ -213,26 +291,60 @@ def load_rows(store: ObjectStore, key: str) -> list[ManifestRow] | None:
 
 
 def rows_to_dataframe(rows: Iterable[ManifestRow]) -> pd.DataFrame:
-    """Return rows as a data frame with the manifest's columns."""
+    """Convert rows to a data frame with the manifest's columns.
+
+    Parameters
+    ----------
+    rows : iterable of ManifestRow
+        The rows.
+    """
     return pd.DataFrame(_to_columns(rows))
 
 
 def _to_columns(rows: Iterable[ManifestRow]) -> dict[str, list[Any]]:
-    # A copy of every row costs ten times as much.
+    # Not dataclasses.asdict, whose copies take ten times as long.
     rows = list(rows)
     return {name: [getattr(row, name) for row in rows] for name in _SCHEMA.names}
 
 
 def assign_split(pixel_hash: str, val_share: float) -> str:
-    """Return ``val`` for about that share of all pixel hashes, else ``train``.
+    """Assign a picture to a split by the hash of its pixels.
 
-    Equal pictures land on the same side, and a re-extraction keeps every picture's side.
+    Equal pictures get the same split, and a later extraction assigns the same one.
+
+    Parameters
+    ----------
+    pixel_hash : str
+        SHA-256 (hex) of the decoded pixels.
+    val_share : float in [0, 1]
+        Share of all pixel hashes that is assigned to ``val``.
+
+    Returns
+    -------
+    {'train', 'val'}
+        The split.
+
+    Examples
+    --------
+    >>> assign_split("00" * 32, val_share=0.1), assign_split("ff" * 32, val_share=0.1)
+    ('val', 'train')
     """
     return "val" if int(pixel_hash[:8], 16) < val_share * 2**32 else "train"
 
 
 def reject_duplicates(rows: Iterable[ManifestRow]) -> set[int]:
-    """Reject every accepted row whose pixels an earlier accepted row has; return their shards."""
+    """Reject every accepted row that has the same pixels as an earlier accepted row.
+
+    Parameters
+    ----------
+    rows : iterable of ManifestRow
+        Rows in the source's order. They are changed in place.
+
+    Returns
+    -------
+    set of int
+        Numbers of the shards with newly rejected rows.
+    """
     first_paths: dict[str, str] = {}
     shards: set[int] = set()
     for row in rows:
@@ -247,17 +359,19 @@ def reject_duplicates(rows: Iterable[ManifestRow]) -> set[int]:
 
 
 def check_manifest(rows: list[ManifestRow], num_raw_rows: int) -> None:
-    """Assert that nothing was lost or doubled: rows in = pairs + rejected.
+    """Check that no row was lost or duplicated: raw rows = pairs + rejected rows.
 
     Parameters
     ----------
-    rows : the manifest.
-    rows_in : rows of the raw index it was made from.
+    rows : list of ManifestRow
+        The manifest.
+    num_raw_rows : int
+        Number of rows in the raw index that the manifest was made from.
 
     Raises
     ------
     IntegrityError
-        If a row is missing, doubled, neither pair nor rejected, or incomplete.
+        If a row is missing, duplicated, incomplete, or neither a pair nor rejected.
     """
     pairs = [row for row in rows if row.status == "pair"]
     rejected = [row for row in rows if row.status == "rejected"]
@@ -265,15 +379,15 @@ def check_manifest(rows: list[ManifestRow], num_raw_rows: int) -> None:
     if num_raw_rows != len(pairs) + len(rejected):
         problems.append(f"{num_raw_rows} rows in, {len(pairs)} pairs and {len(rejected)} rejected")
     if len({row.id for row in rows}) != len(rows):
-        problems.append("a row is there twice")
+        problems.append("a row occurs twice")
     if len({row.pixel_hash for row in pairs}) != len(pairs):
         problems.append("two pairs have the same pixels")
     if any(row.offset is None or row.size is None or row.split is None for row in pairs):
-        problems.append("a pair has no place in a shard")
+        problems.append("a pair has no position in a shard")
     if any(row.reason not in set(RejectReason) for row in rejected):
-        problems.append("a rejected row has no known reason")
+        problems.append("a rejected row has no valid reason")
     if problems:
         raise IntegrityError(
-            f"The manifest is not complete: {'; '.join(problems)}. Run `icanvas prepare` with its "
-            "data set's name and --refresh."
+            f"The manifest is incomplete: {'; '.join(problems)}. Run `icanvas prepare` with the "
+            "data set's name and --force."
         )

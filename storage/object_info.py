@@ -1,4 +1,4 @@
-"""What a store tells of what it holds, without reading it."""
+"""What a store lists without reading objects: their metadata, and unfinished uploads."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,13 +6,16 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """One object.
+    """Metadata of a stored object.
 
     Attributes
     ----------
-    key : its key.
-    size : bytes.
-    modified : when it was written last, in UTC by the store's clock.
+    key : str
+        Key of the object.
+    size : int, bytes
+        Length of its content.
+    modified : datetime.datetime, UTC
+        Time of its last write, by the store's clock.
     """
 
     key: str
@@ -22,14 +25,19 @@ class ObjectInfo:
 
 @dataclass(frozen=True)
 class MultipartUpload:
-    """A write that began and has not ended: of a running process, or of one that was killed.
+    """A write that has started and not finished: it is in progress, or its process was killed.
 
     Attributes
     ----------
-    key : of the object that it would make; of the object's folder where only that is known.
-    id : by which the store knows it.
-    size : bytes that are there, and cost room.
-    begun : when it began, in UTC by the store's clock; a folder knows when it last went on.
+    key : str
+        Key of the object to be written. A local folder knows only the key of the object's folder.
+    upload_id : str
+        S3's upload ID, or the path of the temporary file.
+    size : int, bytes
+        Bytes stored so far, which occupy space.
+    initiated : datetime.datetime, UTC
+        Time at which the write started, by the store's clock. For a local folder it is the time of
+        its last progress.
     """
 
     key: str

@@ -1,29 +1,24 @@
-"""Published pair sets, and the pointer to the one in use."""
+"""Pair sets: reading published ones, listing them, and the pointer to the one in use."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from config.errors import (
     ConflictError,
     CorruptObjectError,
-    IntegrityError,
     NotFoundError,
-    StorageError,
 )
 from storage import keys
 from storage.json_objects import read_json
 from storage.manifest import ManifestRow, PairIndex, pair_index_from_parquet, rows_from_parquet
 from storage.pins import ensure_pinned, pin
 from storage.raw_sets import read_origin
-from storage.shards import read_member
 from storage.store import ObjectStore, get_or_none
 
 
@@ -32,9 +27,12 @@ class CurrentPairs(BaseModel):
 
     Attributes
     ----------
-    fingerprint : name of the pair set.
-    source : where its files came from, as one line: a path, or JSON of a source on the network.
-    train, val : how many pairs it holds; null where nobody counted.
+    fingerprint : str
+        Fingerprint of the pair set.
+    source : str
+        Where its files came from, as one line: a path, or the JSON of a remote source.
+    train, val : int or None
+        Number of pairs in each split; None if they were not counted.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,13 +45,18 @@ class CurrentPairs(BaseModel):
 
 @dataclass(frozen=True)
 class PublishedPairSet:
-    """One published pair set.
+    """A published pair set.
 
     Attributes
     ----------
-    fingerprint, settings : which, and what it was made with.
-    modified : when its manifest was written, by the store's clock.
-    in_use : whether ``current.json`` points at it.
+    fingerprint : str
+        Fingerprint of the pair set.
+    settings : dict
+        Content of its ``settings.json``.
+    modified : datetime.datetime, UTC
+        Time at which its manifest was written, by the store's clock.
+    in_use : bool
+        Whether ``current.json`` points at it.
     """
 
     fingerprint: str
@@ -62,99 +65,20 @@ class PublishedPairSet:
     in_use: bool
 
 
-@dataclass(frozen=True)
-class PairReader:
-    """Where the bytes of a pair set's pairs are, and how they are to be read.
-
-    Pairs that we made lie in shards of their own. The files of a data set that came as pairs are
-    not stored twice: they stay in the raw shards, as they were published.
-
-    Attributes
-    ----------
-    store, dataset, fingerprint : which pair set.
-    raw : fingerprint of the raw set that holds the pairs; None where they are in their own shards.
-    drawing : the side of a stored pair that the drawing is on.
-    """
-
-    store: ObjectStore
-    dataset: str
-    fingerprint: str
-    raw: str | None
-    drawing_side: Literal["left", "right"]
-
-    def key(self, row: ManifestRow) -> str:
-        """Return the key of the shard that holds a row's pair."""
-        return self.shard_key(row.shard, row.split)
-
-    def shard_key(self, shard: int, split: str | None) -> str:
-        """Return the key of the shard of that number that holds a split's pairs."""
-        if self.raw is not None:
-            return f"{keys.raw_folder(self.dataset, self.raw)}/{keys.shard_name(shard)}"
-        folder = keys.pairs_folder(self.dataset, self.fingerprint)
-        return f"{folder}/{keys.shard_name(shard, split)}"
-
-    def read(self, row: ManifestRow) -> bytes:
-        """Return a pair's bytes, which the store is asked for alone: for a few rows.
-
-        Raises
-        ------
-        NotFoundError
-            If its shard is not there any more.
-        IntegrityError
-            If the shard ends before the pair does.
-        """
-        assert row.offset is not None and row.size is not None, "a published pair has its place"
-        return read_member(self.store, self.key(row), row.offset, row.size)
-
-    def stream(self, rows: Iterable[ManifestRow]) -> Iterator[tuple[ManifestRow, bytes]]:
-        """Yield rows with their pairs' bytes, opening a shard once for all its rows in a line.
-
-        Raises
-        ------
-        NotFoundError
-            If a shard is not there any more.
-        IntegrityError
-            If a shard ends before a pair does, or a published file is not what was acquired.
-        StorageError
-            If a shard cannot be read.
-        """
-        for key, group in groupby(rows, self.key):
-            try:
-                with self.store.local_copy(key) as path, path.open("rb") as shard:
-                    for row in group:
-                        yield row, self._read_from(shard, row)
-            except OSError as error:
-                raise StorageError(
-                    f"{self.store.location(key)} cannot be read: {error.strerror}. Check its "
-                    "permissions and disk."
-                ) from error
-
-    def is_intact(self, data: bytes, size: int, sha256: str | None) -> bool:
-        """Tell whether a stored pair's bytes are as they were published.
-
-        Parameters
-        ----------
-        data : what was read.
-        size, sha256 : how many bytes there are to be, and their hexadecimal SHA-256.
-        """
-        # A PNG of ours has checksums of its own, a published JPEG none.
-        is_png = self.raw is None
-        return len(data) == size and (is_png or hashlib.sha256(data).hexdigest() == sha256)
-
-    def _read_from(self, shard: BinaryIO, row: ManifestRow) -> bytes:
-        assert row.offset is not None and row.size is not None, "a published pair has its place"
-        shard.seek(row.offset)
-        data = shard.read(row.size)
-        if not self.is_intact(data, row.size, row.sha256):
-            raise IntegrityError(
-                f"{self.store.location(self.key(row))} is damaged at {row.source_path!r}. Delete "
-                f"its folder and run `icanvas prepare {self.dataset}`."
-            )
-        return data
-
-
 def read_current(store: ObjectStore, dataset: str) -> CurrentPairs | None:
-    """Return the pointer to a data set's pair set in use; None where nothing was published.
+    """Read the pointer to the pair set in use.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+
+    Returns
+    -------
+    CurrentPairs or None
+        None if no pair set was published.
 
     Raises
     ------
@@ -171,18 +95,23 @@ def swap_current(
     target: CurrentPairs,
     previous: CurrentPairs | None = None,
 ) -> None:
-    """Point at another pair set.
+    """Point at another pair set, unless the pointer has moved meanwhile.
 
     Parameters
     ----------
-    store, dataset : which pointer.
-    chosen : what to point at.
-    before : what was pointed at when that was begun; None for nothing.
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    target : CurrentPairs
+        What to point at.
+    previous : CurrentPairs, optional
+        What the pointer named when the caller began; None for no pointer.
 
     Raises
     ------
     ConflictError
-        If someone else moved the pointer meanwhile; then it stays as they left it.
+        If another process moved the pointer to a third pair set. It is not changed then.
     """
     key = keys.current_pairs(dataset)
     content = get_or_none(store, key)
@@ -190,72 +119,146 @@ def swap_current(
     if content == new_content:
         return
     conflict = ConflictError(
-        f"Another pair set of {dataset} came into use while {target.fingerprint} was made, which "
-        "is complete beside it. Run the same again to use it."
+        f"Another pair set of {dataset} was brought into use while {target.fingerprint} was made. "
+        f"{target.fingerprint} is complete. Run the same command again to use it."
     )
     current = read_current(store, dataset)
     if current == target:
-        return  # A twin that made the same pair set, since the first look.
+        return  # Another process that made the same pair set moved it since the first read.
     if current != previous:
         raise conflict
     try:
         store.compare_and_swap(key, new_content, content)
     except ConflictError:
-        # A twin that made the same pair set is no conflict.
+        # Another process that made the same pair set is no conflict.
         if store.get(key) != new_content:
             raise conflict from None
 
 
 def is_published(store: ObjectStore, dataset: str, fingerprint: str) -> bool:
-    """Tell whether a pair set is complete: its manifest is written last."""
+    """Check whether a pair set is complete: its manifest is written last.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+    """
     return store.exists(keys.manifest(dataset, fingerprint))
 
 
 def read_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> list[ManifestRow]:
-    """Return the rows of a published pair set.
+    """Read the rows of a published pair set.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+
+    Returns
+    -------
+    list of ManifestRow
+        One row per source file.
 
     Raises
     ------
     NotFoundError
-        If there is no such pair set, or it is not complete.
+        If the pair set does not exist or is not complete.
     CorruptObjectError
-        If its manifest is damaged.
+        If the manifest is corrupt.
     """
     with _open_manifest(store, dataset, fingerprint) as content:
         return rows_from_parquet(content)
 
 
 def read_pair_index(store: ObjectStore, dataset: str, fingerprint: str, split: str) -> PairIndex:
-    """Return where the pairs of a published pair set's split lie; errors as ``read_manifest``."""
+    """Read the index of the pairs of one split; errors are those of ``read_manifest``.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+    split : {'train', 'val'}
+        Which pairs.
+
+    Returns
+    -------
+    PairIndex
+        In the order of the manifest.
+    """
     with _open_manifest(store, dataset, fingerprint) as content:
         return pair_index_from_parquet(content, split)
 
 
 @contextmanager
 def _open_manifest(store: ObjectStore, dataset: str, fingerprint: str) -> Iterator[bytes]:
-    """Give a manifest's bytes to a block that reads them, and explain what goes wrong with it."""
+    """Yield a manifest's bytes; raise the block's errors with a message that names the pair set."""
     try:
         yield store.get(keys.manifest(dataset, fingerprint))
     except NotFoundError:
         raise NotFoundError(
-            f"There is no pair set {fingerprint} of {dataset} in {store.url}. "
+            f"Pair set {fingerprint} of {dataset} does not exist in {store.url}. "
             f"Run `icanvas prepare {dataset}`."
         ) from None
     except CorruptObjectError:
         raise CorruptObjectError(
-            f"The manifest of pair set {fingerprint} of {dataset} in {store.url} is damaged. "
-            f"Run `icanvas prepare {dataset}` to make it anew."
+            f"The manifest of pair set {fingerprint} of {dataset} in {store.url} is corrupt. "
+            f"Run `icanvas prepare {dataset}` to make it again."
         ) from None
 
 
 def read_settings(store: ObjectStore, dataset: str, fingerprint: str) -> dict[str, Any]:
-    """Return what a pair set was made with, as ``settings.json`` holds it."""
+    """Read the ``settings.json`` of a pair set: everything that determined its bytes.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+
+    Returns
+    -------
+    dict
+        The settings, as JSON values.
+
+    Raises
+    ------
+    NotFoundError
+        If the pair set does not exist.
+    """
     settings: dict[str, Any] = json.loads(store.get(keys.pair_settings(dataset, fingerprint)))
     return settings
 
 
 def list_pair_sets(store: ObjectStore, dataset: str) -> list[PublishedPairSet]:
-    """Return the complete pair sets of a data set, the newest first."""
+    """List the published pair sets of a data set.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+
+    Returns
+    -------
+    list of PublishedPairSet
+        The most recently published first.
+    """
     current = read_current(store, dataset)
     in_use = None if current is None else current.fingerprint
     pair_sets = []
@@ -268,14 +271,28 @@ def list_pair_sets(store: ObjectStore, dataset: str) -> list[PublishedPairSet]:
 
 
 def use_pair_set(store: ObjectStore, dataset: str, fingerprint: str) -> CurrentPairs:
-    """Point at a published pair set; nothing is extracted and nothing removed.
+    """Point ``current.json`` at a published pair set. Nothing is extracted or deleted.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+
+    Returns
+    -------
+    CurrentPairs
+        The new content of the pointer.
 
     Raises
     ------
     NotFoundError
-        If there is no such pair set, or it is not complete; the message lists those that are.
+        If the pair set does not exist or is not complete; the message lists the complete ones.
     ConflictError
-        If someone else moved the pointer in this moment, or `icanvas gc` is removing the set.
+        If another process moved the pointer meanwhile, or `icanvas gc` is deleting the pair set.
     """
     previous = read_current(store, dataset)
     if not is_published(store, dataset, fingerprint):
@@ -283,8 +300,8 @@ def use_pair_set(store: ObjectStore, dataset: str, fingerprint: str) -> CurrentP
             ", ".join(pairs.fingerprint for pairs in list_pair_sets(store, dataset)) or "none"
         )
         raise NotFoundError(
-            f"{store.url} holds no complete pair set {fingerprint!r} of {dataset}. "
-            f"There is: {available}."
+            f"{store.url} has no complete pair set {fingerprint!r} of {dataset}. "
+            f"Complete ones: {available}."
         )
     settings = read_settings(store, dataset, fingerprint)
     pin(store, dataset, fingerprint, settings)
@@ -306,19 +323,28 @@ def use_pair_set(store: ObjectStore, dataset: str, fingerprint: str) -> CurrentP
 
 
 def latest_revision(store: ObjectStore, dataset: str, settings: Mapping[str, Any]) -> int | None:
-    """Return the newest published revision of a pair set, None where there is none.
+    """Return the highest published revision of a pair set.
 
     Parameters
     ----------
-    store, dataset : where to look.
-    settings : what it is made with, in any revision.
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    settings : mapping
+        Settings of the pair set; its revision is ignored.
+
+    Returns
+    -------
+    int or None
+        None if no revision is published.
     """
     expected = {**json.loads(json.dumps(settings)), "revision": None}
     revisions = []
     for key in store.list_keys(keys.all_pairs_folder(dataset)):
         name = key.split("/")[-2]
         if key == keys.manifest(dataset, name):
-            # What cannot be read, or is being removed, is not found.
+            # Skip sets whose settings cannot be read, or that are being deleted.
             with suppress(NotFoundError, CorruptObjectError, ValueError):
                 stored = read_settings(store, dataset, name)
                 if {**stored, "revision": None} == expected:
@@ -326,33 +352,18 @@ def latest_revision(store: ObjectStore, dataset: str, settings: Mapping[str, Any
     return max(revisions, default=None)
 
 
-def open_pairs(
-    store: ObjectStore,
-    dataset: str,
-    fingerprint: str,
-    settings: Mapping[str, Any] | None = None,
-) -> PairReader:
-    """Return where a pair set's pairs are.
+def list_prepared_datasets(store: ObjectStore) -> list[str]:
+    """List the data sets that have a pair set in use.
 
     Parameters
     ----------
-    store, dataset, fingerprint : which pair set.
-    settings : what it is made with; read from the store when left out.
+    store : ObjectStore
+        The store.
 
-    Raises
-    ------
-    NotFoundError
-        If it is not in the store.
+    Returns
+    -------
+    list of str
+        Names in ascending order.
     """
-    if settings is None:
-        settings = read_settings(store, dataset, fingerprint)
-    if settings.get("stored") == "raw":
-        raw, drawing = settings["raw"], settings["drawing"]
-        return PairReader(store, dataset, fingerprint, raw, drawing)
-    return PairReader(store, dataset, fingerprint, raw=None, drawing_side="left")
-
-
-def list_prepared_datasets(store: ObjectStore) -> list[str]:
-    """Return the names of all data sets with a pair set in use, in order."""
     keys_in_order = store.list_keys("datasets")
     return [key.split("/")[1] for key in keys_in_order if key.endswith("/pairs/current.json")]

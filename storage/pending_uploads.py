@@ -1,4 +1,4 @@
-"""What runs have written on this machine and a store does not have: what, where, what is next."""
+"""Files of training runs on this machine that are not in the store yet."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -14,13 +14,18 @@ from storage.store import ObjectStore
 
 @dataclass(frozen=True)
 class PendingUpload:
-    """Files of a run on this machine that the store does not have.
+    """Files of one run on this machine that are not in the store yet.
 
     Attributes
     ----------
-    dataset, run : whose.
-    folder : where they are.
-    size : how many bytes they are.
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run.
+    folder : str
+        Path of the files.
+    size : int, bytes
+        Total size of the files.
     """
 
     dataset: str
@@ -30,7 +35,18 @@ class PendingUpload:
 
 
 def list_pending(store: ObjectStore) -> list[PendingUpload]:
-    """Return what waits on this machine for a store; of a run in training, too."""
+    """List the files on this machine that are to be uploaded to a store, also of runs in training.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Where the files are to go.
+
+    Returns
+    -------
+    list of PendingUpload
+        One entry per run.
+    """
     root = pending_folder(store)
     if not root.is_dir():
         return []
@@ -46,15 +62,33 @@ def list_pending(store: ObjectStore) -> list[PendingUpload]:
 
 
 def pending_folder(store: ObjectStore) -> Path:
-    """Return the folder of this machine's cache where runs' files wait for a store."""
+    """Return the folder in this machine's cache for files that are to be uploaded to a store.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Where the files are to go.
+    """
     return get_settings().cache / "runs" / fingerprint({"store": store.identity})
 
 
 def next_upload(pending: Collection[str], failed: Collection[str]) -> str:
-    """Return what goes next: samples and metrics, then checkpoints, the newest first.
+    """Return the file to upload next: samples and metrics, then checkpoints, the newest first.
 
-    What was refused lets all others go first, and then what was refused before it; a record waits
-    for its checkpoint's bytes.
+    A record goes after its checkpoint's bytes. A file whose upload has failed goes after all
+    others; of several such files, the one that failed first goes first.
+
+    Parameters
+    ----------
+    pending : collection of str
+        Keys of the files to upload; at least one.
+    failed : collection of str
+        Keys whose last upload failed, in the order of the failures.
+
+    Returns
+    -------
+    str
+        One of ``pending``.
     """
     ready = [
         key
@@ -68,5 +102,11 @@ def next_upload(pending: Collection[str], failed: Collection[str]) -> str:
 
 
 def is_checkpoint_record(key: str) -> bool:
-    """Tell whether a file says that a checkpoint's bytes are there."""
+    """Check whether a key is that of a record, which marks a checkpoint complete.
+
+    Parameters
+    ----------
+    key : str
+        Key of a run's file.
+    """
     return "/checkpoints/" in key and key.endswith(".json")

@@ -1,4 +1,4 @@
-"""Coming to need a pair set, so that `icanvas gc` knows or is known of."""
+"""Pin pair sets: protect one that a writer or a run needs from `icanvas gc`."""
 
 import json
 from collections.abc import Mapping
@@ -11,33 +11,54 @@ from storage.store import ObjectStore
 
 
 def pin(store: ObjectStore, dataset: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
-    """Say that a pair set is in the making or comes into use, before anything of it is relied on.
+    """Protect a pair set that is being made or brought into use from `icanvas gc`.
 
-    Its ``settings.json`` is written (again), which makes it young: `icanvas gc` leaves it alone.
+    Call it before relying on any object of the pair set. It writes ``settings.json`` (again), so
+    that the pair set counts as recently modified and `icanvas gc` skips it.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+    settings : mapping
+        Content of ``settings.json``.
 
     Raises
     ------
     ConflictError
-        If `icanvas gc` is removing it.
+        If `icanvas gc` is deleting the pair set.
     """
     store.put(keys.pair_settings(dataset, fingerprint), json.dumps(settings, indent=2).encode())
     ensure_not_collected(store, keys.pairs_folder(dataset, fingerprint))
 
 
 def ensure_pinned(store: ObjectStore, dataset: str, fingerprint: str) -> None:
-    """Make sure that a pair set is there to stay, now that a pointer or a run needs it.
+    """Check that a pair set exists and stays, after a pointer or a run was written that needs it.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
 
     Raises
     ------
     ConflictError
-        If `icanvas gc` is removing it.
+        If `icanvas gc` is deleting the pair set.
     IntegrityError
-        If it has.
+        If `icanvas gc` has deleted it.
     """
-    # In this order: what is removed is not published any more before the announcement goes.
+    # In this order: `icanvas gc` deletes the manifest before it releases the lock.
     ensure_not_collected(store, keys.pairs_folder(dataset, fingerprint))
     if not store.exists(keys.manifest(dataset, fingerprint)):
         raise IntegrityError(
-            f"Pair set {fingerprint} of {dataset} was removed by `icanvas gc` meanwhile. Run "
+            f"Pair set {fingerprint} of {dataset} was deleted by `icanvas gc`. Run "
             f"`icanvas prepare {dataset}`, then this again."
         )

@@ -1,4 +1,4 @@
-"""The files of a promoted checkpoint: written once, named by what they hold, served from there."""
+"""The exported files of a promoted checkpoint: content-addressed and written once."""
 
 import hashlib
 from collections.abc import Sequence
@@ -13,7 +13,13 @@ from storage.store import ObjectStore
 
 @dataclass(frozen=True)
 class Example:
-    """A drawing, and what the generator makes of it; both PNG."""
+    """An example drawing and the picture that the generator makes of it.
+
+    Attributes
+    ----------
+    drawing, picture : bytes
+        PNG files.
+    """
 
     drawing: bytes
     picture: bytes
@@ -21,7 +27,17 @@ class Example:
 
 @dataclass(frozen=True)
 class StoredExport:
-    """What a promotion says of its files; see ``storage.promotions.Promotion``."""
+    """The fields of ``storage.promotions.Promotion`` that describe exported files.
+
+    Attributes
+    ----------
+    export : str
+        Name of the export's folder.
+    weights, network : str
+        SHA-256 (hex) of the generator as safetensors and as ONNX.
+    examples : int
+        Number of examples.
+    """
 
     export: str
     weights: str
@@ -37,19 +53,32 @@ def write_export(
     card: bytes,
     examples: Sequence[Example],
 ) -> StoredExport:
-    """Write a generator's files, read them back, and mark them complete.
+    """Write a generator's files, verify them, and then write the card that marks them complete.
 
     Parameters
     ----------
-    store, dataset : where they go.
-    weights, network : the generator as safetensors and as ONNX; they name the folder.
-    card : JSON; what is to be known of it.
-    examples : of what it does.
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    weights : bytes
+        The generator as safetensors.
+    network : bytes
+        The generator as ONNX. The digests of both files name the folder.
+    card : bytes
+        The model card, JSON.
+    examples : sequence of Example
+        Example drawings with their pictures.
+
+    Returns
+    -------
+    StoredExport
+        Folder and digests.
 
     Raises
     ------
     CorruptObjectError
-        If what is read back is not what was written.
+        If a file that is read back differs from what was written.
     """
     weights_digest, onnx_digest = (hashlib.sha256(data).hexdigest() for data in (weights, network))
     name = hashlib.sha256(f"{weights_digest}{onnx_digest}".encode()).hexdigest()[:16]
@@ -67,21 +96,50 @@ def write_export(
 
 
 def read_weights(store: ObjectStore, dataset: str, promotion: Promotion) -> bytes:
-    """Return a promoted generator as safetensors, checked.
+    """Read a promoted generator as safetensors and verify its digest.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    promotion : Promotion
+        The promotion.
+
+    Returns
+    -------
+    bytes
+        A safetensors file.
 
     Raises
     ------
     NotFoundError
-        If it is not there.
+        If the file does not exist.
     CorruptObjectError
-        If it is not what was promoted.
+        If the file is not the one that was promoted.
     """
     key = f"{keys.export_folder(dataset, promotion.export)}/{WEIGHTS_NAME}"
     return _read_verified(store, key, promotion.weights)
 
 
 def read_onnx(store: ObjectStore, dataset: str, promotion: Promotion) -> bytes:
-    """Return a promoted generator as ONNX, checked; errors as ``read_weights``."""
+    """Read a promoted generator as ONNX and verify its digest; as ``read_weights``.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    promotion : Promotion
+        The promotion.
+
+    Returns
+    -------
+    bytes
+        An ONNX file.
+    """
     key = f"{keys.export_folder(dataset, promotion.export)}/{ONNX_NAME}"
     return _read_verified(store, key, promotion.network)
 
@@ -93,12 +151,30 @@ def read_example(
     number: int,
     part: Literal["drawing", "picture"],
 ) -> bytes:
-    """Return a PNG: an example's drawing (grey, 256×256), or the generator's picture of it (RGB).
+    """Read an example's drawing or picture.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    promotion : Promotion
+        The promotion.
+    number : int, ≥ 0
+        Number of the example.
+    part : {'drawing', 'picture'}
+        The drawing, or the picture that the generator made of it.
+
+    Returns
+    -------
+    bytes
+        A PNG file: a gray 256×256 drawing, or an RGB picture.
 
     Raises
     ------
     NotFoundError
-        If there is none of that number.
+        If the example does not exist.
     """
     folder = keys.export_folder(dataset, promotion.export)
     return store.get(f"{folder}/{example_name(number, part)}")

@@ -1,4 +1,4 @@
-"""Raw sets: where their files came from, and on which terms they are used."""
+"""Raw sets: the records of where their files came from, and of accepted licenses."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -8,20 +8,30 @@ from storage.store import ObjectStore
 
 
 class Origin(BaseModel):
-    """Where the files of a data set came from; kept beside each raw set.
+    """Where the files of a data set came from; stored beside each raw set.
 
     Attributes
     ----------
-    source : the catalogue's source as one line.
-    identity : digest of the files; of an archive its SHA-256 (hex).
-    tables : the same of the tables; null where none were read.
-    read_from : address without its query, or path.
-    size : of the archive in bytes; null where it was not fetched.
-    taken : which of the files, for a person.
-    candidates : files that a choice was made from; null where none was made.
-    licence : as the catalogue states it.
-    stated : what the host says of it: licence, version, size, title.
-    acquired : day, as YYYY-MM-DD in UTC.
+    source : str
+        The catalogue's source as one line.
+    identity : str
+        Digest of the files; of an archive its SHA-256 (hex).
+    tables : str or None
+        Digest of the tables that select files; None if none were read.
+    read_from : str
+        Path, or URL without its query.
+    size : int, bytes, or None
+        Length of the archive; None if none was downloaded.
+    selection : str
+        Which of the files were selected, for people.
+    candidates : int or None
+        Number of files that a random choice was made from; None without a choice.
+    license : str
+        License as the catalogue states it.
+    host_metadata : dict of str to str or int
+        What the host states: license, version, size, title.
+    acquired : str
+        Date as YYYY-MM-DD in UTC.
     """
 
     # The aliases are the stored JSON's keys, which may not change.
@@ -44,12 +54,16 @@ class Origin(BaseModel):
 
 
 class LicenseAcceptance(BaseModel):
-    """That someone accepted a data set's licence.
+    """Record that a user accepted a data set's license.
 
     Attributes
     ----------
-    licence, homepage : as they were shown.
-    accepted : day, as YYYY-MM-DD in UTC.
+    license : str
+        Text of the license as it was displayed.
+    homepage : str or None
+        The data set's homepage as it was displayed.
+    accepted : str
+        Date as YYYY-MM-DD in UTC.
     """
 
     # The aliases are the stored JSON's keys, which may not change.
@@ -63,22 +77,46 @@ class LicenseAcceptance(BaseModel):
 
 
 def read_origin(store: ObjectStore, key: str) -> Origin | None:
-    """Return what ``keys.raw_origin`` or ``keys.newest_origin`` holds; None where nothing.
+    """Read the record of where files came from.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    key : str
+        ``keys.raw_origin`` or ``keys.latest_origin``.
+
+    Returns
+    -------
+    Origin or None
+        None if there is no record.
 
     Raises
     ------
     IntegrityError
-        If it cannot be read.
+        If the record cannot be read.
     """
     return read_json(store, key, Origin, "run again")
 
 
 def read_acceptance(store: ObjectStore, dataset: str) -> LicenseAcceptance | None:
-    """Return the acceptance of a data set's licence; None where there is none.
+    """Read the record that a data set's license was accepted.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+
+    Returns
+    -------
+    LicenseAcceptance or None
+        None if the license was not accepted.
 
     Raises
     ------
     IntegrityError
-        If it cannot be read.
+        If the record cannot be read.
     """
     return read_json(store, keys.license_acceptance(dataset), LicenseAcceptance, "run again")

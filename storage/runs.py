@@ -15,16 +15,21 @@ _RECORD_KEY = re.compile(r"/([^/]+)/checkpoints/epoch-(\d+)\.json$")
 
 
 class CheckpointRecord(BaseModel):
-    """What is known of one checkpoint; written after its bytes, so it marks them complete.
+    """Metadata of a checkpoint. It is written after the checkpoint's bytes and marks them complete.
 
     Attributes
     ----------
-    epoch : epochs done.
-    step : generator steps done.
-    batches : steps done of the epoch after these; 0 at the end of an epoch. Others are interim:
-        they are there to go on from, and go when the epoch has ended.
-    sha256 : of the checkpoint's bytes (hex).
-    metrics : the epoch's figures by name; none of an interim one.
+    epoch : int, ≥ 0
+        Number of finished epochs.
+    step : int, ≥ 0
+        Number of finished generator steps.
+    batches : int, ≥ 0
+        Steps of the next epoch that are finished; 0 at the end of an epoch. Other checkpoints are
+        interim: training resumes from them, and they are deleted when the epoch has ended.
+    sha256 : str
+        SHA-256 (hex) of the checkpoint's bytes.
+    metrics : dict of str to float
+        The epoch's metrics by name; empty for an interim checkpoint.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,24 +48,39 @@ class CheckpointRecord(BaseModel):
         )
 
     def is_at_or_after(self, key: str) -> bool:
-        """Tell whether this one was made after the checkpoint that has a key, by its name."""
+        """Check by its name whether a checkpoint is not further in training than this one.
+
+        Parameters
+        ----------
+        key : str
+            Key of a checkpoint: ``…/epoch-0004.pt`` or ``…/step-00000120.pt``.
+
+        Returns
+        -------
+        bool
+            False for any other name.
+        """
         kind, _, number = key.rpartition("/")[2].removesuffix(".pt").partition("-")
         done = {"epoch": self.epoch, "step": self.step}.get(kind)
         return done is not None and number.isdecimal() and int(number) <= done
 
 
 class Run:
-    """One training run's folder in the store.
+    """The folder of a training run in the store.
 
     Parameters
     ----------
-    store : the store, or an outbox before it.
-    dataset : data set that the run is for.
-    run : the run's name.
+    store : KeyValueStore
+        The store, or an ``AsyncUploader`` in front of it.
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run.
 
     Attributes
     ----------
-    dataset : as given.
+    dataset : str
+        Name of the data set.
     """
 
     def __init__(self, store: KeyValueStore, dataset: str, run: str) -> None:
@@ -69,25 +89,66 @@ class Run:
         self._folder = keys.run_folder(dataset, run)
 
     def key(self, name: str) -> str:
-        """Return the key of a file in the run's folder."""
+        """Return the key of a file of the run.
+
+        Parameters
+        ----------
+        name : str
+            File name in the run's folder.
+        """
         return f"{self._folder}/{name}"
 
     def location(self, name: str) -> str:
-        """Return where a person finds a file of the run."""
+        """Return the path or URL of a file of the run, for messages.
+
+        Parameters
+        ----------
+        name : str
+            File name in the run's folder.
+        """
         return self._store.location(self.key(name))
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a file of the run."""
+        """Write a file of the run.
+
+        Parameters
+        ----------
+        name : str
+            File name in the run's folder.
+        data : bytes
+            Its content.
+        """
         self._store.put(self.key(name), data)
 
     def get(self, name: str) -> bytes | None:
-        """Return a file of the run, or None where there is none."""
+        """Read a file of the run.
+
+        Parameters
+        ----------
+        name : str
+            File name in the run's folder.
+
+        Returns
+        -------
+        bytes or None
+            None if the file does not exist.
+        """
         return get_or_none(self._store, self.key(name))
 
     def save_checkpoint(
         self, epoch: int, step: int, data: bytes, metrics: dict[str, float], batches: int = 0
     ) -> None:
-        """Write a checkpoint and then its record; see ``CheckpointRecord``."""
+        """Write a checkpoint and then its record.
+
+        Parameters
+        ----------
+        epoch, step, batches : int, ≥ 0
+            Progress; see ``CheckpointRecord``.
+        data : bytes
+            The checkpoint's content.
+        metrics : dict of str to float
+            The epoch's metrics by name.
+        """
         record = CheckpointRecord(
             epoch=epoch,
             step=step,
@@ -99,13 +160,24 @@ class Run:
         self.put(record_name(record.name), record.model_dump_json().encode())
 
     def list_checkpoints(self) -> list[CheckpointRecord]:
-        """Return the records of the complete checkpoints at the end of an epoch, by epoch."""
+        """List the complete checkpoints at the end of an epoch.
+
+        Returns
+        -------
+        list of CheckpointRecord
+            By epoch.
+        """
         return [record for record in self.list_all_checkpoints() if not record.batches]
 
     def list_all_checkpoints(self) -> list[CheckpointRecord]:
-        """Return the records of every complete checkpoint, by step: the last is to go on from.
+        """List every complete checkpoint, including interim ones.
 
-        A record that is damaged marks nothing complete: the run makes checkpoint and record anew.
+        A corrupt record does not count: the run writes checkpoint and record again.
+
+        Returns
+        -------
+        list of CheckpointRecord
+            By step. Training resumes from the last one.
         """
         records = (
             read_checkpoint_record(self._store, key)
@@ -117,45 +189,86 @@ class Run:
     def get_record(self, epoch: int) -> CheckpointRecord:
         """Return the record of the checkpoint at the end of an epoch.
 
+        Parameters
+        ----------
+        epoch : int, ≥ 1
+            The epoch.
+
+        Returns
+        -------
+        CheckpointRecord
+            The record.
+
         Raises
         ------
         NotFoundError
-            If there is none that is complete.
+            If no complete checkpoint exists for the epoch.
         """
         name = checkpoint_name(epoch)
         record = read_checkpoint_record(self._store, self.key(record_name(name)))
         if record is None:
             raise NotFoundError(
-                f"There is no checkpoint {self.location(name)}. Choose another one."
+                f"Checkpoint {self.location(name)} does not exist. Choose another one."
             )
         return record
 
     def read_checkpoint(self, record: CheckpointRecord) -> bytes:
-        """Return a checkpoint's bytes, checked.
+        """Read a checkpoint and verify its bytes.
+
+        Parameters
+        ----------
+        record : CheckpointRecord
+            Record of the checkpoint.
+
+        Returns
+        -------
+        bytes
+            The checkpoint's content.
 
         Raises
         ------
+        NotFoundError
+            If the bytes do not exist.
         CorruptObjectError
-            If they are not what was written.
+            If the bytes differ from those that were written.
         """
         data = self._store.get(self.key(record.name))
         if hashlib.sha256(data).hexdigest() != record.sha256:
             raise CorruptObjectError(
-                f"{self.location(record.name)} fails its SHA-256 check. Train again to go on from "
-                "the one before."
+                f"{self.location(record.name)} fails its SHA-256 check. Train again to resume from "
+                "the previous checkpoint."
             )
         return data
 
     def invalidate(self, record: CheckpointRecord) -> None:
-        """Remove a record, so that its checkpoint counts as not there."""
+        """Delete a record, so that its checkpoint does not count as complete.
+
+        Parameters
+        ----------
+        record : CheckpointRecord
+            Record of the checkpoint.
+        """
         self._store.delete(self.key(record_name(record.name)))
         if record.batches:
-            # Nothing will be written over it.
+            # No later checkpoint will overwrite these bytes.
             self._store.delete(self.key(record.name))
 
 
 def read_checkpoint_record(store: KeyValueStore, key: str) -> CheckpointRecord | None:
-    """Return the record of a key; None where it is damaged, or gone meanwhile."""
+    """Read the record of a checkpoint.
+
+    Parameters
+    ----------
+    store : KeyValueStore
+        The store.
+    key : str
+        Key of the record.
+
+    Returns
+    -------
+    CheckpointRecord or None
+        None if the record is corrupt or does not exist.
+    """
     try:
         return CheckpointRecord.model_validate_json(store.get(key))
     except (ValidationError, CorruptObjectError, NotFoundError):
@@ -163,9 +276,19 @@ def read_checkpoint_record(store: KeyValueStore, key: str) -> CheckpointRecord |
 
 
 def list_checkpoints(store: ObjectStore, dataset: str) -> dict[str, list[int]]:
-    """Return the epochs of a data set's complete checkpoints by run, both rising.
+    """List the complete checkpoints at the end of an epoch, of all runs of a data set.
 
-    Runs are in the order in which their last checkpoints were written.
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+
+    Returns
+    -------
+    dict of str to list of int
+        Epochs in ascending order by run. Runs are ordered by the time of their last checkpoint.
     """
     epochs: defaultdict[str, list[int]] = defaultdict(list)
     last_written: dict[str, tuple[datetime, str]] = {}
@@ -181,7 +304,15 @@ def list_checkpoints(store: ObjectStore, dataset: str) -> dict[str, list[int]]:
 
 
 def has_checkpoint(store: ObjectStore, dataset: str) -> bool:
-    """Tell whether any run of a data set has a complete checkpoint."""
+    """Check whether any run of a data set has a complete checkpoint.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    dataset : str
+        Name of the data set.
+    """
     return any(
         "/checkpoints/" in key and key.endswith(".json")
         for key in store.list_keys(keys.runs_folder(dataset))
@@ -194,15 +325,21 @@ def checkpoint_name(epoch: int) -> str:
 
 
 def sample_name(epoch: int) -> str:
-    """Return a sample grid's file name in its run's folder."""
+    """Return the file name of an epoch's sample grid in its run's folder."""
     return f"samples/epoch-{epoch:04d}.jpg"
 
 
 def sketches_name(epoch: int) -> str:
-    """Return the file name, in its run's folder, of a grid of drawings by hand."""
+    """Return the file name of an epoch's grid of hand-drawn sketches in its run's folder."""
     return f"samples/sketches-{epoch:04d}.jpg"
 
 
 def record_name(checkpoint: str) -> str:
-    """Return the file name of a checkpoint's record."""
+    """Return the name or key of a checkpoint's record, given that of its bytes.
+
+    Examples
+    --------
+    >>> record_name("checkpoints/epoch-0004.pt")
+    'checkpoints/epoch-0004.json'
+    """
     return checkpoint.removesuffix(".pt") + ".json"

@@ -1,4 +1,4 @@
-"""A bucket of S3, or of a service that speaks like it, as an object store."""
+"""``S3Store``: a bucket of S3, or of a compatible service, as an object store."""
 
 import hashlib
 import io
@@ -31,19 +31,24 @@ _CHUNK = 1 << 20
 
 
 class S3Store:
-    """Objects below a prefix of a bucket; see ``storage.store.ObjectStore``.
+    """Objects below a prefix of a bucket; implements ``storage.store.ObjectStore``.
 
     Each object carries the SHA-256 of its whole content as metadata, because S3's own checksum of a
-    multipart object is one of its parts' checksums. Every full read is held against it.
+    multipart object covers only the checksums of its parts. Every complete read is verified against
+    it.
 
-    A store can be shared by threads, and sent to another process, which connects anew.
+    A store may be shared by threads, and pickled: the other process opens its own connections.
 
     Parameters
     ----------
-    bucket : name of the bucket, which exists.
-    prefix : folder in it, without slashes around; empty for the bucket itself.
-    read_timeout : seconds without a byte after which an attempt is given up.
-    attempts : how often a request is tried; AWS_MAX_ATTEMPTS or 5 when left out.
+    bucket : str
+        Name of an existing bucket.
+    prefix : str, optional
+        Folder in the bucket, without leading and trailing slashes. The default is the whole bucket.
+    read_timeout : float, seconds, optional
+        An attempt fails after this time without a byte.
+    attempts : int, ≥ 1, optional
+        How often a request is tried in all. The default is AWS_MAX_ATTEMPTS, or 5.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class S3Store:
         self._bucket_exists = False
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the client, which belongs to this process, behind."""
+        """Leave out the client, which belongs to this process."""
         return {name: value for name, value in vars(self).items() if name != "_s3"}
 
     @property
@@ -71,11 +76,11 @@ class S3Store:
 
     @property
     def identity(self) -> str:
-        """The root's URL, and the service's."""
+        """The root's URL and the service's endpoint."""
         return f"{self.url} at {self._endpoint}"
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, replacing one of that key."""
+        """Write an object, replacing an existing one."""
         if len(data) >= s3_multipart.THRESHOLD:
             self.put_file(key, io.BytesIO(data))
         else:
@@ -83,7 +88,7 @@ class S3Store:
                 self._put_object(key, data)
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write all of an open, seekable file as an object; it is read twice and left open."""
+        """Write the complete content of an open file as an object. The file is read twice."""
         digest, size = hashlib.sha256(), 0
         file.seek(0)
         while chunk := file.read(_CHUNK):
@@ -98,16 +103,16 @@ class S3Store:
                 s3_multipart.upload(self._s3, self._bucket, name, file, size, metadata)
 
     def get(self, key: str) -> bytes:
-        """Return an object's bytes; NotFoundError, or IntegrityError if they fail their check."""
+        """Return an object's verified bytes; NotFoundError if it does not exist."""
         return self._get_with_etag(key)[0]
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
-        """Write an object's bytes into an open file; it is checked when all are there."""
+        """Copy an object's bytes into an open file and verify them after the last byte."""
         self._download(key, file)
 
     @contextmanager
     def open_range(self, key: str, offset: int, size: int) -> Iterator[IO[bytes]]:
-        """Give ``size`` bytes from ``offset`` on as a stream; IntegrityError if it ends before."""
+        """Open a byte range as a stream; CorruptObjectError if the object ends before it."""
         if size == 0:
             self._head_object(key)
             yield io.BytesIO()
@@ -117,7 +122,7 @@ class S3Store:
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
-        """Give the object as a file of the shard cache, fetched and checked: read only."""
+        """Yield the object as a verified file of the shard cache. It must not be written to."""
         head = self._head_object(key)
         etag = head["ETag"]
         identity = "\n".join([self._endpoint, self.location(key), etag])
@@ -130,11 +135,11 @@ class S3Store:
             yield path
 
     def fits_cache(self, size: int) -> bool:
-        """Tell whether the shard cache can hold so many bytes."""
+        """Check whether the shard cache can hold this many bytes."""
         return _shard_cache().fits(size)
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that key."""
+        """Check whether an object exists."""
         try:
             self._head_object(key)
             return True
@@ -142,49 +147,49 @@ class S3Store:
             return False
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, sorted as strings."""
+        """Yield the keys below a folder in ascending order."""
         for info in self.list_objects(prefix):
             yield info.key
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield what is below a folder with sizes and times, in the order of ``list``."""
+        """Yield the objects below a folder with sizes and modification times, by key."""
         objects = []
         with self._translate_errors("list", prefix):
             pages = self._s3.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=f"{self._full_key(prefix)}/"):
                 objects += [
                     ObjectInfo(
-                        self._relative_key(found["Key"]), found["Size"], found["LastModified"]
+                        self._relative_key(entry["Key"]), entry["Size"], entry["LastModified"]
                     )
-                    for found in page.get("Contents", [])
-                    # Some consoles leave empty objects for folders.
-                    if not found["Key"].endswith("/")
+                    for entry in page.get("Contents", [])
+                    # Some consoles create empty objects to represent folders.
+                    if not entry["Key"].endswith("/")
                 ]
-        # Some services list in another order.
+        # Some services list in another order than S3.
         yield from sorted(objects, key=lambda entry: entry.key)
 
     def list_uploads(self, prefix: str) -> Iterator[MultipartUpload]:
-        """Yield the uploads below a folder that began and have not ended."""
+        """Yield the unfinished multipart uploads below a folder."""
         with self._translate_errors("list", prefix):
-            for found in s3_multipart.list_uploads(
+            for upload in s3_multipart.list_uploads(
                 self._s3, self._bucket, f"{self._full_key(prefix)}/"
             ):
-                yield replace(found, key=self._relative_key(found.key))
+                yield replace(upload, key=self._relative_key(upload.key))
 
     def abort_upload(self, upload: MultipartUpload) -> None:
-        """End such an upload without an object; nothing happens where it has ended."""
+        """Abort a multipart upload; one that has ended is no error."""
         with self._translate_errors("abort", upload.key):
             s3_multipart.abort_upload(
                 self._s3, self._bucket, self._full_key(upload.key), upload.upload_id
             )
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Delete an object; a missing object is no error."""
         with self._translate_errors("delete", key):
             self._s3.delete_object(Bucket=self._bucket, Key=self._full_key(key))
 
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
-        """Write an object only if it holds ``expected`` until then; ConflictError if not."""
+        """Write an object if its content is ``expected``; ConflictError if it is not."""
         condition = {"IfNoneMatch": "*"}
         if expected is not None:
             try:
@@ -194,7 +199,8 @@ class S3Store:
             if current != expected:
                 raise self._conflict_error(key)
             condition = {"IfMatch": etag}
-        # The client repeats a request whose answer is lost; the second then meets the first.
+        # The client retries a request whose response is lost. The condition of the retry fails,
+        # because the first request succeeded; the token tells that it was ours.
         token = uuid.uuid4().hex
         try:
             with self._translate_errors("write", key):
@@ -204,7 +210,7 @@ class S3Store:
                 raise self._conflict_error(key) from None
 
     def location(self, key: str) -> str:
-        """Return the object's ``s3://`` URL."""
+        """Return the ``s3://`` URL of an object."""
         return f"s3://{self._bucket}/{self._full_key(key)}"
 
     @cached_property
@@ -254,21 +260,21 @@ class S3Store:
         )
 
     def _get_with_etag(self, key: str) -> tuple[bytes, str]:
-        """Return an object's bytes, checked, and its entity tag."""
+        """Return an object's verified bytes and its entity tag."""
         with self._open_stream(key) as stream:
             data = b"".join(iter(lambda: stream.read(_CHUNK), b""))
             self._check_digest(key, stream, hashlib.sha256(data).hexdigest())
             return data, str(stream.etag)
 
     def _download(self, key: str, file: IO[bytes], etag: str | None = None) -> str:
-        """Write an object into a file; return the SHA-256 (hex) of its bytes, checked."""
+        """Write an object into a file; return the SHA-256 (hex) of its verified bytes."""
         digest = hashlib.sha256()
 
         def write_chunk(chunk: bytes) -> None:
             digest.update(chunk)
             file.write(chunk)
 
-        # While one chunk is hashed and written the next one arrives.
+        # Hash and write one chunk while the next one arrives.
         with self._open_stream(key, etag=etag) as stream, ThreadPoolExecutor(1) as pool:
             pending_write = pool.submit(write_chunk, b"")
             while chunk := stream.read(_CHUNK):
@@ -292,7 +298,7 @@ class S3Store:
                 raise
 
     def _raise_if_bucket_missing(self) -> None:
-        """Raise NoSuchBucket where HEAD's answer leaves open what there is none of."""
+        """Raise NoSuchBucket if it was the bucket, and not the object, that HEAD did not find."""
         try:
             if not self._bucket_exists:
                 self._s3.head_bucket(Bucket=self._bucket)
@@ -300,7 +306,7 @@ class S3Store:
             if error.response["Error"]["Code"] == "404":
                 error.response["Error"]["Code"] = "NoSuchBucket"
                 raise
-            # 403: whoever may not look at the bucket may still use it.
+            # 403: HeadBucket may be forbidden although the objects are accessible.
         self._bucket_exists = True
 
     def _has_swap_token(self, key: str, token: str) -> bool:
@@ -310,9 +316,7 @@ class S3Store:
             return False
 
     def _conflict_error(self, key: str) -> ConflictError:
-        return ConflictError(
-            f"{self.location(key)} was changed by someone else meanwhile. Run again."
-        )
+        return ConflictError(f"{self.location(key)} was changed by another process. Run again.")
 
 
 def _shard_cache() -> ShardCache:

@@ -1,4 +1,4 @@
-"""How S3 is spoken to: the client, and its errors as lines that say what to do."""
+"""The S3 client, and the translation of its errors into messages that say what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from config.errors import (
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-# Where the user has not set AWS_MAX_ATTEMPTS.
+# Unless the user has set AWS_MAX_ATTEMPTS.
 _DEFAULT_MAX_ATTEMPTS = 5
 
 _CREDENTIAL_SETTINGS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -35,34 +35,41 @@ _CREDENTIAL_ERRORS = (
     boto.TokenRetrievalError,
 )
 
-# What S3 and its kin answer, and what to do about it. HEAD has no body, so its code is a number.
+# Advice by error code. A response to HEAD has no body, so its code is the HTTP status.
 _ADVICE = {
     "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
-    "InvalidAccessKeyId": "it does not know the access key. Check AWS_ACCESS_KEY_ID and "
+    "InvalidAccessKeyId": "the access key is unknown. Check AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and AWS_ENDPOINT_URL_S3.",
     "ExpiredToken": "the credentials have expired. Get new ones.",
-    "InvalidToken": "it does not know the session token. Check AWS_SESSION_TOKEN.",
-    "RequestTimeTooSkewed": "this machine's clock is wrong. Set it.",
-    "AccessDenied": "the credentials do not allow it. Their policy must (docs/storage.md).",
+    "InvalidToken": "the session token is unknown. Check AWS_SESSION_TOKEN.",
+    "RequestTimeTooSkewed": "this machine's clock is wrong. Correct it.",
+    "AccessDenied": "the credentials do not allow it. Extend their policy (docs/storage.md).",
     "403": f"wrong credentials, or a policy. Check {_CREDENTIAL_SETTINGS} (docs/storage.md).",
-    "AuthorizationHeaderMalformed": "another region is expected. Set AWS_DEFAULT_REGION.",
+    "AuthorizationHeaderMalformed": "the region is wrong. Set AWS_DEFAULT_REGION.",
     "PermanentRedirect": "the bucket is in another region. Set AWS_DEFAULT_REGION.",
     "301": "the bucket is in another region. Set AWS_DEFAULT_REGION.",
 }
 
 
 def create_client(read_timeout: float, attempts: int | None) -> "S3Client":
-    """Return a client made from AWS's own settings: environment, profile, configuration file.
+    """Create a client from AWS's own settings: environment, profile, configuration file.
 
     Parameters
     ----------
-    read_timeout : seconds without a byte after which an attempt is given up.
-    attempts : how often a request is tried; AWS_MAX_ATTEMPTS or 5 when left out.
+    read_timeout : float, seconds
+        An attempt fails after this time without a byte.
+    attempts : int, ≥ 1, or None
+        How often a request is tried in all. None is AWS_MAX_ATTEMPTS, or 5.
+
+    Returns
+    -------
+    botocore.client.S3
+        Safe to share between threads.
 
     Raises
     ------
     StorageError
-        If the settings do not make sense.
+        If the settings are incomplete or invalid, or the endpoint contains credentials.
     """
     try:
         botocore_session = botocore.session.get_session()
@@ -71,7 +78,7 @@ def create_client(read_timeout: float, attempts: int | None) -> "S3Client":
             or botocore_session.get_config_variable("max_attempts")
             or _DEFAULT_MAX_ATTEMPTS
         )
-        # The default of AWS's own setting is the mode that it advises against.
+        # AWS advises against its own default, the legacy mode.
         mode = botocore_session.get_config_variable("retry_mode")
         config = Config(
             retries={
@@ -80,7 +87,7 @@ def create_client(read_timeout: float, attempts: int | None) -> "S3Client":
             },
             connect_timeout=min(5, read_timeout),
             read_timeout=read_timeout,
-            # A pool that is too small throws connections away: tasks times parts at once.
+            # At least concurrent tasks × concurrent parts: connections beyond it are discarded.
             max_pool_connections=32,
             tcp_keepalive=True,
             user_agent_extra="icanvas",
@@ -88,43 +95,47 @@ def create_client(read_timeout: float, attempts: int | None) -> "S3Client":
         client = boto3.Session(botocore_session=botocore_session).client("s3", config=config)
     except boto.PartialCredentialsError as error:
         raise StorageError(
-            f"There are no whole credentials for S3. Set {_CREDENTIAL_SETTINGS}."
+            f"The credentials for S3 are incomplete. Set {_CREDENTIAL_SETTINGS}."
         ) from error
     except (boto.BotoCoreError, ValueError) as error:
-        # The cause is left out: it may quote an address with a password.
+        # Omit the cause: it may quote a URL that contains a password.
         raise StorageError(
-            f"AWS's settings do not make an S3 client ({type(error).__name__}). Check AWS_PROFILE, "
+            f"AWS's settings are invalid ({type(error).__name__}). Check AWS_PROFILE, "
             "AWS_DEFAULT_REGION, AWS_ENDPOINT_URL_S3 (http://host:port) and ~/.aws/config."
         ) from None
     if "@" in urlsplit(client.meta.endpoint_url).netloc:
         raise StorageError(
-            "The S3 endpoint holds a name or password. Take it out of AWS_ENDPOINT_URL_S3; "
-            f"credentials go into {_CREDENTIAL_SETTINGS}."
+            "The S3 endpoint contains a user name or password. Remove it from AWS_ENDPOINT_URL_S3 "
+            f"and set {_CREDENTIAL_SETTINGS}."
         )
     return client
 
 
 @contextmanager
 def translate_errors(endpoint: str, verb: str, url: str) -> Iterator[None]:
-    """Turn the client's errors into ours.
+    """Translate the client's errors into ours, for the duration of the ``with`` block.
 
     Parameters
     ----------
-    endpoint : URL of the service.
-    verb, place : what is being done, to which ``s3://`` URL, for the message.
+    endpoint : str
+        URL of the service, for the message.
+    verb : str
+        What is being done, for the message, such as ``read``.
+    url : str
+        ``s3://`` URL of the object, for the message.
 
     Raises
     ------
     NotFoundError
-        If there is no such object.
+        If the object does not exist.
     ConflictError
-        If a condition did not hold.
+        If a condition of the request did not hold.
     CorruptObjectError
-        If bytes are not those that were written.
+        If the object's bytes differ from those that were written.
     IntegrityError
-        If bytes did not arrive whole.
+        If the bytes did not arrive completely.
     StorageError
-        For everything else.
+        For every other error of the client.
     """
     try:
         yield
@@ -132,22 +143,23 @@ def translate_errors(endpoint: str, verb: str, url: str) -> Iterator[None]:
         raise _translate_response(error, endpoint, verb, url) from error
     except _CREDENTIAL_ERRORS as error:
         raise StorageError(
-            f"There are no credentials to {verb} {url} at {endpoint}. Set {_CREDENTIAL_SETTINGS}."
+            f"Cannot {verb} {url} at {endpoint}: no credentials. Set {_CREDENTIAL_SETTINGS}."
         ) from error
     except (boto.FlexibleChecksumError, boto.ChecksumError) as error:
         raise CorruptObjectError(corrupt_object_message(url)) from error
-    # The last one where TLS breaks within a body, which botocore passes on as it is.
+    # botocore passes on urllib3's HTTPError if TLS breaks within a body.
     except (boto.IncompleteReadError, boto.ResponseStreamingError, HTTPError) as error:
-        raise IntegrityError(f"{endpoint} broke off in the middle of {url}. Run again.") from error
+        raise IntegrityError(
+            f"The connection to {endpoint} broke while reading {url}. Run again."
+        ) from error
     except (boto.ReadTimeoutError, boto.ConnectTimeoutError) as error:
         raise StorageError(
-            f"{endpoint} does not answer: cannot {verb} {url}. Check that it is well, and run "
-            "again."
+            f"Cannot {verb} {url}: {endpoint} does not answer. Check the server, and run again."
         ) from error
     except (boto.ConnectionError, boto.HTTPClientError) as error:
         raise StorageError(
-            f"{endpoint} cannot be reached ({type(error).__name__}) to {verb} {url}. Check that "
-            "it runs, the network, and AWS_ENDPOINT_URL_S3."
+            f"Cannot {verb} {url}: {endpoint} cannot be reached ({type(error).__name__}). Check "
+            "that the server runs, the network, and AWS_ENDPOINT_URL_S3."
         ) from error
     except boto.BotoCoreError as error:
         raise StorageError(
@@ -157,9 +169,16 @@ def translate_errors(endpoint: str, verb: str, url: str) -> Iterator[None]:
 
 
 def corrupt_object_message(url: str) -> str:
-    """Return what to say of an object whose bytes are not those that were written."""
+    """Return the message for an object whose bytes differ from those that were written.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://`` URL of the object.
+    """
     return (
-        f"{url} fails its SHA-256 check: it was damaged, or changed by another program. {PREPARE_AGAIN}"
+        f"{url} fails its SHA-256 check: it is corrupt, or was changed by another program. "
+        f"{PREPARE_AGAIN}"
     )
 
 
@@ -171,22 +190,22 @@ def _translate_response(
     if code == "NoSuchBucket":
         bucket = url.split("/")[2]
         return StorageError(
-            f"There is no bucket {bucket} at {endpoint}: cannot {verb} {url}. Make it, or "
+            f"Cannot {verb} {url}: bucket {bucket} does not exist at {endpoint}. Create it, or "
             "correct --store, ICANVAS_STORE or AWS_ENDPOINT_URL_S3."
         )
     if code in ("NoSuchKey", "404"):
-        return NotFoundError(f"The store holds no {url} ({endpoint}).")
+        return NotFoundError(f"{url} does not exist at {endpoint}.")
     if status == 412 or code == "ConditionalRequestConflict":
-        return ConflictError(f"{url} was changed by someone else meanwhile. Run again.")
+        return ConflictError(f"{url} was changed by another process. Run again.")
     if code == "InvalidRange":
-        return CorruptObjectError(f"{url} is cut short. {PREPARE_AGAIN}")
+        return CorruptObjectError(f"{url} is truncated. {PREPARE_AGAIN}")
     if code in ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"):
-        return IntegrityError(f"{url} was damaged on its way to {endpoint}. Run again.")
+        return IntegrityError(f"{url} was corrupted during the transfer to {endpoint}. Run again.")
     advice = _ADVICE.get(code) or (_ADVICE["403"] if status == 403 else "")
     if advice:
-        return StorageError(f"{endpoint} refuses to {verb} {url} ({code}): {advice}")
+        return StorageError(f"Cannot {verb} {url}: {endpoint} responded {code}: {advice}")
     is_transient = status in (429, 500, 502, 503, 504)
     return StorageError(
-        f"{endpoint} cannot {verb} {url}: {code} (HTTP {status}). "
-        + ("It is busy or unwell: run again later." if is_transient else "See docs/storage.md.")
+        f"Cannot {verb} {url}: {endpoint} responded {code} (HTTP {status}). "
+        + ("The server is overloaded: run again later." if is_transient else "See docs/storage.md.")
     )

@@ -1,4 +1,4 @@
-"""Large objects in parts, several at once, each with its SHA-256."""
+"""Multipart uploads: large objects in concurrent parts, each with its SHA-256."""
 
 import hashlib
 from base64 import b64encode
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedPartTypeDef
 
-# What is smaller goes in one request.
+# Smaller objects are sent in one request.
 THRESHOLD = 16 << 20
 
 _MIN_PART_SIZE = 8 << 20
@@ -27,23 +27,31 @@ _MAX_CONCURRENT_PARTS = 4
 def upload(
     s3: "S3Client", bucket: str, key: str, file: IO[bytes], size: int, metadata: dict[str, str]
 ) -> None:
-    """Write an object from a file's present position on.
+    """Write an object from an open file, beginning at the file's current position.
 
-    At most five parts are in memory at once. Checksums go as headers: not every service takes
-    trailers. An upload that fails is aborted; one whose process is killed stays unfinished, which
-    ``find`` and ``abort`` are for.
+    At most five parts are in memory at a time. Checksums are sent as headers, because not every
+    service accepts trailers. If the upload fails, it is aborted. If the process is killed, it stays
+    unfinished; ``list_uploads`` and ``abort_upload`` handle that.
 
     Parameters
     ----------
-    s3, bucket, key : where to.
-    file : the bytes.
-    size : how many they are; it decides the size of a part.
-    metadata : kept with the object; tells one content from another.
+    s3 : botocore.client.S3
+        The client.
+    bucket : str
+        Name of the bucket.
+    key : str
+        Full key of the object in the bucket.
+    file : binary file
+        Open for reading.
+    size : int, bytes
+        How many bytes follow. It decides the size of a part, at least 8 MiB.
+    metadata : dict of str to str
+        Metadata of the object. It must distinguish one content from another.
 
     Raises
     ------
     BotoCoreError, ClientError
-        As the client does.
+        If a request fails.
     """
     part_size = max(_MIN_PART_SIZE, -(-size // _MAX_PARTS))
     upload_id = s3.create_multipart_upload(
@@ -62,7 +70,7 @@ def upload(
         )
         return {"PartNumber": number, "ETag": response["ETag"], "ChecksumSHA256": checksum}
 
-    # Not an executor: Python would not end before a request of it that hangs.
+    # Not a ThreadPoolExecutor: at exit the interpreter would wait for its threads, even hung ones.
     pool = ThreadPool(_MAX_CONCURRENT_PARTS)
     try:
         parts: list[CompletedPartTypeDef] = []
@@ -81,11 +89,11 @@ def upload(
                 Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
         except s3.exceptions.NoSuchUpload:
-            # The client repeats a request whose answer was lost, and it was done the first time.
+            # The client retries a request whose response was lost, and the first one succeeded.
             if not _object_exists(s3, bucket, key, metadata):
                 raise
     except BaseException:
-        # The first error is the one to tell.
+        # Report the first error, not one of the cleanup.
         with suppress(BotoCoreError, ClientError):
             s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
         raise
@@ -98,32 +106,57 @@ def _object_exists(s3: "S3Client", bucket: str, key: str, metadata: dict[str, st
 
 
 def list_uploads(s3: "S3Client", bucket: str, prefix: str) -> Iterator[MultipartUpload]:
-    """Yield the uploads that have not ended, by the objects' names in the bucket.
+    """Yield the unfinished multipart uploads. Keys are the objects' full keys in the bucket.
+
+    Parameters
+    ----------
+    s3 : botocore.client.S3
+        The client.
+    bucket : str
+        Name of the bucket.
+    prefix : str
+        Beginning of the full keys.
+
+    Yields
+    ------
+    MultipartUpload
+        With the total size of the uploaded parts.
 
     Raises
     ------
     BotoCoreError, ClientError
-        As the client does.
+        If a request fails.
     """
     for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix):
-        for listed in page.get("Uploads", []):
-            key, upload_id, size = listed["Key"], listed["UploadId"], 0
+        for entry in page.get("Uploads", []):
+            key, upload_id, size = entry["Key"], entry["UploadId"], 0
             try:
                 pages = s3.get_paginator("list_parts")
                 for parts in pages.paginate(Bucket=bucket, Key=key, UploadId=upload_id):
                     size += sum(part["Size"] for part in parts.get("Parts", []))
             except s3.exceptions.NoSuchUpload:
                 continue
-            yield MultipartUpload(key, upload_id, size, listed["Initiated"])
+            yield MultipartUpload(key, upload_id, size, entry["Initiated"])
 
 
 def abort_upload(s3: "S3Client", bucket: str, key: str, upload_id: str) -> None:
-    """Abort an upload; nothing happens where it has ended.
+    """Abort a multipart upload; one that has ended is no error.
+
+    Parameters
+    ----------
+    s3 : botocore.client.S3
+        The client.
+    bucket : str
+        Name of the bucket.
+    key : str
+        Full key of the object in the bucket.
+    upload_id : str
+        S3's ID of the upload.
 
     Raises
     ------
     BotoCoreError, ClientError
-        As the client does.
+        If the request fails.
     """
     with suppress(s3.exceptions.NoSuchUpload):
         s3.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)

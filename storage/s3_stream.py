@@ -1,4 +1,4 @@
-"""An object of S3 as a stream that outlives its connection."""
+"""A stream of an S3 object's bytes that reconnects when the connection breaks."""
 
 import io
 import time
@@ -15,38 +15,51 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from types_boto3_s3 import S3Client
 
-# A body that breaks off is asked for again from there; the client itself repeats requests only.
+# How often in a row the connection may fail. The client retries requests, but not broken bodies.
 _MAX_FAILURES = 3
-# Whoever gave this much since the last break may break again.
+# The count restarts after this many bytes.
 _PROGRESS_BYTES = 8 << 20
 
 
 class ObjectStream(io.RawIOBase):
-    """The bytes of an object, or of a part of it, in order.
+    """The bytes of an object, or of a range of it, in order.
 
-    A connection that breaks is made anew where it broke, on condition that the object is the same.
+    If the connection breaks, the stream requests the remaining bytes, on condition that the object
+    is unchanged. It gives up after three failures without 8 MiB in between.
 
     Parameters
     ----------
-    s3, bucket, name : which object.
-    guard : turns the client's errors into ours; see ``storage.s3_client.explained``.
-    offset : of the first byte.
-    size : bytes to read, at least 1; None for all that follow.
-    tag : entity tag that the object must have; None for any.
+    s3 : botocore.client.S3
+        The client.
+    bucket : str
+        Name of the bucket.
+    key : str
+        Full key of the object in the bucket.
+    translate_errors : callable
+        Returns a context manager that translates the client's errors; see
+        ``storage.s3_client.translate_errors``.
+    offset : int, bytes, optional
+        First byte of the range.
+    size : int, bytes, ≥ 1, optional
+        Length of the range; None for the rest of the object.
+    etag : str, optional
+        Entity tag that the object must have; None for any.
 
     Attributes
     ----------
-    tag : the object's entity tag.
-    metadata : what was kept with the object.
+    etag : str
+        The object's entity tag.
+    metadata : dict of str to str
+        The object's user metadata.
 
     Raises
     ------
     NotFoundError, ConflictError, StorageError
-        As ``explained`` says; here and while reading.
+        As ``translate_errors`` does, from the constructor and from reads.
     CorruptObjectError
-        If the object ends before the part does.
+        If the object ends before the range does.
     IntegrityError
-        If the connection breaks again and again.
+        If the connection breaks repeatedly.
     """
 
     def __init__(
@@ -71,20 +84,20 @@ class ObjectStream(io.RawIOBase):
         self.etag, self.metadata = response["ETag"], response["Metadata"]
 
     def readable(self) -> bool:
-        """Say yes."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read the next bytes into a buffer and return how many; 0 at the end."""
+        """Read the next bytes into a buffer and return their number; 0 at the end."""
         view = memoryview(buffer).cast("B")
         data = self.read(len(view))
         view[: len(data)] = data
         return len(data)
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, or all that are left; nothing at the end.
+        """Return the next bytes; all remaining ones for a negative size; ``b""`` at the end.
 
-        The base class would copy them twice.
+        Overridden because the base class would copy the bytes twice.
         """
         if size < 0:
             return self.readall()
@@ -107,7 +120,7 @@ class ObjectStream(io.RawIOBase):
         return data
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Return the connection to the pool."""
         if not self.closed:
             self._body.close()
         super().close()
@@ -128,7 +141,7 @@ class ObjectStream(io.RawIOBase):
         if response["ContentLength"] != expected:
             self._body.close()
             raise CorruptObjectError(
-                f"s3://{self._bucket}/{self._key} is cut short: {response['ContentLength']} of "
-                f"{expected} bytes from {self._position} on. {PREPARE_AGAIN}"
+                f"s3://{self._bucket}/{self._key} is truncated: {response['ContentLength']} of "
+                f"{expected} bytes at offset {self._position}. {PREPARE_AGAIN}"
             )
         return response

@@ -1,4 +1,4 @@
-"""Shards that are read again and again: opened once, as local files where there is room."""
+"""``ShardReader``: random access to shards that stay open as local files."""
 
 import os
 import resource
@@ -10,26 +10,28 @@ from config.errors import PREPARE_AGAIN, CorruptObjectError, StorageError
 from storage.shards import read_member
 from storage.store import ObjectStore
 
-# Each takes two descriptors on S3, one for the file and one for the lock that keeps it; and a run
-# reads two splits.
+# On S3 a shard takes two descriptors: one for the file, one for the lock that prevents eviction. A
+# run has two readers, one per split.
 _DESCRIPTORS_PER_SHARD = 2 * 2
-# Descriptors that shards ask for, and those that are left to the rest of the process.
+# The limit of descriptors to request, and how many of them to leave to the rest of the process.
 _TARGET_DESCRIPTORS, _RESERVED_DESCRIPTORS = 8192, 512
 
 
 class ShardReader:
-    """Members of shards by offset and size, for access in any order, all the time.
+    """Read members of shards by offset and size, in any order, repeatedly.
 
-    A shard is opened when it is first read, and stays open: of a store on the network it is fetched
-    once, by one of the processes that want it, and after that no read is a request. Where the
-    shards together are more than is kept on this machine, each read is one for the part alone.
+    A shard is opened at its first read and stays open. A remote shard is downloaded once, by one of
+    the processes that need it; later reads need no request. If the shards together do not fit into
+    the cache, every read is a request for that range alone.
 
-    It may be sent to another process, which opens anew. Not for several threads.
+    A reader can be pickled: the other process opens the shards itself. It is not thread-safe.
 
     Parameters
     ----------
-    store : holds the shards.
-    size : of all shards in bytes.
+    store : ObjectStore
+        Holds the shards.
+    size : int, bytes
+        Total size of all shards.
     """
 
     def __init__(self, store: ObjectStore, size: int) -> None:
@@ -38,11 +40,11 @@ class ShardReader:
         self._reset()
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the open files, which belong to this process, behind."""
+        """Leave out the open files, which belong to this process."""
         return {"_store": self._store, "_use_local_copies": self._use_local_copies}
 
     def __setstate__(self, state: dict[str, object]) -> None:
-        """Begin with no open file."""
+        """Restore the settings, without open files."""
         vars(self).update(state)
         self._reset()
 
@@ -52,16 +54,28 @@ class ShardReader:
         weakref.finalize(self, _close_all, self._open_shards)
 
     def read(self, key: str, offset: int, size: int) -> bytes:
-        """Return a member's bytes.
+        """Read a member of a shard.
+
+        Parameters
+        ----------
+        key : str
+            Key of the shard.
+        offset, size : int, bytes
+            Position of the member's content in the tar.
+
+        Returns
+        -------
+        bytes
+            The member's content.
 
         Raises
         ------
         NotFoundError
-            If the shard is not there.
+            If the shard does not exist.
         CorruptObjectError
-            If it ends before the member does, or arrives other than it was written.
+            If the shard ends before the member does, or fails its checksum.
         StorageError
-            If it cannot be read.
+            If the shard cannot be read.
         """
         if not self._use_local_copies:
             return read_member(self._store, key, offset, size)
@@ -69,17 +83,18 @@ class ShardReader:
             data = os.pread(self._get_descriptor(key), size, offset)
         except OSError as error:
             raise StorageError(
-                f"{self._store.location(key)} cannot be read: {error.strerror}. Check its "
+                f"Reading {self._store.location(key)} failed: {error.strerror}. Check its "
                 "permissions and disk."
             ) from error
         if len(data) < size:
             raise CorruptObjectError(
-                f"{key} is cut short: {len(data)} of {size} bytes from {offset} on. {PREPARE_AGAIN}"
+                f"{key} is truncated: {len(data)} of {size} bytes at offset {offset}. "
+                f"{PREPARE_AGAIN}"
             )
         return data
 
     def _get_descriptor(self, key: str) -> int:
-        """Return the descriptor of a shard, the longest unread one being closed if need be."""
+        """Return the descriptor of an open shard; close the least recently used ones if needed."""
         if key not in self._open_shards:
             while len(self._open_shards) >= self._max_open:
                 self._open_shards.popitem(last=False)[1][1].close()
@@ -93,7 +108,10 @@ class ShardReader:
 
 
 def _max_open_shards() -> int:
-    """Return how many shards may be open; many systems allow 1,024 files until they are asked."""
+    """Return how many shards may be open at a time, after raising the soft limit of descriptors.
+
+    The default soft limit is 1,024 on many systems; the hard limit is usually far higher.
+    """
     soft_limit, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     unbounded = resource.RLIM_INFINITY
     target = (

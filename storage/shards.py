@@ -1,4 +1,4 @@
-"""Shards: plain tar files whose members are found again by offset and size."""
+"""Shards: plain tar files whose members are read by offset and size."""
 
 import io
 import tarfile
@@ -9,10 +9,28 @@ from storage.store import ObjectStore
 
 
 class ShardWriter:
-    """Writes a tar with nothing in it that depends on the day, the machine or the user.
+    """Write a reproducible tar: its bytes do not depend on time, machine or user.
 
-    Use as a context manager around a writable binary file; the tar is complete when the block ends,
-    and the file is left open.
+    Use it as a context manager. The tar is complete when the block ends; the file stays open.
+
+    Parameters
+    ----------
+    file : binary file
+        Open for writing.
+
+    Attributes
+    ----------
+    num_members : int
+        Number of members written so far.
+
+    Examples
+    --------
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> with ShardWriter(file) as shard:
+    ...     offset = shard.add("00000000.png", b"content")
+    >>> file.getvalue()[offset : offset + 7]
+    b'content'
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -20,7 +38,20 @@ class ShardWriter:
         self.num_members = 0
 
     def add(self, name: str, data: bytes) -> int:
-        """Append a member and return the offset of its first byte in the tar."""
+        """Append a member.
+
+        Parameters
+        ----------
+        name : str
+            Name of the member, at most 100 bytes of UTF-8, or 256 with slashes.
+        data : bytes
+            Its content.
+
+        Returns
+        -------
+        int
+            Offset of the content's first byte in the tar.
+        """
         member = tarfile.TarInfo(name)
         member.size = len(data)
         header_at = self._tar.offset
@@ -41,14 +72,28 @@ class ShardWriter:
 
 
 def read_member(store: ObjectStore, key: str, offset: int, size: int) -> bytes:
-    """Return a member's bytes out of a stored shard.
+    """Read a member of a stored shard by its position.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        The store.
+    key : str
+        Key of the shard.
+    offset, size : int, bytes
+        Position of the member's content in the tar.
+
+    Returns
+    -------
+    bytes
+        The member's content.
 
     Raises
     ------
     NotFoundError
-        If the shard is not there.
+        If the shard does not exist.
     CorruptObjectError
-        If it ends before the member does.
+        If the shard ends before the member does.
     """
     with store.open_range(key, offset, size) as member:
         return member.read()

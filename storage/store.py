@@ -1,4 +1,4 @@
-"""The one protocol of every store, and the way to open one by its URL."""
+"""The protocol that every store implements, and ``open_store``, which opens one by its URL."""
 
 import re
 from collections.abc import Iterator
@@ -12,114 +12,291 @@ from storage.keys import check_key
 from storage.local import LocalStore
 from storage.object_info import MultipartUpload, ObjectInfo
 
-# Wider than today's rule of AWS: old buckets and other services have names of their own.
+# Wider than AWS's present rule: old buckets and other services allow more names.
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 
 
 class KeyValueStore(Protocol):
-    """Named bytes. Keys are relative paths with ``/``; an object is whole or not there.
+    """Read and write whole objects by key.
 
-    Every method raises StorageError when the store cannot be reached, read or written, and for a
-    key that is not a plain relative path.
+    A key is a relative path with ``/`` as separator. A write is atomic: readers see the complete
+    object, or none. Every method raises StorageError if the store cannot be reached, read or
+    written, and if the key is not a plain relative path (see ``storage.keys.check_key``).
     """
 
     def put(self, key: str, data: bytes) -> None:
-        """Write an object, replacing one of that key."""
+        """Write an object, replacing an existing one.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        data : bytes
+            Complete content.
+        """
         ...
 
     def get(self, key: str) -> bytes:
-        """Return an object's bytes, checked; NotFoundError where there is none.
+        """Read an object and verify its bytes.
 
-        CorruptObjectError where they are not what was written (S3; a folder trusts its disk),
-        IntegrityError where the connection breaks again and again.
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+
+        Returns
+        -------
+        bytes
+            Complete content.
+
+        Raises
+        ------
+        NotFoundError
+            If the object does not exist.
+        CorruptObjectError
+            If the bytes differ from those that were written. Only S3 verifies a checksum; a local
+            folder relies on the file system.
+        IntegrityError
+            If the connection breaks repeatedly.
         """
         ...
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is an object of that key."""
+        """Check whether an object exists.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+
+        Returns
+        -------
+        bool
+            False also for a folder of objects.
+        """
         ...
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, sorted as strings."""
+        """List the keys below a folder.
+
+        Parameters
+        ----------
+        prefix : str
+            Key of the folder, without a trailing ``/``.
+
+        Yields
+        ------
+        str
+            Keys in ascending order of their code points. Nothing if the folder does not exist.
+        """
         ...
 
     def delete(self, key: str) -> None:
-        """Remove an object; nothing happens where there is none."""
+        """Delete an object. Deleting a missing object is no error.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        """
         ...
 
     def location(self, key: str) -> str:
-        """Return where a person finds the object: a path or URL without any secret."""
+        """Return the path or URL of an object, for messages. It contains no secret.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object, which need not exist.
+
+        Returns
+        -------
+        str
+            A file's path, or an ``s3://`` URL.
+        """
         ...
 
 
 class ObjectStore(KeyValueStore, Protocol):
-    """All that a store is asked for; errors as in ``Files``."""
+    """The complete interface of a store. Errors are those of ``KeyValueStore``."""
 
     @property
     def url(self) -> str:
-        """Where the store is, without any secret."""
+        """URL of the store's root, without credentials."""
         ...
 
     @property
     def identity(self) -> str:
-        """What tells it from every other store: the URL alone does not say at whose service."""
+        """String that distinguishes this store from every other.
+
+        The URL alone does not: the same bucket name may exist at two S3 services.
+        """
         ...
 
     def put_file(self, key: str, file: IO[bytes]) -> None:
-        """Write all of an open, seekable file as an object; the file is left open."""
+        """Write the complete content of an open file as an object, replacing an existing one.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        file : binary file
+            Open and seekable. It is read from its beginning and left open.
+        """
         ...
 
     def get_file(self, key: str, file: IO[bytes]) -> None:
-        """Write an object's bytes into an open file, from its position on; errors as in ``get``.
+        """Copy an object's bytes into an open file. Errors are those of ``get``.
 
-        The check comes when all bytes are there: after an error the file holds no object.
+        The checksum is verified after the last byte: after an error the file's content is
+        incomplete or corrupt.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        file : binary file
+            Open for writing. The bytes are written at its current position.
         """
         ...
 
     def open_range(self, key: str, offset: int, size: int) -> AbstractContextManager[IO[bytes]]:
-        """Give ``size`` bytes from ``offset`` on as a stream, for the time of the ``with`` block.
+        """Open a byte range of an object as a stream, for the duration of the ``with`` block.
 
-        CorruptObjectError where the object ends before. A part has no checksum of its own: only its
-        length is checked.
+        Only the length of a range is verified: it has no checksum of its own.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        offset : int, bytes, ≥ 0
+            First byte of the range.
+        size : int, bytes, ≥ 0
+            Length of the range.
+
+        Returns
+        -------
+        context manager of a binary stream
+            Readable, not seekable; exactly ``size`` bytes long.
+
+        Raises
+        ------
+        NotFoundError
+            If the object does not exist.
+        CorruptObjectError
+            If the object ends before the range does.
         """
         ...
 
     def local_copy(self, key: str) -> AbstractContextManager[Path]:
-        """Give an object as a local file to read, for the time of the ``with`` block.
+        """Provide an object as a local file, for the duration of the ``with`` block.
 
-        Errors as in ``get``.
+        Errors are those of ``get``.
+
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+
+        Returns
+        -------
+        context manager of pathlib.Path
+            Path of the file. It may be a shared cached file, so it must not be written to.
         """
         ...
 
     def fits_cache(self, size: int) -> bool:
-        """Tell whether so many bytes of objects can all be local files at once.
+        """Check whether objects of this total size can all be kept as local files.
 
-        Where not, ``open_local`` may fetch an object anew each time.
+        If not, ``local_copy`` may download an object again at every call.
+
+        Parameters
+        ----------
+        size : int, bytes
+            Total size of the objects.
+
+        Returns
+        -------
+        bool
+            True for a local folder, whose objects are local files already.
         """
         ...
 
     def list_objects(self, prefix: str) -> Iterator[ObjectInfo]:
-        """Yield what is below a folder with sizes and times, in the order of ``list``."""
+        """List the objects below a folder with their sizes and modification times.
+
+        Parameters
+        ----------
+        prefix : str
+            Key of the folder, without a trailing ``/``.
+
+        Yields
+        ------
+        ObjectInfo
+            In the order of ``list_keys``.
+        """
         ...
 
     def list_uploads(self, prefix: str) -> Iterator[MultipartUpload]:
-        """Yield the writes below a folder that began and have not ended."""
+        """List the unfinished writes below a folder.
+
+        Parameters
+        ----------
+        prefix : str
+            Key of the folder, without a trailing ``/``.
+
+        Yields
+        ------
+        MultipartUpload
+            Writes that are in progress, or whose process was killed.
+        """
         ...
 
     def abort_upload(self, upload: MultipartUpload) -> None:
-        """End such a write without an object; nothing happens where it has ended."""
+        """Abort an unfinished write. Nothing happens if it has finished or was aborted.
+
+        Parameters
+        ----------
+        upload : MultipartUpload
+            As ``list_uploads`` yields it.
+        """
         ...
 
     def compare_and_swap(self, key: str, data: bytes, expected: bytes | None) -> None:
-        """Write an object only if it holds ``expected`` (None: does not exist) until then.
+        """Write an object on condition that its content has not changed.
 
-        ConflictError where it does not; then nothing is written.
+        Parameters
+        ----------
+        key : str
+            Key of the object.
+        data : bytes
+            New content.
+        expected : bytes or None
+            Content that the object must have now; None if it must not exist.
+
+        Raises
+        ------
+        ConflictError
+            If the current content is another one. Nothing is written then.
         """
         ...
 
 
 def get_or_none(store: KeyValueStore, key: str) -> bytes | None:
-    """Return an object's bytes, None where there is none; otherwise as ``Files.get``."""
+    """Read an object that need not exist.
+
+    Parameters
+    ----------
+    store : KeyValueStore
+        The store.
+    key : str
+        Key of the object.
+
+    Returns
+    -------
+    bytes or None
+        Content; None if the object does not exist. Other errors are those of ``KeyValueStore.get``.
+    """
     try:
         return store.get(key)
     except NotFoundError:
@@ -127,27 +304,43 @@ def get_or_none(store: KeyValueStore, key: str) -> bytes | None:
 
 
 def open_store(url: str) -> ObjectStore:
-    """Return the store at a URL.
+    """Open the store at a URL.
 
-    Nothing is asked of S3 yet: the first call finds out whether it is there.
+    S3 is not contacted yet: the first request finds out whether the bucket exists.
 
     Parameters
     ----------
-    url : ``s3://bucket`` or ``s3://bucket/prefix``, ``file:///absolute/path``, or a folder's path.
+    url : str
+        ``s3://bucket``, ``s3://bucket/prefix``, ``file:///absolute/path``, or the path of a folder,
+        which is created.
+
+    Returns
+    -------
+    ObjectStore
+        An ``S3Store`` or a ``LocalStore``.
 
     Raises
     ------
     InputError
-        If it is none of these.
+        If the URL has none of these forms.
     StorageError
-        If the folder cannot be made.
+        If the folder cannot be created.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     store = open_store(folder)
+    ...     store.put("datasets/cat/note.txt", b"meow")
+    ...     store.get("datasets/cat/note.txt"), list(store.list_keys("datasets"))
+    (b'meow', ['datasets/cat/note.txt'])
     """
     parts = urlsplit(url)
     if parts.scheme == "s3":
         return _open_s3(url)
     if parts.scheme == "file":
         if parts.netloc not in ("", "localhost"):
-            raise InputError(f"Store {url}: a file URL has three slashes, file:///path.")
+            raise InputError(f"Store {url} names a host: use file:///path, with three slashes.")
         return LocalStore(Path(unquote(parts.path)))
     if parts.scheme and "://" in url:
         raise InputError(
@@ -160,20 +353,20 @@ def open_store(url: str) -> ObjectStore:
 
 
 def _open_s3(url: str) -> ObjectStore:
-    # boto3 takes a third of a second to import, which a local store need not wait for.
+    # Importing boto3 takes a third of a second, which a local store does not need.
     from storage.s3 import S3Store
 
-    # Not by urlsplit: S3 knows no escapes, and ? and # are characters like any other.
+    # Not urlsplit: S3 URLs have no escapes, and ? and # are ordinary characters.
     start, _, rest = url.partition("://")
     bucket, _, prefix = rest.partition("/")
     if "@" in bucket or ":" in bucket:
-        # Whatever stands there may be a secret.
+        # This part may be a secret, so the message must not repeat it.
         raise InputError(
-            "The store's URL names more than a bucket: use s3://bucket/prefix. Credentials and "
-            "endpoint are AWS's own settings (docs/storage.md)."
+            "The store's URL contains more than bucket and prefix: use s3://bucket/prefix, and set "
+            "credentials and endpoint by AWS's own settings (docs/storage.md)."
         )
     if start != "s3" or not _BUCKET.fullmatch(bucket):
-        raise InputError(f"Store {url}: use s3://bucket/prefix, with the bucket's name in full.")
+        raise InputError(f"Store {url} names no valid bucket: use s3://bucket/prefix.")
     try:
         prefix = prefix.rstrip("/") and check_key(prefix.rstrip("/"))
     except StorageError as error:

@@ -1,4 +1,4 @@
-"""Temporary files, and what to say when there is no room for them."""
+"""Temporary files with a readable error for a full disk."""
 
 import errno
 import tempfile
@@ -13,14 +13,19 @@ _DISK_FULL_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def temporary_file() -> Iterator[IO[bytes]]:
-    """Give a temporary file for the time of the ``with`` block.
+    """Open an anonymous temporary file for the duration of the ``with`` block.
 
-    It has no name, so that nothing stays behind a process that is killed.
+    The file has no name, so nothing is left behind if the process is killed.
+
+    Yields
+    ------
+    binary file
+        Empty, open for reading and writing, and seekable.
 
     Raises
     ------
     StorageError
-        If the disk is full.
+        If the disk is full, the quota is exhausted or the file grows too large.
     """
     try:
         with tempfile.TemporaryFile() as file:
@@ -28,7 +33,7 @@ def temporary_file() -> Iterator[IO[bytes]]:
     except OSError as error:
         if error.errno in _DISK_FULL_ERRORS:
             raise StorageError(
-                f"There is no room for temporary files in {tempfile.gettempdir()}: "
+                f"Writing a temporary file in {tempfile.gettempdir()} failed: "
                 f"{error.strerror}. Free some space, or choose another folder with TMPDIR."
             ) from error
         raise

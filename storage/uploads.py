@@ -1,4 +1,4 @@
-"""A run's files on their way to the store: kept on this machine until they are there."""
+"""``AsyncUploader``: uploads a run's files in the background; they stay on disk until then."""
 
 import os
 import threading
@@ -19,51 +19,61 @@ from storage.local import LocalStore
 from storage.pending_uploads import is_checkpoint_record, next_upload, pending_folder
 from storage.store import ObjectStore
 
-# In seconds. The client of S3 has tried for a while itself when a push fails.
+# Delays between failed uploads. The S3 client has already retried a request when it fails.
 _MIN_BACKOFF_S = 1.0
 _MAX_BACKOFF_S = 60.0
 
-# How long nothing may arrive in the store at a run's end. A checkpoint has some 200 MB.
+# How long the end of a run waits without any finished upload. A checkpoint has about 200 MB.
 _IDLE_TIMEOUT_S = 600.0
 
-# Bytes a second at which a file on its way is not given up, until the store has refused it.
+# The timeout is extended by a file's upload time at this rate, unless an upload has failed.
 _MIN_BYTES_PER_S = 50_000
 
-# From one look at whether to stop to the next.
+# How often ``should_stop`` is called while waiting.
 _POLL_INTERVAL_S = 0.2
 
-# An outbox that has just been left may be in the middle of a last file.
+# The thread of an uploader whose block has just ended may still be uploading a file.
 _LOCK_TIMEOUT_S = 2.0
 
 
 class AsyncUploader:
-    """Where a run in training writes its files, and reads them and those that the store has.
+    """Write a run's files to local disk and upload them to the store in a background thread.
 
-    A file is written whole into a folder of this machine's cache; one thread pushes it to the store
-    and then removes it here. What fails is tried again until it succeeds, for as long as the
-    ``with`` block lasts; others go first then. At its end the block waits for the last file. What a
-    killed process left here is pushed by the next one. After each checkpoint those that do not stay
-    are removed from the store, and those of them that wait here are not pushed at all.
+    It implements ``storage.store.KeyValueStore`` for the run: reads see the local files and those
+    in the store. The thread uploads one file at a time and then deletes it locally. A failed upload
+    is retried after the other files, for as long as the ``with`` block lasts. The end of the block
+    waits until every file is uploaded. Files left by a killed process are uploaded by the next
+    uploader of the run. After each checkpoint, those that ``retention`` does not retain are deleted
+    from the store; those that are not uploaded yet are skipped.
 
     Parameters
     ----------
-    store : where the files go.
-    dataset, run : whose they are; nobody else on this machine can have an outbox of theirs.
-    keeping : which checkpoints stay.
-    grace : seconds that the end of the block waits in all where it is asked to stop, or the store
-        or a fault of a program ends it; none for what is no error, as KeyboardInterrupt.
-    should_stop : whether it is asked to.
-    on_trouble : called from the thread with what went wrong, and with nothing when it is over;
-        what it raises is ignored.
+    store : ObjectStore
+        Where the files go.
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run. Only one uploader per run can exist on a machine.
+    retention : CheckpointRetention
+        Which checkpoints to retain.
+    grace_s : float, seconds
+        Total time that the end of the block may wait if ``should_stop`` returns True, or if a
+        StorageError or an exception other than IcanvasError ends the block. Exceptions that are no
+        ``Exception``, such as KeyboardInterrupt, do not wait at all.
+    should_stop : callable, optional
+        Returns whether the process was asked to stop.
+    on_error : callable, optional
+        Called by the thread with a message for every failure, and with ``""`` after recovery. Its
+        exceptions are ignored.
 
     Raises
     ------
     ConflictError
-        If another process has the run's outbox.
+        On entry, if another process on this machine trains the same run.
     StorageError
-        If there is no place for it; at the end of the block, if files wait and for ten minutes, or
-        what a large one needs on a slow line, none has arrived in the store, or the grace is over.
-        They stay.
+        On entry, if the local folder cannot be written to. On exit, if files are left and none has
+        been uploaded for ten minutes (longer for a large file), or the grace period is over. The
+        files stay on disk.
     """
 
     def __init__(
@@ -88,15 +98,15 @@ class AsyncUploader:
             self._root.with_name(f"{self._root.name}-{dataset}-{run}.lock"), thread_local=False
         )
         self._thread = threading.Thread(target=self._run_thread, name="uploader", daemon=True)
-        # Guards the files here, and what follows.
+        # Guards the local files and the following attributes.
         self._changed = threading.Condition()
         self._idle = False
         self._stopped = False
         self._num_uploaded = 0
         self._bytes_in_flight = 0
         self._last_error = ""
-        # Only the thread's: whether the store may hold checkpoints that do not stay, what it has
-        # refused, the last one at the end, and how often in a row something has failed.
+        # The following are used by the thread only. The failed keys are in the order of their last
+        # failure; ``_failures`` counts consecutive failures.
         self._prune_needed = True
         self._failed_keys: dict[str, None] = {}
         self._failures = 0
@@ -110,11 +120,11 @@ class AsyncUploader:
                 dataset, run = self._run_name
                 raise ConflictError(
                     f"Run {run} of {dataset} is in training on this machine. Wait for it, or "
-                    "change the recipe (--set seed=1) for a run of its own."
+                    "change the recipe (--set seed=1) to start another run."
                 ) from None
             try:
                 self._local = LocalStore(self._root)
-                # What a killed process did not write to its end.
+                # Delete the partial files of a killed process.
                 for upload in self._local.list_uploads(self._folder):
                     self._local.abort_upload(upload)
             except BaseException:
@@ -133,7 +143,8 @@ class AsyncUploader:
             if exc_type is None:
                 self._wait(_IDLE_TIMEOUT_S)
             elif issubclass(exc_type, Exception):
-                # Of a run that ends for what it learned, no other one of the same may ever begin.
+                # After such an error, NaN in the loss for example, the run may never be started
+                # again, so its files must be uploaded now.
                 is_final = issubclass(exc_type, IcanvasError) and not issubclass(
                     exc_type, StorageError
                 )
@@ -150,7 +161,7 @@ class AsyncUploader:
             self._thread.join(_LOCK_TIMEOUT_S / 2)
 
     def put(self, key: str, data: bytes) -> None:
-        """Write a file here; StorageError if there is no room."""
+        """Write a file to local disk, to be uploaded; StorageError if there is no space."""
         with self._changed:
             with self._translate_errors():
                 self._local.put(key, data)
@@ -158,47 +169,54 @@ class AsyncUploader:
             self._changed.notify_all()
 
     def get(self, key: str) -> bytes:
-        """Return a file of here or else of the store; errors as ``ObjectStore.get`` has them."""
+        """Read a local file, or else one in the store; errors are those of ``ObjectStore.get``."""
         try:
             return self._local.get(key)
         except NotFoundError:
             return self._store.get(key)
 
     def exists(self, key: str) -> bool:
-        """Tell whether there is a file of that key, here or in the store."""
+        """Check whether a file exists locally or in the store."""
         return self._local.exists(key) or self._store.exists(key)
 
     def list_keys(self, prefix: str) -> Iterator[str]:
-        """Yield the keys below a folder, here and in the store, sorted as strings."""
-        # In this order: what is pushed meanwhile is in both.
+        """Yield the keys below a folder, locally and in the store, in ascending order."""
+        # In this order: a file that is uploaded meanwhile is in both.
         local_keys = set(self._local.list_keys(prefix))
         yield from sorted(local_keys.union(self._store.list_keys(prefix)))
 
     def delete(self, key: str) -> None:
-        """Remove a file here and from the store."""
+        """Delete a file locally and in the store."""
         with self._changed:
             self._local.delete(key)
         self._store.delete(key)
 
     def location(self, key: str) -> str:
-        """Return where a person finds the file once it is pushed."""
+        """Return the file's path or URL in the store."""
         return self._store.location(key)
 
     def _wait(self, timeout_s: float, is_total: bool = False) -> None:
-        """Wait until every file is in the store.
+        """Wait until every file is uploaded.
+
+        Parameters
+        ----------
+        timeout_s : float, seconds
+            How long to wait: in total, or since the last uploaded file.
+        is_total : bool
+            Whether the timeout is a total.
 
         Raises
         ------
         StorageError
-            If files wait when the time is over: so many seconds in all, or since the last arrived;
-            or the grace, from when it is asked to stop on.
+            If files are left after the timeout, or after the grace period once the process was
+            asked to stop.
         """
         with self._changed:
-            # A pause ends now.
+            # End a backoff delay.
             self._changed.notify_all()
             num_seen, deadline = self._num_uploaded, time.monotonic() + timeout_s
             while not (self._idle or self._stopped):
-                # A large file on a slow line.
+                # Allow for a large file on a slow connection.
                 extra_s = (
                     0 if is_total or self._last_error else self._bytes_in_flight / _MIN_BYTES_PER_S
                 )
@@ -214,10 +232,10 @@ class AsyncUploader:
         if pending:
             dataset, run = self._run_name
             raise StorageError(
-                f"{self._last_error} {len(pending)} files of run {run} are not in "
+                f"{self._last_error} {len(pending)} files of run {run} are not uploaded to "
                 f"{self._store.url} yet. Nothing is lost: they are in "
                 f"{self._local.location(self._folder)}, and the same "
-                f"`icanvas train {dataset}` on this machine pushes them first.".lstrip()
+                f"`icanvas train {dataset}` on this machine uploads them first.".lstrip()
             )
 
     def _run_thread(self) -> None:
@@ -229,33 +247,33 @@ class AsyncUploader:
                         if not self._failed_keys:
                             self._clear_error()
                     else:
-                        # What failed last may have been tidying up.
+                        # The last failure may have been one of pruning.
                         self._clear_error()
                         self._wait_for_work()
                 except Exception as error:
-                    # Whatever it is, the files stay here.
+                    # Whatever failed, the files are still on disk and are retried.
                     self._failures += 1
                     self._last_error = str(error)
-                    self._report(f"{error} What is not in the store stays in {self._root}.")
-                    # Bounded: in a day of failures the power would leave the floats.
+                    self._report(f"{error} Files that are not uploaded yet stay in {self._root}.")
+                    # Bounded exponent: after a day of failures the power would overflow.
                     pause = _MIN_BACKOFF_S * 2 ** min(self._failures - 1, 10)
                     self._pause(min(pause, _MAX_BACKOFF_S))
         finally:
             self._release()
 
     def _clear_error(self) -> None:
-        """Say that trouble is over where there was some."""
+        """Report recovery if there was a failure."""
         if self._failures:
             self._failures, self._last_error = 0, ""
             self._report("")
 
     def _report(self, message: str) -> None:
-        # Whoever is told may fail; the files are to arrive all the same.
+        # An error in the callback must not stop the uploads.
         with suppress(Exception):
             self._on_error(message)
 
     def _wait_for_work(self) -> None:
-        """Wait until there is something to do."""
+        """Wait until there is a file to upload, or the uploader is stopped."""
         with self._changed:
             if not any(self._local.list_keys(self._folder)):
                 self._idle = True
@@ -264,7 +282,7 @@ class AsyncUploader:
 
     def _upload_next(self) -> None:
         if self._prune_needed:
-            # Where it fails there is another time: after the next checkpoint.
+            # If it fails, it is tried again after the next checkpoint.
             self._prune_needed = False
             prune_run(
                 self._store,
@@ -298,7 +316,7 @@ class AsyncUploader:
         self._bytes_in_flight = os.fstat(file.fileno()).st_size
         self._store.put_file(key, file)
         with self._changed:
-            # It may have been written anew meanwhile, or removed.
+            # The file may have been replaced or deleted meanwhile.
             with suppress(FileNotFoundError):
                 current = Path(self._local.location(key)).stat()
                 if os.path.samestat(os.fstat(file.fileno()), current):
@@ -311,10 +329,10 @@ class AsyncUploader:
             self._stopped = True
             self._changed.notify_all()
             with suppress(OSError):
-                # While it is held: nobody else can have taken this one.
+                # Delete the lock file while it is held, so that it is not another process's.
                 Path(self._lock.lock_file).unlink(missing_ok=True)
                 self._lock.release()
-                self._root.rmdir()  # unless files are left, or another run's
+                self._root.rmdir()  # fails if files are left, also of another run
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -325,7 +343,7 @@ class AsyncUploader:
         except (OSError, StorageError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             raise StorageError(
-                f"A run's files have no place in {self._root} until the store has them: "
+                f"Writing a run's files to {self._root} failed: "
                 f"{getattr(cause, 'strerror', None) or error}. Free some space, or choose another "
                 "folder with ICANVAS_CACHE."
             ) from error

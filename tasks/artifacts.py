@@ -85,23 +85,21 @@ def create_pair_set_artifact(
     diff : PairSetDiff or None
         Comparison with the pair set that was in use before; None if there was none.
     """
-    name, pairs = plan.dataset.name, sum(counts.values())
-    picture_counts = [("pictures in", pairs + sum(rejected.values())), ("pairs", pairs)]
-    picture_counts += [(f"pairs to {split}", count) for split, count in counts.items()]
-    picture_counts += [(f"rejected: {reason}", count) for reason, count in rejected.items()]
+    pairs = sum(counts.values())
+    file_counts = [("source files", pairs + sum(rejected.values())), ("pairs", pairs)]
+    file_counts += [(f"{split} pairs", count) for split, count in counts.items()]
+    file_counts += [(f"rejected: {reason}", count) for reason, count in rejected.items()]
     details = [
         ("pair set", f"`{plan.fingerprint}`, {'in use' if in_use else 'not in use'}"),
         ("report", render_link(store, f"{plan.folder}/report.html")),
         *((f"`{key}`", f"`{value}`") for key, value in flatten_settings(plan.settings)),
     ]
-    parts = [
-        _render_table(("", "pictures"), [(what, f"{count:,}") for what, count in picture_counts])
-    ]
+    parts = [_render_table(("", "files"), [(name, f"{count:,}") for name, count in file_counts])]
     if pairs:
         parts.append(_render_image("contact sheet", store.get(f"{plan.folder}/contact-sheet.jpg")))
     parts.append(_render_table(("", ""), details))
     create_artifact(
-        key=f"pairs-{name}",
+        key=f"pairs-{plan.dataset.name}",
         description=f"Pair set {plan.fingerprint} of {plan.dataset.title}",
         markdown="\n\n".join(parts),
     )
@@ -124,11 +122,11 @@ def _create_diff_artifact(plan: PairSetPlan, diff: PairSetDiff, store: ObjectSto
             _render_image("old drawing, new drawing, picture", diff.sheet),
         ]
     page = render_link(store, f"{plan.folder}/{diff.file_name}")
-    command = f"`icanvas use {plan.dataset.name} {old.fingerprint}`, or a run of `use` with it"
-    parts += [f"Back to the old one: {command}.", f"The same as a page: {page}"]
+    command = f"`icanvas use {plan.dataset.name} {old.fingerprint}`, or a run of `use`"
+    parts += [f"To switch back: {command}.", f"As a page: {page}"]
     create_artifact(
         key=f"against-{plan.dataset.name}",
-        description=f"{new.fingerprint} against {old.fingerprint}, which was in use",
+        description=f"Pair set {new.fingerprint} compared with the previous {old.fingerprint}",
         markdown="\n\n".join(parts),
     )
 

@@ -21,7 +21,8 @@ from sources import DatasetConfig
 from storage import keys, open_store
 from storage.fingerprint import fingerprint
 from storage.manifest import ManifestRow
-from storage.pair_sets import PairReader, open_pairs, read_manifest, read_settings
+from storage.pair_reader import PairReader, open_pairs
+from storage.pair_sets import read_manifest, read_settings
 from tasks.artifacts import create_artifact
 from tasks.detector import format_weights_id, get_detector
 from tasks.interrupts import raise_if_interrupted
@@ -78,7 +79,7 @@ class Calibration:
     @property
     def best(self) -> ThresholdResult:
         """Result with the highest F1 at the largest tolerance."""
-        return max(self.results, key=lambda point: point.line_matches[-1].f1)
+        return max(self.results, key=lambda result: result.line_matches[-1].f1)
 
     @property
     def folder(self) -> str:

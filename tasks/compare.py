@@ -12,8 +12,7 @@ from prefect.logging import get_run_logger
 
 from hed import EdgeDetector
 from model.evaluation.candidates import Candidate
-from model.evaluation.compare import EvaluationCallbacks, LineSettings
-from model.evaluation.compare import compare_checkpoints as compare_on
+from model.evaluation.compare import EvaluationCallbacks, LineSettings, compare_checkpoints
 from model.evaluation.comparison import SKETCHES, VALIDATION, CheckpointComparison, CheckpointResult
 from model.evaluation.metrics import METRICS
 from model.evaluation.metrics.features import WEIGHTS_NAME, has_feature_extractor
@@ -104,8 +103,8 @@ def compare(
     settings: dict[str, object] = {
         "format": 1,
         "pairs": pairs,
-        "checkpoints": {one.name: one.sha256 for one in candidates},
-        "production": next((one.name for one in candidates if one.promoted), None),
+        "checkpoints": {candidate.name: candidate.sha256 for candidate in candidates},
+        "production": next((it.name for it in candidates if it.promoted), None),
         "sketches": {name: hash_pixels(sketch) for name, sketch in sketches.items()},
         "pictures": pictures,
         "weights": format_weights_id(hed.weights),
@@ -117,7 +116,7 @@ def compare(
     }
     bar_name = f"{dataset.name}: compare"
     with progress_bar(bar_name, unit="pictures"):
-        comparison = compare_on(
+        comparison = compare_checkpoints(
             store,
             dataset.name,
             pairs,
@@ -130,22 +129,22 @@ def compare(
                 on_start=lambda total: set_progress(bar_name, 0, total),
                 on_picture=lambda: advance(bar_name),
                 raise_if_interrupted=raise_if_interrupted,
-                on_result=lambda column: logger.info(
-                    "%s: %s", dataset.name, _format_result(column)
+                on_result=lambda result: logger.info(
+                    "%s: %s", dataset.name, _format_result(result)
                 ),
-                on_note=lambda what: logger.warning("%s: %s", dataset.name, what),
+                on_note=lambda note: logger.warning("%s: %s", dataset.name, note),
             ),
         )
     stored = StoredComparison(dataset.name, fingerprint(settings), comparison)
     page = render_vote_page(dataset.title, dataset.name, stored.fingerprint, comparison, settings)
     sheet = render_comparison_sheet(comparison)
-    for file, content in (
+    for file_name, content in (
         ("settings.json", json.dumps(settings, indent=2).encode()),
         ("table.csv", comparison_to_frame(comparison).to_csv(index=False).encode()),
         ("sheet.jpg", sheet),
         ("vote.html", page.encode()),
     ):
-        store.put(f"{stored.folder}/{file}", content)
+        store.put(f"{stored.folder}/{file_name}", content)
     create_artifact(
         key=f"comparison-{dataset.name}",
         description=f"{len(comparison.results)} checkpoints of {dataset.title}",
@@ -182,7 +181,7 @@ def render_artifact(stored: StoredComparison, sheet: bytes, store: ObjectStore) 
         *(f"- {note}" for note in comparison.notes),
         comparison_to_markdown(comparison),
         f"![drawings, checkpoints, nearest training picture]({image})",
-        "\n".join(f"- {what}: {render_link(store, key)}" for what, key in files.items()),
+        "\n".join(f"- {title}: {render_link(store, key)}" for title, key in files.items()),
     ]
     return "\n\n".join(parts)
 

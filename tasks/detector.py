@@ -33,8 +33,11 @@ def get_detector(border: int) -> EdgeDetector:
     with _engine_lock:
         weights = load_cached_weights(settings.weights)
         engine = _create_cached_engine(
-            *(settings.engine, settings.weights, settings.workers),
-            *(settings.precision, get_cpu_budget()),
+            settings.engine,
+            settings.weights,
+            settings.workers,
+            settings.precision,
+            get_cpu_budget(),
         )
     return EdgeDetector(engine, weights, border)
 

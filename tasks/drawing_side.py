@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from config.errors import CorruptObjectError, IntegrityError, NotFoundError
 from postprocess import PAIR_SIZE, DrawingSide, decode_pair, detect_drawing_sides
-from sources import RawSet, delete_if_corrupt
+from sources import RawSet, delete_corrupt_shard
 from storage import ObjectStore, RejectReason, keys
 from storage.manifest import ManifestRow, rows_from_parquet
 from storage.shards import read_member
@@ -48,7 +48,7 @@ def detect_drawing_side(raw: RawSet, store: ObjectStore) -> DrawingSide:
         try:
             contents = _read_candidates(store, folder, shard, _NUM_VOTES // len(shards))
         except (CorruptObjectError, NotFoundError) as error:
-            delete_if_corrupt(store, raw.dataset, raw.fingerprint, shard)
+            delete_corrupt_shard(store, raw.dataset, raw.fingerprint, shard)
             raise CorruptObjectError(str(error)) from error
         for content in contents:
             try:

@@ -15,7 +15,8 @@ from sources import DatasetConfig
 from storage import ObjectStore
 from storage.local import fsync
 from storage.manifest import ManifestRow
-from storage.pair_sets import open_pairs, read_manifest, read_settings
+from storage.pair_reader import open_pairs
+from storage.pair_sets import read_manifest, read_settings
 from tasks.bounded_map import bounded_map
 from tasks.export_card import render_dataset_card
 from tasks.export_formats import FORMATS, FormatName, PairFiles

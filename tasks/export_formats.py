@@ -256,7 +256,7 @@ def _get_metadata(row: ManifestRow) -> dict[str, object]:
 
 
 def _get_split(row: ManifestRow) -> str:
-    assert row.split is not None, "a pair has one"
+    assert row.split is not None, "a pair has a split"
     return row.split
 
 

@@ -11,7 +11,7 @@ from prefect.logging import get_run_logger
 from prefect.tasks import exponential_backoff
 
 from config.errors import CorruptObjectError, IntegrityError, NotFoundError
-from sources import delete_if_corrupt
+from sources import delete_corrupt_shard
 from storage import ObjectStore, keys, open_store
 from storage.manifest import ManifestRow, load_rows, rows_from_parquet, rows_to_parquet
 from storage.shards import ShardWriter
@@ -60,7 +60,10 @@ def extract(plan: PairSetPlan, shard: int, store_url: str) -> None:
     pairs = sum(row.status == "pair" for row in rows)
     get_run_logger().info(
         "%s %05d: %d pairs, %d rejected",
-        *(plan.dataset.name, shard, pairs, len(rows) - pairs),
+        plan.dataset.name,
+        shard,
+        pairs,
+        len(rows) - pairs,
     )
 
 
@@ -110,7 +113,7 @@ def extract_shard(plan: PairSetPlan, shard: int, store: ObjectStore) -> list[Man
         ):
             rows = process(plan, shard, ((row, _read_file(row, file)) for row in raw_rows), store)
     except (CorruptObjectError, NotFoundError) as error:
-        if delete_if_corrupt(store, plan.dataset.name, plan.raw_fingerprint, shard):
+        if delete_corrupt_shard(store, plan.dataset.name, plan.raw_fingerprint, shard):
             raise CorruptObjectError(str(error)) from error
         raise IntegrityError(f"A local copy is corrupt: {error}") from error
     store.put(part_key, rows_to_parquet(rows))

@@ -167,7 +167,7 @@ def accept_published_pair(
     ):
         row.reject(
             RejectReason.NOT_A_PAIR,
-            "training would decode other pixels (it is transparent, CMYK or the like): save it as a "
+            "training would decode other pixels (transparent, CMYK or the like): save it as a "
             "plain RGB PNG or JPEG",
         )
         return row

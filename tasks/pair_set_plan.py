@@ -62,7 +62,7 @@ class PairSetPlan:
             if dataset.re_extract:
                 settings["re_extract"] = True
         else:
-            # ``storage.pair_sets.open_pairs`` reads this.
+            # ``storage.pair_reader.open_pairs`` reads this.
             settings["stored"] = "raw"
             settings["edges"] = {"min_density": dataset.edges.min_density}
         if self.revision:

@@ -118,13 +118,13 @@ def _log_promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
 def _create_promoted_artifact(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
     header = ("", "checkpoint", "since", "by", "note")
     rows: list[tuple[str, ...]] = [header, ("---",) * len(header)]
-    for number, promotion_entry in enumerate((promoted, *promoted.previous)):
-        texts = (promotion_entry.by, promotion_entry.note)
+    for number, entry in enumerate((promoted, *promoted.previous)):
+        texts = (entry.by, entry.note)
         rows.append(
             (
                 "" if number else "in service",
-                f"`{promotion_entry.checkpoint}`",
-                f"{promotion_entry.at:%Y-%m-%d %H:%M}",
+                f"`{entry.checkpoint}`",
+                f"{entry.at:%Y-%m-%d %H:%M}",
                 *(" ".join(words.replace("|", "¦").split()) for words in texts),
             )
         )

@@ -32,7 +32,8 @@ from storage.manifest import (
     rows_from_parquet,
     rows_to_parquet,
 )
-from storage.pair_sets import CurrentPairs, open_pairs, read_current, swap_current
+from storage.pair_reader import open_pairs
+from storage.pair_sets import CurrentPairs, read_current, swap_current
 from storage.pins import ensure_pinned
 from storage.raw_sets import read_acceptance, read_origin
 from tasks.artifacts import create_pair_set_artifact
@@ -127,22 +128,20 @@ def publish(
         pair_set = publish_pairs(plan, raw, store, previous, use)
     get_run_logger().info(
         "%s: %d train and %d val pairs, %d rejected, pair set %s",
-        *(
-            pair_set.dataset,
-            pair_set.train,
-            pair_set.val,
-            sum(pair_set.rejected.values()),
-            pair_set.fingerprint,
-        ),
+        pair_set.dataset,
+        pair_set.train,
+        pair_set.val,
+        sum(pair_set.rejected.values()),
+        pair_set.fingerprint,
     )
-    for hint in pair_set.warnings:
-        get_run_logger().warning("%s: %s", pair_set.dataset, hint)
+    for warning in pair_set.warnings:
+        get_run_logger().warning("%s: %s", pair_set.dataset, warning)
     diff = None
     if previous is not None and previous.fingerprint != plan.fingerprint:
         diff = diff_pair_sets(store, pair_set.dataset, previous.fingerprint, pair_set.fingerprint)
     if diff is not None:
         pair_set = replace(pair_set, diff=_save_diff(plan, diff, store))
-    counts = {"train": pair_set.train, "validate": pair_set.val}
+    counts = {"train": pair_set.train, "val": pair_set.val}
     current = read_current(store, pair_set.dataset)
     in_use = current is not None and current.fingerprint == pair_set.fingerprint
     create_pair_set_artifact(plan, counts, pair_set.rejected, in_use, store, diff)

@@ -89,10 +89,7 @@ def train(
     def log_upload_error(message: str) -> None:
         if message:
             logger.warning("%s: %s", dataset, message)
-        set_status(
-            bar_name,
-            message and "uploads fail and are retried, see the log",
-        )
+        set_status(bar_name, message and "uploads fail and are retried, see the log")
 
     num_processes = count_processes(get_settings().processes, recipe.batch)
     run_training: Callable[..., TrainedRun] = partial(

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from config.errors import CorruptObjectError, NotFoundError
 from storage import ObjectStore, keys
 from storage.manifest import ManifestRow, load_rows
-from storage.pair_sets import open_pairs
+from storage.pair_reader import open_pairs
 from tasks.bounded_map import bounded_map
 from tasks.pair_set_plan import PairSetPlan
 
@@ -62,7 +62,7 @@ def verify_shards(plan: PairSetPlan, rows: list[ManifestRow], store: ObjectStore
 def invalidate_truncated_shards(plan: PairSetPlan, store: ObjectStore) -> bool:
     """Mark missing and truncated shards of a published pair set as not extracted.
 
-    One listing of the object sizes tells; nothing is read. Extracting again gives the same bytes,
+    Sizes come from one listing; nothing is read. Extracting again produces the same bytes,
     so the manifest stays valid.
 
     Parameters

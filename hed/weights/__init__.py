@@ -6,7 +6,7 @@ from pathlib import Path
 
 from config.errors import InputError
 from hed.weights.caffe import read_caffe
-from hed.weights.default import default_weights_path, fetch_default_weights, verify_default
+from hed.weights.default import default_weights_path, fetch_default_weights, verify_default_weights
 from hed.weights.keras import read_keras
 from hed.weights.onnx_model import check_onnx_model
 from hed.weights.schema import HedWeights
@@ -52,7 +52,7 @@ def load_weights(path: Path | None = None) -> HedWeights:
         return _detect_reader(content, path)(content, path)
     path = fetch_default_weights()
     content = _read_file(path)
-    verify_default(content, str(path))
+    verify_default_weights(content, str(path))
     return read_keras(content, path)
 
 

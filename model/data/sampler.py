@@ -1,4 +1,4 @@
-"""The order in which a run is shown its pairs; seed and epoch alone decide it."""
+"""The order in which a run is shown its pairs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,24 +12,50 @@ from model.training.distributed import SINGLE_PROCESS, BatchShard, DistributedCo
 
 @dataclass(frozen=True)
 class SampleKey:
-    """A pair at its turn."""
+    """A pair in an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 0.
+    index : int
+        Of the pair in its data set.
+    """
 
     epoch: int
     index: int
 
 
 class ResumableBatchSampler(Sampler[list[SampleKey]]):
-    """A process's share of all batches of a run, in an order that seed and epoch alone decide.
+    """One process's shards of all batches of a run, in an order determined by seed and epoch.
 
-    Every epoch shows every pair once; its last batch may be small. So a resumed run repeats what
-    an undisturbed one is shown, and workers are ahead of it across the end of an epoch.
+    Every epoch shows every pair once; its last batch may be smaller. A resumed run is shown what an
+    uninterrupted one would be. Loader processes load across the end of an epoch.
 
     Parameters
     ----------
-    count : how many pairs there are.
-    recipe : batch, epochs and seed.
-    epoch, done : epochs that are over, and batches of the next.
-    crew : who shares the batches.
+    num_pairs : int
+        Number of pairs.
+    recipe : Recipe
+        Its batch, epochs and seed.
+    start_epoch : int, default 0
+        Completed epochs.
+    start_batch : int, default 0
+        Completed batches of the next epoch.
+    context : DistributedContext
+        The processes that share the batches.
+
+    Attributes
+    ----------
+    batches_per_epoch : int
+        Batches of an epoch, also the small last one.
+
+    Examples
+    --------
+    >>> from config.recipe import Recipe
+    >>> sampler = ResumableBatchSampler(5, Recipe(batch=2, epochs=3), start_epoch=1, start_batch=2)
+    >>> len(sampler), [len(batch) for batch in sampler]
+    (4, [1, 2, 2, 1])
     """
 
     def __init__(
@@ -51,7 +77,13 @@ class ResumableBatchSampler(Sampler[list[SampleKey]]):
         ) * self.batches_per_epoch - self._start_batch
 
     def get_shard(self, batch_index: int) -> BatchShard:
-        """Return this process's share of an epoch's batch of that number, from 0."""
+        """Return this process's shard of a batch.
+
+        Parameters
+        ----------
+        batch_index : int
+            Of the batch in its epoch, from 0.
+        """
         size = self._recipe.batch
         return self._context.shard_batch(min(size, self._num_pairs - batch_index * size))
 

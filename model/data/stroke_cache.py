@@ -1,4 +1,4 @@
-"""The strokes of a pair set's drawings: traced once, and kept beside the pairs."""
+"""Strokes of a pair set's drawings: traced once and cached in the store beside the pairs."""
 
 import zlib
 from collections import defaultdict
@@ -14,26 +14,33 @@ from model.data.decoding import decode_stored_pair
 from postprocess import Points, pack_strokes, trace_strokes, unpack_strokes
 from storage import keys
 from storage.manifest import ManifestRow, PairIndex
-from storage.pair_sets import PairReader, read_manifest
+from storage.pair_reader import PairReader
+from storage.pair_sets import read_manifest
 from storage.shard_reader import ShardReader
 
 _CRC_BYTES = 4
-# Of a drawing's strokes in bytes, by far.
+# Far more than the strokes of any drawing take.
 _MAX_STROKES_BYTES = 16 << 20
 
 
 class StrokeReader:
-    """The strokes of one split's drawings.
+    """Reads the strokes of one split's drawings.
 
-    What is kept is never needed: a drawing whose strokes are missing or damaged is traced again,
-    with the same result. Each shard's strokes are one object: where those of each drawing begin
-    (uint32, little-endian, one more than there are drawings), then those, each behind its CRC-32.
+    A drawing whose cached strokes are missing or damaged is traced again, with the same result. The
+    strokes of a shard are one object: the offsets of each drawing's strokes (uint32, little-endian,
+    one more than there are drawings), followed by the strokes of each drawing, each after its
+    CRC-32.
 
     Parameters
     ----------
-    pairs : the pair set.
-    shards : reads the objects.
-    split, places : of all its pairs.
+    reader : PairReader
+        The pair set.
+    shard_reader : ShardReader
+        Reads the objects.
+    split : str
+        ``train`` or ``val``.
+    records : PairIndex
+        All pairs of the split.
     """
 
     def __init__(
@@ -44,18 +51,27 @@ class StrokeReader:
         self._offsets: dict[int, NDArray[np.int64]] = {}
 
     def read(self, shard: int, position: int, drawing: NDArray[np.uint8]) -> list[Points]:
-        """Return the strokes of a pair's drawing (uint8 256×256): float32 (P, 2) each.
+        """Return the strokes of a pair's drawing.
 
         Parameters
         ----------
-        shard, number : which pair, as ``Places`` has it.
-        drawing : of that pair.
+        shard : int
+            Of the pair, as in ``PairIndex.shards``.
+        position : int
+            Of the pair in its shard, as in ``PairIndex.positions``.
+        drawing : ndarray
+            uint8 256×256, of that pair; traced where the cache has no strokes.
+
+        Returns
+        -------
+        list of ndarray
+            float32 (P, 2) each, x and y in pixels.
         """
         key = _strokes_key(self._reader, self._split, shard)
         with suppress(NotFoundError, CorruptObjectError, ValueError):
             start, end = self._read_offsets(key, shard)[position:][:2].tolist()
             if end - start > _MAX_STROKES_BYTES:
-                raise ValueError("where strokes end is damaged")
+                raise ValueError("the cached offsets of strokes are damaged")
             data = self._shard_reader.read(key, start, end - start)
             if int.from_bytes(data[:_CRC_BYTES], "little") == zlib.crc32(data[_CRC_BYTES:]):
                 return unpack_strokes(data[_CRC_BYTES:])
@@ -66,7 +82,7 @@ class StrokeReader:
             size = 4 * (int(self._counts[shard]) + 1)
             offsets = np.frombuffer(self._shard_reader.read(key, 0, size), "<u4").astype(np.int64)
             if offsets[0] != size or (np.diff(offsets) < _CRC_BYTES).any():
-                raise ValueError("where strokes begin is damaged")
+                raise ValueError("the cached offsets of strokes are damaged")
             self._offsets[shard] = offsets
         return self._offsets[shard]
 
@@ -77,14 +93,19 @@ def cache_strokes(
     records: PairIndex,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Trace the drawings of the shards whose strokes are not kept yet, on all cores.
+    """Trace the drawings of the shards whose strokes are not cached yet, on all cores.
 
     Parameters
     ----------
-    pairs : the pair set.
-    split, places : of all its pairs.
-    on_drawing : called with (drawings done, drawings in all) after each shard; never where all
-        are kept. What it raises ends the tracing; the shards until then are kept.
+    reader : PairReader
+        The pair set.
+    split : str
+        ``train`` or ``val``.
+    records : PairIndex
+        All pairs of the split.
+    on_progress : callable
+        Called with (drawings traced, drawings in total) after each shard; not called where all are
+        cached. An exception from it ends the tracing; the shards done so far stay cached.
 
     Raises
     ------
@@ -110,7 +131,7 @@ def cache_strokes(
                 done += len(rows)
                 on_progress(done, total)
         except BaseException:
-            # What waits would be traced to the end of the block.
+            # Otherwise the end of the block would wait for the queued shards.
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 

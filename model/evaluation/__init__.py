@@ -1,1 +1,1 @@
-"""Comparison of checkpoints: metrics with intervals, and votes."""
+"""Comparison of checkpoints: metrics with confidence intervals, and votes."""

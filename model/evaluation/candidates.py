@@ -1,4 +1,4 @@
-"""Which checkpoints are compared, and what their generators draw."""
+"""The checkpoints to compare, and the pictures that their generators generate."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,14 +25,18 @@ from storage.runs import CheckpointRecord, Run, list_checkpoints
 
 @dataclass(frozen=True)
 class LoadedGenerator:
-    """A generator, ready to draw, and what is to be known of it.
+    """A generator in memory and its properties.
 
     Attributes
     ----------
-    generator : with the weights that are served: the average where there is one.
-    image_size : side in pixels that it was trained at.
-    extent : how much of a side the drawings typically took that it learned from.
-    pairs : the pair set that it learned from.
+    generator : Generator
+        With the weights that would be served: the moving average if there is one.
+    image_size : int, pixels
+        Side of the pictures that it was trained on.
+    extent : float in (0, 1]
+        Typical share of a side that its training drawings take.
+    pairs : str
+        Fingerprint of the pair set that it was trained on.
     """
 
     generator: Generator
@@ -43,13 +47,16 @@ class LoadedGenerator:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A checkpoint, of which nothing was read yet.
+    """A checkpoint that is not loaded yet.
 
     Attributes
     ----------
-    name : ``RUN/EPOCH``, as it is promoted.
-    sha256 : of the checkpoint's bytes (hex).
-    promoted : whether it is the one in production.
+    name : str
+        ``RUN/EPOCH``.
+    sha256 : str
+        SHA-256 of the checkpoint's bytes, in hex.
+    promoted : bool
+        Whether it is in production.
     load : callable
         Returns the generator on the CPU. Raises NotFoundError, CorruptObjectError or
         IntegrityError if a file is missing, damaged or invalid.
@@ -62,22 +69,28 @@ class Candidate:
 
 
 def list_candidates(store: ObjectStore, dataset: str, runs: Sequence[str] = ()) -> list[Candidate]:
-    """Return every kept checkpoint of a data set, the runs in the order in which they were trained.
+    """Return the stored checkpoints of a data set, in the order in which they were trained.
 
-    The one in production is always among them, and is drawn from the files that are served: its
-    checkpoint may be gone.
+    The promoted checkpoint is always included. It is loaded from the files that are served, since
+    the checkpoint itself may have been deleted.
 
     Parameters
     ----------
-    store, dataset : where to look.
-    runs : these only, and the one in production; of all runs where there are none.
+    store : ObjectStore
+    dataset : str
+    runs : sequence of str
+        Include only these runs and the promoted checkpoint; empty for all runs.
+
+    Returns
+    -------
+    list of Candidate
 
     Raises
     ------
     SourceError
-        If there is no checkpoint, or no such run; the message tells what there is.
+        If there is no checkpoint, or no run of a given name; the message lists the existing ones.
     IntegrityError
-        If the pointer to what is in production cannot be read.
+        If the pointer to the promoted checkpoint cannot be read.
     """
     checkpoints = list_checkpoints(store, dataset)
     check_runs_exist(runs, checkpoints, dataset)
@@ -106,7 +119,7 @@ def _checkpoint_candidates(
     try:
         record = source_run.get_record(epoch)
     except NotFoundError:
-        return []  # A run in training has dropped it since.
+        return []  # A running training has deleted it in the meantime.
     return [
         Candidate(name, record.sha256, False, partial(_load_checkpoint, store, source_run, record))
     ]
@@ -129,20 +142,32 @@ def _load_checkpoint(
 def generate_pictures(
     loaded: LoadedGenerator, drawings: Sequence[NDArray[np.uint8]], device: torch.device
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield a picture, uint8 256×256×3, for each drawing, uint8 256×256.
+    """Generate a picture for each drawing.
 
-    It is drawn at the size that the run was trained at, one at a time as it is served, and scaled:
-    the pictures of all checkpoints are of one size.
+    As in serving, drawings are processed one at a time at the size that the generator was trained
+    at. The pictures are then scaled to 256×256, so that those of all checkpoints have one size.
+
+    Parameters
+    ----------
+    loaded : LoadedGenerator
+    drawings : sequence of ndarray, uint8, 256×256
+        0 on lines.
+    device : torch.device
+
+    Yields
+    ------
+    ndarray
+        uint8 256×256×3 RGB.
 
     Raises
     ------
     IntegrityError
-        If a picture holds values that are not finite.
+        If a picture contains values that are not finite.
     """
     generator = loaded.generator.to(device)
     for drawing in drawings:
         condition = to_condition(scale_drawing(drawing, loaded.image_size)).unsqueeze(0)
         picture = generator(condition.to(device))[0].cpu()
         if not picture.isfinite().all():
-            raise IntegrityError("Its pictures hold values that are not finite.")
+            raise IntegrityError("Its pictures contain values that are not finite.")
         yield scale_picture(to_image(picture), PAIR_SIZE)

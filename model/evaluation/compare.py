@@ -1,4 +1,4 @@
-"""Every kept checkpoint of a data set, judged on the same drawings."""
+"""Comparison of all checkpoints of a data set on the same drawings."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ from storage import ObjectStore
 
 Image8 = NDArray[np.uint8]
 
-# Of the training pictures: each takes some milliseconds, and a tenth of a second with features.
+# Each training picture takes some milliseconds, and a tenth of a second with KID features.
 _MAX_REFERENCE_PICTURES = 1000
-# What a person looks through without growing tired.
+# As many as a person looks through without tiring.
 _MAX_ROWS = 24
 
 _WHITE = (255, 255, 255)
@@ -44,7 +44,13 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class LineSettings:
-    """How edges become lines, as the training drawings' did: see ``clean_edges``."""
+    """Settings for converting edges to lines, as in the training drawings; see ``clean_edges``.
+
+    Attributes
+    ----------
+    threshold : float in [0, 1]
+    min_pixels : int, at least 0
+    """
 
     threshold: float
     min_pixels: int
@@ -52,15 +58,20 @@ class LineSettings:
 
 @dataclass(frozen=True)
 class EvaluationCallbacks:
-    """What is called on the way.
+    """Functions that a comparison calls.
 
     Attributes
     ----------
-    on_start : with how many pictures there will be to count.
-    on_picture : after each.
-    check : often; may raise, to end it.
-    on_column : with a checkpoint when its figures are known.
-    on_note : with each sentence that is to be known, as where something is left out.
+    on_start : callable
+        Called with the number of pictures to process.
+    on_picture : callable
+        Called after each picture.
+    raise_if_interrupted : callable
+        Called often; raises to end the comparison.
+    on_result : callable
+        Called with each checkpoint's result.
+    on_note : callable
+        Called with each note for people, such as what was left out.
     """
 
     on_start: Callable[[int], None] = lambda _total: None
@@ -81,27 +92,39 @@ def compare_checkpoints(
     max_pairs: int,
     callbacks: EvaluationCallbacks | None = None,
 ) -> CheckpointComparison:
-    """Judge checkpoints on validation pairs and on drawings by hand.
+    """Evaluate checkpoints on validation pairs and on hand-drawn sketches.
 
-    One checkpoint is in memory at a time, with the weights and the preprocessing that are served.
-    One that cannot be used is left out.
+    One checkpoint is in memory at a time, with the weights and the preprocessing that would be
+    served. Checkpoints that cannot be loaded are left out, with a note.
 
     Parameters
     ----------
-    store, dataset, pairs : whose checkpoints; the pair set that holds validation pairs and
-        training pictures.
-    candidates : which ones; at least one.
-    sketches : drawings by hand by their path, as ``normalise_sketch`` takes them; may be none.
-    hed, lines : find the lines of pictures.
-    most : validation pairs at most, taken evenly.
-    hooks : what is called on the way.
+    store : ObjectStore
+    dataset : str
+        The data set whose checkpoints are compared.
+    pairs : str
+        Fingerprint of the pair set with the validation pairs and training pictures.
+    candidates : sequence of Candidate
+        At least one.
+    sketches : mapping of str to ndarray
+        Hand-drawn sketches by path, in any form that ``normalize_sketch`` accepts; may be empty.
+    hed : EdgeDetector
+    lines : LineSettings
+        Convert the edges of pictures to lines.
+    max_pairs : int
+        Maximum number of validation pairs, selected evenly.
+    callbacks : EvaluationCallbacks or None
+
+    Returns
+    -------
+    CheckpointComparison
 
     Raises
     ------
     InputError
-        If there is nothing to draw from, or no training picture.
+        If there are neither validation pairs nor sketches, or no training pictures.
     IntegrityError
-        If no checkpoint can be used, or a pair is damaged.
+        If no checkpoint can be loaded, or a pair is damaged.
     """
     return _ComparisonRun(
         store, dataset, pairs, sketches, max_pairs, callbacks or EvaluationCallbacks()
@@ -110,9 +133,9 @@ def compare_checkpoints(
 
 @dataclass(frozen=True)
 class _EvaluatedCheckpoint:
-    """A checkpoint's column, and what was seen in the pictures that people see.
+    """A checkpoint's result and the features of its displayed pictures.
 
-    ``extent`` is how much of a side the drawings take that it is given.
+    ``extent`` is the share of a side that its input drawings take.
     """
 
     result: CheckpointResult
@@ -121,7 +144,7 @@ class _EvaluatedCheckpoint:
 
 
 class _ComparisonRun:
-    """The drawings of a comparison, and what was noted of it."""
+    """Inputs and notes of one comparison."""
 
     def __init__(
         self,
@@ -151,26 +174,24 @@ class _ComparisonRun:
         self._sketches = self._drop_empty_sketches(sketches)
         if not self._sketches and not halves:
             raise InputError(
-                f"{dataset} has neither validation pairs nor drawings by hand to compare on. Give "
-                "drawings with --sketches."
+                f"{dataset} has neither validation pairs nor sketches to compare on. Pass sketches "
+                "with --sketches."
             )
         if not self._sketches:
-            self._add_note(
-                "There are no drawings by hand: all figures are of validation pairs alone."
-            )
+            self._add_note("There are no sketches: all metrics are computed on validation pairs.")
         if not halves:
-            self._add_note("There are no validation pairs: nothing is held against true pictures.")
+            self._add_note("There are no validation pairs: nothing is compared with true pictures.")
 
     def run(
         self, candidates: Sequence[Candidate], hed: EdgeDetector, lines: LineSettings
     ) -> CheckpointComparison:
-        # The two baselines are judged, too; one of them on validation pairs alone.
+        # The two baselines are evaluated too, one of them on validation pairs only.
         num_generated = (len(candidates) + 1) * (len(self._targets) + len(self._sketches))
         num_reference = min(len(self._train), _MAX_REFERENCE_PICTURES)
         self._callbacks.on_start(num_reference + num_generated + len(self._targets))
         extractor = FeatureExtractor() if has_feature_extractor() else None
         if extractor is None:
-            self._add_note(f"KID-EffLite0 is left out: it needs an extra ({INSTALL_COMMAND}).")
+            self._add_note(f"KID-EffLite0 is left out: it requires an extra ({INSTALL_COMMAND}).")
         reference = ReferenceSet(self._train, _MAX_REFERENCE_PICTURES, extractor, self._on_picture)
         evaluator = Evaluator(hed, lines.threshold, lines.min_pixels, reference, extractor)
         device = choose_device()
@@ -181,7 +202,7 @@ class _ComparisonRun:
         ]
         if not evaluated:
             raise IntegrityError(
-                f"No checkpoint of {self._dataset} can be used. Run `icanvas train "
+                f"No checkpoint of {self._dataset} can be loaded. Run `icanvas train "
                 f"{self._dataset} --force`."
             )
         results = select_top([checkpoint.result for checkpoint in evaluated])
@@ -200,7 +221,7 @@ class _ComparisonRun:
         extent = evaluated[-1].extent
         if any(_extents_differ(checkpoint.extent, extent) for checkpoint in evaluated):
             self._add_note(
-                "Not all runs are given drawings at the same size: their lines are shown as for "
+                "The runs use drawings of different sizes: lines are shown as for "
                 f"{evaluated[-1].result.name}."
             )
         return CheckpointComparison(
@@ -213,7 +234,7 @@ class _ComparisonRun:
         )
 
     def _add_note(self, message: str) -> None:
-        # What holds for a run comes with each of its checkpoints.
+        # Notes on a run are repeated by each of its checkpoints.
         if message not in self._notes:
             self._notes.append(message)
             self._callbacks.on_note(message)
@@ -223,11 +244,11 @@ class _ComparisonRun:
             name for name, sketch in sketches.items() if (normalize_sketch(sketch) == 255).all()
         ]
         if empty:
-            self._add_note(f"Left out, for nothing is drawn on them: {', '.join(empty)}.")
+            self._add_note(f"Left out, because they are empty: {', '.join(empty)}.")
         return {name: sketch for name, sketch in sketches.items() if name not in empty}
 
     def _normalize_sketches(self, extent: float) -> list[Image8]:
-        """Return the sketches as a run is given them whose drawings have this extent."""
+        """Return the sketches as the input of a run whose drawings have this extent."""
         if extent not in self._normalized_sketches:
             self._normalized_sketches[extent] = [
                 normalize_sketch(sketch, PAIR_SIZE, extent) for sketch in self._sketches.values()
@@ -251,7 +272,7 @@ class _ComparisonRun:
         loaded = candidate.load()
         if loaded.pairs != self._pairs:
             run = candidate.name.partition("/")[0]
-            self._add_note(f"Run {run} learned from another pair set than {self._pairs}.")
+            self._add_note(f"Run {run} was trained on another pair set than {self._pairs}.")
         normalized_sketches = self._normalize_sketches(loaded.extent)
         metrics: dict[str, EvaluationMetrics] = {}
         if self._targets:
@@ -282,7 +303,7 @@ class _ComparisonRun:
         self._callbacks.on_picture()
 
     def _shown_indices(self) -> list[int]:
-        """Return which drawings people see."""
+        """Return the indices of the drawings that are displayed."""
         return select_evenly(len(self._sketches) or len(self._targets), _MAX_ROWS)
 
     def _make_rows(
@@ -329,12 +350,12 @@ class _ComparisonRun:
 
 
 def _extents_differ(extent: float, shown: float) -> bool:
-    """Tell whether lines of one extent, laid over pictures of another, are off by a few pixels."""
+    """Return whether lines of one extent are displaced by pixels over pictures of another."""
     return abs(extent - shown) * PAIR_SIZE > 4
 
 
 def _sketch_on_square(sketch: Image8) -> Image8:
-    """Return a drawing as it was made, whole, on a white square: uint8 256×256×3."""
+    """Return the original sketch, uncropped, on a white square: uint8 256×256×3."""
     return pad_to_square(fit_picture(sketch, PAIR_SIZE, "contain"), PAIR_SIZE, _WHITE)
 
 

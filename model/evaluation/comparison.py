@@ -1,4 +1,4 @@
-"""What a comparison of checkpoints found."""
+"""The result of a comparison of checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,10 +13,10 @@ VALIDATION, SKETCHES = "validation", "sketches"
 LINES_BASELINE = "lines copied onto white"
 TARGETS_BASELINE = "the true pictures"
 
-# Columns that fit on a screen beside the drawing.
+# Number of checkpoints that fit on a screen beside the drawing.
 MAX_SHOWN = 8
 
-# What decides which checkpoints are shown where there are more; none of them alone.
+# Their mean rank decides which checkpoints are displayed if there are more.
 _RANKING_METRICS = (
     (SKETCHES, "edge_f1"),
     (SKETCHES, "kid_efflite0"),
@@ -29,14 +29,18 @@ _SIGN = {metric.key: 1 if metric.better == "lower" else -1 for metric in METRICS
 
 @dataclass(frozen=True)
 class CheckpointResult:
-    """A checkpoint, or what checkpoints are held against, with its figures.
+    """Metrics and pictures of a checkpoint or a baseline.
 
     Attributes
     ----------
-    name : ``RUN/EPOCH``, ``LINES`` or ``TRUE``.
-    figures : by what the pictures were made from (``validation``, ``sketches``), and by key.
-    tiles : its pictures of the rows, as JPEG of 256×256; none where it is not shown.
-    promoted : whether it is in production.
+    name : str
+        ``RUN/EPOCH``, ``LINES_BASELINE`` or ``TARGETS_BASELINE``.
+    metrics : mapping of str to EvaluationMetrics
+        By the kind of inputs (``validation``, ``sketches``), then by metric key.
+    tiles : tuple of bytes
+        Its pictures of the displayed rows, as JPEG of 256×256; empty if it is not displayed.
+    promoted : bool
+        Whether it is in production.
     """
 
     name: str
@@ -47,15 +51,20 @@ class CheckpointResult:
 
 @dataclass(frozen=True)
 class SketchRow:
-    """A drawing that people see; all pictures are JPEG of 256×256.
+    """A displayed drawing. All pictures are JPEG of 256×256.
 
     Attributes
     ----------
-    name : its path.
-    drawing : as it was made.
-    lines : as a generator is given it.
-    nearest, nearest_name : the training picture that is nearest to any column's picture, and its
-        path.
+    name : str
+        Path of the drawing.
+    drawing : bytes
+        The original sketch.
+    lines : bytes
+        The generator's input.
+    nearest : bytes
+        The training picture that is nearest to any result's picture.
+    nearest_name : str
+        Its path.
     """
 
     name: str
@@ -67,16 +76,22 @@ class SketchRow:
 
 @dataclass(frozen=True)
 class CheckpointComparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes
     ----------
-    rows : what is shown.
-    columns : the checkpoints, in the order in which they were trained.
-    baselines : lines copied onto white, and where there are validation pairs their true pictures.
-    counts : validation pairs (``validation``) and ``sketches`` that there were.
-    training : training pictures that they were held against.
-    notes : what is to be known, a sentence each.
+    rows : tuple of SketchRow
+        The displayed drawings.
+    results : tuple of CheckpointResult
+        The checkpoints, in the order in which they were trained.
+    baselines : tuple of CheckpointResult
+        Lines copied onto white and, with validation pairs, their true pictures.
+    counts : mapping of str to int
+        Number of validation pairs (``validation``) and of sketches (``sketches``).
+    num_reference : int
+        Number of training pictures that were compared with.
+    notes : tuple of str
+        Notes for people, one sentence each.
     """
 
     rows: tuple[SketchRow, ...]
@@ -88,19 +103,29 @@ class CheckpointComparison:
 
     @property
     def shown_results(self) -> tuple[CheckpointResult, ...]:
-        """The checkpoints that people see."""
+        """The displayed checkpoints."""
         return tuple(result for result in self.results if result.tiles)
 
     @property
     def shown_inputs(self) -> str:
-        """What the rows are: ``sketches``, or ``validation`` where there are none."""
+        """Kind of the displayed rows: ``sketches``, or ``validation`` if there are no sketches."""
         return SKETCHES if self.counts[SKETCHES] else VALIDATION
 
 
 def select_top(results: list[CheckpointResult]) -> list[CheckpointResult]:
-    """Take the tiles from all but the best columns; the one in production always keeps them.
+    """Remove the tiles of all but the best checkpoints; the promoted one always keeps them.
 
-    The best are those of the best mean rank over some figures, as many of these as there are.
+    The best checkpoints have the best mean rank over several metrics, or over those of them that
+    all checkpoints have.
+
+    Parameters
+    ----------
+    results : list of CheckpointResult
+
+    Returns
+    -------
+    list of CheckpointResult
+        In the same order.
     """
     if len(results) <= MAX_SHOWN:
         return results
@@ -110,9 +135,11 @@ def select_top(results: list[CheckpointResult]) -> list[CheckpointResult]:
         values = [_SIGN[key] * one.value for one in estimates if one is not None]
         if len(values) == len(results):
             ranks = [sum(pair) for pair in zip(ranks, rankdata(values).tolist(), strict=True)]
-    order = sorted(range(len(results)), key=lambda at: (not results[at].promoted, ranks[at]))
+    order = sorted(
+        range(len(results)), key=lambda index: (not results[index].promoted, ranks[index])
+    )
     shown = set(order[:MAX_SHOWN])
     return [
-        column if index in shown else replace(column, tiles=())
-        for index, column in enumerate(results)
+        result if index in shown else replace(result, tiles=())
+        for index, result in enumerate(results)
     ]

@@ -1,4 +1,4 @@
-"""All figures of some pictures."""
+"""Computation of all metrics for a set of pictures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,14 +31,18 @@ EvaluationMetrics = dict[str, Estimate]
 
 @dataclass(frozen=True)
 class Evaluator:
-    """What pictures are judged by.
+    """Computes the metrics of pictures.
 
     Attributes
     ----------
-    hed : finds edges.
-    threshold, min_pixels : edges become lines by these, as the training drawings did.
-    reference : training pictures.
-    features : None without the extra ``kid``.
+    hed : EdgeDetector
+    threshold : float in [0, 1]
+    min_pixels : int
+        Convert edges to lines, as in the training drawings; see ``clean_edges``.
+    reference : ReferenceSet
+        Training pictures to compare with.
+    extractor : FeatureExtractor or None
+        None without the extra ``kid``.
     """
 
     hed: EdgeDetector
@@ -54,17 +58,28 @@ class Evaluator:
         targets: Sequence[Image8] | None = None,
         on_picture: Callable[[], None] = lambda: None,
     ) -> tuple[EvaluationMetrics, ImageFeatures]:
-        """Return the figures of pictures by ``Metric.key``, and what is looked at in them.
+        """Return the metrics and features of pictures.
 
-        A figure that cannot be told is not among them: one against the true pictures without these,
-        one between pictures of a single one, one of features without the extra ``kid``.
+        Metrics that cannot be computed are left out: those against true pictures without
+        ``targets``, those between pictures for a single picture, and those of features without the
+        extra ``kid``.
 
         Parameters
         ----------
-        pictures : uint8 256×256×3, at least one.
-        drawings : what they were made from, uint8 256×256.
-        targets : what they should be, uint8 256×256×3.
-        on_picture : called after each one's edges were found, which takes longest.
+        pictures : sequence of ndarray, uint8, 256×256×3, RGB
+            At least one.
+        drawings : sequence of ndarray, uint8, 256×256
+            The drawings that the pictures were generated from.
+        targets : sequence of ndarray, uint8, 256×256×3, RGB, or None
+            The true pictures.
+        on_picture : callable
+            Called after the edge detection of each picture, which takes longest.
+
+        Returns
+        -------
+        metrics : dict of str to Estimate
+            By ``Metric.key``.
+        features : ImageFeatures
         """
         metrics: EvaluationMetrics = {}
         if targets is not None:

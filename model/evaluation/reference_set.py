@@ -1,4 +1,4 @@
-"""Training pictures that generated ones are held against."""
+"""Training pictures that generated pictures are compared with."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,19 +17,22 @@ from model.evaluation.metrics.colors import (
 from model.evaluation.metrics.features import FeatureExtractor
 from model.evaluation.metrics.kid import KernelDistance
 
-# Of more, each two of which are compared, the mean changes little.
+# All pairs of these are compared. With more pictures the mean changes little.
 _MAX_SPREAD_PICTURES = 300
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What is looked at in some pictures.
+    """Features of N pictures.
 
     Attributes
     ----------
-    thumbnails : uint8 (N, 3072).
-    features : float32 (N, 1280); None without the extra ``kid``.
-    histograms : float64 (N, colours).
+    thumbnails : ndarray, uint8, (N, 3072)
+        See ``lab_thumbnail``.
+    features : ndarray, float32, (N, 1280), or None
+        See ``FeatureExtractor``; None without the extra ``kid``.
+    histograms : ndarray, float64, (N, bins)
+        See ``lab_histogram``.
     """
 
     thumbnails: NDArray[np.uint8]
@@ -40,7 +43,19 @@ class ImageFeatures:
 def extract_features(
     pictures: Sequence[NDArray[np.uint8]], extractor: FeatureExtractor | None
 ) -> ImageFeatures:
-    """Look at pictures, uint8 H×W×3 RGB; at least one."""
+    """Compute the features of pictures.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray, uint8, H×W×3, RGB
+        At least one.
+    extractor : FeatureExtractor or None
+        None leaves out the features of the extra ``kid``.
+
+    Returns
+    -------
+    ImageFeatures
+    """
     return ImageFeatures(
         np.stack([lab_thumbnail(picture) for picture in pictures]),
         np.stack([extractor.extract(picture) for picture in pictures]) if extractor else None,
@@ -49,21 +64,29 @@ def extract_features(
 
 
 class ReferenceSet:
-    """Training pictures, of which only what is looked at is kept.
+    """Features of training pictures.
 
     Parameters
     ----------
-    pairs : the training pairs; at least one.
-    most : as many are taken, evenly.
-    features : None without the extra ``kid``.
-    on_picture : called after each.
+    pairs : PairDataset
+        Training pairs, at least one.
+    max_pictures : int
+        Maximum number of pictures, selected evenly.
+    extractor : FeatureExtractor or None
+        None without the extra ``kid``.
+    on_picture : callable
+        Called after each picture.
 
     Attributes
     ----------
-    size : how many were taken.
-    histogram : of their colours: float64 (colours,).
-    spread : ``mean_distance`` of them; NaN of a single one.
-    kernel : distance to their features; None without features, or of a single one.
+    size : int
+        Number of pictures.
+    histogram : ndarray, float64, (bins,)
+        Mean of their color histograms.
+    spread : float
+        Their ``mean_distance``; NaN for a single picture.
+    kernel_distance : KernelDistance or None
+        Distance to their features; None without features or for a single picture.
     """
 
     def __init__(
@@ -97,20 +120,22 @@ class ReferenceSet:
     def nearest_picture(
         self, features: Sequence[ImageFeatures], row: int
     ) -> tuple[str, NDArray[np.uint8]]:
-        """Return the training picture that is nearest to a row's picture of any of some columns.
+        """Return the training picture nearest to any result's picture of one row.
 
-        By their colours at 32×32 px: what was learned by heart is the same there. By features
-        nearly every picture of the demo had one nearest, a rooster.
+        The distance is that of colors at 32×32 px, which is 0 for a memorized picture. With
+        features, nearly every picture of the demo data set had the same nearest one, a rooster.
 
         Parameters
         ----------
-        sights : of the pictures of each column; at least one.
-        row : which of their pictures.
+        features : sequence of ImageFeatures
+            One for each result; at least one.
+        row : int
+            Index of the picture in each of them.
 
         Returns
         -------
-        str, ndarray
-            Its path in the data set, and uint8 256×256×3.
+        path, picture : str, ndarray
+            Path in the data set, and uint8 256×256×3 RGB.
         """
         thumbnails = np.stack([sight.thumbnails[row] for sight in features])
         distances = pairwise_distances(thumbnails, self._thumbnails)
@@ -119,7 +144,23 @@ class ReferenceSet:
 
 
 def select_evenly(count: int, max_count: int) -> list[int]:
-    """Return at most so many of the numbers below ``count``, evenly and rising."""
+    """Return at most ``max_count`` indices below ``count``, evenly spaced and ascending.
+
+    Parameters
+    ----------
+    count, max_count : int
+
+    Returns
+    -------
+    list of int
+
+    Examples
+    --------
+    >>> select_evenly(10, 4)
+    [0, 3, 6, 9]
+    >>> select_evenly(2, 4)
+    [0, 1]
+    """
     indices: list[int] = (
         np.linspace(0, count - 1, min(max_count, count)).round().astype(int).tolist()
     )

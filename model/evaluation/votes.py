@@ -1,4 +1,4 @@
-"""What people chose on the page of a comparison."""
+"""Votes that people cast on the voting page of a comparison."""
 
 import hashlib
 import json
@@ -13,12 +13,14 @@ from storage import ObjectStore, keys
 
 
 class Vote(BaseModel):
-    """What was chosen for one drawing.
+    """Choice for one drawing.
 
     Attributes
     ----------
-    sketch : the drawing's path.
-    chosen : ``RUN/EPOCH``; None where none of the pictures was good.
+    sketch : str
+        Path of the drawing.
+    chosen : str or None
+        ``RUN/EPOCH``; None if none of the pictures was good.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -28,16 +30,22 @@ class Vote(BaseModel):
 
 
 class Votes(BaseModel):
-    """One person's votes, as the page saves them.
+    """Votes of one person, in the format that the voting page saves.
 
     Attributes
     ----------
-    format : of the file.
-    dataset : whose checkpoints.
-    comparison : fingerprint of the comparison.
-    voter : who; may be empty.
-    at : when they were done.
-    votes : one for each drawing that was voted on; no drawing has two.
+    format : int
+        Version of the format.
+    dataset : str
+        The data set whose checkpoints were compared.
+    comparison : str
+        Fingerprint of the comparison, 12 hex digits.
+    voter : str
+        Name of the voter; may be empty.
+    at : datetime
+        When voting was finished; with a time zone.
+    votes : tuple of Vote
+        At most one for each drawing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,12 +59,20 @@ class Votes(BaseModel):
 
 
 def read_votes(data: bytes) -> Votes:
-    """Return the votes of a file.
+    """Parse the content of a votes file.
+
+    Parameters
+    ----------
+    data : bytes
+
+    Returns
+    -------
+    Votes
 
     Raises
     ------
     InputError
-        If it holds none; in one line.
+        If the content is invalid; the message has one line.
     """
     try:
         votes = Votes.model_validate_json(data)
@@ -71,32 +87,50 @@ def read_votes(data: bytes) -> Votes:
         name for name, count in Counter(it.sketch for it in votes.votes).items() if count > 1
     ]
     if duplicates:
-        raise InputError(f"This is not a votes file: {duplicates[0]!r} was voted on twice.")
+        raise InputError(f"This is not a votes file: {duplicates[0]!r} has two votes.")
     return votes
 
 
 def read_votes_files(files: Iterable[bytes], dataset: str) -> tuple[Votes, ...]:
-    """Return the votes of several files, those of a file that was given twice once.
+    """Parse several votes files; identical files count once.
 
     Parameters
     ----------
-    files : contents.
-    dataset : whose checkpoints were voted on.
+    files : iterable of bytes
+        Contents.
+    dataset : str
+        The data set whose checkpoints were compared.
+
+    Returns
+    -------
+    tuple of Votes
 
     Raises
     ------
     InputError
-        If one holds none, or those of another data set; in one line.
+        If a file is invalid or belongs to another data set; the message has one line.
     """
     votes = tuple(dict.fromkeys(read_votes(data) for data in files))
     for file_votes in votes:
         if file_votes.dataset != dataset:
-            raise InputError(f"These votes are of {file_votes.dataset}, not of {dataset}.")
+            raise InputError(f"These votes are for {file_votes.dataset}, not for {dataset}.")
     return votes
 
 
 def save_votes(store: ObjectStore, dataset: str, votes: Sequence[Votes]) -> str | None:
-    """Keep what a checkpoint of a data set was chosen by; return its key, None without votes."""
+    """Store the votes that a checkpoint was chosen by.
+
+    Parameters
+    ----------
+    store : ObjectStore
+    dataset : str
+    votes : sequence of Votes
+
+    Returns
+    -------
+    str or None
+        Key of the stored object; None without votes.
+    """
     if not votes:
         return None
     data = json.dumps([ballot.model_dump(mode="json") for ballot in votes], indent=2).encode()
@@ -106,6 +140,15 @@ def save_votes(store: ObjectStore, dataset: str, votes: Sequence[Votes]) -> str 
 
 
 def count_votes(votes: Iterable[Votes]) -> dict[str | None, int]:
-    """Return how often each checkpoint was chosen, and None how often none was; most first."""
+    """Count the votes for each checkpoint, and for None, in descending order.
+
+    Parameters
+    ----------
+    votes : iterable of Votes
+
+    Returns
+    -------
+    dict of str or None to int
+    """
     counts = Counter(vote.chosen for ballot in votes for vote in ballot.votes)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0] or "")))

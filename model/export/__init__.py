@@ -1,1 +1,1 @@
-"""A trained generator as files for other programs, and its promotion."""
+"""Export of generators to safetensors and ONNX, and their promotion to production."""

@@ -1,4 +1,4 @@
-"""What is to be known of an exported generator; each of its files holds it."""
+"""The generator card: metadata of an exported generator, stored in each of its files."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from config.recipe import StoredRecipe
 
-# Its key among the metadata of either file.
+# Key of the card in the metadata of both files.
 CARD_KEY = "icanvas"
 
 CONDITION_FORMAT = "float32 (N, 1, H, W) in [0, 1], 0 on lines, 1 on paper; H and W divide by 4"
@@ -14,22 +14,33 @@ PICTURE_FORMAT = "float32 (N, 3, H, W) RGB in [-1, 1]"
 
 
 class GeneratorCard(BaseModel):
-    """Where a generator comes from, and how it is used.
+    """Origin and usage of a generator.
 
     Attributes
     ----------
-    format : of the files.
-    dataset, run, epoch, step : which checkpoint it was.
-    checkpoint : SHA-256 (hex) of that checkpoint's bytes.
-    pairs : fingerprint of the pair set that it learned from.
-    average : whether it is the moving average of the weights.
-    image_size : side in pixels that it was trained at; others work.
-    extent : how much of a side the drawings typically took that it learned from, in (0, 1]; goes
-        into ``postprocess.normalise_sketch``.
-    condition, picture : what it takes and gives.
-    generator_width, generator_blocks : size of the network.
-    trained_with, exported_with : versions of packages.
-    revision : commit of the checkout that trained it; None where that was none.
+    format : int
+        Version of the file format.
+    dataset, run, epoch, step : str, str, int, int
+        The checkpoint.
+    checkpoint : str
+        SHA-256 of the checkpoint's bytes, in hex.
+    pairs : str
+        Fingerprint of the pair set that it was trained on.
+    average : bool
+        Whether the weights are the moving average.
+    image_size : int, pixels
+        Side of the pictures that it was trained on; other sizes work.
+    extent : float in (0, 1]
+        Typical share of a side that its training drawings take; pass it to
+        ``postprocess.normalize_sketch``.
+    condition, picture : str
+        Description of input and output.
+    generator_width, generator_blocks : int
+        Size of the network.
+    trained_with, exported_with : dict of str to str
+        Versions of packages.
+    revision : str or None
+        Git commit that trained it; None if unknown.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +57,7 @@ class GeneratorCard(BaseModel):
     extent: float = Field(gt=0, le=1)
     condition: str = CONDITION_FORMAT
     picture: str = PICTURE_FORMAT
-    # Bounds, for a file from elsewhere decides what is built.
+    # Bounded, because an untrusted file decides the size of the network.
     generator_width: int = Field(ge=4, le=4096)
     generator_blocks: int = Field(ge=1, le=1000)
     trained_with: dict[str, str]
@@ -55,13 +66,16 @@ class GeneratorCard(BaseModel):
 
 
 class RunMetadata(BaseModel):
-    """What an export needs of a run's ``recipe.json``.
+    """The part of a run's ``recipe.json`` that an export requires.
 
     Attributes
     ----------
-    pairs, recipe, revision : as ``describe_run`` writes them.
-    extent : runs of former versions do not tell; then it is ``normalise_sketch``'s own.
-    versions : of packages.
+    pairs, recipe, revision
+        As written by the training; see ``GeneratorCard`` and ``Recipe``.
+    extent : float in (0, 1]
+        Older runs do not store it; the default is that of ``normalize_sketch``.
+    versions : dict of str to str
+        Versions of packages.
     """
 
     pairs: str

@@ -1,4 +1,4 @@
-"""A checkpoint's generator, alone, as files that other programs load."""
+"""Export of a checkpoint's generator to files for other programs."""
 
 import uuid
 from dataclasses import dataclass
@@ -19,14 +19,18 @@ _EXPORT_PACKAGES = ("torch", "onnx", "onnxscript", "safetensors")
 
 @dataclass(frozen=True)
 class ExportedGenerator:
-    """A generator as bytes.
+    """An exported generator in memory.
 
     Attributes
     ----------
-    card : what is known of it; both files hold it.
-    weights : safetensors; see ``load_generator``.
-    network : ONNX, with free batch, height and width.
-    apart : how far the two differ at most, of values in [-1, 1].
+    card : GeneratorCard
+        Stored in both files.
+    weights : bytes
+        Safetensors; see ``load_generator``.
+    network : bytes
+        ONNX, with dynamic batch, height and width.
+    max_abs_diff : float
+        Largest difference between both files' pictures and the checkpoint's, in [-1, 1].
     """
 
     card: GeneratorCard
@@ -37,12 +41,12 @@ class ExportedGenerator:
 
 @dataclass(frozen=True)
 class ExportedFiles:
-    """Where an export is.
+    """An export and the paths it was written to.
 
     Attributes
     ----------
-    export : what was written.
-    weights, network : paths.
+    export : ExportedGenerator
+    weights, network : Path
     """
 
     export: ExportedGenerator
@@ -51,19 +55,26 @@ class ExportedFiles:
 
 
 def export_checkpoint(store: ObjectStore, dataset: str, run: str, epoch: int) -> ExportedGenerator:
-    """Return a checkpoint's generator as files: the moving average where there is one.
+    """Export a checkpoint's generator: the moving average if there is one.
 
     Parameters
     ----------
-    store : holds the run.
-    dataset, run, epoch : which checkpoint.
+    store : ObjectStore
+        Contains the run.
+    dataset, run, epoch : str, str, int
+        The checkpoint.
+
+    Returns
+    -------
+    ExportedGenerator
 
     Raises
     ------
     NotFoundError
-        If there is no such checkpoint.
+        If the checkpoint does not exist.
     IntegrityError
-        If it or its run's recipe is damaged, or the files do not give the same pictures.
+        If the checkpoint or the run's recipe is damaged, or the exported files generate other
+        pictures.
     """
     source_run = Run(store, dataset, run)
     record = source_run.get_record(epoch)
@@ -92,16 +103,27 @@ def export_checkpoint(store: ObjectStore, dataset: str, run: str, epoch: int) ->
 def save_generator(
     store: ObjectStore, dataset: str, run: str, epoch: int, folder: Path
 ) -> ExportedFiles:
-    """Write a checkpoint's generator into a folder, which is made if need be.
+    """Export a checkpoint's generator to a folder, which is created if necessary.
 
-    The files are called ``<dataset>-<run>-<epoch>`` with ``.safetensors`` and ``.onnx``. Each is
-    written whole or not at all, and neither before both were checked; see ``make_export`` for
-    what is raised beside this.
+    The files are named ``<dataset>-<run>-<epoch>.safetensors`` and ``.onnx``. They are moved into
+    place only after both are verified and completely written.
+
+    Parameters
+    ----------
+    store, dataset, run, epoch
+        See ``export_checkpoint``.
+    folder : Path
+
+    Returns
+    -------
+    ExportedFiles
 
     Raises
     ------
     StorageError
-        If they cannot be written.
+        If the files cannot be written.
+    NotFoundError, IntegrityError
+        See ``export_checkpoint``.
     """
     export = export_checkpoint(store, dataset, run, epoch)
     stem = f"{dataset}-{run}-{epoch:04d}"
@@ -121,7 +143,7 @@ def save_generator(
 
 
 def _write_files(files: dict[Path, bytes]) -> None:
-    """Put files in place when all of them are written."""
+    """Write files under temporary names, then move all of them into place."""
     unfinished = {path: path.with_name(f".{uuid.uuid4().hex}") for path in files}
     try:
         for path, temporary in unfinished.items():

@@ -1,4 +1,4 @@
-"""A checkpoint into service: exported, checked, written, pointed at. And back to the one before."""
+"""Promotion of a checkpoint to production, and rollback."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -20,10 +20,11 @@ from storage.promoted_files import Example, read_onnx, read_weights, write_expor
 from storage.promotions import Promoted, Promotion, read_promoted, swap_promoted
 from storage.runs import Run
 
-# How many drawings a generator comes with: to trace, to know it by, to check an engine against.
+# Number of example drawings per generator: templates for the drawing page, and test inputs for
+# serving engines.
 MAX_EXAMPLES = 6
 
-# A drawing with next to nothing on it shows nothing, in share of line pixels.
+# Emptier drawings make bad examples; share of line pixels.
 _MIN_EDGE_DENSITY = 0.01
 
 
@@ -38,32 +39,37 @@ def promote_checkpoint(
     author: str = "",
     votes: Sequence[Votes] = (),
 ) -> Promoted:
-    """Export a checkpoint's generator, check it, and point at it.
+    """Export a checkpoint's generator, verify it, and make it the promoted one.
 
-    What is in service already, and whole, is left as it is, but for a new note or new votes.
+    If it is promoted already and its files are intact, only the note and the votes are updated.
 
     Parameters
     ----------
-    store : holds the run.
-    dataset, run, epoch : which checkpoint.
-    title : of the data set, for people.
-    note, by : why, and who says so.
-    votes : that it was chosen by; kept right before the pointer moves.
+    store : ObjectStore
+        Contains the run.
+    dataset, run, epoch : str, str, int
+        The checkpoint.
+    title : str
+        The data set's title for people.
+    note, author : str
+        Reason for the promotion, and its author.
+    votes : sequence of Votes
+        Votes that the checkpoint was chosen by; stored right before the pointer changes.
 
     Returns
     -------
     Promoted
-        The pointer as it is now.
+        The new pointer.
 
     Raises
     ------
     NotFoundError
-        If there is no such checkpoint.
+        If the checkpoint does not exist.
     IntegrityError
-        If it is damaged, does not load, or its files do not give its pictures, all of them finite.
-        The pointer stays then.
+        If the checkpoint is damaged, or its exported files do not generate its pictures. The
+        pointer does not change.
     ConflictError
-        If someone else promotes at the same time, or `icanvas gc` removes it.
+        If another promotion happens at the same time, or `icanvas gc` deletes the checkpoint.
     """
     current = read_promoted(store, dataset)
     record = Run(store, dataset, run).get_record(epoch)
@@ -104,37 +110,45 @@ def promote_checkpoint(
 def rollback(
     store: ObjectStore, dataset: str, *, target: str | None = None, note: str = "", author: str = ""
 ) -> Promoted:
-    """Point at what was in service before; a second time leads forth again.
+    """Promote a previously promoted checkpoint again. A second rollback undoes the first.
 
     Parameters
     ----------
-    store, dataset : which pointer.
-    to : ``RUN/EPOCH`` of an older one; the last one when left out.
-    note, by : why, and who says so.
+    store : ObjectStore
+    dataset : str
+    target : str or None
+        ``RUN/EPOCH`` of an earlier promotion; None for the previous one.
+    note, author : str
+        Reason for the rollback, and its author.
+
+    Returns
+    -------
+    Promoted
+        The new pointer.
 
     Raises
     ------
     InputError
-        If there is nothing to go back to; the message tells what there is.
+        If there is no such earlier promotion; the message lists the existing ones.
     IntegrityError, NotFoundError
-        If its files are damaged or gone. The pointer stays then.
+        If its files are damaged or missing. The pointer does not change.
     ConflictError
-        If someone else promotes at the same time.
+        If another promotion happens at the same time.
     """
     current = read_promoted(store, dataset)
     if current is None or not current.previous:
-        raise InputError(f"{dataset} has nothing to go back to: it was promoted once at most.")
+        raise InputError(f"{dataset} cannot be rolled back: it has no earlier promotion.")
     matches = [
         old
         for old in current.previous
-        # A promotion that came to nothing may have been put down.
+        # The history may list a promotion that failed before its files were written.
         if (target is None and store.exists(keys.export_card(dataset, old.export)))
         or target == old.checkpoint
     ]
     if not matches:
         known = ", ".join(dict.fromkeys(old.checkpoint for old in current.previous))
         raise InputError(
-            f"{target or dataset}: no such files to go back to. In service were: {known}."
+            f"{target or dataset} cannot be rolled back to. Earlier promotions: {known}."
         )
     promotion = matches[0].model_copy(update={"note": note, "by": author, "at": datetime.now(UTC)})
     load_generator(read_weights(store, dataset, promotion))
@@ -154,9 +168,9 @@ def _is_intact(store: ObjectStore, dataset: str, promotion: Promotion) -> bool:
 def _generate_examples(
     store: ObjectStore, dataset: str, pairs: str, generator: Generator, image_size: int
 ) -> list[Example]:
-    """Return drawings of pairs that were kept out of training, with the generator's pictures.
+    """Return drawings of validation pairs with the generator's pictures.
 
-    None where the pair set is not there any more.
+    Falls back to training pairs. Returns none if the pair set was deleted.
     """
     try:
         dataset_pairs = PairDataset(
@@ -173,7 +187,8 @@ def _generate_examples(
         np.linspace(0, len(dataset_pairs) - 1, count).round().astype(int).tolist() if count else []
     )
     return [
-        _generate_example(dataset_pairs.load_pair(index)[0], generator, image_size) for index in chosen
+        _generate_example(dataset_pairs.load_pair(index)[0], generator, image_size)
+        for index in chosen
     ]
 
 

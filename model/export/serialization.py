@@ -1,4 +1,4 @@
-"""A generator as a file: safetensors for PyTorch, ONNX for everything else."""
+"""Serialization of generators: safetensors for PyTorch, ONNX for other programs."""
 
 import json
 import logging
@@ -20,37 +20,50 @@ from config.errors import IntegrityError, NotFoundError
 from model.export.card import CARD_KEY, GeneratorCard
 from model.networks.generator import Generator
 
-# Between PyTorch and ONNX Runtime, of values in [-1, 1]: a quarter of a grey level.
+# Largest difference of PyTorch and ONNX Runtime, for values in [-1, 1]: a quarter of a gray level.
 PARITY_TOLERANCE = 2e-3
 
 _INPUT, _OUTPUT = "condition", "picture"
-# A side that the exporter cannot take for a constant, and the one that is checked beside the
-# generator's own.
+# Side for tracing, which occurs nowhere as a constant, and a second side for the parity check.
 _TRACE_SIZE, _CHECK_SIZE = 64, 48
 
 
 def to_safetensors(generator: Generator, card: GeneratorCard) -> bytes:
-    """Return weights (f32) and card as one file; equal ones give equal bytes."""
+    """Serialize weights (float32) and card; equal inputs give equal bytes.
+
+    Parameters
+    ----------
+    generator : Generator
+    card : GeneratorCard
+
+    Returns
+    -------
+    bytes
+    """
     weights = {name: value.contiguous() for name, value in generator.state_dict().items()}
-    # One entry: several are written in no fixed order.
+    # A single entry, because the order of several ones is not deterministic.
     return safetensors.torch.save(weights, {CARD_KEY: card.model_dump_json()})
 
 
 def load_generator(source: Path | bytes) -> tuple[Generator, GeneratorCard]:
-    """Return the generator of a safetensors file, on the CPU and ready for use, and its card.
-
-    No code of the file is run.
+    """Load a generator from a safetensors file. No code in the file is run.
 
     Parameters
     ----------
-    source : the file, or its bytes.
+    source : Path or bytes
+        The file or its content.
+
+    Returns
+    -------
+    generator, card : Generator, GeneratorCard
+        The generator is on the CPU, in evaluation mode, without gradients.
 
     Raises
     ------
     NotFoundError
         If the file cannot be read.
     IntegrityError
-        If it is damaged, or no file of ``to_safetensors``.
+        If the file is damaged or was not written by ``to_safetensors``.
     """
     name = "The file" if isinstance(source, bytes) else str(source)
     try:
@@ -59,7 +72,7 @@ def load_generator(source: Path | bytes) -> tuple[Generator, GeneratorCard]:
         length = int.from_bytes(data[:8], "little")
         stored = json.loads(data[8 : 8 + length]).get("__metadata__", {})
         card = GeneratorCard.model_validate_json(stored[CARD_KEY])
-        # Nothing is allocated or drawn for weights that are replaced.
+        # On "meta" no weights are allocated and initialized only to be replaced.
         with torch.device("meta"):
             generator = Generator(card.generator_width, card.generator_blocks)
         if any(value.dtype != torch.float32 for value in weights.values()):
@@ -68,7 +81,9 @@ def load_generator(source: Path | bytes) -> tuple[Generator, GeneratorCard]:
     except OSError as error:
         raise NotFoundError(f"{name} cannot be read: {error.strerror}.") from error
     except KeyError:
-        raise IntegrityError(f"{name} has no card of `icanvas export-model`.") from None
+        raise IntegrityError(
+            f"{name} has no generator card. Export it with `icanvas export-model`."
+        ) from None
     except (SafetensorError, RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise IntegrityError(f"{name} cannot be loaded: {first} Export it again.") from error
@@ -76,10 +91,19 @@ def load_generator(source: Path | bytes) -> tuple[Generator, GeneratorCard]:
 
 
 def to_onnx(generator: Generator, card: GeneratorCard) -> bytes:
-    """Return the generator as ONNX, with the card in its metadata.
+    """Convert a generator to ONNX, with the card in its metadata.
 
-    Input ``condition`` and output ``picture`` are as the card says; batch, height and width are
-    free. Nothing tells of the machine that wrote it.
+    The card describes the input ``condition`` and the output ``picture``; batch, height and width
+    are dynamic. The file contains no information about the exporting machine.
+
+    Parameters
+    ----------
+    generator : Generator
+    card : GeneratorCard
+
+    Returns
+    -------
+    bytes
     """
     condition = torch.ones(2, 1, _TRACE_SIZE, _TRACE_SIZE)
     with _silence_exporter():
@@ -96,10 +120,10 @@ def to_onnx(generator: Generator, card: GeneratorCard) -> bytes:
     network = exported.model_proto
     graph = network.graph
     for part in (network, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        # Stack traces with the paths of this machine.
+        # These contain stack traces with paths of this machine.
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
-    # The exporter's own names of sizes; what reads the file finds shapes itself.
+    # The exporter's symbolic dimensions; programs infer shapes themselves.
     graph.ClearField("value_info")
     for value in (*graph.input, *graph.output):
         sizes = value.type.tensor_type.shape.dim
@@ -112,7 +136,7 @@ def to_onnx(generator: Generator, card: GeneratorCard) -> bytes:
 
 @contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """Keep to itself what the exporter says of packages that are not needed, and of its own."""
+    """Suppress the exporter's messages about optional packages and about itself."""
     logger = logging.getLogger("torch.onnx")
     previous_level = logger.level
     logger.setLevel(logging.ERROR)
@@ -124,40 +148,54 @@ def _silence_exporter() -> Iterator[None]:
 
 
 def read_card(network: bytes) -> GeneratorCard:
-    """Return the card of an ONNX file of ``to_onnx``.
+    """Return the card of an ONNX file written by ``to_onnx``.
+
+    Parameters
+    ----------
+    network : bytes
+
+    Returns
+    -------
+    GeneratorCard
 
     Raises
     ------
     IntegrityError
-        If it is damaged, or none of these.
+        If the file is damaged or has no card.
     """
     try:
         props = {entry.key: entry.value for entry in onnx.load_from_string(network).metadata_props}
         return GeneratorCard.model_validate_json(props[CARD_KEY])
     except (KeyError, ValidationError) as error:
-        raise IntegrityError("The file has no card of `icanvas export-model`.") from error
-    # The parser's own class of error depends on its implementation.
+        raise IntegrityError(
+            "The file has no generator card. Export it with `icanvas export-model`."
+        ) from error
+    # The class of the parser's error depends on the protobuf implementation.
     except Exception as error:
-        raise IntegrityError("The file is no ONNX network. Export it again.") from error
+        raise IntegrityError("The file is not an ONNX network. Export it again.") from error
 
 
 def check_parity(generator: Generator, weights: bytes, network: bytes) -> float:
-    """Check that both files give a generator's pictures: one of its size, two of another.
+    """Check that both files generate the same pictures as a generator.
+
+    They are compared on one picture of the generator's size and a batch of two of another size.
 
     Parameters
     ----------
-    generator : what was exported.
-    weights, network : as safetensors and as ONNX.
+    generator : Generator
+        The exported generator.
+    weights, network : bytes
+        The safetensors and the ONNX file.
 
     Returns
     -------
     float
-        The largest difference, of values in [-1, 1].
+        Largest absolute difference, for values in [-1, 1].
 
     Raises
     ------
     IntegrityError
-        If it is over ``TOLERANCE``, or a picture is not finite.
+        If the difference exceeds ``PARITY_TOLERANCE``, or a picture is not finite.
     """
     loaded, card = load_generator(weights)
     session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])

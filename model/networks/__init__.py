@@ -1,1 +1,1 @@
-"""The generator, the discriminator and the moving average of a generator's weights."""
+"""The generator, the discriminator, and the generator's exponential moving average."""

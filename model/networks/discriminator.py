@@ -1,4 +1,4 @@
-"""The discriminator: real or generated, judged patch by patch."""
+"""The discriminator, which scores overlapping patches."""
 
 from torch import Tensor, nn
 
@@ -8,12 +8,14 @@ from model.networks.layers import init_weights, instance_norm
 class Discriminator(nn.Module):
     """The 70×70 PatchGAN of Isola et al. (2017): C64-C128-C256-C512-1, 4×4 kernels.
 
-    C64 has a bias and no norm; C128 and C256 an affine instance norm; C512 one without
-    parameters. So four input channels and 2,765,633 parameters both hold (docs/decisions.md).
+    C64 has a bias and no norm. C128 and C256 have affine instance norms, C512 one without
+    parameters. With 4 input channels this gives 2,765,633 parameters at width 64
+    (docs/decisions.md).
 
     Parameters
     ----------
-    width : channels of the first convolution.
+    width : int, default 64
+        Channels of the first convolution.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -39,13 +41,15 @@ class Discriminator(nn.Module):
 
         Parameters
         ----------
-        pair : float (N, 4, H, W) in [-1, 1]: three channels of picture, one of condition; H and W
+        pair : Tensor
+            float (N, 4, H, W) in [-1, 1]: three channels of picture, one of condition. H and W are
             at least 32.
 
         Returns
         -------
         Tensor
-            float (N, 1, H/8-2, W/8-2), unbounded; towards 1 for real, 0 for generated.
+            float (N, 1, H/8-2, W/8-2), unbounded; the targets are 1 for real and 0 for generated
+            patches.
         """
         scores: Tensor = self.layers(pair)
         return scores

@@ -1,4 +1,4 @@
-"""The generator's moving average, which draws steadier than the generator of any one step."""
+"""The exponential moving average (EMA) of the generator's weights."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,22 @@ from model.networks.generator import Generator
 
 
 def make_ema(generator: Generator, max_decay: float) -> AveragedModel:
-    """Return what follows a generator: each update keeps ``ema`` of it.
+    """Return an exponential moving average of a generator's weights.
 
-    Less at first, so that the average soon forgets the weights that training began with.
+    The decay of update number n, from 0, is min(max_decay, (1 + n) / (10 + n)), so that the initial
+    weights lose influence quickly. The first update copies the generator.
+
+    Parameters
+    ----------
+    generator : Generator
+        Whose weights are averaged; it is copied.
+    max_decay : float
+        Share of the average that stays at each update, in [0, 1).
+
+    Returns
+    -------
+    AveragedModel
+        Call ``update_parameters(generator)`` after each step. Needs no gradients.
     """
 
     def update(averaged: Sequence[Any], current: Sequence[Any], num_averaged: Any) -> None:

@@ -1,24 +1,26 @@
-"""The generator: a line drawing to a picture."""
+"""The generator, which turns a line drawing into a picture."""
 
 import torch
 from torch import Tensor, nn
 
 from model.networks.layers import ResidualBlock, init_weights, instance_norm
 
-# The last layers: padding, convolution, tanh.
+# The last layers, which are never autocast: padding, convolution, tanh.
 _NUM_F32_LAYERS = 3
 
 
 class Generator(nn.Module):
-    """ResNet generator of Johnson et al. (2016) as CycleGAN has it, with one input channel.
+    """ResNet generator of Johnson et al. (2016), as in CycleGAN, with one input channel.
 
-    c7s1-64, d128, d256, R256 × blocks, u128, u64, c7s1-3. Convolutions before a norm have no
-    bias; the norms are affine; the last convolution has a bias and no norm.
+    c7s1-64, d128, d256, R256 × blocks, u128, u64, c7s1-3. Convolutions before a norm have no bias.
+    The norms are affine. The last convolution has a bias and no norm.
 
     Parameters
     ----------
-    width : channels of the first convolution; 64 and 9 blocks give 11,377,155 parameters.
-    blocks : residual blocks.
+    width : int, default 64
+        Channels of the first convolution. Width 64 and 9 blocks give 11,377,155 parameters.
+    blocks : int, default 9
+        Residual blocks.
     """
 
     def __init__(self, width: int = 64, blocks: int = 9) -> None:
@@ -55,19 +57,20 @@ class Generator(nn.Module):
         init_weights(self)
 
     def forward(self, condition: Tensor) -> Tensor:
-        """Map a drawing to a picture.
+        """Generate pictures.
 
         Parameters
         ----------
-        condition : float (N, 1, H, W) in [0, 1], 0 on lines; H and W divide by 4.
+        condition : Tensor
+            float (N, 1, H, W) in [0, 1], 0 on lines. H and W are multiples of 4.
 
         Returns
         -------
         Tensor
-            float (N, 3, H, W) RGB in [-1, 1].
+            float32 (N, 3, H, W), RGB in [-1, 1].
         """
         features: Tensor = self.layers[:-_NUM_F32_LAYERS](condition)
-        # Where every bit of a colour counts, there is no autocast.
+        # bf16 has too few bits for 8-bit colors.
         with torch.autocast(features.device.type, enabled=False):
             picture: Tensor = self.layers[-_NUM_F32_LAYERS:](features.float())
         return picture

@@ -1,4 +1,4 @@
-"""What a person watches a run by: grids, curves, and TensorBoard's events."""
+"""Files of a run for people: sample grids, loss plot, metrics and TensorBoard's events."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,21 +19,25 @@ from storage.runs import sample_name, sketches_name
 METRICS_FILE = "metrics.jsonl"
 PLOT_FILE = "losses.png"
 
-# Files that each checkpoint writes anew.
+# Files that only grow: each epoch with a checkpoint replaces them.
 APPEND_ONLY = (METRICS_FILE, PLOT_FILE)
 
 
 @dataclass(frozen=True)
 class RunArtifacts:
-    """The files of a run that are there to be looked at.
+    """Renders the files of a run.
 
     Attributes
     ----------
-    title : of the plot.
-    pairs : the first of them are drawn.
-    sketches : gives drawings by hand, as ``fit_sketch`` returns them, when they are first drawn
-        from; None where there are none.
-    device : that the networks are on.
+    title : str
+        Of the plot.
+    pairs : PairDataset
+        The first of them are in the sample grids.
+    sketches : callable or None
+        Returns the sketches, from ``prepare_sketch``; called when the first grid is rendered. None
+        where the data set has no sketches.
+    device : torch.device
+        Device of the networks.
     """
 
     title: str
@@ -44,14 +48,21 @@ class RunArtifacts:
     def epoch_files(
         self, state: TrainingState, has_checkpoint: bool
     ) -> dict[str, Callable[[], bytes]]:
-        """Return what to write at the end of an epoch, by name: each is made when it is called.
+        """Return the files to write at the end of an epoch.
 
-        The same state gives the same bytes.
+        Equal states give equal bytes.
 
         Parameters
         ----------
-        state : at the end of an epoch.
-        checkpoint : whether one is kept of it. Else there are only events, and no image in them.
+        state : TrainingState
+            At the end of an epoch.
+        has_checkpoint : bool
+            Whether the epoch has a checkpoint. If not, only events are written, without images.
+
+        Returns
+        -------
+        dict of str to callable
+            By name in the run's folder: a function that renders the file.
         """
         images: dict[str, Callable[[], bytes]] = {}
         files: dict[str, Callable[[], bytes]] = {}
@@ -74,7 +85,10 @@ class RunArtifacts:
         return files
 
     def partial_files(self, state: TrainingState) -> dict[str, Callable[[], bytes]]:
-        """Return what to write within an epoch; its end writes the same files to their end."""
+        """Return the files to write within an epoch, by name in the run's folder.
+
+        The end of the epoch replaces them by the complete files.
+        """
         lines = state.progress.lines
         return {
             METRICS_FILE: lambda: serialize_log(state),
@@ -83,6 +97,6 @@ class RunArtifacts:
 
 
 def serialize_log(state: TrainingState) -> bytes:
-    """Return ``metrics.jsonl``, the lines of an epoch in progress last."""
+    """Return metrics.jsonl, with the lines of the epoch in progress at the end."""
     lines = [*state.log, *state.progress.lines]
     return "".join(json.dumps(line) + "\n" for line in lines).encode()

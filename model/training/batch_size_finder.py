@@ -1,6 +1,6 @@
-"""The largest batch that fits a device, found by trying.
+"""Search for the largest batch size that fits a device's memory.
 
-``python -m model.training.batch_size_finder`` is one trial.
+``python -m model.training.batch_size_finder RECIPE`` runs trials.
 """
 
 import json
@@ -32,17 +32,26 @@ from model.training.step import prepare_networks, train_step
 
 MAX_BATCH_SIZE = 1024
 
-# Of the memory that is free: what a long run may need besides, as fragments, for one.
+# Fraction of the free memory that trials may use: a long run needs more, for example because of
+# fragmentation.
 _MEMORY_FRACTION = 0.9
-# Seconds a step from which on larger batches are not tried: on a CPU memory is not what limits.
+# No larger batch is tried if a step takes longer: on a CPU, time is the limit rather than memory.
 _MAX_STEP_S = 60.0
-# Steps that are timed, fewer where they take this many seconds.
+# Timing ends after this many steps, or this many seconds.
 _MAX_TIMED_STEPS, _MAX_TIMED_S = 5, 1.0
 
 
 @dataclass(frozen=True)
 class TrialResult:
-    """A batch, and how many seconds a step took; None where it did not fit."""
+    """Result of trying a batch size.
+
+    Attributes
+    ----------
+    batch : int
+        Pairs per step.
+    seconds : float or None
+        Per step; None if memory ran out.
+    """
 
     batch: int
     seconds: float | None
@@ -51,22 +60,31 @@ class TrialResult:
 def find_batch_size(
     recipe: Recipe, on_trial: Callable[[TrialResult], None] = lambda _: None
 ) -> tuple[int, list[TrialResult]]:
-    """Return the largest batch whose steps fit a tenth below the free memory, and all trials.
+    """Find the largest batch whose steps fit into 90 % of the free memory.
 
-    Batches are doubled until one does not fit, and then halved in, to an eighth. Nothing is kept
-    of the steps but that the batch fits.
+    Batches are doubled until one does not fit, then bisected to within an eighth. The result is put
+    into the ``BatchSizeCache``.
 
     Parameters
     ----------
-    recipe : networks, image size and precision; its batch does not matter.
-    on_trial : called after each.
+    recipe : Recipe
+        Its networks, image size and precision count, its batch does not.
+    on_trial : callable, optional
+        Called with the result of each trial.
+
+    Returns
+    -------
+    batch : int
+        Up to 1024.
+    results : list of TrialResult
+        Of all trials, by batch.
 
     Raises
     ------
     InputError
         If not even one pair fits.
     IcanvasError
-        If a step fails in another way.
+        If a step fails for another reason.
     """
     device = choose_device()
     recipe = resolve_precision(recipe, device)
@@ -93,7 +111,7 @@ def find_batch_size(
                     break
     if not largest_fitting:
         raise InputError(
-            f"Not even batch=1 at {recipe.image_size} px fits on {describe_device(device)}. Try "
+            f"batch=1 at {recipe.image_size} px does not fit on {describe_device(device)}. Try "
             f"{suggest_smaller_recipe(recipe)}."
         )
     BatchSizeCache(recipe, device, compile_networks).put(largest_fitting)
@@ -101,15 +119,15 @@ def find_batch_size(
 
 
 def should_compile_trials(recipe: Recipe, device: torch.device) -> bool:
-    """Tell whether the steps that are tried are compiled: only where it is asked for.
+    """Return whether trials compile the networks: only for ``compile=on``.
 
-    For each batch it takes minutes. What is not compiled takes more memory rather than less.
+    Compiling takes minutes per batch size. Networks that are not compiled do not need less memory.
     """
     return recipe.compile == "on" and should_compile(recipe, device, 0)
 
 
 class TrialWorker:
-    """A child process that takes steps, a new one after each that ran out of memory."""
+    """A child process that takes steps; replaced by a new one after running out of memory."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
@@ -124,7 +142,7 @@ class TrialWorker:
         self._errors.close()
 
     def measure(self, batch: int) -> float | None:
-        """Return a step's seconds; None where it does not fit."""
+        """Return the seconds that a step with a batch takes; None if memory runs out."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [
@@ -145,7 +163,7 @@ class TrialWorker:
             self._process.stdin.write(f"{batch}\n")
             self._process.stdin.flush()
         for line in self._process.stdout:
-            # A compiler or a driver may speak, too.
+            # Compilers and drivers may print other lines.
             with suppress(ValueError, KeyError, TypeError):
                 seconds: float | None = json.loads(line)["seconds"]
                 if seconds is None:
@@ -153,7 +171,7 @@ class TrialWorker:
                 return seconds
         exit_code = self._close()
         if exit_code < 0:
-            # Killed for want of memory, or it met an allocation that failed and went on.
+            # Killed for lack of memory, or crashed after a failed allocation.
             return None
         self._errors.seek(0)
         output = self._errors.read().strip().splitlines() or [f"exit code {exit_code}"]
@@ -171,11 +189,14 @@ class TrialWorker:
 
 
 def serve_trials(recipe: Recipe) -> None:
-    """Read a batch a line, and print the seconds of a step as JSON: null ends it, out of memory.
+    """Read a batch size per line from stdin, and print the seconds of a step as JSON for each.
+
+    Ends after printing null, if memory ran out.
 
     Parameters
     ----------
-    recipe : with a settled precision.
+    recipe : Recipe
+        With a resolved precision.
     """
     device = choose_device()
     state = init_state(recipe, device)
@@ -194,15 +215,15 @@ def serve_trials(recipe: Recipe) -> None:
             if not is_out_of_memory(error):
                 raise
             seconds = None
-        # On a line of its own, whatever else was printed.
+        # On its own line, even after output of others that has no line end.
         print(f"\n{json.dumps({'seconds': seconds})}", flush=True)
         if seconds is None:
             return
 
 
 def _time_step(step: Callable[[], object]) -> float:
-    """Return a step's seconds. A step ends by reading its losses, so a GPU is waited for."""
-    # The first one makes the optimisers' moments, and whatever the device prepares.
+    """Return the seconds of a step, which synchronizes the GPU when it reads its losses."""
+    # Not timed: the first step allocates the optimizers' moments, among others.
     step()
     start, num_steps = time.perf_counter(), 0
     while num_steps < _MAX_TIMED_STEPS and (
@@ -214,12 +235,12 @@ def _time_step(step: Callable[[], object]) -> float:
 
 
 def limit_memory(device: torch.device) -> None:
-    """Let this process have nine tenths of what is free, so that the rest is not touched."""
+    """Limit this process to 90 % of the free memory, so that trials do not starve others."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info()
         torch.cuda.set_per_process_memory_fraction(_MEMORY_FRACTION * free / total)
         return
-    # What a process writes to, as the kernel counts it for the limit.
+    # VmData is what the kernel compares with RLIMIT_DATA.
     used = read_proc_bytes("/proc/self/status", "VmData")
     available = read_proc_bytes("/proc/meminfo", "MemAvailable")
     with suppress(OSError, ValueError):
@@ -233,7 +254,15 @@ def limit_memory(device: torch.device) -> None:
 
 
 def read_proc_bytes(file: str, name: str) -> int:
-    """Return a figure that the kernel gives in KiB, in bytes."""
+    """Return a value in bytes that a file of /proc lists in KiB.
+
+    Parameters
+    ----------
+    file : str
+        Path, such as ``/proc/meminfo``.
+    name : str
+        Of the value, such as ``MemAvailable``.
+    """
     lines = Path(file).read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith(f"{name}:"))
 

@@ -1,4 +1,4 @@
-"""How whoever starts a run follows it, and stops it."""
+"""Callbacks by which the caller of a run follows it and stops it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +14,26 @@ def _never_stop() -> bool:
 
 @dataclass(frozen=True)
 class TrainingCallbacks:
-    """What is called during a run; nothing when left out.
+    """Functions that are called during a run; all are optional.
 
     Attributes
     ----------
-    on_trace : with (drawings done, drawings in all) while these are traced to strokes, which
+    on_tracing : callable
+        Called with (drawings traced, drawings in total) while the strokes are traced that
         augmentation needs.
-    on_step : with (steps done, steps in all).
-    on_line : with the newest line of metrics.jsonl, about every minute within an epoch.
-    on_epoch : with (epochs done, the epoch's figures).
-    on_trouble : from another thread, with what keeps files from the store, and with nothing when it
-        is over.
-    should_stop : after each step and each validation picture, and while the store is waited for; at
-        yes an interim checkpoint is kept. Where several processes train together, one that says yes
-        stops all.
+    on_step : callable
+        Called with (steps done, steps in total).
+    on_log : callable
+        Called with the latest line of metrics.jsonl, about once a minute within an epoch.
+    on_epoch : callable
+        Called with (epochs done, metrics of the epoch).
+    on_upload_error : callable
+        Called by another thread with a message for each failed upload, and with ``""`` after
+        recovery.
+    should_stop : callable
+        Called after each step and each validation picture, and while the end of a run waits for
+        uploads. If it returns True, an interim checkpoint is written and the run ends. Of several
+        processes that train together, one that returns True stops all.
     """
 
     on_tracing: Callable[[int, int], None] = _do_nothing
@@ -38,14 +44,19 @@ class TrainingCallbacks:
     should_stop: Callable[[], bool] = _never_stop
 
 
-# Of a run that nobody follows.
 NO_CALLBACKS = TrainingCallbacks()
 
 
 class TrainingStopped(Exception):
-    """Training was asked to stop; what it had done is kept, and says itself where."""
+    """Training was stopped on request.
+
+    Parameters
+    ----------
+    message : str
+        What was saved, and where.
+    """
 
     def __init__(
-        self, message: str = "a checkpoint is kept, and the same run goes on from it"
+        self, message: str = "a checkpoint is saved, from which the same run resumes"
     ) -> None:
         super().__init__(message)

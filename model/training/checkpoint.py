@@ -1,4 +1,4 @@
-"""Everything that a training run needs to go on, as bytes."""
+"""Checkpoints: everything that a run needs to resume, as bytes."""
 
 import io
 import pickle
@@ -22,17 +22,28 @@ from model.training.progress import EpochProgress
 
 @dataclass
 class TrainingState:
-    """The networks, their optimisers, and how far they are.
+    """The networks, their optimizers, and the progress of the run.
 
     Attributes
     ----------
-    generator, discriminator, generator_optimiser, discriminator_optimiser : on one device.
-    average : the generator's moving average; None where the recipe wants none.
-    pool : generated pictures to be shown again.
-    epoch : epochs done.
-    step : generator steps done.
-    progress : of the epoch after these.
-    log : the lines of metrics.jsonl up to these.
+    generator : Generator
+        The generator that is trained.
+    discriminator : Discriminator
+        On the same device.
+    generator_optimizer, discriminator_optimizer : Adam
+        Of their parameters.
+    ema : AveragedModel or None
+        Moving average of the generator; None where the recipe disables it.
+    image_pool : ImagePool
+        Generated pictures that the discriminator is shown again.
+    epoch : int
+        Completed epochs.
+    step : int
+        Completed steps.
+    progress : EpochProgress
+        Of the epoch after the completed ones.
+    log : list of dict
+        Lines of metrics.jsonl up to the completed epochs.
     """
 
     generator: Generator
@@ -48,14 +59,26 @@ class TrainingState:
 
     @property
     def eval_generator(self) -> Generator:
-        """The generator that is looked at, measured and used."""
+        """The generator for samples, validation and export: the moving average, if enabled."""
         if self.ema is None:
             return self.generator
         return cast(Generator, self.ema.module)
 
 
 def init_state(recipe: Recipe, device: torch.device) -> TrainingState:
-    """Return freshly initialised networks; the same for the same recipe on the same device."""
+    """Return newly initialized networks.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        The same recipe gives the same weights on the same device.
+    device : torch.device
+        Where the networks are trained.
+
+    Returns
+    -------
+    TrainingState
+    """
     torch.manual_seed(recipe.seed)
     generator = Generator(recipe.generator_width, recipe.generator_blocks).to(device)
     discriminator = Discriminator(recipe.discriminator_width).to(device)
@@ -76,9 +99,20 @@ def _make_optimizer(network: torch.nn.Module, recipe: Recipe) -> torch.optim.Ada
 
 
 def serialize_state(state: TrainingState, recipe: Recipe) -> bytes:
-    """Return a state as bytes that ``torch.load(weights_only=True)`` reads.
+    """Return a checkpoint, which ``torch.load(weights_only=True)`` reads.
 
-    The same state gives the same bytes, whether it was just reached or restored.
+    A state gives the same bytes whether it was just reached or restored.
+
+    Parameters
+    ----------
+    state : TrainingState
+        The state, with the global random states of PyTorch.
+    recipe : Recipe
+        Of the run; stored with the state.
+
+    Returns
+    -------
+    bytes
     """
     buffer = io.BytesIO()
     checkpoint = _canonical(
@@ -106,24 +140,38 @@ def serialize_state(state: TrainingState, recipe: Recipe) -> bytes:
 def _canonical(value: Any) -> Any:
     """Copy a state so that equal strings are one object, and nothing else is shared.
 
-    What is shared is written once, and a restored state shares other things than a new one.
+    ``torch.save`` writes shared objects once, and a restored state shares other objects than a new
+    one.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu().clone()
     if isinstance(value, dict):
-        return {_canonical(key): _canonical(kept) for key, kept in value.items()}
+        return {_canonical(key): _canonical(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_canonical(kept) for kept in value)
+        return type(value)(_canonical(item) for item in value)
     return sys.intern(value) if isinstance(value, str) else value
 
 
 def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> TrainingState:
-    """Return the state that ``save_state`` kept, and set the random states to its.
+    """Load a checkpoint, and set PyTorch's global random states to its own.
+
+    Parameters
+    ----------
+    data : bytes
+        From ``serialize_state``.
+    recipe : Recipe
+        Of the run.
+    device : torch.device
+        Where the networks are trained.
+
+    Returns
+    -------
+    TrainingState
 
     Raises
     ------
     IntegrityError
-        If the bytes are not a checkpoint of a run with this recipe's networks.
+        If the bytes are not a checkpoint, or do not fit the recipe's networks.
     """
     state = init_state(recipe, device)
     with _translate_errors():
@@ -146,12 +194,26 @@ def restore_state(data: bytes, recipe: Recipe, device: torch.device) -> Training
 
 
 def restore_generator(data: bytes, recipe: Recipe) -> tuple[Generator, bool]:
-    """Return a checkpoint's generator that is used, on the CPU, and whether it is the average.
+    """Load the generator for evaluation and export from a checkpoint, on the CPU.
+
+    Parameters
+    ----------
+    data : bytes
+        From ``serialize_state``.
+    recipe : Recipe
+        Of the run.
+
+    Returns
+    -------
+    generator : Generator
+        In evaluation mode, without gradients.
+    is_ema : bool
+        Whether it is the moving average.
 
     Raises
     ------
     IntegrityError
-        If the bytes are not a checkpoint of a run with this recipe's networks.
+        If the bytes are not a checkpoint, or do not fit the recipe's networks.
     """
     with torch.device("meta"):
         generator = Generator(recipe.generator_width, recipe.generator_blocks)
@@ -168,7 +230,7 @@ def restore_generator(data: bytes, recipe: Recipe) -> tuple[Generator, bool]:
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Turn what a checkpoint that is none raises into one clear error."""
+    """Raise IntegrityError for every error that loading invalid bytes raises."""
     try:
         yield
     except (
@@ -181,4 +243,4 @@ def _translate_errors() -> Iterator[None]:
         pickle.UnpicklingError,
     ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise IntegrityError(f"A checkpoint cannot be loaded: {reason}") from error
+        raise IntegrityError(f"Loading a checkpoint failed: {reason}") from error

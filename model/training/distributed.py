@@ -1,4 +1,4 @@
-"""Processes that train one run together, each on its share of every batch."""
+"""Distributed training: processes that train one run together, each on a shard of every batch."""
 
 import gc
 import os
@@ -11,26 +11,29 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-# Before there is a group: its functions keep the one that they find when they are imported, and
-# what keeps the group keeps its threads, which may abort a process that ends.
+# Imported before a process group exists: its functions hold a reference to the group that they find
+# at import, and a group that is never destroyed has threads that may abort an exiting process.
 import torch.distributed.nn.functional
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 ResultT = TypeVar("ResultT")
 
-# The others wait while the first traces strokes, validates and writes. One that has died is noticed
-# at once: its connections close, and torchrun ends the rest.
+# Long, because the other processes wait while the main one traces strokes, validates and writes. A
+# process that died is noticed at once: its connections close, and torchrun ends the others.
 _GROUP_TIMEOUT = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class DistributedContext:
-    """The processes of a run. All hold the same state; the first one speaks and writes for them.
+    """The processes of a run. All hold the same state; the main one reports and writes for all.
 
     Attributes
     ----------
-    rank, size : which process this is, of how many.
+    rank : int, default 0
+        Number of this process; 0 is the main process.
+    world_size : int, default 1
+        Number of processes.
     """
 
     rank: int = 0
@@ -38,20 +41,21 @@ class DistributedContext:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this is the process that speaks and writes."""
+        """Whether this process reports and writes."""
         return self.rank == 0
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """Return a network whose gradients, after a backward pass, are the mean of all processes'.
+        """Wrap a network so that a backward pass averages the gradients of all processes.
 
-        Its norms are over single pictures, so no statistics need to be shared.
+        Without effect in a single process. The networks need no synchronized norms: instance norms
+        are over single pictures.
         """
         if self.world_size == 1:
             return network
         return DistributedDataParallel(network)
 
     def any_rank(self, flag: bool) -> bool:
-        """Tell every process whether one of them says yes."""
+        """Return in every process whether ``flag`` is true in any of them."""
         if self.world_size == 1:
             return flag
         flags = torch.tensor(float(flag))
@@ -59,15 +63,23 @@ class DistributedContext:
         return bool(flags)
 
     def all_reduce_sum(self, values: Tensor) -> Tensor:
-        """Return the sum of all processes' values; those given may be overwritten."""
+        """Return the sum over all processes; ``values`` may be overwritten."""
         if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
     def run_on_main(self, work: Callable[[], ResultT]) -> ResultT:
-        """Let the first process do some work, and return its result, or raise its error, in all.
+        """Call a function in the main process; return its result or raise its error in all.
 
-        Both have to be such that they can be pickled.
+        Parameters
+        ----------
+        work : callable
+            Without parameters. Its result, and any exception that it raises, must be picklable.
+
+        Returns
+        -------
+        object
+            The result, in every process.
         """
         if self.world_size == 1:
             return work()
@@ -85,7 +97,7 @@ class DistributedContext:
         return result
 
     def shard_batch(self, batch_size: int) -> "BatchShard":
-        """Return this process's share of a batch of so many pairs."""
+        """Return this process's shard of a batch with so many pairs."""
         return BatchShard(self, batch_size)
 
 
@@ -94,15 +106,23 @@ SINGLE_PROCESS = DistributedContext()
 
 @dataclass(frozen=True)
 class BatchShard:
-    """A process's part of a batch: from its rank on, every pair that is ``size`` further.
+    """One process's part of a batch: every ``world_size``-th pair, from its rank on.
 
-    Where a small last batch leaves nothing for it, it goes through the step with the batch's first
-    pair, and counts for nothing.
+    If a small last batch has no pair for this process, the shard is the batch's first pair with
+    weight 0, so that the process takes part in the collectives.
 
     Attributes
     ----------
-    crew : who shares.
-    count : pairs of the whole batch.
+    context : DistributedContext
+        The processes that share the batch.
+    batch_size : int
+        Pairs of the whole batch.
+
+    Examples
+    --------
+    >>> shard = BatchShard(DistributedContext(rank=1, world_size=2), batch_size=5)
+    >>> "abcde"[shard.indices], shard.weight
+    ('bd', 0.4)
     """
 
     context: DistributedContext
@@ -110,7 +130,7 @@ class BatchShard:
 
     @property
     def weight(self) -> float:
-        """What part of the batch it is, 0 to 1."""
+        """The shard's fraction of the batch, 0 to 1."""
         return (
             len(range(self.context.rank, self.batch_size, self.context.world_size))
             / self.batch_size
@@ -118,19 +138,30 @@ class BatchShard:
 
     @property
     def indices(self) -> slice:
-        """Where in the batch its pairs are."""
+        """The slice of the batch that the shard is."""
         return slice(self.context.rank, None, self.context.world_size) if self.weight else slice(1)
 
     def scale_loss(self, loss: Tensor) -> Tensor:
-        """Weigh the mean loss of this share so that the mean gradient is that of the batch."""
+        """Scale the mean loss of the shard so that the averaged gradient is that of the batch."""
         return loss * (self.weight * self.context.world_size)
 
     def all_reduce_mean(self, values: Tensor) -> Tensor:
-        """Return the batch's mean of what is the mean of this share."""
+        """Return the mean over the batch of values that are means over the shards."""
         return self.context.all_reduce_sum(values * self.weight)
 
     def gather(self, local: Tensor) -> Tensor:
-        """Return (count, …), the whole batch in its order, from every share's part of it."""
+        """Return the whole batch in its order.
+
+        Parameters
+        ----------
+        local : Tensor
+            (n, …), the pairs of this shard.
+
+        Returns
+        -------
+        Tensor
+            (batch_size, …), in every process.
+        """
         if self.context.world_size == 1:
             return local
         batch = local.new_zeros((self.batch_size, *local.shape[1:]))
@@ -141,10 +172,14 @@ class BatchShard:
 
 @contextmanager
 def init_distributed() -> Iterator[DistributedContext]:
-    """Join the processes that torchrun started, for the time of the block; alone without it.
+    """Initialize the process group if torchrun started this process; else yield a single process.
 
-    Each has a GPU of its own where there are GPUs. They talk through NCCL about what is on these,
-    and through gloo about the rest.
+    Each process has its own GPU where there are GPUs. Tensors on GPUs are exchanged through NCCL,
+    others through gloo. The group is destroyed at the end of the block.
+
+    Yields
+    ------
+    DistributedContext
     """
     if "RANK" not in os.environ:
         yield DistributedContext()
@@ -155,6 +190,6 @@ def init_distributed() -> Iterator[DistributedContext]:
     try:
         yield DistributedContext(dist.get_rank(), dist.get_world_size())
     finally:
-        # Networks that are called no more may keep the group, in cycles with an error's frames.
+        # Unused networks may still hold the group, in reference cycles with frames of an error.
         gc.collect()
         dist.destroy_process_group()

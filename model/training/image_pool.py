@@ -1,4 +1,4 @@
-"""Generated pictures that are shown to the discriminator once more."""
+"""A history of generated pictures that the discriminator is shown again."""
 
 from dataclasses import dataclass, field
 
@@ -8,13 +8,16 @@ from torch import Tensor
 
 @dataclass
 class ImagePool:
-    """A history of generated pictures (Shrivastava et al., 2017), as CycleGAN uses it.
+    """A history of generated pictures (Shrivastava et al., 2017), as in CycleGAN.
 
     Attributes
     ----------
-    size : how many are kept; none with 0.
-    random : what decides which are shown again.
-    kept : float (K, 4, H, W), pictures with their conditions; None before the first.
+    size : int
+        Capacity; 0 disables the pool.
+    generator : torch.Generator
+        Decides which pictures are returned again.
+    images : Tensor or None
+        float (K, 4, H, W), pictures with their conditions; None before the first query.
     """
 
     size: int
@@ -22,10 +25,20 @@ class ImagePool:
     images: Tensor | None = field(default=None)
 
     def query(self, pairs: Tensor) -> Tensor:
-        """Keep new pairs (N, 4, H, W), and return as many: each the new one, or an old one's.
+        """Store new pairs, and return as many new or stored ones.
 
-        Until the pool is full every new one is kept and returned. Then half of them take the place
-        of an old one each, which is returned instead.
+        Until the pool is full, new pairs are stored and returned. Then each new pair replaces a
+        random stored one with probability 0.5, which is returned in its place.
+
+        Parameters
+        ----------
+        pairs : Tensor
+            float (N, 4, H, W).
+
+        Returns
+        -------
+        Tensor
+            float (N, 4, H, W), without gradients if the pool is enabled.
         """
         if not self.size:
             return pairs

@@ -1,4 +1,4 @@
-"""Start a run that several processes train together, follow what they say, and end it."""
+"""Launch distributed training with torchrun, relay its events, and stop it."""
 
 import os
 import queue
@@ -23,16 +23,32 @@ from config.settings import get_usable_cores
 from model.training.callbacks import NO_CALLBACKS, TrainingCallbacks, TrainingStopped
 from model.training.train import TrainedRun
 
-# Seconds from SIGTERM to SIGKILL besides the recipe's grace period, which a checkpoint has to get
-# into the store: for the step in progress, and for writing.
+# Seconds from SIGTERM to SIGKILL for the step in progress and for writing the checkpoint; the
+# recipe's grace period for uploading it is added.
 _STEP_TIMEOUT_S = 60
 
-# Seconds from one look at whether to stop to the next, where nothing is printed.
+# Seconds between two calls of ``should_stop`` while the processes print nothing.
 _POLL_INTERVAL_S = 0.2
 
 
 class WorkerConfig(BaseModel):
-    """What each process is asked to do; see ``model.training.train``."""
+    """What the worker processes train; see ``model.training.train``.
+
+    Attributes
+    ----------
+    store : str
+        URL of the store.
+    dataset : str
+        Name of the data set.
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        Options of the run.
+    force : bool
+        Train again where the run is finished.
+    sketches : Path or None
+        An .npz file with hand-drawn sketches.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,29 +57,37 @@ class WorkerConfig(BaseModel):
     pairs: str
     recipe: Recipe
     force: bool
-    # Of an .npz file with the drawings by hand.
     sketches: Path | None = None
 
     @property
     def shutdown_timeout_s(self) -> int:
-        """Seconds that the processes have to end in once they are asked to."""
+        """Seconds from SIGTERM to SIGKILL."""
         return _STEP_TIMEOUT_S + round(self.recipe.shutdown_grace_s)
 
 
 class WorkerEvent(BaseModel):
-    """A line that a process prints: what happened, one field of these.
+    """A line of JSON that a worker process prints, with one of these fields.
 
     Attributes
     ----------
-    step : steps done and steps in all.
-    traced : drawings traced and drawings in all.
-    line : the newest of metrics.jsonl.
-    epoch : epochs done and the epoch's figures.
-    trouble : what keeps files from the store; nothing when it is over.
-    done : the finished run.
-    stopped : it was asked to stop, and what it had done is kept as this says.
-    error : class and text of an IcanvasError.
-    lost : what else went wrong; where another process has ended, the others meet it as this.
+    step : tuple of int
+        Steps done and steps in total.
+    tracing : tuple of int
+        Drawings traced and drawings in total.
+    log : dict of str to float
+        The latest line of metrics.jsonl.
+    epoch : tuple of int and dict
+        Epochs done and the metrics of the epoch.
+    upload_error : str
+        Message for a failed upload; empty after recovery.
+    result : TrainedRun
+        The finished run.
+    stopped : str
+        Training was stopped on request; what was saved.
+    error : tuple of str
+        Class and message of an IcanvasError.
+    unexpected_error : str
+        Class and message of another exception. Processes whose peer has died report one, too.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -84,13 +108,25 @@ def count_processes(requested: str, batch: int) -> int:
 
     Parameters
     ----------
-    wanted : a number, or ``auto`` for one on each GPU.
-    batch : pairs a step, which they share.
+    requested : str
+        A number, or ``auto`` for one process per GPU.
+    batch : int
+        Pairs per step, which the processes share.
+
+    Returns
+    -------
+    int
+        1 to ``batch``.
 
     Raises
     ------
     InputError
-        If there are fewer GPUs, or fewer pairs a step.
+        If there are fewer GPUs, or fewer pairs per step.
+
+    Examples
+    --------
+    >>> count_processes("1", batch=4)
+    1
     """
     gpus = torch.cuda.device_count()
     if requested == "auto":
@@ -98,12 +134,12 @@ def count_processes(requested: str, batch: int) -> int:
     count = int(requested)
     if gpus and count > gpus:
         raise InputError(
-            f"--processes {count}: each trains on a GPU of its own, and there are {gpus} here."
+            f"--processes {count}: each process needs its own GPU, and this machine has {gpus}."
         )
     if count > batch:
         raise InputError(
-            f"--processes {count}: a step has batch={batch} pairs to share. Take fewer processes, "
-            f"or --set batch={count}."
+            f"--processes {count}: a step has only batch={batch} pairs to share. Use fewer "
+            f"processes, or --set batch={count}."
         )
     return count
 
@@ -115,28 +151,34 @@ def launch_distributed(
     sketches: Sequence[NDArray[np.uint8]] = (),
     on_output: Callable[[str], None] = lambda _: None,
 ) -> TrainedRun:
-    """Train in so many child processes, which torchrun starts.
+    """Train in several child processes of torchrun, as ``model.training.train`` does in this one.
 
-    As ``model.training.train`` does in this one.
-
-    They end when this process does, however that comes about, and keep a checkpoint first.
+    If this process ends in any way, the children save a checkpoint and end.
 
     Parameters
     ----------
-    count : how many.
-    order : what to train.
-    hooks : as of ``model.training.train``, but whether to stop is asked all the time: at yes the
-        processes get SIGTERM, and SIGKILL when the order's patience is at its end.
-    sketches : as of ``model.training.train``.
-    on_log : called with every other line that they print.
+    num_processes : int
+        Number of worker processes.
+    worker_config : WorkerConfig
+        What to train.
+    callbacks : TrainingCallbacks, optional
+        As for ``model.training.train``. ``should_stop`` is called continuously; when it returns
+        True, the processes get SIGTERM, and SIGKILL after ``worker_config.shutdown_timeout_s``.
+    sketches : sequence of ndarray, optional
+        As for ``model.training.train``.
+    on_output : callable, optional
+        Called with every line of the processes' output that is not an event.
+
+    Returns
+    -------
+    TrainedRun
 
     Raises
     ------
     TrainingStopped
-        After ``hooks.should_stop`` said yes and all have ended.
+        After ``callbacks.should_stop`` returned True and all processes have ended.
     IcanvasError
-        Whatever ``model.training.train`` raised in one of them; or, where one ended without a word,
-        that.
+        The error of ``model.training.train`` in a worker process, or if one ended without an error.
     """
     with TemporaryDirectory(prefix="icanvas-") as folder:
         if sketches:
@@ -159,15 +201,15 @@ def _start_torchrun(num_processes: int, worker_config: WorkerConfig) -> subproce
             ),
             *("-m", "model", worker_config.model_dump_json()),
         ],
-        # The cores are shared out among them.
+        # The processes share the cores.
         env={"OMP_NUM_THREADS": str(max(1, get_usable_cores() // num_processes)), **worker_env()},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A compiler or a driver may say what is no text.
+        # Compilers and drivers may print invalid UTF-8.
         errors="replace",
-        # Ctrl-C is ours to pass on.
+        # Ctrl-C reaches only this process, which sends SIGTERM.
         start_new_session=True,
     )
 
@@ -189,7 +231,7 @@ def _forward_events(
             if event is None:
                 if line.strip():
                     on_output(line)
-                # Torchrun's account ends with the process that began it.
+                # torchrun's report lists the process that failed first at its end.
                 was_killed = "SIGKILL" in line if "exitcode" in line else was_killed
             elif event.step:
                 callbacks.on_step(*event.step)
@@ -204,24 +246,24 @@ def _forward_events(
             else:
                 final_events.append(event)
     finally:
-        # Where they have not ended: they take the end of their input for a SIGTERM.
+        # Workers that are still running handle the end of their stdin like SIGTERM.
         _close_stdin(process)
     return _get_result(final_events, worker_config.dataset, stop_requested, was_killed)
 
 
 def worker_env() -> dict[str, str]:
-    """Return the environment in which ``python -m model`` is this package, wherever it is run."""
+    """Return an environment in which ``python -m model`` always runs this package."""
     root = str(Path(__file__).parents[2])
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
-        # A folder "model" in the user's own one is none of ours.
+        # Otherwise a folder "model" in the working directory would be found first.
         "PYTHONSAFEPATH": "1",
     }
 
 
 def _read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
-    """Yield what a process and its children print, and now and then an empty line, to the end."""
+    """Yield the lines of a process and its children until they end, and empty lines while idle."""
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def read(pipe: IO[str]) -> None:
@@ -240,7 +282,7 @@ def _read_lines(process: subprocess.Popen[str]) -> Iterator[str]:
         try:
             line = lines.get(timeout=_POLL_INTERVAL_S)
         except queue.Empty:
-            # torchrun itself may have been killed.
+            # torchrun itself may have been killed, which leaves its workers running.
             if process.poll() is not None:
                 _close_stdin(process)
             line = ""
@@ -267,7 +309,7 @@ def _close_stdin(process: subprocess.Popen[str]) -> None:
 def _get_result(
     events: list[WorkerEvent], dataset: str, stop_requested: bool, was_killed: bool
 ) -> TrainedRun:
-    """Return the finished run, or raise what kept it from finishing."""
+    """Return the finished run, or raise the error that ended it."""
     for event in events:
         if event.result:
             return event.result
@@ -281,10 +323,10 @@ def _get_result(
     if stopped:
         reason = "was stopped from outside"
     elif was_killed:
-        reason = "was killed, as happens where memory runs out"
+        reason = "was killed, possibly because memory ran out"
     else:
         errors = (event.unexpected_error for event in events if event.unexpected_error)
-        reason = f"ended early ({next(errors, 'it reported no error')})"
+        reason = f"ended unexpectedly ({next(errors, 'it reported no error')})"
     raise IcanvasError(
         f"{dataset}: a training process {reason}. Run the same command to resume from the last "
         "checkpoint; --verbose shows the output of the processes."

@@ -1,4 +1,4 @@
-"""The training loop: read it top to bottom."""
+"""The training loop."""
 
 import math
 import time
@@ -26,11 +26,11 @@ from storage.runs import Run
 
 _MAX_VALIDATION_PAIRS = 200
 
-# Seconds from one look into a long epoch to the next.
+# Seconds between two writes of the logs within an epoch.
 _FLUSH_INTERVAL_S = 60.0
 
 _DIVERGENCE_ADVICE = (
-    "Try a lower lr, a lower lambda_l1, or precision=f32; that is a run of its own."
+    "Try a lower lr, a lower lambda_l1, or precision=f32, which starts another run."
 )
 
 
@@ -46,17 +46,39 @@ def train_loop(
     context: DistributedContext,
     oom_guard: OomGuard,
 ) -> tuple[TrainingState, dict[str, float]]:
-    """Go on with a run to its end; return what it ends with, and its last epoch's figures.
+    """Train from the latest checkpoint to the last epoch.
+
+    Raises what ``model.training.train`` documents.
 
     Parameters
     ----------
-    run : takes the files, of which those of the first process of a crew alone are written.
-    training, validation : pairs to learn from, and to be measured on.
-    recipe : with a settled precision.
-    device, workers : where steps are taken, and how many processes read pairs ahead.
-    watch : makes what a person looks at.
-    hooks, crew : as of ``model.training.train``, and so are the errors.
-    memory : is told of the steps.
+    run : Run
+        Where the files are written, by the main process only.
+    training : PairDataset
+        Pairs to train on.
+    validation : PairDataset
+        Pairs to validate on; may be empty.
+    recipe : Recipe
+        With a resolved precision.
+    device : torch.device
+        Where steps are taken.
+    num_workers : int
+        Loader processes.
+    artifacts : RunArtifacts
+        Renders the files besides checkpoints.
+    callbacks : TrainingCallbacks
+        Report progress, and stop the run.
+    context : DistributedContext
+        The processes that train together.
+    oom_guard : OomGuard
+        Observes the steps.
+
+    Returns
+    -------
+    state : TrainingState
+        After the last epoch.
+    metrics : dict of str to float
+        Of the last epoch.
     """
     state, metrics = resume_or_init(run, recipe, device, context)
     sampler = ResumableBatchSampler(
@@ -68,7 +90,7 @@ def train_loop(
     )
     oom_guard.compiled = should_compile(recipe, device, total_steps)
     networks = prepare_networks(state, oom_guard.compiled, context)
-    # A finished run starts no workers.
+    # A finished run needs no loader processes.
     loader = make_loader(training, recipe, sampler, device, num_workers if len(sampler) else 0)
     stream = iter(loader)
 
@@ -87,7 +109,7 @@ def train_loop(
         )
 
     def repair_files() -> None:
-        # What the store has lost, or another machine's outbox has put back to an earlier state.
+        # The store may have lost files, or another machine may have uploaded older ones.
         for file, render in artifacts.epoch_files(state, True).items():
             run.put(file, render()) if file in APPEND_ONLY else repair_file(run, file, render)
 
@@ -96,7 +118,7 @@ def train_loop(
 
     def save_epoch() -> None:
         if is_checkpoint_epoch():
-            # First: what else there is follows from it, and is made again where it is missing.
+            # First, because the other files are derived from it and are repaired if missing.
             run.save_checkpoint(state.epoch, state.step, serialize_state(state, recipe), metrics)
         for file, render in artifacts.epoch_files(state, is_checkpoint_epoch()).items():
             run.put(file, render())
@@ -113,9 +135,9 @@ def train_loop(
             return any(run.list_all_checkpoints())
 
         checkpoint_state = (
-            "with the last checkpoint kept"
+            "with its last checkpoint saved"
             if context.run_on_main(flush_and_find_checkpoint)
-            else "before any checkpoint"
+            else "before its first checkpoint"
         )
         raise InputError(
             f"{run.dataset}: {reason}; training stopped {checkpoint_state}. {_DIVERGENCE_ADVICE}"
@@ -125,7 +147,7 @@ def train_loop(
         try:
             return read_batch(stream)
         except StorageError:
-            # Of a store that is away: what was learned since the last checkpoint stays.
+            # The store cannot be reached: save the steps since the last checkpoint locally.
             if context.world_size == 1:
                 save_interim_checkpoint()
             raise
@@ -158,7 +180,7 @@ def train_loop(
                 last_checkpoint_at = time.monotonic()
         metrics = state.progress.compute_means()
         if metrics["skipped"] == batches_per_epoch:
-            abort(f"no step of epoch {state.epoch + 1} had a finite gradient")
+            abort(f"every step of epoch {state.epoch + 1} had an infinite or NaN gradient")
         if len(validation):
             metrics["val_l1"] = context.run_on_main(run_validation)
             check_finite(metrics, state.step, abort)
@@ -175,9 +197,9 @@ def train_loop(
 
 
 def read_batch(stream: Iterator[Sample]) -> Sample:
-    """Return the next batch; an error of a loader's process is one line again.
+    """Return the next batch, or raise the error of a loader process with its own message.
 
-    PyTorch puts the traceback of that process before the error's own words.
+    PyTorch puts the traceback of the loader process before the message.
     """
     try:
         return next(stream)
@@ -187,7 +209,7 @@ def read_batch(stream: Iterator[Sample]) -> Sample:
 
 
 def check_finite(metrics: Mapping[str, float], step: int, abort: Callable[[str], NoReturn]) -> None:
-    """Give up where a loss or a metric is no number any more: nothing is learned then."""
+    """Call ``abort`` if a loss or metric is infinite or NaN."""
     for name, value in metrics.items():
         if not math.isfinite(value):
             abort(f"{name} is {value} at step {step}")
@@ -200,9 +222,23 @@ def validate(
     device: torch.device,
     on_picture: Callable[[], None] = lambda: None,
 ) -> float:
-    """Return the generator's mean L1 over (at most 200 of) the pairs, pictures in [-1, 1].
+    """Return the generator's mean L1 over up to 200 pairs.
 
-    ``on_picture`` is called before each; what it raises passes through.
+    Parameters
+    ----------
+    generator : Generator
+        On the device.
+    pairs : PairDataset
+        At least one pair.
+    device : torch.device
+        Where pictures are generated.
+    on_picture : callable, optional
+        Called before each picture; its exceptions propagate.
+
+    Returns
+    -------
+    float
+        For pictures in [-1, 1].
     """
     count = min(len(pairs), _MAX_VALIDATION_PAIRS)
     total = 0.0

@@ -1,16 +1,46 @@
-"""Least-squares GAN losses (Mao et al., 2017) with pix2pix's L1 term."""
+"""Least-squares GAN losses (Mao et al., 2017) with the discriminator input of pix2pix."""
 
 import torch
 from torch import Tensor
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Return 0.5 · (E[(D(real) - 1)²] + E[D(fake)²]), a scalar, from patch scores of any shape."""
+    """Return the discriminator's loss, 0.5 · (E[(D(real) - 1)²] + E[D(fake)²]).
+
+    Parameters
+    ----------
+    real : Tensor
+        Scores of real pairs, of any shape.
+    fake : Tensor
+        Scores of generated pairs, of any shape.
+
+    Returns
+    -------
+    Tensor
+        A scalar, at least 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> discriminator_loss(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 0.0])).item()
+    0.25
+    """
     return 0.5 * (torch.mean((real - 1) ** 2) + torch.mean(fake**2))
 
 
 def adversarial_loss(fake: Tensor) -> Tensor:
-    """Return E[(D(fake) - 1)²], a scalar, from patch scores of any shape."""
+    """Return the generator's adversarial loss, E[(D(fake) - 1)²].
+
+    Parameters
+    ----------
+    fake : Tensor
+        Scores of generated pairs, of any shape.
+
+    Returns
+    -------
+    Tensor
+        A scalar, at least 0.
+    """
     return torch.mean((fake - 1) ** 2)
 
 
@@ -19,8 +49,10 @@ def join_pair(picture: Tensor, condition: Tensor) -> Tensor:
 
     Parameters
     ----------
-    picture : float (N, 3, H, W) in [-1, 1].
-    condition : float (N, 1, H, W) in [0, 1], brought to [-1, 1] here.
+    picture : Tensor
+        float (N, 3, H, W) in [-1, 1].
+    condition : Tensor
+        float (N, 1, H, W) in [0, 1]; scaled to [-1, 1] here.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What fits into a device's memory: an error that says so, and what fitted last time."""
+"""Running out of memory: detection, advice, and a cache of batch sizes that fit."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from config.recipe import Recipe
 from config.settings import get_settings
 from model.training.distributed import DistributedContext
 
-# From the second step on there is all that a step needs: the first makes the optimisers' moments.
+# The first step allocates the optimizers' moments, so the second needs the most memory.
 _MIN_FULL_STEPS = 2
 
 _OOM_MESSAGES = (
@@ -28,14 +28,20 @@ _OOM_MESSAGES = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that memory has run out, of a GPU or of this machine."""
+    """Return whether an error means that the memory of a GPU or of this machine ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _OOM_MESSAGES)
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what a person calls a device, with its memory where it has its own."""
+    """Return a device's name, with the size of its own memory, if any.
+
+    Examples
+    --------
+    >>> describe_device(torch.device("cpu"))
+    'the CPU'
+    """
     if device.type != "cuda":
         return "the CPU"
     properties = torch.cuda.get_device_properties(device)
@@ -44,13 +50,27 @@ def describe_device(device: torch.device) -> str:
 
 @dataclass
 class OomGuard:
-    """The block of a run: it remembers a batch that fits, and explains what does not.
+    """Context manager that caches a batch size that fits and explains out-of-memory errors.
 
     Attributes
     ----------
-    dataset, recipe, device, crew : what is trained, where, and by how many.
-    compiled : whether its networks are.
-    steps : done.
+    dataset : str
+        Name of the data set, for messages.
+    recipe : Recipe
+        With a resolved precision.
+    device : torch.device
+        Where steps are taken.
+    context : DistributedContext
+        The processes that share a batch.
+    compiled : bool
+        Whether the networks are compiled.
+    completed_steps : int
+        Number of steps.
+
+    Raises
+    ------
+    InputError
+        On exit, in place of an out-of-memory error; suggests options.
     """
 
     dataset: str
@@ -63,17 +83,23 @@ class OomGuard:
     _is_cached: bool = False
 
     def __enter__(self) -> "OomGuard":
-        """Begin a run."""
+        """Return the guard."""
         return self
 
     @contextmanager
     def step(self, batch_size: int) -> Iterator[None]:
-        """Take a step of so many pairs in the block; left by an error it stays begun."""
+        """Observe a step, in the block; after an exception the step counts as unfinished.
+
+        Parameters
+        ----------
+        batch_size : int
+            Pairs of the step's batch.
+        """
         self._in_step = True
         yield
         self._in_step = False
         self.completed_steps += 1
-        # The last batch of an epoch may be small, and so may all be.
+        # The last batch of an epoch may be smaller, or the only one.
         is_full = batch_size == self.recipe.batch and self.completed_steps >= _MIN_FULL_STEPS
         if is_full and not self._is_cached and self.context.is_main_process:
             self._cache.put(self._batch_per_process)
@@ -85,7 +111,7 @@ class OomGuard:
 
     @property
     def _batch_per_process(self) -> int:
-        """How many pairs of a batch a process takes at most."""
+        """The maximum number of pairs of a batch in a process."""
         return -(-self.recipe.batch // self.context.world_size)
 
     def __exit__(
@@ -94,7 +120,7 @@ class OomGuard:
         error: BaseException | None,
         _trace: TracebackType | None,
     ) -> None:
-        """End it; InputError where memory ran out."""
+        """Raise InputError in place of an out-of-memory error."""
         if error is not None and is_out_of_memory(error):
             raise InputError(self._format_error()) from error
 
@@ -103,9 +129,9 @@ class OomGuard:
         if self._in_step:
             failed = f"a step of batch={recipe.batch}"
         elif self.completed_steps:
-            failed = f"a checkpoint or validation beside steps of batch={recipe.batch}"
+            failed = f"a checkpoint or validation after steps of batch={recipe.batch}"
         else:
-            failed = "its state without any step"
+            failed = "the state before the first step"
         suggested, last_fit = 0, ""
         if self._in_step or self.completed_steps:
             cached = self._cache.get(below=self._batch_per_process)
@@ -115,14 +141,14 @@ class OomGuard:
             suggested = cached.batch * world_size if cached else recipe.batch // 2
         processes = f" in {world_size} processes" if world_size > 1 else ""
         advice = f"Try {suggest_smaller_recipe(recipe)}."
-        # Each process takes one pair at least.
+        # Each process needs at least one pair.
         if suggested >= world_size:
             advice = (
                 f"Try --set batch={suggested}, or find the largest that fits with `icanvas train "
                 f"{self.dataset} --find-batch`."
             )
         elif suggested:
-            advice = f"Try fewer processes, {suggest_smaller_recipe(recipe)}."
+            advice = f"Try fewer processes, or {suggest_smaller_recipe(recipe)}."
         return (
             f"{self.dataset}: out of memory: {failed} at {recipe.image_size} px does not fit on "
             f"{describe_device(self.device)}{processes}{last_fit}. {advice}"
@@ -130,27 +156,40 @@ class OomGuard:
 
 
 def suggest_smaller_recipe(recipe: Recipe) -> str:
-    """Return what a person may set where the batch cannot be smaller."""
+    """Return options that need less memory at the same batch size."""
     side = next((side for side in (128, 64) if side < recipe.image_size), None)
     return f"{f'--set image_size={side}, or ' if side else ''}a smaller generator_width"
 
 
 @dataclass(frozen=True)
 class CachedBatchSize:
-    """A batch that fitted, of one process, and the day when it last did (ISO)."""
+    """A batch size that fits.
+
+    Attributes
+    ----------
+    batch : int
+        Pairs of one process.
+    day : str
+        When it last did, as an ISO date.
+    """
 
     batch: int
     day: str
 
 
 class BatchSizeCache:
-    """The largest batch of one process that is known to fit, kept in ``batches.json`` of the cache.
+    """The largest batch of one process that is known to fit.
+
+    Stored in ``batches.json`` in the cache folder.
 
     Parameters
     ----------
-    recipe : networks, image size and precision; its batch does not matter.
-    device : where the steps are taken.
-    compiled : whether the networks are compiled.
+    recipe : Recipe
+        Its networks, image size and precision count, its batch does not.
+    device : torch.device
+        Where steps are taken.
+    compiled : bool, default False
+        Whether the networks are compiled.
     """
 
     def __init__(self, recipe: Recipe, device: torch.device, compiled: bool = False) -> None:
@@ -163,11 +202,17 @@ class BatchSizeCache:
         self._file = get_settings().cache / "batches.json"
 
     def get(self, below: int | None = None) -> CachedBatchSize | None:
-        """Return the largest batch known to fit; None where none is known.
+        """Return the largest batch known to fit.
 
         Parameters
         ----------
-        below : a batch that has just failed: an entry that is not smaller is deleted.
+        below : int, optional
+            A batch that has just failed: an entry that is not smaller is deleted.
+
+        Returns
+        -------
+        CachedBatchSize or None
+            None if no batch is known to fit, or the file is damaged.
         """
         with suppress(OSError, ValueError, TypeError, KeyError):
             entry = CachedBatchSize(**json.loads(self._file.read_text())[self._key])
@@ -177,13 +222,13 @@ class BatchSizeCache:
         return None
 
     def put(self, batch: int) -> None:
-        """Record that a batch fits, unless a larger one is known to."""
+        """Record that a batch fits, unless a larger one is known to fit."""
         known = self.get()
         if known is None or known.batch <= batch:
             self._write(CachedBatchSize(batch, date.today().isoformat()))
 
     def _write(self, entry: CachedBatchSize | None) -> None:
-        """Replace the entry; a cache folder that cannot be written to is not an error."""
+        """Replace or delete the entry. A cache folder that is not writable is not an error."""
         entries: dict[str, object] = {}
         with suppress(OSError, ValueError):
             entries = dict(json.loads(self._file.read_text()))

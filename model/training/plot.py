@@ -1,4 +1,4 @@
-"""A run's log as one picture."""
+"""Plot of a run's log."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# How far a smoothed curve looks back, as a share of the run's lines.
+# Span of the exponential smoothing, as a fraction of the run's lines.
 _SMOOTHING_FRACTION = 1 / 20
 
-# Curves with fewer points show each.
+# Curves with fewer points have a marker at each.
 _MIN_POINTS_WITHOUT_MARKERS = 20
 
 _LABELS = {
@@ -26,15 +26,22 @@ _LABELS = {
 
 
 def render_loss_plot(log: Iterable[Mapping[str, float]], title: str) -> bytes:
-    """Return losses, gradient norms and learning rate over the steps, as PNG of 1000×900 pixels.
+    """Plot losses, gradient norms and learning rate over the steps.
 
-    Curves are smoothed, with what was logged faintly behind them. Equal logs give equal bytes,
+    Curves are smoothed, with the logged values faintly behind them. Equal logs give equal bytes
     with the same version of Matplotlib.
 
     Parameters
     ----------
-    log : the lines of metrics.jsonl; figures that they lack are left out.
-    title : of the whole.
+    log : iterable of mapping
+        Lines of metrics.jsonl; missing metrics are not plotted.
+    title : str
+        Title of the figure.
+
+    Returns
+    -------
+    bytes
+        PNG of 1000×900 pixels.
     """
     frame = pd.DataFrame(list(log))
     figure = Figure(figsize=(10, 9), dpi=100)
@@ -42,7 +49,7 @@ def render_loss_plot(log: Iterable[Mapping[str, float]], title: str) -> bytes:
     adversarial, l1, gradients, lr = figure.subplots(
         4, sharex=True, gridspec_kw={"height_ratios": (3, 3, 3, 1)}
     )
-    # By hand: Matplotlib's own layout draws everything twice.
+    # Explicit margins: Matplotlib's automatic layout renders everything twice.
     figure.subplots_adjust(left=0.1, right=0.98, top=0.94, bottom=0.06, hspace=0.17)
     figure.suptitle(title, y=0.985)
     _plot_smoothed(adversarial, frame, {"discriminator": "C0", "adversarial": "C1"})
@@ -61,7 +68,7 @@ def render_loss_plot(log: Iterable[Mapping[str, float]], title: str) -> bytes:
         axes.yaxis.set_label_coords(-0.085, 0.5)
         axes.grid(alpha=0.3)
         if len(axes.get_legend_handles_labels()[1]) > 1:
-            # Above, where it hides no curve.
+            # Above the axes, where it hides no curve.
             axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=3, frameon=False)
     if gradients.lines:
         gradients.set_yscale("log", nonpositive="mask")
@@ -70,19 +77,19 @@ def render_loss_plot(log: Iterable[Mapping[str, float]], title: str) -> bytes:
     lr.yaxis.set_major_locator(MaxNLocator(2))
     lr.yaxis.set_major_formatter("{x:.1e}")
     buffer = io.BytesIO()
-    # Without the version of the program that wrote it.
+    # Without Matplotlib's version.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def _plot_smoothed(axes: Axes, frame: pd.DataFrame, colors: Mapping[str, str]) -> None:
-    """Draw figures as they were logged, faintly, and smoothed."""
+    """Plot metrics as logged, faintly, and smoothed."""
     for name, color in colors.items():
         if name not in frame:
             continue
         logged = frame[["step", name]].dropna()
         smoothed = logged[name].ewm(span=max(1.0, _SMOOTHING_FRACTION * len(logged))).mean()
-        # A line of one point would not be seen.
+        # A line through one point is invisible.
         marker = "." if len(logged) < _MIN_POINTS_WITHOUT_MARKERS else ""
         axes.plot(logged["step"], logged[name], color=color, alpha=0.25, linewidth=1)
         axes.plot(logged["step"], smoothed, color=color, marker=marker, label=_LABELS[name])
@@ -96,7 +103,7 @@ def _plot_line(axes: Axes, frame: pd.DataFrame, name: str, color: str, marker: s
 
 
 def _mark_skipped(axes: Axes, frame: pd.DataFrame) -> None:
-    """Mark where steps were skipped, at the foot."""
+    """Mark the lines with skipped steps at the bottom."""
     if "skipped" in frame and (skipped := frame[frame["skipped"] > 0]).size:
         label = f"steps skipped: {skipped['skipped'].sum():.0f}"
         transform = axes.get_xaxis_transform()

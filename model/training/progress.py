@@ -1,20 +1,35 @@
-"""How far an epoch is, and what its losses were."""
+"""Progress of an epoch and the running sums of its metrics."""
 
 from dataclasses import dataclass, field
 
-# Steps that are averaged into one line of metrics.jsonl.
+# Number of steps that are averaged into one line of metrics.jsonl.
 _LOG_INTERVAL_STEPS = 10
 
 
 @dataclass
 class EpochProgress:
-    """The epoch in progress; checkpointed with the networks, so that a resumed one logs the same.
+    """The epoch in progress.
+
+    Checkpoints hold it, so that a resumed run logs the same.
 
     Attributes
     ----------
-    batches : steps done in it.
-    recent, whole : sums of the figures since the last line, and since the epoch began.
-    lines : for metrics.jsonl.
+    batches : int
+        Completed steps of the epoch.
+    recent : dict of str to float
+        Sums of the metrics since the last line.
+    whole : dict of str to float
+        Sums of the metrics since the epoch began.
+    lines : list of dict
+        Lines for metrics.jsonl.
+
+    Examples
+    --------
+    >>> progress = EpochProgress()
+    >>> progress.add({"l1": 0.5, "skipped": 0.0}, lr=0.1, epoch=1, step=1, is_last=False)
+    >>> progress.add({"l1": 0.3, "skipped": 1.0}, lr=0.1, epoch=1, step=2, is_last=True)
+    >>> progress.compute_means()
+    {'l1': 0.4, 'skipped': 1.0}
     """
 
     batches: int = 0
@@ -25,14 +40,20 @@ class EpochProgress:
     def add(
         self, metrics: dict[str, float], lr: float, epoch: int, step: int, is_last: bool
     ) -> None:
-        """Count one step.
+        """Add the metrics of a step.
 
         Parameters
         ----------
-        figures : of the step.
-        lr : its learning rate.
-        epoch, step : which they were, from 1.
-        last : whether it ends the epoch.
+        metrics : dict of str to float
+            Of the step.
+        lr : float
+            Its learning rate.
+        epoch : int
+            Number of the epoch, from 1.
+        step : int
+            Number of the step in the run, from 1.
+        is_last : bool
+            Whether it is the last step of the epoch.
         """
         self.batches += 1
         for sums in (self.recent, self.whole):
@@ -45,7 +66,7 @@ class EpochProgress:
             self.recent = {}
 
     def compute_means(self) -> dict[str, float]:
-        """Return the mean of each figure since the epoch began; of skipped steps the number."""
+        """Return the mean of each metric since the epoch began, and the number of skipped steps."""
         return _compute_means(self.whole, self.batches)
 
 

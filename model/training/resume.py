@@ -1,4 +1,4 @@
-"""A run's place in the store: found again by what it learns from and how, and taken up."""
+"""A run's identity in the store: its name, its metadata, and resuming from its checkpoints."""
 
 import json
 import platform
@@ -26,7 +26,27 @@ TRAINING_FORMAT = 3
 
 
 def compute_run_name(pairs: str, recipe: Recipe, revision: int = 0) -> str:
-    """Return the run's name: what it learns from and how, so that the same run is found again."""
+    """Return the name of a run, a hash of what it learns from and how.
+
+    Parameters
+    ----------
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        With a resolved precision.
+    revision : int, default 0
+        Number of earlier runs with the same pair set and recipe.
+
+    Returns
+    -------
+    str
+        12 hexadecimal digits.
+
+    Examples
+    --------
+    >>> compute_run_name("0123456789ab", Recipe())
+    'bc34098f3d47'
+    """
     fields: dict[str, object] = {
         "format": TRAINING_FORMAT,
         "pairs": pairs,
@@ -38,7 +58,28 @@ def compute_run_name(pairs: str, recipe: Recipe, revision: int = 0) -> str:
 def find_run(
     store: ObjectStore, dataset: str, pairs: str, recipe: Recipe, force: bool
 ) -> tuple[str, Run]:
-    """Return the newest run of these facts and its name; on refresh the next, if it is finished."""
+    """Return the name of the latest run with a pair set and a recipe.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Holds the runs.
+    dataset : str
+        Name of the data set.
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        With a resolved precision.
+    force : bool
+        If the latest run is finished, return the next, which does not exist yet.
+
+    Returns
+    -------
+    name : str
+        The name of the run.
+    run : Run
+        The run, which may not exist yet.
+    """
     revision = 0
     while True:
         name = compute_run_name(pairs, recipe, revision)
@@ -52,9 +93,21 @@ def find_run(
 
 
 def serialize_metadata(pairs: str, recipe: Recipe, extent: float) -> bytes:
-    """Return ``recipe.json``: what a run learns from, how, and what its networks take and give.
+    """Return the content of ``recipe.json``.
 
-    ``extent`` is how much of a side the drawings typically take; see ``compute_extent``.
+    Parameters
+    ----------
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        With a resolved precision.
+    extent : float
+        Median extent of the training drawings, in (0, 1]; see ``compute_median_extent``.
+
+    Returns
+    -------
+    bytes
+        JSON that ``RunMetadata`` reads.
     """
     metadata = {
         "pairs": pairs,
@@ -69,14 +122,21 @@ def serialize_metadata(pairs: str, recipe: Recipe, extent: float) -> bytes:
 
 
 def write_metadata(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], float]) -> None:
-    """Write ``recipe.json`` where it is missing or damaged; it tells what the run began with.
+    """Write ``recipe.json`` if it is missing or damaged, and update its retention fields.
 
-    But which checkpoints stay it tells as of now, for `icanvas gc`.
+    The other fields keep the values with which the run began. `icanvas gc` reads the retention
+    fields.
 
     Parameters
     ----------
-    run : which run.
-    pairs, recipe, extent : as of ``describe_run``; the extent is asked for where it is needed.
+    run : Run
+        The run.
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        With a resolved precision.
+    extent : callable
+        Returns the median extent of the training drawings; called only if the file is written.
     """
     repair_file(run, "recipe.json", lambda: serialize_metadata(pairs, recipe, extent()))
     metadata = json.loads(run.get("recipe.json") or b"{}")
@@ -86,36 +146,51 @@ def write_metadata(run: Run, pairs: str, recipe: Recipe, extent: Callable[[], fl
 
 
 def read_metadata(store: ObjectStore, run: Run) -> RunMetadata:
-    """Return what a run's ``recipe.json`` tells.
+    """Read a run's ``recipe.json``.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Holds the run.
+    run : Run
+        The run.
+
+    Returns
+    -------
+    RunMetadata
 
     Raises
     ------
     NotFoundError
-        If there is none.
+        If the file is missing.
     IntegrityError
         If it cannot be read.
     """
     key = run.key("recipe.json")
     metadata = read_json(store, key, RunMetadata, "train again")
     if metadata is None:
-        raise NotFoundError(f"There is no {store.location(key)}. Train again to have it.")
+        raise NotFoundError(f"{store.location(key)} is missing. Train again to write it.")
     return metadata
 
 
 def _collect_versions() -> dict[str, str]:
-    """Return the versions of Python and of every package that this one needs, by name."""
-    versions, requirements = {"python": platform.python_version(), "torch": torch.__version__}, []
-    # Not every environment tells of all.
+    """Return the versions of Python and of the packages that training requires, by name.
+
+    Packages that are not installed are left out.
+    """
+    versions = {"python": platform.python_version(), "torch": torch.__version__}
+    declared: list[str] = []
     with suppress(PackageNotFoundError):
-        requirements = [need for need in requires("icanvas") or () if "extra ==" not in need]
-    for name in sorted(re.split(r"[^\w.-]", need, maxsplit=1)[0] for need in requirements):
+        declared = requires("icanvas") or []
+    used = [one for one in declared if "extra ==" not in one or "extra == 'train'" in one]
+    for name in sorted(re.split(r"[^\w.-]", requirement, maxsplit=1)[0] for requirement in used):
         with suppress(PackageNotFoundError):
             versions[name] = version(name)
     return versions
 
 
 def _get_git_revision() -> str | None:
-    """Return the commit of this checkout, with ``+`` where files differ from it; None elsewhere."""
+    """Return the commit of this checkout, with ``+`` if files differ; None without a checkout."""
     arguments = ("describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
     try:
         result = subprocess.run(
@@ -133,15 +208,32 @@ def _get_git_revision() -> str | None:
 def resume_or_init(
     run: Run, recipe: Recipe, device: torch.device, context: DistributedContext = SINGLE_PROCESS
 ) -> tuple[TrainingState, dict[str, float]]:
-    """Return the state of the newest checkpoint that is whole, and its metrics.
+    """Load the latest checkpoint that is intact, or initialize the state.
 
-    What is damaged is passed over, and made anew on the way. Without any checkpoint the state is
-    the beginning. Every process of a crew gets the same.
+    Damaged checkpoints are invalidated; training replaces them. Every process gets the same state.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    recipe : Recipe
+        With a resolved precision.
+    device : torch.device
+        Where the networks are trained.
+    context : DistributedContext, optional
+        The processes that train together.
+
+    Returns
+    -------
+    state : TrainingState
+        Of the checkpoint, or the initial one.
+    metrics : dict of str to float
+        Of the checkpoint; empty without one.
 
     Raises
     ------
     IntegrityError
-        If the newest checkpoint is of networks other than the recipe's.
+        If the latest checkpoint does not fit the recipe's networks.
     """
     data, metrics = context.run_on_main(lambda: _read_latest_checkpoint(run))
     if data is None:
@@ -150,12 +242,13 @@ def resume_or_init(
         return restore_state(data, recipe, device), metrics
     except IntegrityError as error:
         raise IntegrityError(
-            f"{run.location('checkpoints')}: {error}. Another version wrote it: move the run's "
-            "folder away, or train with another seed (--set seed=1) for a run of its own."
+            f"{run.location('checkpoints')}: {error}. It was written by another version. Move the "
+            "run's folder away, or start another run with another seed (--set seed=1)."
         ) from error
 
 
 def _read_latest_checkpoint(run: Run) -> tuple[bytes | None, dict[str, float]]:
+    """Return the bytes and metrics of the latest intact checkpoint; invalidate damaged ones."""
     for record in reversed(run.list_all_checkpoints()):
         data = _read_with_retry(run, record)
         if data is not None:
@@ -165,7 +258,7 @@ def _read_latest_checkpoint(run: Run) -> tuple[bytes | None, dict[str, float]]:
 
 
 def _read_with_retry(run: Run, record: CheckpointRecord) -> bytes | None:
-    """Return a checkpoint's bytes; None where the store's own are damaged, not only those read."""
+    """Return a checkpoint's bytes; None if it is damaged or missing in two reads."""
     for _ in range(2):
         with suppress(CorruptObjectError, NotFoundError):
             return run.read_checkpoint(record)
@@ -173,7 +266,17 @@ def _read_with_retry(run: Run, record: CheckpointRecord) -> bytes | None:
 
 
 def repair_file(run: Run, name: str, render: Callable[[], bytes]) -> None:
-    """Write a file of a run where it is missing, damaged or cut short."""
+    """Write a file of a run if it is missing, damaged or truncated.
+
+    Parameters
+    ----------
+    run : Run
+        The run.
+    name : str
+        Of the file in the run's folder.
+    render : callable
+        Returns the content of the file.
+    """
     data = None
     with suppress(CorruptObjectError):
         data = run.get(name)
@@ -182,7 +285,7 @@ def repair_file(run: Run, name: str, render: Callable[[], bytes]) -> None:
 
 
 def _is_complete(name: str, data: bytes) -> bool:
-    """Tell whether a file is not cut short, as a folder, which has no checksums, may hold it."""
+    """Return whether a file is not truncated; a local folder has no checksums."""
     if name.endswith(".json"):
         with suppress(ValueError):
             return isinstance(json.loads(data), dict)

@@ -1,4 +1,4 @@
-"""Sample grids: what the generator makes of fixed drawings."""
+"""Sample grids: pictures that the generator makes of fixed drawings."""
 
 from collections.abc import Iterable
 
@@ -17,9 +17,23 @@ _MAX_MEASURED_PAIRS = 50
 
 
 def render_samples(generator: Generator, pairs: PairDataset, device: torch.device) -> bytes:
-    """Return a JPEG of condition | generated | target for the first pairs.
+    """Render a grid of condition, generated picture and target for the first (up to 8) pairs.
 
-    Two such triples stand beside each other in a row.
+    A row has two such triples.
+
+    Parameters
+    ----------
+    generator : Generator
+        On the device.
+    pairs : PairDataset
+        At least one pair.
+    device : torch.device
+        Where pictures are generated.
+
+    Returns
+    -------
+    bytes
+        JPEG.
     """
     tiles: list[NDArray[np.uint8]] = []
     for index in range(min(len(pairs), _MAX_SAMPLE_PAIRS)):
@@ -31,11 +45,23 @@ def render_samples(generator: Generator, pairs: PairDataset, device: torch.devic
 def render_sketches(
     generator: Generator, sketches: Iterable[NDArray[np.uint8]], device: torch.device
 ) -> bytes:
-    """Return a JPEG of drawing | generated, four such pairs in a row.
+    """Render a grid of sketch and generated picture.
+
+    A row has four such couples.
 
     Parameters
     ----------
-    sketches : at least one, uint8 S×S, as ``fit_sketch`` returns them.
+    generator : Generator
+        On the device.
+    sketches : iterable of ndarray
+        At least one, uint8 S×S, from ``prepare_sketch``.
+    device : torch.device
+        Where pictures are generated.
+
+    Returns
+    -------
+    bytes
+        JPEG.
     """
     tiles: list[NDArray[np.uint8]] = []
     for sketch in sketches:
@@ -44,23 +70,42 @@ def render_sketches(
 
 
 def prepare_sketch(sketch: NDArray[np.uint8], extent: float, side: int) -> NDArray[np.uint8]:
-    """Return any drawing as a run's conditions are: uint8 side×side.
+    """Normalize a sketch to a condition of a run.
 
     Parameters
     ----------
-    sketch : as ``normalize_sketch`` takes it.
-    extent : of the drawings that are trained on; see ``typical_extent``.
-    side : image size of the run in pixels.
+    sketch : ndarray
+        As ``postprocess.normalize_sketch`` accepts it.
+    extent : float
+        Extent of the training drawings, in (0, 1]; see ``compute_median_extent``.
+    side : int
+        Image size of the run in pixels.
+
+    Returns
+    -------
+    ndarray
+        uint8 side×side, black lines on white.
     """
     return scale_drawing(normalize_sketch(sketch, extent=extent), side)
 
 
 def compute_median_extent(pairs: PairDataset) -> float:
-    """Return the median over (at most 50 of) the pairs of ``compute_extent``, in (0, 1].
+    """Return the median extent of (up to 50 of) the drawings, in (0, 1].
+
+    The extent is the fraction of a side that a drawing takes; see ``postprocess.compute_extent``.
+
+    Parameters
+    ----------
+    pairs : PairDataset
+        At least one pair.
+
+    Returns
+    -------
+    float
 
     Raises
     ------
-    IntegrityError
+    CorruptObjectError
         If a pair is damaged.
     """
     indices = (
@@ -74,12 +119,19 @@ def compute_median_extent(pairs: PairDataset) -> float:
 def _render_condition_and_picture(
     generator: Generator, condition: torch.Tensor, device: torch.device
 ) -> list[NDArray[np.uint8]]:
-    """Return a condition (1, S, S) and what is generated from it as images."""
+    """Return a condition (1, S, S) and the picture generated from it as uint8 S×S×3 images."""
     generated = generator(condition.unsqueeze(0).to(device))[0].cpu()
     return [to_image(condition.repeat(3, 1, 1) * 2 - 1), to_image(generated)]
 
 
 def to_image(picture: torch.Tensor) -> NDArray[np.uint8]:
-    """Return a picture (float (3, H, W) in [-1, 1]) as uint8 H×W×3 RGB."""
+    """Return a picture (float (3, H, W) in [-1, 1]) as uint8 H×W×3 RGB.
+
+    Examples
+    --------
+    >>> import torch
+    >>> to_image(torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1)).tolist()
+    [[[0, 128, 255]]]
+    """
     scaled = ((picture + 1) * 127.5).round().clamp(0, 255)
     return scaled.to(torch.uint8).permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""One step of training: the discriminator, then the generator, never both at once."""
+"""One training step: an update of the discriminator, then one of the generator."""
 
 import math
 from collections.abc import Callable
@@ -19,12 +19,16 @@ from model.training.losses import adversarial_loss, discriminator_loss, join_pai
 
 @dataclass(frozen=True)
 class Networks:
-    """How the networks of a state are called: as they are, or compiled, alone or together.
+    """The networks as a step calls them: compiled and wrapped where the run needs it.
 
     Attributes
     ----------
-    generator, discriminator : to learn; they share their weights with the state's.
-    judge : the discriminator, to be learned from.
+    generator : callable
+        Maps conditions to pictures; shares its weights with the state's generator.
+    discriminator : callable
+        Scores pairs, for the discriminator's update; shares its weights with the state's.
+    unwrapped_discriminator : callable
+        The discriminator without DistributedDataParallel, for the generator's update.
     """
 
     generator: Callable[[Tensor], Tensor]
@@ -35,9 +39,23 @@ class Networks:
 def prepare_networks(
     state: TrainingState, compile_networks: bool, context: DistributedContext = SINGLE_PROCESS
 ) -> Networks:
-    """Return how a step calls a state's networks, in each process of a crew."""
+    """Compile the networks of a state if requested, and wrap them for distributed training.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Holds the networks.
+    compile_networks : bool
+        Whether to compile them.
+    context : DistributedContext, optional
+        The processes that train together.
+
+    Returns
+    -------
+    Networks
+    """
     generator, discriminator = (
-        # Not one graph for all batch sizes: which came first would decide what is computed.
+        # One graph per batch size: with dynamic shapes, the result depends on the first size.
         cast(nn.Module, torch.compile(network, dynamic=False)) if compile_networks else network
         for network in (state.generator, state.discriminator)
     )
@@ -52,27 +70,32 @@ def train_step(
     recipe: Recipe,
     shard: BatchShard | None = None,
 ) -> dict[str, float]:
-    """Take one discriminator step and then one generator step.
+    """Update the discriminator, then the generator.
 
-    Each has its own backward pass; the picture is generated once. A network whose gradient is not
-    finite keeps its weights in this step.
+    The picture is generated once; each update has its own backward pass. A network whose gradient
+    is not finite is not updated.
 
     Parameters
     ----------
-    state : changed in place.
-    networks : how its networks are called.
-    condition : float32 (N, 1, S, S) in [0, 1].
-    target : float32 (N, 3, S, S) in [-1, 1].
-    recipe : with a settled precision.
-    share : which part of a batch these pairs are, where several processes take the step together;
-        all of it when left out.
+    state : TrainingState
+        Updated in place.
+    networks : Networks
+        The networks of the state.
+    condition : Tensor
+        float32 (N, 1, S, S) in [0, 1], 0 on lines.
+    target : Tensor
+        float32 (N, 3, S, S) in [-1, 1].
+    recipe : Recipe
+        With a resolved precision.
+    shard : BatchShard, optional
+        Which part of the batch the pairs are, if several processes share it; by default all of it.
 
     Returns
     -------
-    dict
-        Of the batch: ``discriminator``, ``adversarial`` and ``l1``, each unweighted;
-        ``discriminator_gradient`` and ``generator_gradient``, norms before clipping; ``skipped``, 1
-        where a network kept its weights.
+    dict of str to float
+        Means over the batch: the unweighted losses ``discriminator``, ``adversarial`` and ``l1``,
+        the gradient norms before clipping ``discriminator_gradient`` and ``generator_gradient``,
+        and ``skipped``, 1 if a network was not updated, else 0.
     """
     shard = shard or SINGLE_PROCESS.shard_batch(len(condition))
     autocast = torch.autocast(
@@ -90,7 +113,7 @@ def train_step(
         state.discriminator, state.discriminator_optimizer, recipe.max_grad_norm
     )
 
-    # The generator's loss needs the discriminator's gradient in the picture, not in its weights.
+    # Only the gradient with respect to the picture is needed, not to the discriminator's weights.
     state.discriminator.requires_grad_(False)
     with autocast:
         scores = networks.unwrapped_discriminator(join_pair(fake, condition))
@@ -119,12 +142,30 @@ def train_step(
 
 
 def query_pool(pool: ImagePool, pairs: Tensor, shard: BatchShard) -> Tensor:
-    """Exchange pairs with a pool that every process has whole, as if one had the whole batch."""
+    """Query the pool with the pairs of the whole batch, and return those of this process's shard.
+
+    Every process holds the whole pool, in the same state.
+    """
     return pool.query(shard.gather(pairs))[shard.indices] if pool.size else pairs
 
 
 def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer, max_norm: float) -> float:
-    """Step along a gradient that is finite, clipped to a norm (0: as it is); return its norm."""
+    """Clip the gradient and step, unless the gradient is not finite.
+
+    Parameters
+    ----------
+    network : Module
+        With gradients.
+    optimizer : Optimizer
+        Of its parameters.
+    max_norm : float
+        Norm to clip the gradient to; 0 disables clipping.
+
+    Returns
+    -------
+    float
+        Norm of the gradient before clipping.
+    """
     norm = clip_grad_norm_(network.parameters(), max_norm or math.inf).item()
     if math.isfinite(norm):
         optimizer.step()
@@ -132,9 +173,23 @@ def optimizer_step(network: nn.Module, optimizer: torch.optim.Optimizer, max_nor
 
 
 def set_lr(state: TrainingState, recipe: Recipe, total_steps: int) -> float:
-    """Give both optimisers the learning rate of the next step, of so many in all, and return it.
+    """Set the learning rate of the next step in both optimizers.
 
-    It is constant, and then falls in a line, to reach 0 after the last step.
+    It is constant, then decays linearly, to reach 0 after the last step.
+
+    Parameters
+    ----------
+    state : TrainingState
+        Holds the optimizers and the number of steps done.
+    recipe : Recipe
+        Its ``lr`` and ``lr_decay_fraction``.
+    total_steps : int
+        Of the whole run.
+
+    Returns
+    -------
+    float
+        The learning rate.
     """
     decay_steps = recipe.lr_decay_fraction * total_steps
     remaining_steps = total_steps - state.step

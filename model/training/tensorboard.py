@@ -1,4 +1,4 @@
-"""TensorBoard's event files, made whole from what a run has logged; nothing writes on."""
+"""TensorBoard event files, each written as a whole from a run's log."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -9,10 +9,10 @@ from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-# Their folder in a run's.
+# Folder of the event files in a run's folder.
 EVENTS_FOLDER = "events"
 
-# Every event file begins with it.
+# The version that the first event of a file declares.
 _FILE_VERSION = "brain.Event:2"
 
 _TAGS = {
@@ -26,16 +26,21 @@ _TAGS = {
 
 
 def events_name(epoch: int) -> str:
-    """Return the file name of an epoch's events in its run's folder.
+    """Return the name of an epoch's event file, relative to its run's folder.
 
-    TensorBoard reads a folder's files in the order of their names, as one run.
+    TensorBoard reads the files of a folder in the order of their names, as one run.
+
+    Examples
+    --------
+    >>> events_name(4)
+    'events/events.out.tfevents.epoch-0004'
     """
     return f"{EVENTS_FOLDER}/events.out.tfevents.epoch-{epoch:04d}"
 
 
 def is_complete_file(data: bytes) -> bool:
-    """Tell whether bytes are an event file that ends with a record, as every one does."""
-    # A record: its length (uint64), that one's checksum, the event, its checksum.
+    """Return whether bytes are an event file that is not cut off within a record."""
+    # A record: length (uint64), checksum of the length, event, checksum of the event.
     offset = 0
     while offset + 12 <= len(data):
         offset += 16 + int.from_bytes(data[offset : offset + 8], "little")
@@ -45,15 +50,22 @@ def is_complete_file(data: bytes) -> bool:
 def serialize_events(
     lines: Iterable[Mapping[str, float]], images: Mapping[str, bytes], step: int
 ) -> bytes:
-    """Return an event file: equal figures and images give equal bytes.
+    """Return an event file.
 
-    Its times are not those of a clock but its steps, as seconds.
+    Equal input gives equal bytes: the wall time of an event is its step in seconds.
 
     Parameters
     ----------
-    lines : of metrics.jsonl, each with its ``step``; what else is in a line is a scalar of it.
-    images : JPEG or PNG bytes by tag, such as ``samples/pairs``.
-    step : of the images.
+    lines : iterable of mapping
+        Lines of metrics.jsonl, each with its ``step``; every other key but ``epoch`` is a scalar.
+    images : mapping of str to bytes
+        JPEG or PNG by tag, such as ``samples/pairs``.
+    step : int
+        Step of the images.
+
+    Returns
+    -------
+    bytes
     """
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
@@ -80,6 +92,6 @@ def serialize_events(
 
 def _encode_image(data: bytes) -> Summary.Image:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    assert pixels is not None, "images come encoded"
+    assert pixels is not None, "an image that cannot be decoded"
     height, width = pixels.shape[:2]
     return Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=data)

@@ -1,4 +1,4 @@
-"""A run from its pairs to its last checkpoint."""
+"""Training of a generator, from the pair set to the last checkpoint."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,18 +30,28 @@ from storage.uploads import AsyncUploader
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run in short.
+    """Summary of a finished run.
 
     Attributes
     ----------
-    dataset, run : which one.
-    pairs : fingerprint of the pair set that it learned from.
-    left_out : training pairs that were too blank to learn from.
-    epochs, steps : done in all.
-    metrics : the last epoch's means.
-    checkpoint, samples, metrics_file, plot, events : where a person finds them; the events are a
-        folder for TensorBoard.
-    sketches : the grid of drawings by hand; None where the data set has none.
+    dataset : str
+        Name of the data set.
+    run : str
+        Name of the run.
+    pairs : str
+        Fingerprint of the pair set.
+    num_blank : int
+        Training pairs that were skipped because their drawing is nearly blank.
+    epochs, steps : int
+        Completed in total.
+    metrics : dict of str to float
+        Means over the last epoch.
+    checkpoint, samples, metrics_file, plot : str
+        Locations of the last checkpoint, the last sample grid, metrics.jsonl and the loss plot.
+    events : str
+        Location of the folder of TensorBoard's event files.
+    sketches : str or None
+        Location of the last grid of sketches; None where the data set has no sketches.
     """
 
     dataset: str
@@ -70,41 +80,57 @@ def train(
     sketches: Iterable[NDArray[np.uint8]] = (),
     context: DistributedContext = SINGLE_PROCESS,
 ) -> TrainedRun:
-    """Train a generator, keeping a checkpoint and a sample grid an epoch.
+    """Train a generator, or resume an interrupted run.
 
-    A run that was interrupted goes on after its last checkpoint, as if nothing had happened; a
-    finished one is returned as it is. Its files go to the store by way of an outbox on this
-    machine: no step waits for the store.
+    A run is named after its pair set and its recipe. An interrupted run is resumed from its last
+    checkpoint and ends with the same result as an uninterrupted one; a finished run is returned as
+    it is. The run's files are written to local disk and uploaded in the background, so that no step
+    waits for the store.
 
     Parameters
     ----------
-    store : holds the pairs, takes the run.
-    dataset, pairs : the pair set to learn from: data set and fingerprint.
-    recipe : how.
-    refresh : train once more, as a new run beside the finished ones; an unfinished one goes on.
-    hooks : how to follow the run, and to stop it.
-    workers : processes that read pairs ahead; None for as many as go with the device.
-    sketches : drawings by hand, as ``postprocess.normalize_sketch`` takes them; a second grid shows
-        what the generator makes of them. They change nothing else.
-    crew : the processes that train together; this one alone when left out. Each calls this.
+    store : ObjectStore
+        Holds the pair set, and the run's files.
+    dataset : str
+        Name of the data set.
+    pairs : str
+        Fingerprint of the pair set.
+    recipe : Recipe
+        Options of the run.
+    force : bool, default False
+        Train again where the run is finished, as a new run. An unfinished run is resumed.
+    callbacks : TrainingCallbacks, optional
+        Report progress, and stop the run.
+    num_workers : int, optional
+        Loader processes; by default as many as suit the device.
+    sketches : iterable of ndarray, optional
+        Hand-drawn sketches, as ``postprocess.normalize_sketch`` accepts them. A second grid shows
+        the pictures generated from them. They change nothing else.
+    context : DistributedContext, optional
+        The processes that train together; each calls this function. By default this one alone.
+
+    Returns
+    -------
+    TrainedRun
 
     Raises
     ------
     TrainingStopped
-        After ``hooks.should_stop`` said yes and the checkpoint is in the store, or the recipe's
-        grace period is over and it is on this machine. Also of a run that has learned all, and
-        waits for the store.
+        If ``callbacks.should_stop`` returned True. The last checkpoint is in the store or, if the
+        recipe's grace period was over before, on this machine. Also raised after the last step, if
+        the uploads did not end within the grace period.
     InputError
-        If the pair set has no training pair, a loss is no longer finite, or memory runs out.
+        If the pair set has no training pair, a loss is not finite, or memory runs out.
     NotFoundError
         If the pair set is not published.
     IntegrityError
-        If a pair is damaged, a checkpoint is of other networks, or `icanvas gc` has just removed
-        the pair set.
+        If a pair is damaged, a checkpoint does not fit the recipe's networks, or `icanvas gc` has
+        just deleted the pair set.
     ConflictError
-        If `icanvas gc` is removing it, or the run is in training on this machine.
+        If `icanvas gc` is deleting the pair set, or another process on this machine trains the run.
     StorageError
-        If in the end the store does not take what there is; it is kept, and pushed by the next try.
+        If the files cannot be uploaded in the end. They stay on this machine, and the next call
+        uploads them.
     """
     device = choose_device()
     recipe = resolve_precision(recipe, device)
@@ -112,13 +138,13 @@ def train(
     training = PairDataset(store, dataset, pairs, "train", size, recipe.min_density)
     validation = PairDataset(store, dataset, pairs, "val", size)
     if not training:
-        blank_note = f" ({training.num_blank} are next to blank)" if training.num_blank else ""
+        blank_note = f" ({training.num_blank} are nearly blank)" if training.num_blank else ""
         raise InputError(
-            f"Pair set {pairs} of {dataset} has no training pair{blank_note}: see its report."
+            f"Pair set {pairs} of {dataset} has no training pair{blank_note}. See its report."
         )
     extent = cache(lambda: compute_median_extent(training))
     sketch_list = list(sketches)
-    # In the process that writes, and only where there is something to be drawn.
+    # Lazy: needed by the main process only, and only where a grid of sketches is missing.
     normalized_sketches = cache(
         lambda: [prepare_sketch(sketch, extent(), size) for sketch in sketch_list]
     )
@@ -126,11 +152,11 @@ def train(
     def on_tracing(done: int, total: int) -> None:
         callbacks.on_tracing(done, total)
         if callbacks.should_stop():
-            raise TrainingStopped("the strokes that were traced are kept; no step was taken yet")
+            raise TrainingStopped("no step was taken yet, the traced strokes are stored")
 
     def prepare_run() -> str:
         name, run = find_run(store, dataset, pairs, recipe, force)
-        # It tells `icanvas gc` which pairs and checkpoints the run needs.
+        # `icanvas gc` reads which pairs and checkpoints the run needs.
         write_metadata(run, pairs, recipe, extent)
         ensure_pinned(store, dataset, pairs)
         if recipe.augment:
@@ -139,7 +165,7 @@ def train(
 
     name = context.run_on_main(prepare_run)
     run = Run(store, dataset, name)
-    # A data set too small to be split shows what it learned from.
+    # A data set that is too small for a validation split has samples of training pairs.
     sample_pairs = validation if len(validation) else training
     artifacts = RunArtifacts(
         f"{dataset}, run {name}", sample_pairs, normalized_sketches if sketch_list else None, device
@@ -199,11 +225,11 @@ def train(
 def _stop_on_upload_timeout(
     should_stop: Callable[[], bool], callbacks: TrainingCallbacks
 ) -> Iterator[None]:
-    """Make a stop of what the store does not take in time, where one was asked for."""
+    """Raise TrainingStopped in place of a StorageError if a stop was requested."""
     try:
         yield
-    except StorageError as left:
+    except StorageError as error:
         if not should_stop():
             raise
-        callbacks.on_upload_error(str(left))
-        raise TrainingStopped from left
+        callbacks.on_upload_error(str(error))
+        raise TrainingStopped from error

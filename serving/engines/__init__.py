@@ -1,4 +1,4 @@
-"""What runs the generators: one module for each way."""
+"""Engines that run generators: OpenVINO, ONNX Runtime and PyTorch, one module each."""
 
 import importlib.util
 from collections.abc import Callable
@@ -10,37 +10,51 @@ from config.errors import InputError
 from serving.engines.engine import Array, GenerateFn, GeneratorEngine, GeneratorEngineOptions
 from serving.settings import EngineName
 
-__all__ = ["Array", "GenerateFn", "GeneratorEngine", "GeneratorEngineOptions", "choose_engine", "create_engine"]
+__all__ = [
+    "Array",
+    "GenerateFn",
+    "GeneratorEngine",
+    "GeneratorEngineOptions",
+    "choose_engine",
+    "create_engine",
+]
 
 
 def choose_engine(name: str) -> tuple[str, str]:
-    """Return the engine to use and why, in a few words.
+    """Choose the engine to use.
 
     Parameters
     ----------
-    name : ``auto``, or an engine, which is then taken.
+    name : str
+        The engine's name, or ``auto``: PyTorch on a GPU, else OpenVINO if it is installed, else
+        ONNX Runtime.
+
+    Returns
+    -------
+    tuple of str
+        Name of the engine, and the reason in a few words.
 
     Raises
     ------
     InputError
-        If there is no engine of that name, or what it needs is not installed.
+        If there is no such engine, or it is not installed.
     """
     if name not in get_args(EngineName):
         names = ", ".join(get_args(EngineName))
-        raise InputError(f"No engine {name!r} to serve with. Choose one of: {names}.")
+        raise InputError(f"There is no engine {name!r}. Choose one of: {names}.")
     installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
         if cuda.is_available():
-            return "torch", f"there is a GPU, {cuda.get_device_name()}"
+            return "torch", f"found a GPU, {cuda.get_device_name()}"
         if installed:
-            return "openvino", "there is no GPU, and OpenVINO is installed"
-        return "onnxruntime", "there is no GPU, and OpenVINO is not installed"
+            return "openvino", "no GPU, and OpenVINO is installed"
+        return "onnxruntime", "no GPU, and OpenVINO is not installed"
     if name == "openvino" and not installed:
         raise InputError(
             "The engine openvino is not installed. Run `pip install -c constraints.txt -e "
             "'.[openvino]'` in the checkout's environment, or use --engine onnxruntime."
         )
-    return name, "as set"
+    return name, "as configured"
 
 
 def create_engine(name: str, options: GeneratorEngineOptions) -> GeneratorEngine:
@@ -48,8 +62,10 @@ def create_engine(name: str, options: GeneratorEngineOptions) -> GeneratorEngine
 
     Parameters
     ----------
-    name : see ``choose_engine``.
-    options : how many drawings at once, and how exactly.
+    name : str
+        Name of the engine, or ``auto``; see ``choose_engine``.
+    options : GeneratorEngineOptions
+        Concurrency and precision.
 
     Raises
     ------
@@ -61,7 +77,7 @@ def create_engine(name: str, options: GeneratorEngineOptions) -> GeneratorEngine
 
 
 def _import_factory(name: str) -> Callable[[GeneratorEngineOptions], GeneratorEngine]:
-    # Each is imported when it is used: OpenVINO may not be there, and takes a second.
+    # Imported on use: OpenVINO is optional, and takes a second to import.
     if name == "openvino":
         from serving.engines.openvino import create
     elif name == "torch":

@@ -1,4 +1,4 @@
-"""Drawings of several threads as one batch."""
+"""Dynamic batching: drawings of several threads run as one batch."""
 
 import threading
 from collections import deque
@@ -8,12 +8,12 @@ import numpy as np
 
 from serving.engines.engine import Array
 
-# Maps (N, 1, S, S) to (N, 3, S, S).
+# Maps conditions, float32 (N, 1, S, S), to pictures, float32 (N, 3, S, S).
 GenerateBatchFn = Callable[[Array], Array]
 
 
 class _BatchItem:
-    """A drawing in the queue, and what came of it."""
+    """A condition that waits for its batch, and its picture or error."""
 
     def __init__(self, condition: Array) -> None:
         self.condition = condition
@@ -26,26 +26,47 @@ class _BatchItem:
 
 
 class Batcher:
-    """Runs what several threads ask for together; may be called from any thread.
+    """Runs the calls of several threads in batches. Any thread may call it.
 
-    Nobody waits for a batch to fill: one that computes leaves time for the next to gather, and
-    the first thread to have its turn runs all that wait. So an idle device answers at once, and
-    a busy one in full batches. It has no thread of its own.
+    A call never waits for a batch to fill: while one batch runs, the next calls queue up, and the
+    first thread that gets the lock runs all of them, up to the limit, as the next batch. So an idle
+    device responds immediately, and a busy one runs full batches. There is no background thread.
 
     Parameters
     ----------
-    run : what runs a batch, one at a time.
-    most : drawings in one.
-    seen : is told the size of every batch.
+    run_batch : GenerateBatchFn
+        Runs one batch; called by one thread at a time.
+    max_batch_size : int
+        Largest number of conditions in one batch.
+    on_batch : callable
+        Called with the size of every batch.
     """
 
-    def __init__(self, run_batch: GenerateBatchFn, max_batch_size: int, on_batch: Callable[[int], None]) -> None:
+    def __init__(
+        self, run_batch: GenerateBatchFn, max_batch_size: int, on_batch: Callable[[int], None]
+    ) -> None:
         self._run_batch, self._max_batch_size, self._on_batch = run_batch, max_batch_size, on_batch
         self._pending: deque[_BatchItem] = deque()
         self._lock = threading.Lock()
 
     def __call__(self, condition: Array) -> Array:
-        """Return the picture, float32 (3, S, S), of a condition, float32 (1, S, S)."""
+        """Return the picture of a condition.
+
+        Parameters
+        ----------
+        condition : ndarray
+            float32 (1, S, S) in [0, 1].
+
+        Returns
+        -------
+        ndarray
+            float32 (3, S, S) in [-1, 1].
+
+        Raises
+        ------
+        Exception
+            Whatever ``run_batch`` raised for the batch.
+        """
         item = _BatchItem(condition)
         self._pending.append(item)
         with self._lock:
@@ -57,7 +78,7 @@ class Batcher:
         return item.picture
 
     def _run_next_batch(self) -> None:
-        """Run the first of what waits; whoever calls has the turn, and so alone takes away."""
+        """Run the first batch of the pending items. The caller holds the lock."""
         count = min(self._max_batch_size, len(self._pending))
         batch = [self._pending.popleft() for _ in range(count)]
         self._on_batch(count)

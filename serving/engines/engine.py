@@ -1,4 +1,4 @@
-"""What every way to run a generator looks like."""
+"""Types that all engines share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,22 +9,27 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-# Maps a condition, float32 (1, S, S) in [0, 1], to a picture, float32 (3, S, S) in [-1, 1]. Any
-# thread may call it.
+# Maps a condition, float32 (1, S, S) in [0, 1], to a picture, float32 (3, S, S) in [-1, 1].
+# Thread-safe.
 GenerateFn = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class GeneratorEngineOptions:
-    """What an engine is made with.
+    """Options of an engine.
 
     Attributes
     ----------
-    cores : that the process may use.
-    workers : drawings at once; None leaves it to the engine.
-    batch : drawings that a GPU takes at once.
-    fast : 16 bits where the device computes in them.
-    seen : is told how many drawings a batch on a GPU had.
+    cores : int
+        CPU cores that the process may use.
+    workers : int or None
+        Drawings that run concurrently; None for the engine's default.
+    max_batch_size : int
+        Largest batch on a GPU.
+    allow_bf16 : bool
+        Whether to compute in bfloat16 if the device supports it; else in float32.
+    on_batch : callable
+        Called with the size of every batch that PyTorch runs.
     """
 
     cores: int
@@ -36,17 +41,22 @@ class GeneratorEngineOptions:
 
 @dataclass(frozen=True)
 class GeneratorEngine:
-    """A way to run generators.
+    """A backend that runs generators.
 
     Attributes
     ----------
-    title : what it is, for a person.
-    workers : drawings at once that keep it busy.
-    takes : which file of an export it reads: ``weights`` (safetensors) or ``network`` (ONNX).
-    load : makes a generator of that file's bytes and a side in pixels.
+    description : str
+        Name, version, precision and concurrency, for logs.
+    workers : int
+        Concurrent drawings that keep the device busy.
+    weights_format : str
+        File of an export that ``load`` reads: ``safetensors`` or ``onnx``.
+    load : callable
+        Loads a generator from that file's bytes, for pictures of the given side in pixels. Raises
+        ``IntegrityError`` if the file cannot be loaded.
     """
 
     description: str
     workers: int
-    weights_format: Literal["weights", "network"]
+    weights_format: Literal["safetensors", "onnx"]
     load: Callable[[bytes, int], GenerateFn]

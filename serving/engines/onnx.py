@@ -1,4 +1,4 @@
-"""Generators in ONNX Runtime, on the CPU, where OpenVINO is not installed."""
+"""ONNX Runtime on the CPU."""
 
 import onnxruntime
 
@@ -7,12 +7,18 @@ from serving.engines.engine import Array, GenerateFn, GeneratorEngine, Generator
 
 
 def create(options: GeneratorEngineOptions) -> GeneratorEngine:
-    """Return the engine: as many drawings at once as there are workers, which share the cores."""
+    """Return the engine. The workers, one a core by default, share the cores.
+
+    Parameters
+    ----------
+    options : GeneratorEngineOptions
+        ``cores`` and ``workers`` are used. The precision is float32.
+    """
     workers = options.workers or options.cores
     threads = max(1, options.cores // workers)
     session_options = onnxruntime.SessionOptions()
     session_options.intra_op_num_threads = threads
-    # Threads that spin while they wait take the cores from everything else.
+    # Spinning threads would take the cores from other work.
     session_options.add_session_config_entry("session.intra_op.allow_spinning", "0")
 
     def load(network: bytes, _side: int) -> GenerateFn:
@@ -20,9 +26,9 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
             session = onnxruntime.InferenceSession(
                 network, session_options, providers=["CPUExecutionProvider"]
             )
-        # Its classes of errors have no other base.
+        # ONNX Runtime's exceptions have no common base class.
         except Exception as error:
-            raise IntegrityError(f"ONNX Runtime does not take the network: {error}") from error
+            raise IntegrityError(f"ONNX Runtime cannot load the network: {error}") from error
         (input_name,) = (value.name for value in session.get_inputs())
 
         def generate(condition: Array) -> Array:
@@ -35,6 +41,6 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     return GeneratorEngine(
         f"ONNX Runtime {onnxruntime.__version__}, f32, {workers} at once on {threads} core(s) each",
         workers,
-        "network",
+        "onnx",
         load,
     )

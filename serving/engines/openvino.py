@@ -1,4 +1,4 @@
-"""Generators in OpenVINO, on the CPU: bfloat16 where the CPU computes in it."""
+"""OpenVINO on the CPU, in bfloat16 if the CPU supports it."""
 
 from queue import SimpleQueue
 
@@ -9,9 +9,14 @@ from serving.engines.engine import Array, GenerateFn, GeneratorEngine, Generator
 
 
 def create(options: GeneratorEngineOptions) -> GeneratorEngine:
-    """Return the engine: as many drawings at once as there are workers, one core each by default.
+    """Return the engine. Every worker runs one drawing at a time, on one core by default.
 
-    Several drawings in one batch are no quicker than one after another.
+    Batches are not used: on a CPU they are no faster than single drawings.
+
+    Parameters
+    ----------
+    options : GeneratorEngineOptions
+        ``cores``, ``workers`` and ``allow_bf16`` are used.
     """
     core = openvino.Core()
     bf16 = options.allow_bf16 and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -26,12 +31,12 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     def load(network: bytes, side: int) -> GenerateFn:
         try:
             model = core.read_model(network)
-            # Of one size it is compiled ahead, and not at the first drawing.
+            # With a fixed shape it is compiled here, not at the first drawing.
             model.reshape([1, 1, side, side])
             compiled = core.compile_model(model, "CPU", hints)
         except RuntimeError as error:
-            raise IntegrityError(f"OpenVINO does not take the network: {error}") from error
-        # A request is for one thread at a time.
+            raise IntegrityError(f"OpenVINO cannot load the network: {error}") from error
+        # An inference request must be used by one thread at a time.
         free_requests: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         for _ in range(workers):
             free_requests.put(compiled.create_infer_request())
@@ -52,6 +57,6 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     return GeneratorEngine(
         f"OpenVINO {version}, {precision}, {workers} at once on {options.cores} core(s)",
         workers,
-        "network",
+        "onnx",
         load,
     )

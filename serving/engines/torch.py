@@ -1,4 +1,4 @@
-"""Generators in PyTorch: batches on a GPU; on a CPU it serves to compare."""
+"""PyTorch: batches in bfloat16 on a GPU; single drawings in float32 on a CPU, as a reference."""
 
 from contextlib import nullcontext
 
@@ -12,10 +12,16 @@ from serving.engines.engine import Array, GenerateFn, GeneratorEngine, Generator
 
 
 def create(options: GeneratorEngineOptions) -> GeneratorEngine:
-    """Return the engine: on a GPU whatever waits makes a batch, in bfloat16 where it has that."""
+    """Return the engine.
+
+    Parameters
+    ----------
+    options : GeneratorEngineOptions
+        ``workers``, ``max_batch_size``, ``allow_bf16`` and ``on_batch`` are used.
+    """
     device = choose_device()
     on_gpu = device.type == "cuda"
-    # On a CPU in float32: that is what others are compared with.
+    # On a CPU always float32: tests compare the other engines with it.
     bf16 = on_gpu and options.allow_bf16 and supports_bf16(device)
     max_batch_size = options.max_batch_size if on_gpu else 1
 
@@ -32,7 +38,7 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
             except torch.OutOfMemoryError:
                 raise InputError(
                     f"The GPU's memory is too small for {len(conditions)} drawings of {side} px "
-                    "at once. Lower ICANVAS_SERVE_BATCH."
+                    "at once. Lower ICANVAS_SERVE_MAX_BATCH_SIZE."
                 ) from None
             return pictures
 
@@ -42,8 +48,8 @@ def create(options: GeneratorEngineOptions) -> GeneratorEngine:
     precision = "bf16" if bf16 else "f32"
     return GeneratorEngine(
         f"PyTorch {torch.__version__}, {precision}, {name}, batches of {max_batch_size}",
-        # While one batch computes, the next is prepared.
+        # Two batches, so that one is prepared while the other runs.
         options.workers or 2 * max_batch_size,
-        "weights",
+        "safetensors",
         load,
     )

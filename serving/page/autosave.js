@@ -1,44 +1,44 @@
-// What outlives a reload, in this browser alone: the drawing and choices until the tab is closed,
-// the language for good. Without storage (some private windows) the page does without.
+// What survives a reload, in this browser only: the drawing, model and key until the tab is closed,
+// the language permanently. Without storage (in some private windows) nothing is saved.
 
 const DRAWING = "icanvas.drawing";
 const MODEL = "icanvas.model";
 const KEY = "icanvas.key";
 const LANGUAGE = "icanvas.language";
 
-export const keepStrokes = (strokes) => set(() => sessionStorage, DRAWING, JSON.stringify(
+export const saveStrokes = (strokes) => writeItem(() => sessionStorage, DRAWING, JSON.stringify(
   strokes.map((stroke) => stroke.map((point) => point.map((value) => +value.toFixed(2)))),
 ));
 
-export function keptStrokes() {
+export function loadStrokes() {
   try {
-    const found = JSON.parse(get(() => sessionStorage, DRAWING) ?? "[]");
-    const point = (it) => Array.isArray(it) && it.length === 3 && it.every(Number.isFinite);
-    const stroke = (it) => Array.isArray(it) && it.length > 0 && it.every(point);
-    return Array.isArray(found) && found.every(stroke) ? found : [];
+    const strokes = JSON.parse(readItem(() => sessionStorage, DRAWING) ?? "[]");
+    const isPoint = (it) => Array.isArray(it) && it.length === 3 && it.every(Number.isFinite);
+    const isStroke = (it) => Array.isArray(it) && it.length > 0 && it.every(isPoint);
+    return Array.isArray(strokes) && strokes.every(isStroke) ? strokes : [];
   } catch {
     return [];
   }
 }
 
-export const keepModel = (name) => set(() => sessionStorage, MODEL, name);
-export const keptModel = () => get(() => sessionStorage, MODEL);
-export const keepKey = (key) => set(() => sessionStorage, KEY, key);
-export const keptKey = () => get(() => sessionStorage, KEY);
-export const keepLanguage = (language) => set(() => localStorage, LANGUAGE, language);
-export const keptLanguage = () => get(() => localStorage, LANGUAGE);
+export const saveModel = (name) => writeItem(() => sessionStorage, MODEL, name);
+export const loadModel = () => readItem(() => sessionStorage, MODEL);
+export const saveKey = (key) => writeItem(() => sessionStorage, KEY, key);
+export const loadKey = () => readItem(() => sessionStorage, KEY);
+export const saveLanguage = (language) => writeItem(() => localStorage, LANGUAGE, language);
+export const loadLanguage = () => readItem(() => localStorage, LANGUAGE);
 
-function set(storage, key, value) {
+function writeItem(getStorage, key, value) {
   try {
-    storage().setItem(key, value);
+    getStorage().setItem(key, value);
   } catch {
-    // Full or forbidden.
+    // The storage is full or not allowed.
   }
 }
 
-function get(storage, key) {
+function readItem(getStorage, key) {
   try {
-    return storage().getItem(key);
+    return getStorage().getItem(key);
   } catch {
     return null;
   }

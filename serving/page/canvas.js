@@ -1,12 +1,12 @@
-// Strokes as pixels: the sheet on the screen, and pictures of it to send or to keep.
+// Rendering of strokes to pixels: the sheet on the screen, and PNG files.
 
 import { SIDE } from "./strokes.js";
 
-const INK = "#1f2d3a";
+const INK_COLOR = "#1f2d3a";
 
-// Paints a line onto a context whose unit is the sheet's.
-export function paint(context, stroke) {
-  context.strokeStyle = context.fillStyle = INK;
+// Paints a stroke onto a context with the sheet's coordinates.
+export function paintStroke(context, stroke) {
+  context.strokeStyle = context.fillStyle = INK_COLOR;
   context.lineCap = context.lineJoin = "round";
   if (stroke.length === 1) {
     const [[x, y, width]] = stroke;
@@ -17,7 +17,7 @@ export function paint(context, stroke) {
   }
   let index = 1;
   while (index < stroke.length) {
-    // One path for as long as the width stays.
+    // One path for each run of segments with the same width.
     const width = (stroke[index - 1][2] + stroke[index][2]) / 2;
     context.lineWidth = width;
     context.beginPath();
@@ -31,42 +31,43 @@ export function paint(context, stroke) {
   }
 }
 
-// Paints strokes into a square of a context.
-export function paintAll(context, strokes, left, top, side) {
+// Paints strokes into a square of a context, given in pixels.
+export function paintStrokes(context, strokes, left, top, side) {
   context.save();
   context.translate(left, top);
   context.beginPath();
   context.rect(0, 0, side, side);
   context.clip();
   context.scale(side / SIDE, side / SIDE);
-  for (const stroke of strokes) paint(context, stroke);
+  for (const stroke of strokes) paintStroke(context, stroke);
   context.restore();
 }
 
-// A drawing as a PNG on white.
-export function toPng(strokes, side) {
+// Renders strokes on white to a PNG blob.
+export function renderPng(strokes, side) {
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
   context.fillStyle = "#fff";
   context.fillRect(0, 0, side, side);
-  paintAll(context, strokes, 0, 0, side);
+  paintStrokes(context, strokes, 0, 0, side);
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }
 
-// Keeps a canvas element showing a drawing, sharp at any size and on any screen.
-export function showDrawing(canvas, drawing) {
+// Renders a drawing to a canvas element, and updates it on every change of the drawing, the size
+// and the screen's resolution.
+export function attachCanvas(canvas, drawing) {
   const context = canvas.getContext("2d");
-  let waiting = 0;
+  let frameRequest = 0;
 
   function repaint() {
-    waiting = 0;
+    frameRequest = 0;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, canvas.width, canvas.height);
-    paintAll(context, drawing.shown, 0, 0, canvas.width);
+    paintStrokes(context, drawing.visibleStrokes, 0, 0, canvas.width);
   }
 
-  function fit() {
+  function resize() {
     const side = Math.round(canvas.clientWidth * window.devicePixelRatio);
     if (!side || side === canvas.width) return;
     canvas.width = canvas.height = side;
@@ -74,16 +75,16 @@ export function showDrawing(canvas, drawing) {
   }
 
   drawing.addEventListener("ink", ({ detail }) => {
-    if (detail && !waiting) {
-      // Only what is new: a long line stays quick on a slow tablet.
+    if (detail && !frameRequest) {
+      // Paints the new points only, so that long strokes stay fast on slow tablets.
       context.setTransform(canvas.width / SIDE, 0, 0, canvas.width / SIDE, 0, 0);
-      paint(context, detail);
+      paintStroke(context, detail);
     } else {
-      waiting ||= requestAnimationFrame(repaint);
+      frameRequest ||= requestAnimationFrame(repaint);
     }
   });
-  new ResizeObserver(fit).observe(canvas);
-  // A window that moves to another screen, or zooms.
-  window.addEventListener("resize", fit);
-  fit();
+  new ResizeObserver(resize).observe(canvas);
+  // Zooming, or moving the window to another screen, changes the resolution only.
+  window.addEventListener("resize", resize);
+  resize();
 }

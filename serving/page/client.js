@@ -1,84 +1,87 @@
-// Requests to the service that this page came from.
+// Client of the API that this page was served by.
 
-// Milliseconds until an answer no longer comes.
-const PATIENCE = 30_000;
-const KNOWN = new Set([
+const TIMEOUT_MS = 30_000;
+const API_ERRORS = new Set([
   "empty", "busy", "no_model", "unknown_model", "too_large", "too_many", "no_key", "not_shown",
 ]);
 
-// Why there is no answer: one of KNOWN, "away" (no service, or a broken one) or "refused".
-export class Trouble extends Error {
-  constructor(kind, seconds = null) {
-    super(kind);
-    this.kind = kind;
-    // After which to try again, if the service says so.
-    this.seconds = seconds;
+// A failed request. `code` is one of API_ERRORS, "offline" (no response, or a server error) or
+// "rejected" (any other error).
+export class RequestError extends Error {
+  constructor(code, retryAfter = null) {
+    super(code);
+    this.code = code;
+    // Seconds until the next try, if the server sent them.
+    this.retryAfter = retryAfter;
   }
 }
 
-// Of a service that asks for one; a grown-up opens the page with #key=… behind its address.
-let key = null;
+// Sent with every request; an adult opens the page once with #key=… appended to its URL.
+let apiKey = null;
 
-export function useKey(given) {
-  key = given;
+export function setApiKey(key) {
+  apiKey = key;
 }
 
-// Relative, so that the service may be below a prefix.
-const address = (path) => new URL(path, document.baseURI).href;
+// Relative to the page, which may be mounted below a path prefix.
+const resolveUrl = (path) => new URL(path, document.baseURI).href;
 
-// An example as an address that a picture can have; null where it cannot be had.
-export async function exampleUrl({ name, version }, number, what) {
-  const path = `v1/models/${encodeURIComponent(name)}/examples/${number}/${what}.png`
+// Returns a URL for an example's img element; null if the example cannot be fetched.
+export async function getExampleUrl({ name, version }, number, kind) {
+  const path = `v1/models/${encodeURIComponent(name)}/examples/${number}/${kind}.png`
     + `?version=${encodeURIComponent(version)}`;
-  if (!key) return address(path);
-  // A picture's own request carries no key.
-  const blob = await ask(path, {}, (answer) => answer.blob()).catch(() => null);
+  if (!apiKey) return resolveUrl(path);
+  // An img element cannot send the key.
+  const blob = await send(path, {}, (response) => response.blob()).catch(() => null);
   return blob && URL.createObjectURL(blob);
 }
 
-export const fetchModels = () => ask("v1/models", { cache: "no-cache" }, async (answer) => (
-  (await answer.json()).models
+export const fetchModels = () => send("v1/models", { cache: "no-cache" }, async (response) => (
+  (await response.json()).models
 ));
 
-// `body` is an object, sent as JSON, or a picture's blob. Returns the picture that was made.
+// Generates a picture from `body`: an object, sent as JSON, or a blob. Returns the picture's blob
+// and the model's version.
 export function generate(model, body, signal) {
-  const picture = body instanceof Blob;
-  return ask(`v1/models/${encodeURIComponent(model)}/generate`, {
+  const isBlob = body instanceof Blob;
+  return send(`v1/models/${encodeURIComponent(model)}/generate`, {
     method: "POST",
-    headers: { "Content-Type": picture ? body.type : "application/json" },
-    body: picture ? body : JSON.stringify(body),
+    headers: { "Content-Type": isBlob ? body.type : "application/json" },
+    body: isBlob ? body : JSON.stringify(body),
     signal,
-  }, async (answer) => (
-    { blob: await answer.blob(), version: answer.headers.get("X-Model-Version") }
+  }, async (response) => (
+    { blob: await response.blob(), version: response.headers.get("X-Model-Version") }
   ));
 }
 
-async function ask(path, { signal, headers, ...options }, read) {
-  const own = new AbortController();
-  const stop = () => own.abort();
-  signal?.addEventListener("abort", stop);
-  const late = setTimeout(stop, PATIENCE);
+async function send(path, { signal, headers, ...options }, readBody) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  signal?.addEventListener("abort", abort);
+  const timer = setTimeout(abort, TIMEOUT_MS);
   try {
-    const answer = await fetch(address(path), {
-      ...options, headers: { ...headers, ...(key && { "X-API-Key": key }) }, signal: own.signal,
+    const response = await fetch(resolveUrl(path), {
+      ...options,
+      headers: { ...headers, ...(apiKey && { "X-API-Key": apiKey }) },
+      signal: controller.signal,
     });
-    if (!answer.ok) throw await trouble(answer);
-    return await read(answer);
+    if (!response.ok) throw await toRequestError(response);
+    return await readBody(response);
   } catch (error) {
-    throw error instanceof Trouble ? error : new Trouble("away");
+    throw error instanceof RequestError ? error : new RequestError("offline");
   } finally {
-    clearTimeout(late);
-    signal?.removeEventListener("abort", stop);
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
   }
 }
 
-async function trouble(answer) {
-  const told = await answer.json().catch(() => ({}));
-  const after = Number.parseInt(answer.headers.get("Retry-After") ?? "", 10);
-  const seconds = Number.isFinite(after) ? Math.min(60, Math.max(1, after)) : null;
-  if (KNOWN.has(told.error)) return new Trouble(told.error, seconds);
-  if (answer.status === 429) return new Trouble("too_many", seconds);
-  // 408: the line was too slow for the drawing.
-  const lost = answer.status >= 500 || answer.status === 408;
-  return new Trouble(lost ? "away" : "refused", seconds);
+async function toRequestError(response) {
+  const body = await response.json().catch(() => ({}));
+  const header = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
+  const retryAfter = Number.isFinite(header) ? Math.min(60, Math.max(1, header)) : null;
+  if (API_ERRORS.has(body.error)) return new RequestError(body.error, retryAfter);
+  if (response.status === 429) return new RequestError("too_many", retryAfter);
+  // 408: the connection was too slow for the drawing.
+  const isTransient = response.status >= 500 || response.status === 408;
+  return new RequestError(isTransient ? "offline" : "rejected", retryAfter);
 }

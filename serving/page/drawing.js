@@ -1,16 +1,16 @@
-// What is drawn, and the way back: every step is a list of strokes, and strokes are shared.
+// The drawing's state with undo and redo. Every step is a list of strokes; strokes are immutable
+// and shared between steps.
 
-import { SIDE, Smoother, erase, onSheet, simplify } from "./strokes.js";
+import { SIDE, Smoother, clipToSheet, erase, simplify } from "./strokes.js";
 
-const STEPS = 200;
-const ERASER = 32;
+const MAX_UNDO_STEPS = 200;
+const ERASER_RADIUS = 32;
 
-// Events: "start" (a hand draws), "ink" (there is more to see; detail: the points that are new in
-// a line, or null when all has to be painted anew), "change" (a step was done or taken back), "rest"
-// (the hand has been lifted).
+// Events: "start" (a stroke begins), "ink" (new ink; detail: the new points of the stroke, or null
+// if everything must be repainted), "change" (a step was done or undone), "end" (the stroke ended).
 export class Drawing extends EventTarget {
-  #past = [];
-  #future = [];
+  #undoSteps = [];
+  #redoSteps = [];
   #gesture = null;
 
   constructor(strokes) {
@@ -20,133 +20,133 @@ export class Drawing extends EventTarget {
     this.erasing = false;
   }
 
-  // With what is being drawn or erased at this moment.
-  get shown() {
+  // The strokes with the unfinished gesture.
+  get visibleStrokes() {
     const gesture = this.#gesture;
     if (!gesture) return this.strokes;
     return gesture.erasing ? gesture.strokes : [...this.strokes, gesture.line];
   }
 
-  get eraser() {
-    return ERASER;
+  get eraserRadius() {
+    return ERASER_RADIUS;
   }
 
   get canUndo() {
-    return this.#past.length > 0;
+    return this.#undoSteps.length > 0;
   }
 
   get canRedo() {
-    return this.#future.length > 0;
+    return this.#redoSteps.length > 0;
   }
 
-  // `force` is 1 for what cannot tell how hard it presses.
-  begin(x, y, force = 1, erasing = this.erasing) {
+  // `pressure` scales the width; 1 for devices that do not measure it.
+  begin(x, y, pressure = 1, erasing = this.erasing) {
     this.end();
     const smoother = new Smoother();
-    const line = erasing ? [] : smoother.push([x, y, this.width * force]);
-    this.#gesture = { erasing, smoother, line, strokes: this.strokes, at: [x, y] };
-    this.#tell("start");
+    const line = erasing ? [] : smoother.push([x, y, this.width * pressure]);
+    this.#gesture = { erasing, smoother, line, strokes: this.strokes, position: [x, y] };
+    this.#emit("start");
     if (erasing) this.extend(x, y);
-    else this.#tell("ink", line);
+    else this.#emit("ink", line);
   }
 
-  extend(x, y, force = 1) {
+  extend(x, y, pressure = 1) {
     const gesture = this.#gesture;
     if (!gesture) return;
     if (gesture.erasing) {
-      const left = erase(gesture.strokes, gesture.at, [x, y], ERASER);
-      gesture.at = [x, y];
-      if (left === gesture.strokes) return;
-      gesture.strokes = left;
-      this.#tell("ink", null);
+      const remaining = erase(gesture.strokes, gesture.position, [x, y], ERASER_RADIUS);
+      gesture.position = [x, y];
+      if (remaining === gesture.strokes) return;
+      gesture.strokes = remaining;
+      this.#emit("ink", null);
     } else {
-      this.#ink(gesture.smoother.push([x, y, this.width * force]));
+      this.#appendPoints(gesture.smoother.push([x, y, this.width * pressure]));
     }
   }
 
   end() {
     const gesture = this.#gesture;
     if (!gesture) return;
-    if (!gesture.erasing) this.#ink(gesture.smoother.finish());
+    if (!gesture.erasing) this.#appendPoints(gesture.smoother.finish());
     this.#gesture = null;
     if (gesture.erasing) {
-      this.#step(gesture.strokes);
+      this.#commit(gesture.strokes);
     } else {
-      const parts = onSheet(simplify(gesture.line));
-      if (parts.length) this.#step([...this.strokes, ...parts]);
-      else this.#tell("ink", null);
+      const parts = clipToSheet(simplify(gesture.line));
+      if (parts.length) this.#commit([...this.strokes, ...parts]);
+      else this.#emit("ink", null);
     }
-    this.#tell("rest");
+    this.#emit("end");
   }
 
-  // Takes back what a palm did.
+  // Discards the unfinished gesture, for example of a palm.
   cancel() {
     if (!this.#gesture) return;
     this.#gesture = null;
-    this.#tell("ink", null);
-    this.#tell("rest");
+    this.#emit("ink", null);
+    this.#emit("end");
   }
 
   clear() {
     this.cancel();
-    this.#step([]);
+    this.#commit([]);
   }
 
   undo() {
     this.end();
-    this.#swap(this.#past, this.#future);
+    this.#moveStep(this.#undoSteps, this.#redoSteps);
   }
 
   redo() {
     this.end();
-    this.#swap(this.#future, this.#past);
+    this.#moveStep(this.#redoSteps, this.#undoSteps);
   }
 
-  #ink(fresh) {
-    if (!fresh.length) return;
+  #appendPoints(points) {
+    if (!points.length) return;
     const { line } = this.#gesture;
-    const from = line.at(-1);
-    line.push(...fresh);
-    this.#tell("ink", [from, ...fresh]);
+    const last = line.at(-1);
+    line.push(...points);
+    this.#emit("ink", [last, ...points]);
   }
 
-  #step(strokes) {
-    const [before, after] = [this.strokes, strokes];
-    if (before === after || (!before.length && !after.length)) return;
-    this.#past.push(before);
-    if (this.#past.length > STEPS) this.#past.shift();
-    this.#future = [];
-    this.#show(after);
+  #commit(strokes) {
+    const previous = this.strokes;
+    if (previous === strokes || (!previous.length && !strokes.length)) return;
+    this.#undoSteps.push(previous);
+    if (this.#undoSteps.length > MAX_UNDO_STEPS) this.#undoSteps.shift();
+    this.#redoSteps = [];
+    this.#setStrokes(strokes);
   }
 
-  #swap(from, to) {
+  #moveStep(from, to) {
     if (!from.length) return;
     to.push(this.strokes);
-    this.#show(from.pop());
+    this.#setStrokes(from.pop());
   }
 
-  #show(strokes) {
+  #setStrokes(strokes) {
     this.strokes = strokes;
-    this.#tell("ink", null);
-    this.#tell("change");
+    this.#emit("ink", null);
+    this.#emit("change");
   }
 
-  #tell(name, detail = null) {
+  #emit(name, detail = null) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }
 
-// Strokes as the service takes them: what is seen, without widths. A dot is a very short line.
-export function toRequest(strokes) {
-  const tenth = (value) => Math.round(value * 10) / 10;
-  const points = (stroke) => stroke.map(([x, y]) => [tenth(x), tenth(y)]);
+// Converts strokes to the API's format: visible parts, without widths. A dot becomes a short line.
+export function toRequestBody(strokes) {
+  const roundToTenth = (value) => Math.round(value * 10) / 10;
+  const toPoints = (stroke) => stroke.map(([x, y]) => [roundToTenth(x), roundToTenth(y)]);
   return {
     width: SIDE,
     height: SIDE,
     strokes: strokes.map((stroke) => {
       const [first] = stroke;
       const dot = [first, [first[0] > 1 ? first[0] - 1 : first[0] + 1, first[1]]];
-      return { points: points(stroke.length > 1 ? stroke : dot) };
+      return { points: toPoints(stroke.length > 1 ? stroke : dot) };
     }),
   };
 }

@@ -1,74 +1,78 @@
-// Drawing by keyboard: arrows move a pen, space puts it down and lifts it.
+// Drawing with the keyboard: arrow keys move a pen, the space bar puts it down and lifts it.
 
 import { SIDE } from "./strokes.js";
 
 const STEP = 10;
-const LEAP = 50;
-const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const LARGE_STEP = 50;
+const DIRECTIONS = {
+  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+};
 
-// `say(word)` tells what happened.
-export function followKeys(canvas, marker, drawing, say) {
-  const held = new Set();
-  let at = [SIDE / 2, SIDE / 2];
-  let drawingHere = false;
+// `announce(name)` is called with the name of a message for screen readers.
+export function handleKeyboard(canvas, cursor, drawing, announce) {
+  const pressedKeys = new Set();
+  let position = [SIDE / 2, SIDE / 2];
+  let isPenDown = false;
 
-  function show() {
+  function showCursor() {
     const side = canvas.clientWidth;
-    const [x, y] = at.map((value) => (value / SIDE) * side);
-    marker.hidden = false;
-    marker.classList.toggle("down", drawingHere);
-    marker.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
+    const [x, y] = position.map((value) => (value / SIDE) * side);
+    cursor.hidden = false;
+    cursor.classList.toggle("down", isPenDown);
+    cursor.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
   }
 
-  function lift() {
-    if (!drawingHere) return;
+  function liftPen() {
+    if (!isPenDown) return;
     drawing.end();
-    say("penUp");
+    announce("penUp");
   }
 
-  // Also when it was lifted by another key: one that undoes.
-  drawing.addEventListener("rest", () => {
-    drawingHere = false;
-    marker.classList.remove("down");
+  // The stroke may also be ended by another input, such as undo.
+  drawing.addEventListener("end", () => {
+    isPenDown = false;
+    cursor.classList.remove("down");
   });
 
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     canvas.classList.remove("pointed");
-    if (event.key in WAYS) {
+    if (event.key in DIRECTIONS) {
       event.preventDefault();
-      held.add(event.key);
-      const by = event.shiftKey ? LEAP : STEP;
-      for (const key of held) {
-        at = at.map((value, axis) => Math.min(SIDE, Math.max(0, value + WAYS[key][axis] * by)));
+      pressedKeys.add(event.key);
+      const step = event.shiftKey ? LARGE_STEP : STEP;
+      for (const key of pressedKeys) {
+        position = position.map((value, axis) => (
+          Math.min(SIDE, Math.max(0, value + DIRECTIONS[key][axis] * step))
+        ));
       }
-      if (drawingHere) drawing.extend(...at);
-      show();
+      if (isPenDown) drawing.extend(...position);
+      showCursor();
     } else if (event.key === " ") {
       event.preventDefault();
       if (event.repeat) return;
-      if (drawingHere) {
-        lift();
+      if (isPenDown) {
+        liftPen();
       } else {
-        drawing.begin(...at);
-        drawingHere = true;
-        say("penDown");
+        drawing.begin(...position);
+        isPenDown = true;
+        announce("penDown");
       }
-      show();
+      showCursor();
     } else if (event.key === "Escape") {
-      lift();
-      marker.hidden = true;
+      liftPen();
+      cursor.hidden = true;
     }
   });
-  canvas.addEventListener("keyup", (event) => held.delete(event.key));
+  canvas.addEventListener("keyup", (event) => pressedKeys.delete(event.key));
   canvas.addEventListener("pointerdown", () => {
-    drawingHere = false;
-    marker.hidden = true;
+    isPenDown = false;
+    cursor.hidden = true;
   });
   canvas.addEventListener("blur", () => {
     canvas.classList.remove("pointed");
-    held.clear();
-    lift();
-    marker.hidden = true;
+    pressedKeys.clear();
+    liftPen();
+    cursor.hidden = true;
   });
 }

@@ -1,46 +1,46 @@
-// What the frame of the picture says while there is no new one, and what is said aloud.
+// The state in the picture's frame, and announcements for screen readers.
 
-import { word } from "./words.js";
+import { getMessage } from "./i18n.js";
 
 const frame = document.getElementById("frame");
 const notice = document.getElementById("notice");
 const text = document.getElementById("notice-text");
 const countdown = document.getElementById("countdown");
-const said = document.getElementById("said");
+const announcement = document.getElementById("announcement");
 
-let shown = { kind: null, until: 0 };
-let ticking = 0;
+let current = { state: null, retryAt: 0 };
+let timer = 0;
 
-// Shows a state by the name of its words ("ready" shows none); seconds until the next try, if any.
-export function show(kind, seconds = null) {
-  const news = kind !== shown.kind;
-  shown = { kind, until: seconds === null ? 0 : Date.now() + 1000 * seconds };
-  frame.dataset.state = kind;
-  notice.hidden = kind === "ready";
-  refresh();
-  clearInterval(ticking);
-  if (seconds !== null) ticking = setInterval(tick, 1000);
-  // Painting is said by its end.
-  if (news && kind !== "working") say(kind);
+// Shows a state, named like its message ("ready" shows none), and counts down `retryAfter` seconds.
+export function showState(state, retryAfter = null) {
+  const changed = state !== current.state;
+  current = { state, retryAt: retryAfter === null ? 0 : Date.now() + 1000 * retryAfter };
+  frame.dataset.state = state;
+  notice.hidden = state === "ready";
+  updateText();
+  clearInterval(timer);
+  if (retryAfter !== null) timer = setInterval(updateCountdown, 1000);
+  // "working" is not announced, because the result follows.
+  if (changed && state !== "working") announce(state);
 }
 
-// After a change of language, too.
-export function refresh() {
-  if (!shown.kind) return;
-  text.textContent = word(shown.kind);
-  tick();
+// Also called when the language changes.
+export function updateText() {
+  if (!current.state) return;
+  text.textContent = getMessage(current.state);
+  updateCountdown();
 }
 
-function tick() {
-  const left = Math.ceil((shown.until - Date.now()) / 1000);
-  countdown.textContent = left > 0 ? word("again", { seconds: left }) : "";
+function updateCountdown() {
+  const seconds = Math.ceil((current.retryAt - Date.now()) / 1000);
+  countdown.textContent = seconds > 0 ? getMessage("retryIn", { seconds }) : "";
 }
 
-// Tells those who listen to the page.
-export function say(name) {
-  said.textContent = "";
-  // The same words twice are said twice only when they were gone between.
+// Announces a message to screen readers.
+export function announce(name) {
+  announcement.textContent = "";
+  // Cleared for a frame, because the same text twice would be announced once.
   requestAnimationFrame(() => {
-    said.textContent = word(name);
+    announcement.textContent = getMessage(name);
   });
 }

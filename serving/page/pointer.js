@@ -1,18 +1,20 @@
-// Mouse, fingers and pens on the sheet.
+// Drawing with mouse, touch and pen.
 
 import { SIDE } from "./strokes.js";
 
-// Milliseconds after a pen was near in which a touch is a palm; pixels that a resting hand moves.
-const PALM = 1000;
-const RESTING = 8;
-const ERASER_END = 32;
+// Touches are palms for so long after a pen was near.
+const PALM_REJECTION_MS = 1000;
+// A touch that moved less than this is resting.
+const MAX_RESTING_MOVE_PX = 8;
+// Bit of `PointerEvent.buttons` for a pen's eraser end.
+const ERASER_BUTTON = 32;
 
-export function followPointers(canvas, ring, drawing) {
-  // The pointer that draws: its id, kind and where it came down; null when none does.
-  let hand = null;
-  let penSeen = -Infinity;
+export function handlePointers(canvas, eraserCursor, drawing) {
+  // The pointer that draws: { id, type, start, moved }; null if none does.
+  let activePointer = null;
+  let lastPenTime = -Infinity;
 
-  function place(event) {
+  function toSheet(event) {
     const box = canvas.getBoundingClientRect();
     return [
       ((event.clientX - box.left) / box.width) * SIDE,
@@ -20,78 +22,84 @@ export function followPointers(canvas, ring, drawing) {
     ];
   }
 
-  // Half pressed is the width that was chosen.
-  const force = (event) => (event.pointerType === "pen" && event.pressure
+  // Factor of the chosen width: 1 at half pressure.
+  const getPressure = (event) => (event.pointerType === "pen" && event.pressure
     ? 0.4 + 1.2 * event.pressure : 1);
 
-  function showRing(event) {
-    const shown = event.pointerType !== "touch" || hand?.id === event.pointerId;
-    ring.hidden = !shown || !(drawing.erasing || (event.buttons & ERASER_END));
-    if (ring.hidden) return;
+  function updateEraserCursor(event) {
+    const hasCursor = event.pointerType !== "touch" || activePointer?.id === event.pointerId;
+    eraserCursor.hidden = !hasCursor || !(drawing.erasing || (event.buttons & ERASER_BUTTON));
+    if (eraserCursor.hidden) return;
     const side = canvas.clientWidth;
-    const [x, y] = place(event).map((value) => (value / SIDE) * side);
-    ring.style.width = ring.style.height = `${((2 * drawing.eraser) / SIDE) * side}px`;
-    ring.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
+    const [x, y] = toSheet(event).map((value) => (value / SIDE) * side);
+    const diameter = ((2 * drawing.eraserRadius) / SIDE) * side;
+    eraserCursor.style.width = eraserCursor.style.height = `${diameter}px`;
+    eraserCursor.style.transform = `translate(${x}px, ${y}px) translate(-50%, -50%)`;
   }
 
-  function down(event) {
-    const kind = event.pointerType;
-    if (kind === "pen") penSeen = event.timeStamp;
-    if (kind === "mouse" && event.button !== 0) return;
-    if (kind === "touch" && event.timeStamp - penSeen < PALM) return;
-    if (hand) {
-      // A pen goes before a finger; a finger that draws before a hand that rests.
-      const resting = hand.kind === "touch" && kind === "touch" && !hand.moved;
-      if (!resting && !(kind === "pen" && hand.kind !== "pen")) return;
+  function onPointerDown(event) {
+    const type = event.pointerType;
+    if (type === "pen") lastPenTime = event.timeStamp;
+    if (type === "mouse" && event.button !== 0) return;
+    if (type === "touch" && event.timeStamp - lastPenTime < PALM_REJECTION_MS) return;
+    if (activePointer) {
+      // A pen takes precedence over a touch, and a new touch over one that rests.
+      const isResting = activePointer.type === "touch" && type === "touch" && !activePointer.moved;
+      if (!isResting && !(type === "pen" && activePointer.type !== "pen")) return;
       drawing.cancel();
     }
     event.preventDefault();
-    // So that arrows go on from here; only a keyboard needs to see where it is.
+    // With the focus here, arrow keys work. The focus ring is for keyboard users only.
     canvas.classList.add("pointed");
     canvas.focus({ preventScroll: true });
-    hand = { id: event.pointerId, kind, at: [event.clientX, event.clientY], moved: false };
+    activePointer = {
+      id: event.pointerId, type, start: [event.clientX, event.clientY], moved: false,
+    };
     canvas.setPointerCapture(event.pointerId);
-    const erasing = drawing.erasing || Boolean(event.buttons & ERASER_END);
-    drawing.begin(...place(event), force(event), erasing);
-    showRing(event);
+    const erasing = drawing.erasing || Boolean(event.buttons & ERASER_BUTTON);
+    drawing.begin(...toSheet(event), getPressure(event), erasing);
+    updateEraserCursor(event);
   }
 
-  function move(event) {
-    if (event.pointerType === "pen") penSeen = event.timeStamp;
-    showRing(event);
-    if (hand?.id !== event.pointerId) return;
+  function onPointerMove(event) {
+    if (event.pointerType === "pen") lastPenTime = event.timeStamp;
+    updateEraserCursor(event);
+    if (activePointer?.id !== event.pointerId) return;
     event.preventDefault();
-    const [x, y] = hand.at;
-    hand.moved ||= Math.hypot(event.clientX - x, event.clientY - y) > RESTING;
-    const all = event.getCoalescedEvents?.() ?? [];
-    for (const each of all.length ? all : [event]) drawing.extend(...place(each), force(each));
+    const [x, y] = activePointer.start;
+    const distance = Math.hypot(event.clientX - x, event.clientY - y);
+    activePointer.moved ||= distance > MAX_RESTING_MOVE_PX;
+    const coalesced = event.getCoalescedEvents?.() ?? [];
+    for (const each of coalesced.length ? coalesced : [event]) {
+      drawing.extend(...toSheet(each), getPressure(each));
+    }
   }
 
-  function up(event) {
-    if (hand?.id !== event.pointerId) return;
-    hand = null;
-    ring.hidden = event.pointerType === "touch" || ring.hidden;
+  function onPointerUp(event) {
+    if (activePointer?.id !== event.pointerId) return;
+    activePointer = null;
+    eraserCursor.hidden = event.pointerType === "touch" || eraserCursor.hidden;
     drawing.end();
   }
 
-  // The browser takes a touch away when it finds that it is a palm.
-  function cancel(event) {
-    if (hand?.id !== event.pointerId) return;
-    hand = null;
-    ring.hidden = true;
+  // The browser cancels touches that it detects as palms.
+  function onPointerCancel(event) {
+    if (activePointer?.id !== event.pointerId) return;
+    activePointer = null;
+    eraserCursor.hidden = true;
     if (event.pointerType === "touch") drawing.cancel();
     else drawing.end();
   }
 
-  canvas.addEventListener("pointerdown", down);
-  canvas.addEventListener("pointermove", move);
-  canvas.addEventListener("pointerup", up);
-  canvas.addEventListener("pointercancel", cancel);
-  canvas.addEventListener("lostpointercapture", up);
+  canvas.addEventListener("pointerdown", onPointerDown);
+  canvas.addEventListener("pointermove", onPointerMove);
+  canvas.addEventListener("pointerup", onPointerUp);
+  canvas.addEventListener("pointercancel", onPointerCancel);
+  canvas.addEventListener("lostpointercapture", onPointerUp);
   canvas.addEventListener("pointerleave", () => {
-    if (!hand) ring.hidden = true;
+    if (!activePointer) eraserCursor.hidden = true;
   });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
-  // Safari scrolls and selects in spite of touch-action.
+  // Safari scrolls and selects despite `touch-action: none`.
   canvas.addEventListener("touchstart", (event) => event.preventDefault(), { passive: false });
 }

@@ -1,118 +1,120 @@
-// The picture that goes with the drawing: asked for when the hand rests, the latest wish counts.
+// Generates the picture of the drawing: sends the latest drawing after a pause, and retries.
 
-import { toPng } from "./canvas.js";
-import { Trouble, generate } from "./client.js";
-import { toRequest } from "./drawing.js";
+import { renderPng } from "./canvas.js";
+import { RequestError, generate } from "./client.js";
+import { toRequestBody } from "./drawing.js";
 
-const REST = 400;
-const WAITS = new Set(["busy", "too_many", "no_model", "away"]);
-// Seconds between tries when the service does not say.
-const PAUSES = [2, 4, 8, 15];
+const IDLE_DELAY_MS = 400;
+const RETRYABLE = new Set(["busy", "too_many", "no_model", "offline"]);
+// Used if the server sends no Retry-After.
+const RETRY_DELAYS_S = [2, 4, 8, 15];
 const PNG_SIDE = 512;
 
-// `report(kind, detail)`: "working"; "picture" with {blob, version, model, strokes}; or the kind
-// of a Trouble with {seconds} until it is tried again, null where trying again is no use.
-export class Live {
-  #wish = null;
+// `onUpdate(state, detail)` is called with "working"; with "picture" and {blob, version, model,
+// strokes}; or with the code of a RequestError and {seconds} until the next try, null if none.
+export class Preview {
+  #pending = null;
   #timer = 0;
-  #request = null;
+  #controller = null;
   #failures = 0;
   #notBefore = 0;
-  #settled = [];
+  #idleCallbacks = [];
 
-  constructor(report) {
-    this.report = report;
-    window.addEventListener("online", () => this.now());
+  constructor(onUpdate) {
+    this.onUpdate = onUpdate;
+    window.addEventListener("online", () => this.retryNow());
   }
 
-  get idle() {
-    return this.#wish === null;
+  get isIdle() {
+    return this.#pending === null;
   }
 
-  want(model, strokes, rest = REST) {
-    this.#wish = { model, strokes };
-    this.#plan(rest);
+  // Requests a picture; replaces a previous request.
+  request(model, strokes, delay = IDLE_DELAY_MS) {
+    this.#pending = { model, strokes };
+    this.#schedule(delay);
   }
 
-  // While a hand draws nothing new is asked for.
-  hold() {
+  // Sends nothing while a stroke is drawn.
+  pause() {
     clearTimeout(this.#timer);
   }
 
   resume() {
-    if (this.#wish) this.#plan(REST);
+    if (this.#pending) this.#schedule(IDLE_DELAY_MS);
   }
 
-  forget() {
+  cancel() {
     clearTimeout(this.#timer);
-    this.#request?.abort();
-    this.#done();
+    this.#controller?.abort();
+    this.#finish();
   }
 
-  // Tries at once what waits for its next try.
-  now() {
-    if (this.#notBefore <= Date.now() || !this.#wish) return;
+  // Retries immediately instead of after the delay.
+  retryNow() {
+    if (this.#notBefore <= Date.now() || !this.#pending) return;
     this.#notBefore = 0;
-    this.#plan(0);
+    this.#schedule(0);
   }
 
-  // Resolves when nothing is wished for any more, or after that many milliseconds.
-  settled(patience) {
-    if (this.idle) return Promise.resolve();
+  // Resolves when no request is pending, or after `timeout` milliseconds.
+  waitUntilIdle(timeout) {
+    if (this.isIdle) return Promise.resolve();
     return new Promise((resolve) => {
-      this.#settled.push(resolve);
-      setTimeout(resolve, patience);
+      this.#idleCallbacks.push(resolve);
+      setTimeout(resolve, timeout);
     });
   }
 
-  #plan(rest) {
+  #schedule(delay) {
     clearTimeout(this.#timer);
-    const wait = Math.max(rest, this.#notBefore - Date.now());
-    this.#timer = setTimeout(() => this.#go(), wait);
+    const wait = Math.max(delay, this.#notBefore - Date.now());
+    this.#timer = setTimeout(() => this.#send(), wait);
   }
 
-  async #go() {
-    this.#request?.abort();
-    const request = new AbortController();
-    this.#request = request;
-    const wish = this.#wish;
-    const latest = () => !request.signal.aborted && this.#wish === wish;
-    if (!this.#failures) this.report("working", {});
+  async #send() {
+    this.#controller?.abort();
+    const controller = new AbortController();
+    this.#controller = controller;
+    const pending = this.#pending;
+    const isCurrent = () => !controller.signal.aborted && this.#pending === pending;
+    if (!this.#failures) this.onUpdate("working", {});
     try {
-      const { blob, version } = await this.#ask(wish, request.signal);
-      if (request.signal.aborted) return;
+      const { blob, version } = await this.#generate(pending, controller.signal);
+      if (controller.signal.aborted) return;
       this.#failures = 0;
-      this.report("picture", { blob, version, ...wish });
-      if (latest()) this.#done();
+      this.onUpdate("picture", { blob, version, ...pending });
+      if (isCurrent()) this.#finish();
     } catch (error) {
-      if (!(error instanceof Trouble)) throw error;
-      if (!latest()) return;
+      if (!(error instanceof RequestError)) throw error;
+      if (!isCurrent()) return;
       let seconds = null;
-      if (WAITS.has(error.kind)) {
-        seconds = error.seconds ?? PAUSES[Math.min(this.#failures, PAUSES.length - 1)];
+      if (RETRYABLE.has(error.code)) {
+        seconds = error.retryAfter
+          ?? RETRY_DELAYS_S[Math.min(this.#failures, RETRY_DELAYS_S.length - 1)];
         this.#failures += 1;
         this.#notBefore = Date.now() + 1000 * seconds;
-        this.#plan(0);
+        this.#schedule(0);
       } else {
         this.#failures = 0;
-        this.#done();
+        this.#finish();
       }
-      this.report(error.kind, { seconds });
+      this.onUpdate(error.code, { seconds });
     }
   }
 
-  async #ask({ model, strokes }, signal) {
+  async #generate({ model, strokes }, signal) {
     try {
-      return await generate(model, toRequest(strokes), signal);
+      return await generate(model, toRequestBody(strokes), signal);
     } catch (error) {
-      // A whole afternoon's scribbles are less as pixels.
-      if (error.kind !== "too_large") throw error;
-      return await generate(model, await toPng(strokes, PNG_SIDE), signal);
+      // Very many strokes are smaller as a PNG.
+      if (error.code !== "too_large") throw error;
+      return await generate(model, await renderPng(strokes, PNG_SIDE), signal);
     }
   }
 
-  #done() {
-    this.#wish = null;
-    for (const resolve of this.#settled.splice(0)) resolve();
+  #finish() {
+    this.#pending = null;
+    for (const resolve of this.#idleCallbacks.splice(0)) resolve();
   }
 }

@@ -1,23 +1,24 @@
-// Drawing and picture side by side, as a file of one's own.
+// Saving and sharing: drawing and picture side by side in one PNG file.
 
-import { paintAll } from "./canvas.js";
+import { paintStrokes } from "./canvas.js";
 
 const SIDE = 1024;
 const MARGIN = 64;
-const GROUND = "#e7f0ee";
+const BACKGROUND = "#e7f0ee";
 
-// `picture` is a blob, or null for the drawing alone. Returns a PNG file.
-export async function toFile(strokes, picture, name) {
+// Returns a PNG file of the drawing and the picture. `picture` is a blob, or null for the drawing
+// only.
+export async function renderFile(strokes, picture, name) {
   const canvas = document.createElement("canvas");
-  const sheets = picture ? 2 : 1;
-  canvas.width = sheets * (SIDE + MARGIN) + MARGIN;
+  const columns = picture ? 2 : 1;
+  canvas.width = columns * (SIDE + MARGIN) + MARGIN;
   canvas.height = SIDE + 2 * MARGIN;
   const context = canvas.getContext("2d");
-  context.fillStyle = GROUND;
+  context.fillStyle = BACKGROUND;
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.fillStyle = "#fff";
   context.fillRect(MARGIN, MARGIN, SIDE, SIDE);
-  paintAll(context, strokes, MARGIN, MARGIN, SIDE);
+  paintStrokes(context, strokes, MARGIN, MARGIN, SIDE);
   if (picture) {
     const bitmap = await createImageBitmap(picture);
     context.imageSmoothingQuality = "high";
@@ -25,7 +26,7 @@ export async function toFile(strokes, picture, name) {
     bitmap.close();
   }
   const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  return new File([blob], `icanvas-${name}-${now()}.png`, { type: "image/png" });
+  return new File([blob], `icanvas-${name}-${formatTimestamp()}.png`, { type: "image/png" });
 }
 
 export function download(file) {
@@ -33,7 +34,7 @@ export function download(file) {
   link.href = URL.createObjectURL(file);
   link.download = file.name;
   link.click();
-  // Some browsers read it only after the click.
+  // Some browsers read the URL only after the click.
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
@@ -42,7 +43,7 @@ export function canShare() {
   return Boolean(navigator.canShare?.({ files: [probe] }));
 }
 
-// Resolves whether or not it was shared in the end.
+// Shares a file, and downloads it if sharing fails. Resolves also if the user cancels.
 export async function share(file) {
   try {
     await navigator.share({ files: [file] });
@@ -51,11 +52,11 @@ export async function share(file) {
   }
 }
 
-function now() {
+function formatTimestamp() {
   const date = new Date();
-  const two = (value) => String(value).padStart(2, "0");
+  const pad = (value) => String(value).padStart(2, "0");
   return [
-    date.getFullYear(), two(date.getMonth() + 1), two(date.getDate()), "-",
-    two(date.getHours()), two(date.getMinutes()), two(date.getSeconds()),
+    date.getFullYear(), pad(date.getMonth() + 1), pad(date.getDate()), "-",
+    pad(date.getHours()), pad(date.getMinutes()), pad(date.getSeconds()),
   ].join("");
 }

@@ -37,16 +37,16 @@ def check_count(archive: Path, members: int, max_files: int) -> None:
 def check_member(archive: Path, member: str, size: int, compressed_size: int) -> None:
     """Raise ``SourceError`` where one member unpacks to far more bytes than it has packed."""
     if size > MIN_CHECKED_MEMBER_BYTES and size > MAX_RATIO * compressed_size:
-        raise refuse_archive(archive, _is_bomb(size, compressed_size), member)
+        raise refuse_archive(archive, _describe_ratio(size, compressed_size), member)
 
 
 def check_total(archive: Path, size: int, compressed_size: int) -> None:
     """Raise ``SourceError`` where all members unpack to far more bytes than the archive has."""
     if size > MIN_CHECKED_ARCHIVE_BYTES and size > MAX_RATIO * compressed_size:
-        raise refuse_archive(archive, f"it {_is_bomb(size, compressed_size)}")
+        raise refuse_archive(archive, f"it {_describe_ratio(size, compressed_size)}")
 
 
-def _is_bomb(size: int, compressed_size: int) -> str:
+def _describe_ratio(size: int, compressed_size: int) -> str:
     return (
         f"unpacks from {compressed_size / 2**20:,.1f} MiB to {size / 2**20:,.0f} MiB or more, "
         f"over {MAX_RATIO} times as much"

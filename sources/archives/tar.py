@@ -29,7 +29,7 @@ _MAX_HEADER = 1 << 20
 _READ_AHEAD_BYTES = 1 << 18
 
 _LONG_NAME_TYPES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
-_SPARSE_TYPE = "GNU.sparse."
+_SPARSE_KEY_PREFIX = "GNU.sparse."
 _PAX_TYPES = (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.XGLTYPE)
 _SPECIAL_TYPES = {
     tarfile.CHRTYPE: "a character device",
@@ -170,7 +170,7 @@ def _apply_extended_header(
     archive: Path, header: tarfile.TarInfo, extended: dict[str, str]
 ) -> None:
     """Put in what a member's extended headers say."""
-    if header.type == tarfile.GNUTYPE_SPARSE or _SPARSE_TYPE in extended:
+    if header.type == tarfile.GNUTYPE_SPARSE or _SPARSE_KEY_PREFIX in extended:
         raise refuse_archive(archive, "is stored sparse", header.name, "Pack it without --sparse.")
     header.name = extended.get("path", header.name)
     header.linkname = extended.get("linkpath", header.linkname)
@@ -199,8 +199,8 @@ def _read_pax(content: bytes) -> dict[str, str]:
         key, _, value = content[blank + 1 : end - 1].partition(b"=")
         if key in (b"path", b"linkpath", b"size"):
             records[key.decode()] = _decode(value)
-        elif key.startswith(_SPARSE_TYPE.encode()):
-            records[_SPARSE_TYPE] = _decode(value)
+        elif key.startswith(_SPARSE_KEY_PREFIX.encode()):
+            records[_SPARSE_KEY_PREFIX] = _decode(value)
         start = end
     return records
 

@@ -18,7 +18,7 @@ from config.errors import IcanvasError, InputError, IntegrityError, SourceError,
 from sources.fetch.disk import check_space, format_bytes, translate_errors
 from sources.fetch.host_api import HostUnavailable
 from sources.fetch.http import (
-    Address,
+    RequestTarget,
     HttpLimits,
     PermanentError,
     TransientError,
@@ -41,7 +41,7 @@ from sources.fetch.partial_downloads import (
     find_finished,
 )
 
-__all__ = ["Address", "DownloadRecord", "HttpLimits", "RemoteFile", "download"]
+__all__ = ["RequestTarget", "DownloadRecord", "HttpLimits", "RemoteFile", "download"]
 
 # Seconds that nobody wonders about.
 _QUIET_LOCK_WAIT_S = 1
@@ -76,7 +76,7 @@ class RemoteFile:
     """
 
     name: str
-    mirrors: tuple[Callable[[], Address], ...]
+    mirrors: tuple[Callable[[], RequestTarget], ...]
     size: int | None = None
     sha256: str | None = None
     md5: str | None = None
@@ -97,7 +97,7 @@ class _DownloadJob:
     on_wait: OnWait
 
     def request_file(
-        self, address: Address, headers: Mapping[str, str]
+        self, address: RequestTarget, headers: Mapping[str, str]
     ) -> AbstractContextManager[httpx.Response]:
         """Ask for the file; see ``exchange.ask``."""
         return request(
@@ -163,7 +163,7 @@ def download(
             with translate_errors(target):
                 part = PartialDownload(target, pinned=sha256 is not None)
             with open_client(limits) as client:
-                receipt = _fetch_into_part(
+                receipt = _try_mirrors(
                     _DownloadJob(client, remote, part, limits, allow_http, on_bytes, on_wait)
                 )
         on_bytes(receipt.size, receipt.size)
@@ -172,12 +172,12 @@ def download(
         lock.release()
 
 
-def _fetch_into_part(job: _DownloadJob) -> DownloadRecord:
+def _try_mirrors(job: _DownloadJob) -> DownloadRecord:
     """Try one mirror after the other."""
     failures = []
     for mirror in job.remote.mirrors:
         try:
-            return _retry_hosts(job, mirror)
+            return _retry_host(job, mirror)
         except PermanentError as refused:
             failures.append(refused)
     raise _final_error(job, failures) from None
@@ -186,20 +186,20 @@ def _fetch_into_part(job: _DownloadJob) -> DownloadRecord:
 def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> IcanvasError:
     """Return the one error that tells why no mirror gave the file."""
     kinds = [failure.kind for failure in failures]
-    interrupted = job.part.kept_bytes and IntegrityError in kinds
+    interrupted = job.part.is_resumable and IntegrityError in kinds
     kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
-    told = "; ".join(f"{failure.where} {failure.told}".strip() for failure in failures)
+    told = "; ".join(f"{failure.where} {failure.message}".strip() for failure in failures)
     message = f"{job.remote.name} was not downloaded: {told or 'no address is known'}."
     if interrupted:
         return kind(f"{message} The part is kept: run again to resume.")
-    if job.part.kept_bytes:
+    if job.part.is_resumable:
         message += " The part is kept."
     elif IntegrityError in kinds:
         message += " Run again."
     return kind(f"{message} {job.remote.advice}".rstrip())
 
 
-def _retry_hosts(job: _DownloadJob, mirror: Callable[[], Address]) -> DownloadRecord:
+def _retry_host(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
     """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
     limits, part = job.limits, job.part
     before, came, failed, waited = part.gained, False, 0, 0.0
@@ -218,7 +218,7 @@ def _retry_hosts(job: _DownloadJob, mirror: Callable[[], Address]) -> DownloadRe
             pause = max(min(pause, limits.max_backoff), broken.wait)
             if pause > _QUIET_LOCK_WAIT_S:
                 # Without what to do: that is for a person, once this is given up.
-                why = broken.told.removesuffix("; try again later")
+                why = broken.message.removesuffix("; try again later")
                 why = why.removesuffix(": run again after that")
                 host = broken.where.partition("/")[0]
                 job.on_wait(f"{host} {why}; goes on in {pause:.0f} s".lstrip())
@@ -240,20 +240,20 @@ def _interrupted_error(
 ) -> PermanentError:
     if gained and part.trace:
         reached = format_bytes(part.size, part.trace.total)
-        refused = PermanentError(f"stopped at {reached} ({broken.told})", IntegrityError)
+        refused = PermanentError(f"stopped at {reached} ({broken.message})", IntegrityError)
     elif broken.stage == "body":
-        refused = PermanentError(f"stopped at the start ({broken.told})", IntegrityError)
+        refused = PermanentError(f"stopped at the start ({broken.message})", IntegrityError)
     else:
-        refused = PermanentError(broken.told, IntegrityError if part.kept_bytes else SourceError)
+        refused = PermanentError(broken.message, IntegrityError if part.is_resumable else SourceError)
     refused.where = broken.where
     return refused
 
 
-def _download_once(job: _DownloadJob, mirror: Callable[[], Address]) -> DownloadRecord:
+def _download_once(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
     """Ask once for what is missing; where a host will not have that, once for all."""
     part = job.part
     address = _resolve_mirror(job.remote, mirror)
-    offset, trace = part.resume_offset(redact_url(address.url), job.remote.size)
+    offset, trace = part.get_resume_point(redact_url(address.url), job.remote.size)
     if offset and trace:
         part.hash_to(offset)
         wish = {"Range": f"bytes={offset}-"}
@@ -269,7 +269,7 @@ def _download_once(job: _DownloadJob, mirror: Callable[[], Address]) -> Download
         return _receive_body(job, address, answer)
 
 
-def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], Address]) -> Address:
+def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], RequestTarget]) -> RequestTarget:
     try:
         return mirror()
     except StorageError:
@@ -286,7 +286,7 @@ def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], Address]) -> Addres
 
 def _receive_body(
     job: _DownloadJob,
-    address: Address,
+    address: RequestTarget,
     answer: httpx.Response,
     offset: int = 0,
     trace: PartialMetadata | None = None,

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from config.dataset import FigshareSource
 from config.errors import SourceError
-from sources.fetch.download import Address, RemoteFile
+from sources.fetch.download import RequestTarget, RemoteFile
 from sources.fetch.host_api import call_api, read_json_object
 
 _API_URL = "https://api.figshare.com/v2"
@@ -75,8 +75,8 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[RemoteFile, dict[
     remote = RemoteFile(
         f"figshare-{file.id}{PurePosixPath(file.name).suffix}",
         (
-            lambda: Address(f"{_API_URL}/file/download/{file.id}"),
-            lambda: Address(f"https://ndownloader.figshare.com/files/{file.id}"),
+            lambda: RequestTarget(f"{_API_URL}/file/download/{file.id}"),
+            lambda: RequestTarget(f"https://ndownloader.figshare.com/files/{file.id}"),
         ),
         size=source.size or file.size,
         sha256=source.sha256,

@@ -60,7 +60,7 @@ def call_api(
             failure = find_busy_error(answer)
             if failure is None:
                 return answer
-        message = f"{host} {failure.told}. {advice}"
+        message = f"{host} {failure.message}. {advice}"
         if isinstance(failure, PermanentError):
             raise SourceError(message)
         attempt += 1

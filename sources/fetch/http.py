@@ -22,7 +22,7 @@ Stage = Literal["address", "connect", "answer", "body"]
 
 
 @dataclass(frozen=True)
-class Address:
+class RequestTarget:
     """Where the bytes are right now; both may hold secrets, so neither is ever shown."""
 
     url: str = field(repr=False)
@@ -66,7 +66,7 @@ class PermanentError(Exception):
 
     def __init__(self, message: str, kind: type[IcanvasError] = SourceError) -> None:
         super().__init__(message)
-        self.told = message
+        self.message = message
         self.kind = kind
 
 
@@ -77,7 +77,7 @@ class TransientError(Exception):
 
     def __init__(self, message: str, stage: Stage, wait: float = 0) -> None:
         super().__init__(message)
-        self.told = message
+        self.message = message
         self.stage = stage
         self.wait = wait
 
@@ -108,7 +108,7 @@ def open_client(limits: HttpLimits) -> httpx.Client:
 @contextmanager
 def request(
     client: httpx.Client,
-    address: Address,
+    address: RequestTarget,
     headers: Mapping[str, str],
     limits: HttpLimits,
     *,
@@ -127,7 +127,7 @@ def request(
     try:
         for _ in range(limits.max_redirects + 1):
             _check_scheme(
-                here, allow_http or (here.host in http_allowed_hosts and not _find_secrets(carried))
+                here, allow_http or (here.host in http_allowed_hosts and not _has_secret_headers(carried))
             )
             response = _send(client, here, {**carried, **headers})
             try:
@@ -183,17 +183,17 @@ def _send(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> h
         raise PermanentError(_INVALID_URL) from None
 
 
-def _check_scheme(url: httpx.URL, http_allowed_hosts: bool) -> None:
+def _check_scheme(url: httpx.URL, http_allowed: bool) -> None:
     if url.scheme not in ("http", "https") or not url.host:
         raise PermanentError("leads to an address that is not http or https")
-    if url.scheme == "http" and not http_allowed_hosts:
+    if url.scheme == "http" and not http_allowed:
         raise PermanentError(
             "goes over plain http, which others can read and alter; allow that with --allow-http "
             "(or ICANVAS_ALLOW_HTTP=1)"
         )
 
 
-def _find_secrets(headers: Mapping[str, str]) -> bool:
+def _has_secret_headers(headers: Mapping[str, str]) -> bool:
     return any(name.lower() not in _SAFE_HEADERS for name in headers)
 
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from config.dataset import KaggleSource
 from config.errors import InputError, SourceError
-from sources.fetch.download import Address, RemoteFile
+from sources.fetch.download import RequestTarget, RemoteFile
 from sources.fetch.host_api import call_api, read_json_object
 
 _CREDENTIAL_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY")
@@ -22,10 +22,10 @@ _CREDENTIAL_VARIABLES = ("KAGGLE_USERNAME", "KAGGLE_KEY")
 
 class _KaggleDataset(BaseModel):
     title: str | None = None
-    license: str | None = Field(None, alias="licenseName")
-    version: int | None = Field(None, alias="currentVersionNumber")
-    size: int | None = Field(None, alias="totalBytes")
-    updated: str | None = Field(None, alias="lastUpdated")
+    license: str | None = Field(None, validation_alias="licenseName", serialization_alias="licence")
+    version: int | None = Field(None, validation_alias="currentVersionNumber")
+    size: int | None = Field(None, validation_alias="totalBytes")
+    updated: str | None = Field(None, validation_alias="lastUpdated")
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[RemoteFile, dict[st
     if version is None:
         raise SourceError(f"Kaggle names no version of {source.handle}. {advice}")
 
-    def locate() -> Address:
+    def locate() -> RequestTarget:
         asked = {**which, "datasetVersionNumber": str(version)}
         answer = _call_api("DownloadDataset", asked, login, source, advice)
         place = answer.headers.get("Location")
@@ -77,7 +77,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[RemoteFile, dict[st
                 f"Kaggle answered HTTP {answer.status_code} where the address of "
                 f"{source.handle} was due. {advice}"
             )
-        return Address(str(answer.request.url.join(place)))
+        return RequestTarget(str(answer.request.url.join(place)))
 
     remote = RemoteFile(
         f"{owner}-{slug}-{version}.zip",
@@ -86,7 +86,7 @@ def find_archive(source: KaggleSource, advice: str) -> tuple[RemoteFile, dict[st
         sha256=source.sha256,
         advice=advice,
     )
-    return remote, found.model_dump(exclude_none=True) | {"version": version}
+    return remote, found.model_dump(exclude_none=True, by_alias=True) | {"version": version}
 
 
 def describe_credentials() -> str | None:

@@ -95,20 +95,20 @@ class PartialDownload:
         self._file: IO[bytes] | None = None
 
     @property
-    def kept_bytes(self) -> bool:
+    def is_resumable(self) -> bool:
         """Whether there is something that a later run can resume."""
         trace = self.trace
         if trace is None or not self.size:
             return False
         return trace.validator is not None or (self._pinned and trace.total is not None)
 
-    def resume_offset(self, asked: str, size: int | None) -> tuple[int, PartialMetadata | None]:
+    def get_resume_point(self, asked: str, size: int | None) -> tuple[int, PartialMetadata | None]:
         """Return from which byte on to ask ``asked`` for the file, and the trace of what comes.
 
         That is the first byte, and none, where it has to be all.
         """
         trace = self.trace
-        if trace is None or not self.kept_bytes:
+        if trace is None or not self.is_resumable:
             return 0, None
         if trace.asked != asked:
             if not self._pinned or trace.total is None:
@@ -201,7 +201,7 @@ class PartialDownload:
             fsync(self._path)
             # First, so that whatever stops the process, nothing whole is fetched again.
             receipt = _write_record(self.target, self._path, self.trace, sha256, md5)
-            _safe_name(self.target)
+            _rename_to_target(self.target)
         return receipt
 
     def _update_hashes(self, piece: bytes) -> None:
@@ -221,7 +221,7 @@ def find_finished(
         finished = load_metadata(_record_path(target), _FinishedDownload)
         if finished and finished.matches(_part_paths(target)[0]):
             # The process was stopped between receipt and name.
-            _safe_name(target)
+            _rename_to_target(target)
         if not target.is_file() or size not in (None, target.stat().st_size):
             return None
         if finished and finished.matches(target):
@@ -245,7 +245,7 @@ def _hash_file(path: Path) -> tuple[str, str]:
     return digests[0].hexdigest(), digests[1].hexdigest()
 
 
-def _safe_name(target: Path) -> None:
+def _rename_to_target(target: Path) -> None:
     """Give a whole part the name of the file."""
     part, sidecar = _part_paths(target)
     part.replace(target)

@@ -13,7 +13,7 @@ from config.errors import IntegrityError
 from config.settings import get_settings
 from sources.archives.archive import CorruptArchive
 from sources.fetch import figshare, kaggle
-from sources.fetch.download import Address, OnBytes, OnWait, RemoteFile, download
+from sources.fetch.download import RequestTarget, OnBytes, OnWait, RemoteFile, download
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def resolve_remote(source: RemoteSource, advice: str) -> tuple[RemoteFile, dict[
         If the host refuses or cannot be reached; ends with the advice.
     """
     if isinstance(source, HttpSource):
-        mirrors = tuple(partial(Address, url) for url in source.urls)
+        mirrors = tuple(partial(RequestTarget, url) for url in source.urls)
         # The same name at another address is another file.
         place = hashlib.sha256(source.urls[0].encode()).hexdigest()[:8]
         name = f"{place}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"

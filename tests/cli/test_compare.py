@@ -7,7 +7,7 @@ from tests.model.checkpoints import save_test_run
 from tests.model.pairs import publish_test_pairs
 
 
-def test_slips_are_met_before_anything_starts(store: LocalStore, tmp_path: Path) -> None:
+def test_invalid_arguments_fail_before_prefect_starts(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, "tttv")
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/x"), None)
 

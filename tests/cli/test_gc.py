@@ -1,4 +1,4 @@
-"""``icanvas gc`` as a user starts it."""
+"""``icanvas gc``, run as a process."""
 
 import os
 
@@ -8,7 +8,7 @@ from storage import LocalStore, keys
 from storage.pending_uploads import pending_folder
 from storage.runs import Run
 from tests.cli.test_app import run_icanvas
-from tests.storage.contents import start_run, set_age, put_pair_set, point_at_pair_set
+from tests.storage.contents import point_at_pair_set, put_pair_set, set_age, start_run
 
 
 def fill_store(store: LocalStore) -> Run:
@@ -24,7 +24,7 @@ def fill_store(store: LocalStore) -> Run:
     return run
 
 
-def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> None:
+def test_lists_candidates_and_deletes_them_with_yes(store: LocalStore) -> None:
     run = fill_store(store)
     for columns in ("80", "120"):
         listed = run_icanvas("gc", COLUMNS=columns)
@@ -32,12 +32,12 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
         lines = listed.stdout.splitlines()
         assert max(map(len, lines)) <= int(columns)
         for expected in (
-            ("demo", "pair set 111111111111", "never finished", "3.0 kB", "34 days"),
+            ("demo", "pair set 111111111111", "unfinished", "3.0 kB", "34 days"),
             ("demo", "pair set 222222222222", "not in use", "3.0 GB", "34 days"),
-            ("demo", "3 × checkpoint of run abcdefabcdef", "not of the last", "kB", "12 days"),
+            ("demo", "3 × checkpoint of run abcdefabcdef", "not among the last", "kB", "12 days"),
         ):
             assert any(all(part in line for part in expected) for line in lines), expected
-        assert lines[-1] == "3.0 GB may go; the same command with --yes removes it."
+        assert lines[-1] == "3.0 GB can be deleted; run the same command with --yes."
     assert len(run.list_checkpoints()) == 6
     done = run_icanvas("gc", "--yes", COLUMNS="80")
     assert done.returncode == 0, done.stderr
@@ -46,10 +46,12 @@ def test_it_lists_what_may_go_and_removes_it_when_told(store: LocalStore) -> Non
     assert [record.epoch for record in run.list_checkpoints()] == [4, 5, 6]
     again = run_icanvas("gc", "--yes")
     assert again.returncode == 0, again.stderr
-    assert again.stdout == "Nothing may go: all is needed, kept, or younger than 7d.\n"
+    assert (
+        again.stdout == "Nothing to delete: every object is in use, retained, or younger than 7d.\n"
+    )
 
 
-def test_what_waits_on_this_machine_is_told(store: LocalStore) -> None:
+def test_lists_pending_uploads(store: LocalStore) -> None:
     folder = LocalStore(pending_folder(store))
     waiting = Run(folder, "demo", "abc")
     waiting.put("metrics.jsonl", b"12")
@@ -57,18 +59,18 @@ def test_what_waits_on_this_machine_is_told(store: LocalStore) -> None:
         stdout = run_icanvas("gc").stdout
     finally:
         folder.delete(waiting.key("metrics.jsonl"))
-    assert "demo: files of run abc (2 bytes) wait on this machine, in " in stdout
-    assert "the same `icanvas train demo` pushes them" in stdout
+    assert "demo: files of run abc (2 bytes) are pending on this machine, in " in stdout
+    assert "run the same `icanvas train demo` again to upload them" in stdout
 
 
 @pytest.mark.slow
-def test_its_limits_can_be_chosen(store: LocalStore) -> None:
+def test_options_set_the_policy(store: LocalStore) -> None:
     fill_store(store)
-    assert "Nothing may go" in run_icanvas("gc", "--older-than", "35d").stdout
+    assert "Nothing to delete" in run_icanvas("gc", "--older-than", "35d").stdout
     assert "pair set 3" in run_icanvas("gc", "--keep-pairs", "0").stdout
     fewest = run_icanvas("gc", "--keep-checkpoints", "1", "--keep-best", "2", COLUMNS="120")
     assert "4 × checkpoint" in fewest.stdout
-    assert "not of the last 1 or the best 2" in fewest.stdout
+    assert "not among the last 1 or the best 2" in fewest.stdout
     put_pair_set(store, "new", published=False, dataset="other")
     assert "other" not in run_icanvas("gc").stdout
     only = run_icanvas("gc", "--older-than", "0", "--dataset", "other", "--yes")

@@ -1,4 +1,4 @@
-"""The command interrupted, with a folder as its store; `tests/faults` kills it."""
+"""Interrupt the command with a local store; ``tests/faults`` kills it with S3."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from tests.cli.test_app import ICANVAS_COMMAND
 
 pytestmark = pytest.mark.usefixtures("hed_weights")
 
-# One large shard: the rest of it must not be waited for.
+# One large shard, so that waiting for its end would be noticed.
 ENTRY = """
 name = "tiny"
 title = "A few scenes"
@@ -28,19 +28,19 @@ border = 128
 
 @pytest.fixture
 def tiny_environment(tmp_path: Path, make_folder: Callable[[int], Path]) -> dict[str, str]:
-    """The environment of a catalogue of one's own with a quick data set of twelve pictures."""
+    """Return an environment with a catalogue that holds a small data set of twelve pictures."""
     make_folder(12)
     (tmp_path / "tiny.toml").write_text(ENTRY)
-    # An unreachable index: once the weights are in the cache no network may be needed.
+    # An unreachable package index: with cached weights no network may be used.
     return {"ICANVAS_CATALOGUE": str(tmp_path), "PIP_INDEX_URL": "http://127.0.0.1:9/simple"}
 
 
 def interrupt_when(
     condition: Callable[[], bool], arguments: list[str], environment: dict[str, str]
 ) -> tuple[int, str]:
-    """Start a command, send it (and nothing else) Ctrl-C as soon as something is done.
+    """Start a command, and send SIGINT to its process alone when a condition holds.
 
-    Returns its exit code and what it printed, after it and its child processes have ended.
+    Returns its exit code and standard error, after it and its child processes have ended.
     """
     process = subprocess.Popen(
         ICANVAS_COMMAND + arguments,
@@ -58,7 +58,7 @@ def interrupt_when(
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, output = process.communicate(timeout=30)
-    assert len(children) >= 2, "there was no embedded Prefect server"
+    assert len(children) >= 2, "no embedded Prefect server was started"
     while any(Path(f"/proc/{child}").exists() for child in children):
         assert time.monotonic() < deadline, "the embedded Prefect server was left behind"
         time.sleep(0.1)
@@ -81,13 +81,13 @@ def list_keys_with(store: LocalStore, part: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_soon_and_says_how_to_go_on(
+def test_ctrl_c_exits_soon_and_says_how_to_resume(
     store: LocalStore, tiny_environment: dict[str, str]
 ) -> None:
     code, printed = interrupt_when(
         lambda: bool(list_keys_with(store, "index.parquet")), ["prepare", "tiny"], tiny_environment
     )
     assert code == 130
-    assert "interrupted; the same command goes on from here" in printed
+    assert "interrupted; run the same command again to resume" in printed
     assert "Traceback" not in printed
-    assert not list_keys_with(store, "/pairs/"), "the whole shard was waited for"
+    assert not list_keys_with(store, "/pairs/"), "the command waited for the whole shard"

@@ -1,4 +1,4 @@
-"""Data sets from the network as a new user meets them: real commands, a played internet."""
+"""Known data sets from the network: real commands with simulated hosts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,12 +24,12 @@ def hosts() -> Iterator[Hosts]:
 
 @pytest.fixture
 def user_environment(hosts: Hosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]:
-    """Return the environment of somebody who has no credentials and has fetched nothing."""
+    """Return the environment of a user without credentials and with an empty download cache."""
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "weights").symlink_to(get_settings().cache / "weights")
     own = {"HOME": str(tmp_path), "ICANVAS_CACHE": str(cache), "KAGGLE_API_TOKEN": ""}
-    # The command must not ask this proxy for the embedded server of its own.
+    # The command's requests to its embedded server must not use the proxy.
     return hosts.environment() | own
 
 
@@ -37,10 +37,10 @@ def last_line(text: str) -> str:
     return text.strip().splitlines()[-1]
 
 
-def test_shoes_from_the_first_command_to_the_list(
+def test_shoes_are_prepared_and_listed(
     hosts: Hosts, user_environment: dict[str, str], store: LocalStore
 ) -> None:
-    """The archive comes over a link that breaks; the pairs are used where they are."""
+    """License, missing pictures, preparation without a second download, and the list."""
     archive = pack_tar(shoe_files(train=6, val=2))
     path = "/pix2pix/datasets/edges2shoes.tar.gz"
     hosts.add("efrosgans.eecs.berkeley.edu", path, Resource(archive))
@@ -55,7 +55,7 @@ def test_shoes_from_the_first_command_to_the_list(
     assert result.returncode == 0, result.stderr
     assert "6 training and 2 validation pairs" in result.stdout
     assert "6 of 49,825 pictures" in result.stderr
-    assert len(hosts.requests) == 1, "what was fetched is kept"
+    assert len(hosts.requests) == 1, "the archive was downloaded again"
     current = read_current(store, "shoes")
     assert current is not None
     assert len(read_manifest(store, "shoes", current.fingerprint)) == 8
@@ -67,7 +67,9 @@ def test_shoes_from_the_first_command_to_the_list(
     assert "prepared" in details
 
 
-def test_a_login_that_kaggle_refuses(hosts: Hosts, user_environment: dict[str, str]) -> None:
+def test_rejected_kaggle_credentials_are_named_but_not_printed(
+    hosts: Hosts, user_environment: dict[str, str]
+) -> None:
     host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     wrong = user_environment | {"KAGGLE_API_TOKEN": "a-wrong-one"}
     result = run_icanvas("prepare", "panda", "--accept-license", **wrong)
@@ -77,7 +79,9 @@ def test_a_login_that_kaggle_refuses(hosts: Hosts, user_environment: dict[str, s
     assert "a-wrong-one" not in result.stdout + result.stderr
 
 
-def test_no_network_at_all(user_environment: dict[str, str]) -> None:
+def test_without_network_the_error_names_the_hosts_and_archive_option(
+    user_environment: dict[str, str],
+) -> None:
     result = run_icanvas("prepare", "cartoon", **user_environment)
     assert result.returncode == 3
     assert "storage.googleapis.com" in last_line(result.stderr)

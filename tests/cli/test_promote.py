@@ -29,7 +29,7 @@ def make_votes_file(dataset: str, chosen: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_there_and_back_by_the_command_line(
+def test_promote_and_roll_back(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     publish_test_pairs(store, "tttv")
@@ -39,12 +39,12 @@ def test_there_and_back_by_the_command_line(
     run = train(store, "tiny", "pairs", SMALL).run
 
     first = run_icanvas("promote", "tiny", f"{run}/1", "--note", "a start", "--by", "me")
-    assert f"tiny: {run}/1 is in service; a running server takes it up" in first.stdout
+    assert f"tiny: {run}/1 is in service; a running server loads it" in first.stdout
     assert "icanvas serve" in first.stdout
     votes, more_votes = tmp_path / "votes.json", tmp_path / "more.json"
     votes.write_text(json.dumps(ballot := make_votes_file("tiny", f"{run}/2")))
     more_votes.write_text(json.dumps(ballot | {"voter": "another"}))
-    # Given twice, one counts once.
+    # A votes file that is passed twice counts once.
     vote_options = [part for file in (votes, more_votes, votes) for part in ("--votes", str(file))]
     second = run_icanvas("promote", "tiny", "last", *vote_options)
     assert "icanvas rollback tiny" in second.stdout
@@ -67,7 +67,10 @@ def test_there_and_back_by_the_command_line(
     failed = run_icanvas("rollback", "tiny", "--to", "0/9")
     assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
     votes.write_text(json.dumps(make_votes_file("panda", f"{run}/2")))
-    for file, expected in ((votes, "votes are of panda"), (tmp_path / "none", "cannot be read")):
+    for file, expected in (
+        (votes, "votes are for panda"),
+        (tmp_path / "none", "failed: No such file"),
+    ):
         failed = run_icanvas("promote", "tiny", "last", "--votes", str(file))
         assert (failed.returncode, len(failed.stderr.splitlines())) == (2, 1)
         assert expected in failed.stderr

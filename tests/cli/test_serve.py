@@ -26,7 +26,7 @@ class ServerProcess:
         self.output = ""
 
     def wait_for(self, pattern: str, seconds: float = 120) -> re.Match[str]:
-        """Return where the pattern is found in what it prints."""
+        """Wait until the output matches the pattern, and return the match."""
         assert self.process.stdout is not None
         end = time.monotonic() + seconds
         while True:
@@ -57,13 +57,13 @@ def run_server(store: LocalStore, *arguments: str) -> Iterator[ServerProcess]:
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 )
-def test_it_tells_where_it_is_draws_and_ends_when_asked(
+def test_prints_its_address_generates_and_exits_on_signals(
     store: LocalStore, number: signal.Signals
 ) -> None:
     export = promote(store, "shoes", export_random_generator(0)).export
     with run_server(store) as server:
         address = server.wait_for(r"drawing page +(http://127\.0\.0\.1:\d+/)\n")[1]
-        server.wait_for(rf"shoes: version {export} of run run, epoch 1, is served")
+        server.wait_for(rf"shoes: loaded version {export} \(run run, epoch 1\)")
         answer = httpx.post(
             f"{address}v1/models/shoes/generate",
             content=encode_png(draw_outline(0)),
@@ -73,11 +73,11 @@ def test_it_tells_where_it_is_draws_and_ends_when_asked(
         assert answer.status_code == 200
         server.process.send_signal(number)
         assert server.process.wait(60) == 0
-        server.wait_for("All that was accepted is answered")
+        server.wait_for("All accepted requests were answered")
 
 
 @pytest.mark.slow
-def test_what_cannot_work_is_told_in_a_line(store: LocalStore) -> None:
+def test_invalid_settings_print_one_line(store: LocalStore) -> None:
     with run_server(store) as server:
         port = server.wait_for(r"drawing page +http://127\.0\.0\.1:(\d+)/")[1]
         for arguments, environment, expected in (
@@ -93,7 +93,7 @@ def test_what_cannot_work_is_told_in_a_line(store: LocalStore) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
-def test_root_is_refused_unless_it_is_wanted(store: LocalStore) -> None:
+def test_root_is_refused_without_allow_root(store: LocalStore) -> None:
     result = run_icanvas("serve", "--port", "0", "--store", store.url)
     assert result.returncode == 2
     assert "does not run as root" in result.stderr

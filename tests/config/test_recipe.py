@@ -4,7 +4,7 @@ from pydantic import TypeAdapter
 from config.errors import InputError
 from config.recipe import Recipe, StoredRecipe, make_recipe
 
-# A recipe as an earlier version stored it, with all fields whose names differ.
+# Fields of a stored recipe of an earlier version: all whose names differ, and one more.
 STORED = {"decay": 0.25, "clip": 1.0, "pool": 50, "mirror": False, "grace": 5.0, "seed": 7}
 RENAMED = Recipe(
     lr_decay_fraction=0.25,
@@ -16,7 +16,7 @@ RENAMED = Recipe(
 )
 
 
-def test_changes_win_over_defaults() -> None:
+def test_overrides_replace_defaults() -> None:
     recipe = make_recipe({"batch": 1, "epochs": 180}, {"epochs": 2})
     assert (recipe.batch, recipe.epochs) == (1, 2)
     assert (recipe.lr, recipe.beta1, recipe.lambda_l1) == (2e-4, 0.5, 10)
@@ -24,7 +24,7 @@ def test_changes_win_over_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"learning": 1e-4}, r"no field 'learning'.*\blr\b"),
         ({"lr": "fast"}, "lr='fast'"),
@@ -34,8 +34,8 @@ def test_changes_win_over_defaults() -> None:
         ({"image_size": 130}, "image_size=130"),
     ],
 )
-def test_a_slip_names_the_field(changes: dict[str, object], says: str) -> None:
-    with pytest.raises(InputError, match=says):
+def test_invalid_field_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         make_recipe({}, changes)
 
 

@@ -1,4 +1,4 @@
-"""A real Prefect server, a real S3 server, and what an undisturbed run leaves there."""
+"""Fixtures of the fault tests: Prefect server, S3 server, baseline run, table of outcomes."""
 
 import json
 import os
@@ -43,7 +43,7 @@ epochs = 3
 batch = 2
 image_size = 64
 augment = 1
-# Checkpoints of 18 MB, which go up in parts.
+# Checkpoints of 18 MB, which are uploaded in parts.
 generator_width = 32
 generator_blocks = 2
 discriminator_width = 32
@@ -65,13 +65,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, moment: int) -> random.Random:
-    """Where and when a test's fault strikes: by the seed, the test and the number of the moment."""
+    """Return a generator that decides a fault's moment, seeded by seed, test and moment number."""
     return random.Random(f"{request.config.getoption('seed')} {request.node.name}")
 
 
 @pytest.fixture(scope="session")
 def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One real Prefect server in a process of its own."""
+    """Start one Prefect server for all tests, and return its API URL."""
     folder = tmp_path_factory.mktemp("prefect-server")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -107,7 +107,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The catalogue of the one data set that every run here makes pairs of."""
+    """Return a catalogue folder with the data set that every test prepares."""
     folder = tmp_path_factory.mktemp("catalogue")
     (folder / "tiny.toml").write_text(ENTRY)
     for number, name in enumerate(PICTURE_NAMES):
@@ -120,7 +120,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """One real S3 for all tests that do not kill it."""
+    """Start one S3 server for all tests that do not kill it."""
     with running_s3(tmp_path_factory.mktemp("seaweedfs")) as started:
         yield started
 
@@ -129,7 +129,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 def make_environment(
     prefect_url: str, catalogue: Path, server: SeaweedFS
 ) -> Iterator[MakeEnvironment]:
-    """Return a maker of environments: on the common server, or on one of their own."""
+    """Return a function that makes environments, on the shared S3 server or on another one."""
     with ExitStack() as stack:
 
         def make(own_server: SeaweedFS | None = None) -> Environment:
@@ -146,7 +146,7 @@ def make_environment(
 
 @pytest.fixture(scope="session")
 def baseline(make_environment: MakeEnvironment) -> Baseline:
-    """What nothing disturbed."""
+    """Run ``prepare`` and ``train`` without a fault."""
     environment, requests = make_environment(), {}
     for command, variables in (("prepare", {}), ("train", NO_SHARD_CACHE)):
         num_previous = len(environment.proxy.requests)
@@ -157,7 +157,7 @@ def baseline(make_environment: MakeEnvironment) -> Baseline:
 
 @pytest.fixture(autouse=True)
 def reach_s3(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the tests themselves read the store, past every line."""
+    """Set the environment so that the tests read the store without the proxy."""
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     get_settings.cache_clear()
@@ -167,13 +167,16 @@ def reach_s3(server: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 @dataclass(frozen=True)
 class OutcomeTable:
-    """Where ``docs/reliability.md`` gets its rows from; None where nobody asked for it.
+    """Rows of the table in ``docs/reliability.md``.
 
     Attributes
     ----------
-    path : of the file of rows.
-    seed : of the moments.
-    added : the rows of one test.
+    path : Path or None
+        File to which rows are appended as JSON; None without the option ``--table``.
+    seed : int
+        Seed of the moments.
+    rows : list of dict
+        Rows of the current test.
     """
 
     path: Path | None
@@ -181,7 +184,7 @@ class OutcomeTable:
     rows: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, fault: str, moment: str, runs: int, outcome: FaultOutcome) -> None:
-        """Note what came of a fault, and fail if anything was lost or duplicated."""
+        """Add a row, and fail if anything was lost or duplicated."""
         lost, duplicated = len(outcome.lost), len(outcome.duplicated)
         self.write(fault=fault, moment=moment, runs=runs, lost=lost, duplicated=duplicated)
         assert outcome == FaultOutcome([], []), f"{fault}, {moment}"
@@ -200,7 +203,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[OutcomeTable]:
     outcomes = OutcomeTable(None if path is None else Path(path), request.config.getoption("seed"))
     yield outcomes
     if not outcomes.rows:
-        # A test that failed before its end has no row of its own.
+        # The test failed before it added its row.
         outcomes.write(
             fault=request.node.name.replace("|", "¦"), moment="failed", runs=0, lost=0, duplicated=0
         )

@@ -1,4 +1,4 @@
-"""The command, a store of its own, and what an undisturbed run leaves there."""
+"""Commands with their own store behind a faulty proxy, and the comparison with a baseline run."""
 
 import hashlib
 import os
@@ -21,14 +21,14 @@ from tests.s3 import BUCKET, SeaweedFS
 ICANVAS = str(Path(sys.executable).with_name("icanvas"))
 COMMAND_TIMEOUT_S = 300
 
-# Where training keeps no shard here, each pair that it reads is a request, and so a moment.
+# Without a shard cache each pair that training reads is a request, at which a fault can strike.
 NO_SHARD_CACHE = {"ICANVAS_SHARD_CACHE_GB": "0"}
 
-# What a run may end with when the store or the cache did it wrong: run again.
+# Exit codes after which the same command may be run again.
 _RETRYABLE_EXIT_CODES = (IntegrityError.exit_code, StorageError.exit_code)
 
 
-# Twelve pictures, of which one is there twice and one is none, under names that some files have.
+# Twelve files with unusual names; one picture occurs twice, one file is truncated.
 PICTURE_NAMES = [
     "plain.png",
     "with blanks.png",
@@ -47,13 +47,20 @@ PICTURE_NAMES = [
 
 @dataclass
 class Environment:
-    """A store below a prefix, and the environment of the commands that use it.
+    """A store below a prefix, and the environment variables of the commands that use it.
 
     Attributes
     ----------
-    server, line, prefix : where the store is, and how the commands reach it.
-    environment : of the commands.
-    log : what they printed to standard error, for whoever looks at a failure.
+    server : SeaweedFS
+        S3 server of the store.
+    proxy : FaultyProxy
+        Proxy through which the commands reach the server.
+    prefix : str
+        Prefix of the store's keys.
+    variables : dict
+        Environment variables of the commands.
+    log : list of str
+        Output of each command so far.
     """
 
     server: SeaweedFS
@@ -67,7 +74,7 @@ class Environment:
         return f"s3://{BUCKET}/{self.prefix}"
 
     def matcher(self, pattern: str) -> Callable[[ProxiedRequest], bool]:
-        """Return what tells whether a request, as ``PUT models/…``, begins as the pattern says."""
+        """Return a predicate that matches ``METHOD key`` of a request from its start."""
         regex = re.compile(pattern)
         start = f"{self.prefix}/"
         return lambda request: bool(
@@ -77,7 +84,7 @@ class Environment:
     def start(
         self, *arguments: str, wrapper: Sequence[str] = (), **variables: str
     ) -> "subprocess.Popen[str]":
-        """Start a command, behind another that leads to it."""
+        """Start a command, optionally through a wrapper command."""
         return subprocess.Popen(
             [*wrapper, ICANVAS, *arguments],
             env={
@@ -94,7 +101,7 @@ class Environment:
         )
 
     def wait(self, process: "subprocess.Popen[str]", timeout_s: float = COMMAND_TIMEOUT_S) -> int:
-        """Wait for a command, some seconds at most, and return its exit code."""
+        """Wait for a command and return its exit code."""
         try:
             out, err = process.communicate(timeout=timeout_s)
         finally:
@@ -103,28 +110,28 @@ class Environment:
         return process.returncode
 
     def run_until_success(self, *arguments: str, **variables: str) -> int:
-        """Run a command as often as its errors ask for; return how often that was."""
+        """Run a command until it succeeds, at most four times; return the number of runs."""
         for runs in range(1, 5):
             code = self.wait(self.start(*arguments, **variables))
             if code == 0:
                 return runs
             self.check_error(code)
-        raise AssertionError(f"it does not end well: {self.log}")
+        raise AssertionError(f"the command failed four times: {self.log}")
 
     def check_error(self, code: int) -> None:
-        """Hold the last command's end against what a person may be told: one line, what to do."""
+        """Assert that the last command ended with a one-line error and a retryable exit code."""
         last_line = self.log[-1].strip().splitlines()[-1]
         assert code in _RETRYABLE_EXIT_CODES, self.log[-1]
         assert last_line.startswith("icanvas: "), self.log[-1]
         assert "Traceback" not in self.log[-1]
 
     def open_store(self) -> S3Store:
-        """Return the store, reached past the line; the test's credentials are the server's."""
+        """Open the store without the proxy."""
         os.environ["AWS_ENDPOINT_URL_S3"] = self.server.endpoint
         return S3Store(BUCKET, self.prefix)
 
     def hash_objects(self) -> dict[str, str]:
-        """Return the SHA-256 of every object, by key, read past the line."""
+        """Return the SHA-256 of every object by key, read without the proxy."""
         client, hashes = self.server.client(), {}
         for page in client.get_paginator("list_objects_v2").paginate(
             Bucket=BUCKET, Prefix=f"{self.prefix}/"
@@ -137,7 +144,7 @@ class Environment:
         return hashes
 
     def copy_from(self, other: "Environment", folder: str) -> None:
-        """Put another store's objects below a folder into this one, as if no one had trained."""
+        """Copy another store's objects below a folder, without cached strokes."""
         other_client, client = other.server.client(), self.server.client()
         listed = other_client.list_objects_v2(Bucket=BUCKET, Prefix=f"{other.prefix}/{folder}/")
         for entry in listed["Contents"]:
@@ -154,18 +161,18 @@ class Environment:
 
 @dataclass(frozen=True)
 class Baseline:
-    """An undisturbed run: its store, its objects by key and SHA-256, its commands' requests."""
+    """An undisturbed run: environment, SHA-256 of its objects by key, requests of each command."""
 
     environment: Environment
     hashes: Mapping[str, str]
     requests: Mapping[str, Sequence[ProxiedRequest]]
 
     def count_requests(self, command: str, pattern: str) -> int:
-        """Return how many requests of a command match."""
+        """Return how many requests of a command match the pattern."""
         return sum(map(self.environment.matcher(pattern), self.requests[command]))
 
     def count_requests_until(self, command: str, pattern: str, last: str) -> int:
-        """Return how many of them come before the last write of a key with something in it."""
+        """Return how many of them precede the last PUT of a key that contains ``last``."""
         requests = self.requests[command]
         end = max(at for at, it in enumerate(requests) if it.method == "PUT" and last in it.key)
         return sum(map(self.environment.matcher(pattern), requests[:end]))
@@ -173,7 +180,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class FaultOutcome:
-    """What a fault left behind: how many objects and rows are lost or duplicated."""
+    """Objects and manifest rows that are lost or duplicated after a fault."""
 
     lost: list[str]
     duplicated: list[str]
@@ -182,7 +189,7 @@ class FaultOutcome:
 def compare_with_baseline(
     environment: Environment, baseline: Baseline, folders: Sequence[str]
 ) -> FaultOutcome:
-    """Hold a store against an undisturbed one, and its rows against its files."""
+    """Compare a store with the baseline's, and the manifest's rows with the source's files."""
     hashes = {
         key: digest
         for key, digest in environment.hash_objects().items()
@@ -201,12 +208,12 @@ def compare_with_baseline(
 
 
 def _is_stroke_cache(key: str) -> bool:
-    """Tell traced strokes: only there where someone trained, and never needed."""
+    """Return whether a key is a stroke cache, which exists only after training."""
     return "/strokes-" in key
 
 
 def _compare_rows(environment: Environment) -> FaultOutcome:
-    """Every file of the source is one row: a pair, or rejected."""
+    """Check that every file of the source is exactly one row, a pair or rejected."""
     store = environment.open_store()
     current = read_current(store, "tiny")
     assert current is not None
@@ -220,7 +227,7 @@ def _compare_rows(environment: Environment) -> FaultOutcome:
 def fault_at_request(
     matches: Callable[[ProxiedRequest], bool], index: int, fault: Fault
 ) -> Callable[..., Fault | None]:
-    """Return a line's ``fault`` that strikes once, at the matching request of that number."""
+    """Return a ``FaultyProxy.fault`` that strikes once, at the matching request of that index."""
     num_seen = 0
 
     def strike(request: ProxiedRequest) -> Fault | None:
@@ -236,7 +243,7 @@ def fault_at_request(
 def make_killer(
     get_process: Callable[[], "subprocess.Popen[str]"], delay_s: float = 0
 ) -> Callable[[], None]:
-    """Return what sends SIGKILL to a process, at once or later."""
+    """Return a function that sends SIGKILL to a process, after a delay in seconds."""
 
     def kill() -> None:
         get_process().send_signal(signal.SIGKILL)
@@ -245,8 +252,8 @@ def make_killer(
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
-    """Wait until something is true; fail when it does not come."""
+    """Wait until a condition holds; fail after the timeout."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""A line to a real S3 server on which things go wrong, request by request."""
+"""An HTTP proxy to an S3 server that injects faults into single requests."""
 
 import http.client
 import socket
@@ -20,7 +20,7 @@ _CHUNK_SIZE = 1 << 16
 
 @dataclass(frozen=True)
 class ProxiedRequest:
-    """What the line was asked to carry; ``key`` is the object's, below the bucket."""
+    """A request that the proxy received; ``key`` is the object's key in the bucket."""
 
     number: int
     method: str
@@ -30,16 +30,19 @@ class ProxiedRequest:
 
 @dataclass(frozen=True)
 class Fault:
-    """What happens to a request.
+    """What the proxy does with a request.
 
     Attributes
     ----------
-    kind : ``none``, it is carried; ``status``, it is answered without asking the server; ``hang``,
-        nobody answers; ``stall``, the answer's body stops half-way; ``reset``, the connection is
-        torn before the server sees it; ``half``, the server sees half of it; ``lost``, the server
-        does it and the answer is torn.
-    then : called at that moment; with ``none`` before the answer is given.
-    status, body : of the answer.
+    kind : str
+        ``none``: forward it. ``status``: answer with ``status`` and ``body``, without the server.
+        ``hang``: never answer. ``stall``: stop after half of the response's body. ``reset``: reset
+        the connection before the server sees the request. ``truncate``: send half of the body to
+        the server, then reset. ``lost``: forward it, and reset instead of returning the response.
+    callback : callable
+        Called at that moment; with ``none`` before the response is returned.
+    status, body : int, bytes
+        Response of the kind ``status``.
     """
 
     kind: FaultKind
@@ -49,16 +52,18 @@ class Fault:
 
 
 class FaultyProxy(ThreadingHTTPServer):
-    """Carries requests to a server; ``fault`` may spoil each one.
+    """Forwards requests to a server, with a fault where ``fault`` returns one.
 
     Attributes
     ----------
-    fault : gets a request, returns what happens to it; None for nothing.
-    requests : what was carried or spoiled so far.
+    fault : callable
+        Maps a request to a ``Fault``, or to None to forward it.
+    requests : list of ProxiedRequest
+        All requests so far.
     """
 
     daemon_threads = True
-    # Reconnecting clients come in crowds.
+    # After an outage many clients reconnect at once.
     request_queue_size = 128
 
     def __init__(self, server: SeaweedFS) -> None:
@@ -71,7 +76,7 @@ class FaultyProxy(ThreadingHTTPServer):
         self._lock = threading.Lock()
 
     def next_fault(self, method: str, path: str) -> Fault:
-        """Count a request and say what happens to it, one after the other."""
+        """Record a request and return its fault; serialized by a lock."""
         parts = urlsplit(path)
         key = unquote(parts.path).strip("/").partition("/")[2]
         with self._lock:
@@ -80,7 +85,7 @@ class FaultyProxy(ThreadingHTTPServer):
             return self.fault(request) or Fault("none")
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of torn connections: they are what this is for."""
+        """Print nothing: reset connections are intended."""
 
 
 class _ProxyHandler(BaseHTTPRequestHandler):
@@ -88,7 +93,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
     server: FaultyProxy
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def _forward(self) -> None:
         fault = self.server.next_fault(self.command, self.path)
@@ -134,7 +139,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             self._reset_connection()
         self.send_response(response.status)
         for name, value in response.getheaders():
-            # send_response has said the date and who answers.
+            # send_response has already sent Date and Server.
             if name.lower() not in ("connection", "transfer-encoding", "server", "date"):
                 self.send_header(name, value)
         if "Content-Length" not in response.headers:
@@ -157,7 +162,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
             size -= len(chunk)
 
     def _reset_connection(self) -> None:
-        """End the connection as a crash does, with a reset."""
+        """Close the connection with a TCP reset, as a crash does."""
         with suppress(OSError):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
@@ -166,7 +171,7 @@ class _ProxyHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def run_faulty_proxy(server: SeaweedFS) -> Iterator[FaultyProxy]:
-    """Give a line to a server, for the time of the block."""
+    """Run a proxy to a server within the block."""
     with FaultyProxy(server) as proxy:
         threading.Thread(target=proxy.serve_forever, args=[0.05], daemon=True).start()
         try:

@@ -1,8 +1,8 @@
-"""The outcomes of the fault suite as the table in ``docs/reliability.md``.
+"""Write the outcomes of the fault tests as the table in ``docs/reliability.md``.
 
-python -m tests.faults.table OUTCOMES [PAGE]
+    python -m tests.faults.table OUTCOMES [PAGE]
 
-Without a page the table is printed.
+OUTCOMES has one JSON object a line. Without PAGE the table is printed.
 """
 
 import json
@@ -12,11 +12,12 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-_START, _END = "<!-- made by `make faults`: begin -->", "<!-- made by `make faults`: end -->"
+_START = "<!-- made by `make faults`: begin -->"
+_END = "<!-- made by `make faults`: end -->"
 
 
 def make_table(outcomes: list[dict[str, Any]]) -> str:
-    """Return Markdown: one row a fault and moment, in the order of their names, and a sum."""
+    """Return a Markdown table: one row a fault and moment, sorted, and a row of totals."""
     rows: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for outcome in outcomes:
         rows[outcome["fault"]].append(outcome)
@@ -31,13 +32,13 @@ def make_table(outcomes: list[dict[str, Any]]) -> str:
     failed = sum(row["moment"] == "failed" for row in outcomes)
     lines += [
         "",
-        f"Seed {seeds}, commit {describe_commit()}; {failed} tests failed before their end.",
+        f"Seed {seeds}, commit {describe_commit()}; {failed} tests failed before they added a row.",
     ]
     return "\n".join(lines)
 
 
 def describe_commit() -> str:
-    """Return the commit that the outcomes are of, with ``+`` where files differ from it."""
+    """Return the current commit, with ``+`` if files differ from it."""
     command = ("git", "describe", "--always", "--exclude=*", "--dirty=+")
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -53,7 +54,7 @@ def main() -> None:
     before, start, rest = text.partition(_START)
     _, end, after = rest.partition(_END)
     if not start or not end:
-        sys.exit(f"{page} has no place for the table: it needs the lines {_START} and {_END}")
+        sys.exit(f"{page} has no place for the table. Add the lines {_START} and {_END}.")
     page.write_text(f"{before}{_START}\n\n{table}\n\n{_END}{after}")
 
 

@@ -12,7 +12,7 @@ from tests.faults.faulty_proxy import Fault
 
 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="apt install faketime")
-def test_the_clock_is_set_back(
+def test_clock_is_set_back(
     make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
     environment = make_environment()
@@ -24,7 +24,7 @@ def test_the_clock_is_set_back(
     started.append(environment.start("prepare", "tiny"))
     assert environment.wait(started[0]) == -9, environment.log
     environment.proxy.fault = lambda _: None
-    # S3 refuses requests that are more than 15 minutes off.
+    # S3 rejects requests whose time differs by more than 15 minutes.
     minutes = rng.randrange(1, 15)
     process = environment.start(
         *("prepare", "tiny"),

@@ -16,7 +16,7 @@ from tests.faults.environment import (
 from tests.faults.faulty_proxy import Fault
 
 
-def test_two_runs_prepare_the_same_set(
+def test_two_prepare_runs_give_the_same_set(
     make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
     environment, delay = make_environment(), rng.uniform(0, 4)
@@ -29,10 +29,10 @@ def test_two_runs_prepare_the_same_set(
     table.add("Two `prepare` runs at once", f"the second {delay:.1f} s later", 2, outcome)
 
 
-def test_a_refresh_leaves_training_alone(
+def test_prepare_force_does_not_affect_a_training_run(
     make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    """A training run goes on with the pairs that it began with."""
+    """A training run keeps reading the pair set that it started with."""
     environment = make_environment()
     environment.copy_from(baseline.environment, "datasets")
     store = environment.open_store()
@@ -42,7 +42,7 @@ def test_a_refresh_leaves_training_alone(
     exit_codes: list[int] = []
 
     def prepare_again() -> None:
-        # Training waits for its pair meanwhile, so that all of it happens in the middle.
+        # The training's request waits meanwhile, so all of this happens in the middle of the run.
         exit_codes.append(environment.wait(environment.start("prepare", "tiny", "--force")))
 
     environment.proxy.fault = fault_at_request(
@@ -51,7 +51,7 @@ def test_a_refresh_leaves_training_alone(
     assert environment.wait(environment.start("train", "tiny", **NO_SHARD_CACHE)) == 0, (
         environment.log
     )
-    # Where it took longer than training waits for an answer, training asked again.
+    # If it took longer than the timeout of training's request, training retried the request.
     wait_until(lambda: bool(exit_codes), COMMAND_TIMEOUT_S)
     assert exit_codes == [0], environment.log
     current = read_current(store, "tiny")

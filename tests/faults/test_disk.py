@@ -1,4 +1,4 @@
-"""A cache that is full, read-only or damaged, objects that are truncated, a disk without space."""
+"""Full or read-only folders, corrupt cached shards, truncated objects in the store."""
 
 import random
 import re
@@ -16,7 +16,7 @@ from tests.s3 import BUCKET
 
 
 def make_cache_with_weights(folder: Path) -> Path:
-    """Return a new cache in which HED's weights are, and nothing else."""
+    """Return a new cache folder that holds HED's weights only."""
     cache = folder / "cache"
     cache.mkdir()
     for path in get_settings().cache.iterdir():
@@ -29,7 +29,7 @@ def make_cache_with_weights(folder: Path) -> Path:
 
 @pytest.mark.parametrize("command", ["prepare", "train"])
 @pytest.mark.parametrize("what", ["full", "read-only"])
-def test_the_shard_cache_cannot_be_written(
+def test_shard_cache_cannot_be_written(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -38,7 +38,7 @@ def test_the_shard_cache_cannot_be_written(
     what: str,
     command: str,
 ) -> None:
-    """Slower, not impossible: shards are fetched into temporary files, or read pair by pair."""
+    """Shards are fetched into temporary files, or read pair by pair."""
     cache, kilobytes = make_cache_with_weights(tmp_path), 4 * rng.randrange(1, 6)
     options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
     environment = make_environment()
@@ -57,7 +57,7 @@ def test_the_shard_cache_cannot_be_written(
 
 
 @pytest.mark.parametrize("what", ["full", "read-only"])
-def test_training_has_no_room_for_its_files(
+def test_training_has_no_space_for_its_files(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -65,7 +65,7 @@ def test_training_has_no_room_for_its_files(
     rng: random.Random,
     what: str,
 ) -> None:
-    """They wait there for the store: an error says so, and with room the run goes on."""
+    """The run ends with an error that names the folder, and resumes when there is space."""
     cache, kilobytes = make_cache_with_weights(tmp_path), rng.choice((64, 512, 16384, 24576, 32768))
     options = {"full": f"size={kilobytes}k", "read-only": "ro"}[what]
     environment = make_environment()
@@ -75,24 +75,24 @@ def test_training_has_no_room_for_its_files(
         environment.start("train", "tiny", wrapper=wrapper, ICANVAS_CACHE=str(cache))
     )
     runs = 1
-    # With room for one checkpoint it may be uploaded before the next one comes.
+    # With space for one checkpoint it may be uploaded before the next one is written.
     if code or what == "read-only" or kilobytes < 20_000:
         environment.check_error(code)
         assert "ICANVAS_CACHE" in environment.log[-1], environment.log
         runs += environment.run_until_success("train", "tiny", ICANVAS_CACHE=str(cache))
     outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
-    size_note = f"{kilobytes} kB of room" if what == "full" else "all of it"
+    size_note = f"{kilobytes} kB of space" if what == "full" else "all of it"
     table.add(f"Folder of a run's files {what}", size_note, runs, outcome)
 
 
-def test_the_whole_cache_is_read_only(
+def test_whole_cache_is_read_only(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
     tmp_path: Path,
     moment: int,
 ) -> None:
-    """As an image that holds the weights: nothing else is needed of it."""
+    """As in a container image that holds the weights: nothing else of the cache is required."""
     cache, environment = make_cache_with_weights(tmp_path), make_environment()
     wrapper = with_read_only(str(cache))
     code = environment.wait(
@@ -103,14 +103,14 @@ def test_the_whole_cache_is_read_only(
     table.add("Cache folder read-only", "all of `prepare`", 1, outcome)
 
 
-def test_there_is_no_room_for_temporary_files(
+def test_no_space_for_temporary_files(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
     tmp_path: Path,
     rng: random.Random,
 ) -> None:
-    """What does not fit is an error that says so; with room again it goes on."""
+    """The error names TMPDIR, and the same command with space succeeds."""
     temporary, kilobytes = tmp_path / "temporary", rng.choice((16, 24, 48, 64))
     temporary.mkdir()
     environment = make_environment()
@@ -122,10 +122,10 @@ def test_there_is_no_room_for_temporary_files(
     assert "TMPDIR" in environment.log[-1], environment.log
     runs = 1 + environment.run_until_success("prepare", "tiny")
     outcome = compare_with_baseline(environment, baseline, ("datasets",))
-    table.add("No room for temporary files", f"at {kilobytes} kB", runs, outcome)
+    table.add("No space for temporary files", f"at {kilobytes} kB", runs, outcome)
 
 
-def test_a_cached_shard_is_damaged(
+def test_cached_shard_is_corrupt(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -135,7 +135,7 @@ def test_a_cached_shard_is_damaged(
     cache, environment = make_cache_with_weights(tmp_path), make_environment()
     environment.copy_from(baseline.environment, "datasets/tiny/raw")
     options = {"ICANVAS_CACHE": str(cache)}
-    # Fills the cache, for pairs at another threshold.
+    # Another threshold fills the cache without making the expected pairs.
     assert environment.run_until_success("prepare", "tiny", "--threshold", "0.4", **options) == 1
     is_shard = re.compile(r"datasets/tiny/raw/\w+/\d+\.tar").fullmatch
     digests = {digest for key, digest in baseline.hashes.items() if is_shard(key)}
@@ -145,7 +145,7 @@ def test_a_cached_shard_is_damaged(
     content = bytearray(damaged.read_bytes())
     content[position] ^= 1
     damaged.write_bytes(content)
-    # As in the baseline run, there is no set in use that the new one is compared with.
+    # As in the baseline run, there must be no previous set to compare with.
     environment.open_store().delete(keys.current_pairs("tiny"))
     num_before = len(environment.proxy.requests)
     runs = environment.run_until_success("prepare", "tiny", **options)
@@ -157,7 +157,7 @@ def test_a_cached_shard_is_damaged(
     assert current is not None
     pair_folder = f"datasets/tiny/pairs/{current.fingerprint}"
     outcome = compare_with_baseline(environment, baseline, ("datasets/tiny/raw", pair_folder))
-    table.add("A cached shard damaged", f"one bit of byte {position}", runs, outcome)
+    table.add("A cached shard corrupt", f"one bit of byte {position}", runs, outcome)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_cached_shard_is_damaged(
         ("newest checkpoint", "train", r"models/.*/epoch-0003\.pt"),
     ],
 )
-def test_a_truncated_object_is_made_anew(
+def test_truncated_object_is_made_again(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -178,25 +178,25 @@ def test_a_truncated_object_is_made_anew(
     command: str,
     pattern: str,
 ) -> None:
-    """An object loses its end, behind the back of a run that was killed before it published."""
+    """An object is truncated after a run was killed before publishing."""
     environment = make_environment()
     for folder in ("datasets", "models")[: 1 + (command == "train")]:
         environment.copy_from(baseline.environment, folder)
     client = environment.server.client()
-    # As if killed just before.
+    # As if the run had been killed just before publishing.
     last = r".*/pairs/(\w+/manifest|current).*" if command == "prepare" else r"(?!)"
     for key in filter(re.compile(last).fullmatch, baseline.hashes):
         client.delete_object(Bucket=BUCKET, Key=f"{environment.prefix}/{key}")
     damaged = rng.choice(sorted(filter(re.compile(pattern).fullmatch, baseline.hashes)))
     name = f"{environment.prefix}/{damaged}"
     if what in ("raw shard", "index of a raw shard"):
-        # It is read only where its pairs are still to be made.
+        # A raw shard is read only if its pairs are missing.
         number = re.findall(r"\d+", damaged.rpartition("/")[2])[0]
         for key in filter(re.compile(rf".*/pairs/\w+/parts/{number}.*").fullmatch, baseline.hashes):
             client.delete_object(Bucket=BUCKET, Key=f"{environment.prefix}/{key}")
     response = client.get_object(Bucket=BUCKET, Key=name)
     body = response["Body"].read()
-    # Within the first bytes, or anywhere.
+    # Truncate within the first bytes, or anywhere.
     num_left = rng.randrange(rng.choice((min(600, len(body)), len(body))))
     client.put_object(Bucket=BUCKET, Key=name, Body=body[:num_left], Metadata=response["Metadata"])
     runs = environment.run_until_success(command, "tiny")

@@ -1,4 +1,4 @@
-"""``kill -9`` of the flow, at any moment of any stage."""
+"""``kill -9`` of the flow at random moments of every stage."""
 
 import random
 import subprocess
@@ -9,7 +9,7 @@ from tests.faults.conftest import MakeEnvironment, OutcomeTable
 from tests.faults.environment import Baseline, compare_with_baseline, fault_at_request, make_killer
 from tests.faults.faulty_proxy import Fault, FaultKind
 
-# What a stage asks of the store; reading is part of it where a stage reads first.
+# Requests to the store of each stage, with the reads of stages that read first.
 STAGES = {
     "acquire": r"PUT .*/raw/",
     "extract": r"(GET .*/raw/\w+/(parts/)?\d+|PUT .*/pairs/.*(\.tar|/parts/.*))",
@@ -20,13 +20,13 @@ STAGES = {
 PHASES: dict[str, FaultKind] = {
     "before": "reset",
     "in the middle of": "truncate",
-    "done, unanswered": "lost",
+    "before the response to": "lost",
     "shortly after": "none",
 }
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_flow_is_killed(
+def test_flow_is_killed(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,

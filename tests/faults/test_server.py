@@ -1,4 +1,4 @@
-"""An S3 server that dies, is unwell, says nothing, or tears its connections."""
+"""An S3 server that crashes, returns errors, hangs, or resets connections."""
 
 import random
 import threading
@@ -19,7 +19,7 @@ from tests.faults.environment import (
 from tests.faults.faulty_proxy import Fault, FaultKind, ProxiedRequest
 from tests.s3 import running_s3
 
-# The client is patient for about a quarter of a minute: some outages are longer.
+# Seconds. The client retries for about a quarter of a minute: some outages are longer.
 OUTAGE = (0.5, 25.0)
 
 
@@ -30,7 +30,7 @@ OUTAGE = (0.5, 25.0)
         ("train", "a checkpoint's upload", r"(PUT|POST) models/.*/checkpoints/"),
     ],
 )
-def test_the_server_is_killed_and_comes_back(
+def test_server_is_killed_and_restarted(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -93,7 +93,12 @@ def test_every_third_request_gets_an_error(
     environment.proxy.fault = every_third
     runs = run_both_commands(environment)
     outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
-    table.add("S3 answers 500 or 503 to every third request", f"from the {first}.", runs, outcome)
+    table.add(
+        "S3 answers 500 or 503 to every third request",
+        f"starting with request {first + 1}",
+        runs,
+        outcome,
+    )
 
 
 def test_connections_are_reset(
@@ -107,16 +112,17 @@ def test_connections_are_reset(
     environment.proxy.fault = reset_some
     runs = run_both_commands(environment)
     outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
-    table.add("S3 connections reset", "one in five, before, within and after", runs, outcome)
+    table.add(
+        "S3 connections reset", "one in five requests: before, during or after it", runs, outcome
+    )
 
 
-def test_an_upload_that_hangs_is_begun_again(
+def test_hanging_upload_is_retried(
     make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
-    """The client's own timeout ends the request, and sends it again.
+    """The client times out and sends the request again.
 
-    Of a body that is not taken that is after five seconds, of an answer that does not come after
-    sixty.
+    The timeout is 5 s for a body that is not accepted, and 60 s for a missing response.
     """
     pattern = r"(PUT|POST) models/.*/checkpoints/"
     environment, count = make_environment(), baseline.count_requests("train", pattern)
@@ -135,7 +141,7 @@ def test_an_upload_that_hangs_is_begun_again(
     assert environment.wait(environment.start("train", "tiny")) == 0, environment.log
     elapsed = time.monotonic() - start
     sent_requests = [(it.method, it.key, it.query) for it in environment.proxy.requests]
-    assert sent_requests.count(hung[0]) == 2, "what hung was not sent again"
+    assert sent_requests.count(hung[0]) == 2, "the hanging request was not sent again"
     outcome = compare_with_baseline(environment, baseline, ("datasets", "models"))
     moment = f"request {number + 1} of {count} of a checkpoint's upload; done after {elapsed:.0f} s"
     table.add("S3 server hangs", moment, 1, outcome)
@@ -144,11 +150,11 @@ def test_an_upload_that_hangs_is_begun_again(
 @pytest.mark.parametrize(
     ("kind", "command", "pattern", "what"),
     [
-        ("hang", "prepare", r"(PUT|GET|HEAD) .*", "before an answer"),
-        ("stall", "train", r"GET .*/pairs/.*\.(tar|parquet)", "within an answer"),
+        ("hang", "prepare", r"(PUT|GET|HEAD) .*", "before a response"),
+        ("stall", "train", r"GET .*/pairs/.*\.(tar|parquet)", "within a response"),
     ],
 )
-def test_a_silent_server_is_given_up(
+def test_command_times_out_on_a_silent_server(
     make_environment: MakeEnvironment,
     baseline: Baseline,
     table: OutcomeTable,
@@ -158,7 +164,7 @@ def test_a_silent_server_is_given_up(
     pattern: str,
     what: str,
 ) -> None:
-    """From some request on nothing is answered: timeouts end the run, with an error."""
+    """From some request on the server does not respond: the command ends with an error."""
     environment = make_environment()
     if command == "train":
         environment.copy_from(baseline.environment, "datasets")
@@ -174,7 +180,7 @@ def test_a_silent_server_is_given_up(
 
     environment.proxy.fault = hang_from
     start = time.monotonic()
-    # One attempt a request: with five it takes five times as long, no more.
+    # One attempt a request, because five take five times as long.
     code = environment.wait(
         environment.start(command, "tiny", AWS_MAX_ATTEMPTS="1", **NO_SHARD_CACHE),
         2 * COMMAND_TIMEOUT_S,

@@ -1,4 +1,4 @@
-"""SIGTERM during training: a checkpoint within the grace period, and a run that goes on from it."""
+"""SIGTERM during training: a checkpoint within the grace period, from which the run resumes."""
 
 import random
 import re
@@ -19,7 +19,7 @@ from tests.faults.environment import (
 )
 from tests.faults.faulty_proxy import Fault, ProxiedRequest
 
-# What supervisors give, Prefect's worker and Kubernetes among them.
+# Seconds that Prefect's worker and Kubernetes give by default.
 GRACE = 30
 
 
@@ -36,8 +36,8 @@ def test_training_is_stopped(
 ) -> None:
     environment = make_environment()
     environment.copy_from(baseline.environment, "datasets")
-    # A pair is read for each step; the first ones of validation tell the end of an epoch. Drawings
-    # are traced before the first step, and no checkpoint tells of that.
+    # Each step reads a pair, and validation reads pairs at an epoch's end. Strokes are traced
+    # before the first step; stopping there saves no checkpoint.
     pattern = r"GET datasets/.*/pairs/.*\.tar"
     count, first = (
         baseline.count_requests("train", pattern),
@@ -64,15 +64,15 @@ def test_training_is_stopped(
     checkpoints = [
         key for key in environment.hash_objects() if re.search(r"/checkpoints/\S+\.json", key)
     ]
-    assert checkpoints, "no checkpoint is there to go on from"
+    assert checkpoints, "no checkpoint was saved"
     environment.proxy.fault = lambda _: None
     runs = 1 + environment.run_until_success(*arguments, **NO_SHARD_CACHE)
-    # No pair was read again, or left out.
+    # Each pair was read exactly once an epoch.
     training_reads = r"GET datasets/.*/pairs/.*/train-\d+\.tar"
     if processes == 1:
         num_reads = sum(map(environment.matcher(training_reads), environment.proxy.requests))
         assert num_reads == baseline.count_requests("train", training_reads), environment.log
-    # Two processes add in another order than one, so that the last bits are others.
+    # Two processes sum in another order, so the last bits differ.
     outcome = compare_with_baseline(
         environment, baseline, ("datasets", "models") if processes == 1 else ("datasets",)
     )
@@ -86,7 +86,7 @@ def test_training_is_stopped(
     table.add(f"{number.name} during training{suffix}", moment, runs, outcome)
 
 
-def test_a_run_that_waits_for_the_store_is_stopped(
+def test_run_that_waits_for_uploads_is_stopped(
     make_environment: MakeEnvironment, baseline: Baseline, table: OutcomeTable, rng: random.Random
 ) -> None:
     """Checkpoints that the store did not take stay on this machine; the next run uploads them."""
@@ -106,7 +106,7 @@ def test_a_run_that_waits_for_the_store_is_stopped(
     def hang(request: ProxiedRequest) -> Fault | None:
         if not matches(request):
             return None
-        with suppress(RuntimeError):  # it was started by the first
+        with suppress(RuntimeError):  # already started
             timer.start()
         return Fault("hang")
 

@@ -1,4 +1,4 @@
-"""Real clusters on this machine, whose workers have each an environment and a folder."""
+"""Ray and Dask clusters on this machine, whose workers have separate environments and folders."""
 
 import os
 import subprocess
@@ -20,7 +20,15 @@ Environment = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where it is, and what ends its first worker's process with SIGKILL."""
+    """A running cluster.
+
+    Attributes
+    ----------
+    address : str
+        Address of the scheduler or head.
+    kill_first : callable
+        Kills the process of the first worker with SIGKILL.
+    """
 
     address: str
     kill_first: Callable[[], None]
@@ -28,7 +36,7 @@ class Cluster:
 
 @contextmanager
 def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[Cluster]:
-    """Give a Dask cluster with one worker for each environment; one that dies stays dead."""
+    """Run a Dask cluster with one worker per environment; dead workers are not replaced."""
     import distributed
 
     dask = (sys.executable, "-m", "dask")
@@ -57,14 +65,14 @@ def dask_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[
 
 @contextmanager
 def ray_cluster(folder: Path, environments: Sequence[Environment]) -> Iterator[Cluster]:
-    """Give a Ray cluster with one node for each environment; the last one is its head."""
+    """Run a Ray cluster with one node per environment; the last one is the head."""
     ray = (str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus", "1")
     options = ("--node-ip-address", "127.0.0.1", "--disable-usage-stats")
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     *others, head = environments
     with ExitStack() as stack:
-        # Its sockets want a short path.
+        # Paths of Unix sockets are limited to 107 bytes.
         temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-"))
         stack.enter_context(
             _run_process(

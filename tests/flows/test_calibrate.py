@@ -1,4 +1,4 @@
-"""The threshold sweep through a real Prefect server."""
+"""Calibration through a real Prefect server."""
 
 import csv
 import io
@@ -36,7 +36,9 @@ def write_published_pairs(folder: Path, drawing: DrawingSide = "left") -> Path:
 
 
 @pytest.mark.slow
-def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: LocalStore) -> None:
+def test_calibration_finds_threshold_of_published_drawings(
+    tmp_path: Path, store: LocalStore
+) -> None:
     folder = write_published_pairs(tmp_path / "drawn")
     calibration = calibrate(str(folder), pictures=10)
     assert calibration.pictures == 3
@@ -44,7 +46,7 @@ def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: Loc
     assert [agreement.f1 for agreement in calibration.best.line_matches] == [1, 1]
     assert calibration.default_threshold == 0.5
     other_f1 = [p.line_matches[0].f1 for p in calibration.results if abs(p.threshold - 0.7) > 0.04]
-    assert max(other_f1) < 1, "every threshold is as good: the sweep tells nothing"
+    assert max(other_f1) < 1, "F1 does not depend on the threshold"
 
     rows = list(csv.DictReader(io.StringIO(store.get(f"{calibration.folder}/table.csv").decode())))
     assert [float(row["threshold"]) for row in rows] == [p.threshold for p in calibration.results]
@@ -53,7 +55,7 @@ def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: Loc
     plot = Image.open(io.BytesIO(store.get(f"{calibration.folder}/plot.png")))
     assert plot.width > 600
 
-    # Again, from what is prepared, with fewer pictures: beside the other.
+    # Another calibration of the prepared data set, with fewer pictures, is stored beside it.
     fewer = calibrate("drawn", pictures=2)
     assert fewer.pictures == 2
     assert fewer.folder != calibration.folder
@@ -61,18 +63,18 @@ def test_the_threshold_of_published_drawings_is_found(tmp_path: Path, store: Loc
 
 
 @pytest.mark.slow
-def test_drawings_on_the_right_count_as_well(tmp_path: Path, store: LocalStore) -> None:
+def test_calibration_accepts_drawings_on_the_right(tmp_path: Path, store: LocalStore) -> None:
     swapped = write_published_pairs(tmp_path / "swapped", "right")
     calibration = calibrate(str(swapped), pictures=2)
     assert calibration.best.threshold == pytest.approx(0.7)
     assert [agreement.f1 for agreement in calibration.best.line_matches] == [1, 1]
-    # Drawings extracted anew tell nothing of the weights, though the files came with some.
+    # Re-extracted drawings were made by HED, although the files hold published ones.
     prepare(str(swapped), PrepareOptions(paired=True, re_extract=True))
     with pytest.raises(InputError, match="without --re-extract"):
         calibrate(str(swapped))
 
 
-def test_hed_is_not_calibrated_against_itself(
+def test_calibration_needs_published_drawings(
     make_folder: Callable[[int], Path], store: LocalStore
 ) -> None:
     folder = make_folder(1)
@@ -83,4 +85,4 @@ def test_hed_is_not_calibrated_against_itself(
         calibrate("demo")
     with pytest.raises(InputError, match="holds no pair"):
         calibrate(str(folder), name="other")
-    assert read_current(store, "other") is None, "a set without pairs is in use"
+    assert read_current(store, "other") is None, "a pair set without pairs is in use"

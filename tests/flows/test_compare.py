@@ -1,4 +1,4 @@
-"""Comparing through a real Prefect server."""
+"""Comparisons through a real Prefect server."""
 
 import io
 import json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("prefect_api", "quick_network")
 
 @pytest.fixture
 def tiny(store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A prepared folder of the name tiny, whose edges need no wide border."""
+    """Prepare a data set `tiny` of a folder, with a small border."""
     (tmp_path / "tiny").mkdir()
     (tmp_path / "catalogue").mkdir()
     (tmp_path / "catalogue/tiny.toml").write_text(
@@ -46,7 +46,7 @@ def read_artifact(key: str) -> str:
         return str(client.read_artifacts(artifact_filter=artifact_filter)[-1].data)
 
 
-def test_a_comparison_is_kept_and_shown(tiny: str, store: LocalStore, tmp_path: Path) -> None:
+def test_comparison_is_stored_and_shown(tiny: str, store: LocalStore, tmp_path: Path) -> None:
     save_test_run(store, "aaaa", 2)
     save_test_run(store, "bbbb", 1)
     promote_checkpoint(store, tiny, "aaaa", 1, title="A few scenes")
@@ -75,14 +75,14 @@ def test_a_comparison_is_kept_and_shown(tiny: str, store: LocalStore, tmp_path: 
     assert "aaaa/1 (in production)" in markdown and "data:image/jpeg;base64," in markdown
     assert f"{stored.folder}/vote.html" in markdown
 
-    # The same again is the same.
+    # Repeating it gives the same result.
     repeated = compare(tiny, ("bbbb",), str(tmp_path / "drawings.zip"), 2)
     assert repeated.fingerprint == stored.fingerprint
     assert repeated.comparison == stored.comparison
     assert store.get(f"{stored.folder}/vote.html").decode() == page
 
 
-def test_what_cannot_be_compared(tiny: str, store: LocalStore, tmp_path: Path) -> None:
+def test_comparison_without_inputs_raises(tiny: str, store: LocalStore, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="no checkpoint to compare"):
         compare(tiny)
     save_test_run(store, "aaaa", 1)

@@ -15,7 +15,7 @@ class Stopped(BaseException):
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """As `icanvas up` has them."""
+    """Install signal handlers as `icanvas up` does."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
@@ -27,7 +27,7 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_what_was_started_is_noted_before_a_signal_stops_anything(number: signal.Signals) -> None:
+def test_signal_is_deferred_until_process_is_registered(number: signal.Signals) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> None:
@@ -40,14 +40,14 @@ def test_what_was_started_is_noted_before_a_signal_stops_anything(number: signal
     with pytest.raises(Stopped):
         start()
     assert started
-    # And is not deaf to them itself.
+    # The started process must not ignore signals.
     started[0].send_signal(signal.SIGTERM)
     assert started[0].wait(30) == -signal.SIGTERM
     with pytest.raises(Stopped):
         signal.raise_signal(number)
 
 
-def test_without_a_signal_nothing_happens() -> None:
+def test_handlers_are_restored_without_signal() -> None:
     with _defer_signals():
         pass
     assert all(callable(signal.getsignal(number)) for number in SIGNALS)

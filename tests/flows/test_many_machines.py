@@ -1,4 +1,4 @@
-"""Workers that have nothing but the store, of which one is killed in the middle."""
+"""Workers that share only the store, of which one is killed during an upload."""
 
 import shutil
 from collections.abc import Callable
@@ -28,7 +28,7 @@ StartCluster = Callable[..., AbstractContextManager[Cluster]]
 
 
 @pytest.mark.parametrize(("name", "start"), [("dask", dask_cluster), ("ray", ray_cluster)])
-def test_a_killed_worker_changes_nothing(
+def test_killed_worker_is_replaced_with_equal_results(
     name: str,
     start: StartCluster,
     tmp_path: Path,
@@ -44,7 +44,7 @@ def test_a_killed_worker_changes_nothing(
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     get_settings.cache_clear()
     dataset = find_dataset("tiny")
-    # By threads, in a store of their own.
+    # Reference: the thread runner, with another store.
     expected = prepare("tiny")
     raw = acquire(dataset, s3_store)
     plan = plan_pair_set(dataset, raw, s3_store.url, force=False)
@@ -54,16 +54,16 @@ def test_a_killed_worker_changes_nothing(
         environments = [
             {
                 "ICANVAS_CACHE": str(cache),
-                # Its one file that is not in the store, here as everywhere.
+                # The only file of a worker that is not in the store.
                 "ICANVAS_WEIGHTS": str(fetch_default_weights()),
-                # The store's address goes along with each shard.
+                # Must not be used: each task gets the URL of the store.
                 "ICANVAS_STORE": "/nowhere",
                 "AWS_ENDPOINT_URL_S3": endpoint,
             }
             for cache, endpoint in zip(caches, (proxy.endpoint, s3_server.endpoint), strict=True)
         ]
         with start(tmp_path, environments) as cluster:
-            # Half of its first shard of pairs has gone up.
+            # Kill the worker when half of its first pair shard is uploaded.
             killed = []
 
             def kill() -> None:
@@ -71,7 +71,7 @@ def test_a_killed_worker_changes_nothing(
                 killed.append(True)
 
             proxy.fault = fault_at_request(
-                lambda asked: asked.method == "PUT" and asked.key.endswith(".tar"),
+                lambda request: request.method == "PUT" and request.key.endswith(".tar"),
                 *(0, Fault("truncate", kill)),
             )
             monkeypatch.setenv("ICANVAS_RUNNER", name)
@@ -79,14 +79,16 @@ def test_a_killed_worker_changes_nothing(
             get_settings.cache_clear()
 
             @flow
-            def onwards() -> None:
+            def resume() -> None:
                 pin(s3_store, "tiny", plan.fingerprint, plan.settings)
                 extract_shards(plan, raw, s3_store.url)
 
-            onwards()
-        assert killed, "the first worker took no shard"
+            resume()
+        assert killed, "the first worker uploaded no shard"
     publish_pairs(plan, raw, s3_store)
-    assert all(list(cache.glob("shards/*")) for cache in caches), "a worker used another's cache"
+    assert all(list(cache.glob("shards/*")) for cache in caches), (
+        "a worker used the cache of another"
+    )
     objects = {key: s3_store.get(key) for key in s3_store.list_keys("datasets")}
     by_threads = {key: store.get(key) for key in store.list_keys("datasets")}
     assert objects.keys() == by_threads.keys()

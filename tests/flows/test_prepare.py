@@ -1,4 +1,4 @@
-"""The whole way through a real Prefect server."""
+"""Preparing data sets through a real Prefect server."""
 
 import hashlib
 import re
@@ -18,7 +18,7 @@ from flows import locks
 from flows.extract import extract
 from flows.locks import dataset_lock
 from flows.prepare import prepare
-from sources import PrepareOptions, EdgeOptions
+from sources import EdgeOptions, PrepareOptions
 from storage import LocalStore
 from storage.gc import collect, scan
 from storage.gc_policy import GcPolicy, select_candidates
@@ -47,7 +47,7 @@ threshold = 0.5
 def tiny(
     tmp_path: Path, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A catalogue of one's own with a quick data set of five pictures."""
+    """Set up a catalogue with a quick data set of five pictures; return its folder."""
     folder = make_folder(5)
     (tmp_path / "tiny.toml").write_text(ENTRY)
     monkeypatch.setenv("ICANVAS_CATALOGUE", str(tmp_path))
@@ -63,9 +63,9 @@ def snapshot(store: LocalStore) -> dict[str, bytes]:
     return {key: store.get(key) for key in store.list_keys("datasets")}
 
 
-def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
-    """Every file is a row with the right outcome; nothing fails the run."""
-    folder = tmp_path / "troubles"
+def test_every_file_gets_a_manifest_row(tmp_path: Path, store: LocalStore) -> None:
+    """Each file becomes a pair or gets the right reason; none fails the run."""
+    folder = tmp_path / "mixed"
     folder.mkdir()
     scene = draw_scene(1, 120, 160)
     photo = encode(draw_scene(2, 200, 200), "JPEG")
@@ -73,15 +73,15 @@ def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
     (folder / "text.jpg").write_text("I am not a picture")
     (folder / "huge.png").write_bytes(huge_png(20_000, 20_000))
     (folder / "icon.png").write_bytes(encode(draw_scene(3, 10, 10)))
-    Image.fromarray(scene).convert("L").save(folder / "grey.tiff")
+    Image.fromarray(scene).convert("L").save(folder / "gray.tiff")
     Image.fromarray(draw_scene(4, 120, 120)).convert("CMYK").save(folder / "cmyk.jpg")
     hidden = np.dstack([draw_scene(5), np.where(draw_scene(5)[..., 0] < 150, 255, 0)])
     Image.fromarray(hidden.astype(np.uint8)).save(folder / "rgba.png")
     pair_set = prepare(str(folder), PrepareOptions(threshold=0.5))
-    rows = read_manifest(store, "troubles", pair_set.fingerprint)
+    rows = read_manifest(store, "mixed", pair_set.fingerprint)
     assert {row.source_path: row.reason for row in rows} == {
         "cmyk.jpg": None,
-        "grey.tiff": None,
+        "gray.tiff": None,
         "huge.png": "too_large",
         "icon.png": "too_small",
         "rgba.png": None,
@@ -91,7 +91,7 @@ def test_a_folder_of_troubles(tmp_path: Path, store: LocalStore) -> None:
     assert len(rows) == pair_set.train + pair_set.val + sum(pair_set.rejected.values()) == 7
 
 
-def test_the_second_run_does_nothing(
+def test_second_run_changes_nothing(
     tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare("tiny")
@@ -101,7 +101,7 @@ def test_the_second_run_does_nothing(
     assert snapshot(store) == objects
 
 
-def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> None:
+def test_force_makes_a_new_revision(tiny: Path, store: LocalStore) -> None:
     first = prepare("tiny")
     objects = snapshot(store)
     second = prepare("tiny", force=True)
@@ -125,7 +125,7 @@ def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> No
     ]
     assert shards[0] == shards[1]
     assert len(shards[0]) >= 3
-    # Where the older ones are gone, the newest is still what is made already.
+    # The latest revision still counts when older ones are deleted.
     policy = GcPolicy(keep_pairs=0, older_than=timedelta(0))
     removed = collect(store, policy, select_candidates(scan(store), policy))
     assert {item.description for item in removed} == {
@@ -137,9 +137,7 @@ def test_refresh_makes_a_set_beside_the_old(tiny: Path, store: LocalStore) -> No
 
 
 @pytest.mark.slow
-def test_other_settings_make_another_set_and_going_back_is_quick(
-    tiny: Path, store: LocalStore
-) -> None:
+def test_other_settings_make_another_pair_set(tiny: Path, store: LocalStore) -> None:
     first = prepare("tiny")
     other = prepare("tiny", PrepareOptions(threshold=0.3))
     assert other.fingerprint != first.fingerprint
@@ -147,7 +145,7 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     assert current is not None
     assert current.fingerprint == other.fingerprint
     assert prepare("tiny") == first
-    # The newest revision of these settings counts, whatever was in use meanwhile.
+    # The latest revision of these settings counts, whichever was in use meanwhile.
     revision = prepare("tiny", force=True)
     prepare("tiny", PrepareOptions(threshold=0.3))
     assert prepare("tiny") == revision
@@ -155,7 +153,7 @@ def test_other_settings_make_another_set_and_going_back_is_quick(
     assert prepare("tiny", force=True) not in (first, other, revision)
 
 
-def test_one_failing_shard_lets_the_others_end(
+def test_failing_shard_does_not_stop_others(
     tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tasks.extract
@@ -177,10 +175,10 @@ def test_one_failing_shard_lets_the_others_end(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "rounds"),
+    ("pattern", "rounds"),
     [
         (r"/raw/\w+/00001\.tar", 2),
-        # Gone altogether.
+        # Deleted.
         pytest.param(r"/raw/\w+/00000\.tar", 2, marks=pytest.mark.slow),
         pytest.param(r"/raw/\w+/parts/00001\.parquet", 2, marks=pytest.mark.slow),
         pytest.param(r"/raw/\w+/index\.parquet", 1, marks=pytest.mark.slow),
@@ -188,10 +186,10 @@ def test_one_failing_shard_lets_the_others_end(
         pytest.param(r"/pairs/\w+/parts/00001\.parquet", 2, marks=pytest.mark.slow),
     ],
 )
-def test_what_is_damaged_in_the_store_is_made_anew(
-    tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch, damaged: str, rounds: int
+def test_corrupt_objects_are_replaced_before_publishing(
+    tiny: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch, pattern: str, rounds: int
 ) -> None:
-    """An object loses all but its beginning behind our back, before the pairs are published."""
+    """An object is truncated or deleted before the pairs are published."""
     import flows.prepare
 
     pair_set = prepare("tiny")
@@ -203,15 +201,15 @@ def test_what_is_damaged_in_the_store_is_made_anew(
     def extract_shards(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
-        if "raw" not in damaged:
+        if "raw" not in pattern:
             real(*arguments)
         if calls == 1:
-            key = next(key for key in objects if re.search(damaged, key))
-            if damaged.endswith(r"00000\.tar"):
+            key = next(key for key in objects if re.search(pattern, key))
+            if pattern.endswith(r"00000\.tar"):
                 store.delete(key)
             else:
                 store.put(key, objects[key][:700])
-        if "raw" in damaged:
+        if "raw" in pattern:
             real(*arguments)
 
     monkeypatch.setattr(flows.prepare, "extract_shards", extract_shards)
@@ -222,19 +220,19 @@ def test_what_is_damaged_in_the_store_is_made_anew(
 
 
 @pytest.mark.parametrize(
-    ("damaged", "left"),
+    ("pattern", "remaining_bytes"),
     [
         pytest.param(r"/pairs/\w+/manifest\.parquet", 700, marks=pytest.mark.slow),
         (r"/pairs/\w+/train-00001\.tar", 700),
         pytest.param(r"/pairs/\w+/train-00001\.tar", None, marks=pytest.mark.slow),
     ],
 )
-def test_what_is_damaged_in_a_published_set_is_made_anew(
-    tiny: Path, store: LocalStore, damaged: str, remaining_bytes: int | None
+def test_corrupt_objects_of_published_pair_set_are_replaced(
+    tiny: Path, store: LocalStore, pattern: str, remaining_bytes: int | None
 ) -> None:
     pair_set = prepare("tiny")
     objects = snapshot(store)
-    key = next(key for key in objects if re.search(damaged, key))
+    key = next(key for key in objects if re.search(pattern, key))
     store.delete(key)
     if remaining_bytes is not None:
         store.put(key, objects[key][:remaining_bytes])
@@ -242,7 +240,7 @@ def test_what_is_damaged_in_a_published_set_is_made_anew(
     assert snapshot(store) == objects
 
 
-def test_a_store_that_fails_is_not_asked_for_every_shard(
+def test_storage_error_cancels_queued_shards(
     tmp_path: Path,
     make_folder: Callable[[int], Path],
     store: LocalStore,
@@ -259,19 +257,19 @@ def test_a_store_that_fails_is_not_asked_for_every_shard(
 
     def fail(_plan: object, shard: int, *_: object) -> object:
         tried.append(shard)
-        raise StorageError("the store is away")
+        raise StorageError("the store is unreachable")
 
     monkeypatch.setattr(tasks.extract, "extract_shard", fail)
     monkeypatch.setattr(tasks.extract.extract, "retry_delay_seconds", 1)
-    with pytest.raises(StorageError, match="the store is away"):
+    with pytest.raises(StorageError, match="the store is unreachable"):
         prepare("tiny")
-    assert tried.count(tried[0]) == 3, "it was not tried again"
-    assert len(set(tried)) < 6, "all of nine were tried"
+    assert tried.count(tried[0]) == 3, "the shard was not retried"
+    assert len(set(tried)) < 6, "all nine shards were tried"
     monkeypatch.undo()
     get_settings.cache_clear()
 
 
-def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
+def test_flow_and_task_runs_have_readable_names(tiny: Path) -> None:
     from prefect.client.orchestration import get_client
 
     prepare("tiny", force=True)
@@ -282,7 +280,7 @@ def test_runs_have_names_that_an_operator_can_read(tiny: Path) -> None:
     assert {"acquire tiny", "extract tiny 00000", "extract tiny 00002", "publish tiny"} <= tasks
 
 
-def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -> None:
+def test_edge_settings_of_catalogue_entry_are_used(tiny: Path, store: LocalStore) -> None:
     pair_set = prepare("tiny")
     settings = (Path(pair_set.folder) / "settings.json").read_text()
     assert '"border": 16' in settings
@@ -290,10 +288,10 @@ def test_the_edge_settings_of_an_entry_are_used(tiny: Path, store: LocalStore) -
 
 
 @pytest.mark.parametrize("engine", ["opencv", pytest.param("openvino", marks=pytest.mark.slow)])
-def test_a_network_of_ones_own_makes_pairs(
+def test_custom_weights_make_another_pair_set(
     tiny: Path, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
 ) -> None:
-    """Other weights make another pair set, which says which they were."""
+    """The settings of the pair set name the weights."""
     default_pair_set = prepare("tiny")
     onnx_file = tmp_path / "own.onnx"
     onnx_file.write_bytes(make_custom_network().SerializeToString())
@@ -301,7 +299,7 @@ def test_a_network_of_ones_own_makes_pairs(
     monkeypatch.setenv("ICANVAS_ENGINE", engine)
     (tmp_path / "tiny.toml").write_text(ENTRY.replace("threshold = 0.5\n", ""))
     get_settings.cache_clear()
-    with pytest.raises(InputError, match=r"no edge threshold of their own.*icanvas calibrate"):
+    with pytest.raises(InputError, match=r"no default edge threshold.*icanvas calibrate"):
         prepare("tiny")
     pair_set = prepare("tiny", PrepareOptions(threshold=0.2))
     assert pair_set.fingerprint != default_pair_set.fingerprint
@@ -314,7 +312,7 @@ def test_a_network_of_ones_own_makes_pairs(
 
 
 @pytest.mark.slow
-def test_a_limit_takes_the_same_few_and_is_no_shortage(tiny: Path, store: LocalStore) -> None:
+def test_limit_selects_the_same_files(tiny: Path, store: LocalStore) -> None:
     pair_set = prepare("tiny", PrepareOptions(limit=2))
     rows = read_manifest(store, "tiny", pair_set.fingerprint)
     assert len(rows) == 2
@@ -324,7 +322,7 @@ def test_a_limit_takes_the_same_few_and_is_no_shortage(tiny: Path, store: LocalS
     assert sum(get_split_counts(prepare("tiny", PrepareOptions(limit=99)))) == 5
 
 
-def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: LocalStore) -> None:
+def test_extract_needs_no_source_and_stores_a_diff(tiny: Path, store: LocalStore) -> None:
     with pytest.raises(SourceError, match="Prepare it first"):
         extract("tiny")
     first = prepare("tiny")
@@ -333,7 +331,7 @@ def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: Loc
     current = read_current(store, "tiny")
     assert current is not None
     assert current.fingerprint == first.fingerprint
-    # The same set: it is only put into use.
+    # The same pair set is only put into use.
     second = extract("tiny", EdgeOptions(threshold=0.2))
     assert second == unused
     current = read_current(store, "tiny")
@@ -348,13 +346,11 @@ def test_extraction_again_needs_no_source_and_is_compared(tiny: Path, store: Loc
         [row.edge_density or 0 for row in read_manifest(store, "tiny", made.fingerprint)]
         for made in (first, second)
     )
-    assert sum(new) > sum(old), "a lower threshold draws more"
+    assert sum(new) > sum(old), "a lower threshold must draw more lines"
 
 
-def test_a_second_run_is_refused_where_that_is_set(
-    tiny: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As workers run it; that it waits else is seen in tests/operations."""
+def test_second_run_is_refused_if_configured(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that a worker started; tests/operations covers waiting."""
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "a worker's")
     monkeypatch.setenv("ICANVAS_WHEN_BUSY", "refuse")
     get_settings.cache_clear()
@@ -374,5 +370,5 @@ def test_a_second_run_is_refused_where_that_is_set(
 
     with pytest.raises(ConflictError, match=r"Another run is at work on tiny.*pairs-tiny"):
         first()
-    # The slot was given back.
+    # The slot was released.
     second()

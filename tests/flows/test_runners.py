@@ -1,4 +1,4 @@
-"""What shards are shared out to, and what of a machine each of several processes takes."""
+"""Task runners, and the CPU budgets of their workers."""
 
 import importlib.util
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def choose(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("name", ["ray", "dask"])
-def test_what_is_missing_is_named(
+def test_missing_runner_package_raises(
     name: str, choose: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
@@ -36,16 +36,14 @@ def test_what_is_missing_is_named(
 
 
 @pytest.mark.parametrize("name", ["threads", "processes"])
-def test_an_address_without_a_cluster_is_refused(name: str, choose: Callable[..., None]) -> None:
+def test_address_without_cluster_runner_raises(name: str, choose: Callable[..., None]) -> None:
     choose(runner=name, runner_address="tcp://cluster:8786")
     with pytest.raises(InputError, match="ICANVAS_RUNNER_ADDRESS=tcp://cluster:8786"):
         runners.check_runner()
 
 
 @pytest.mark.parametrize("address", ["tcp://cluster:8786", "cluster:6379"])
-def test_workers_elsewhere_need_a_server_that_they_reach(
-    address: str, choose: Callable[..., None]
-) -> None:
+def test_remote_workers_need_a_reachable_api(address: str, choose: Callable[..., None]) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     choose(runner="dask", runner_address=address)
@@ -57,7 +55,7 @@ def test_workers_elsewhere_need_a_server_that_they_reach(
         pass
 
 
-def test_a_cluster_that_is_not_there_is_told(
+def test_unreachable_cluster_raises(
     choose: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import dask
@@ -65,13 +63,13 @@ def test_a_cluster_that_is_not_there_is_told(
     choose(runner="dask", runner_address="tcp://127.0.0.1:9")
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "100ms"}),
-        pytest.raises(InputError, match=r"no dask on tcp://127\.0\.0\.1:9 .*ICANVAS_RUNNER_ADDR"),
+        pytest.raises(InputError, match=r"No dask cluster on tcp://127\.0\.0\.1:9 .*_ADDRESS"),
         runners.open_runner(),
     ):
         pass
 
 
-def test_dead_workers_are_told_in_one_line(choose: Callable[..., None]) -> None:
+def test_dead_workers_raise_integrity_error(choose: Callable[..., None]) -> None:
     choose(runner="threads")
     with (
         pytest.raises(IntegrityError, match=r"died \(BrokenProcessPool\).*Run again"),
@@ -82,13 +80,13 @@ def test_dead_workers_are_told_in_one_line(choose: Callable[..., None]) -> None:
         raise KeyError
 
 
-def test_processes_of_one_machine_share_its_cores(
+def test_processes_share_the_cores(
     choose: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choose(runner="processes", runner_processes="3", cores="8")
     runner: Any = runners._create_runner(get_settings())
     assert (runner._max_workers, runner._initargs) == (3, (2,))
-    # What a process was given counts, not what it inherited.
+    # The given budget overrides the inherited setting.
     monkeypatch.setattr(cpu_budget, "_budget", None)
     assert cpu_budget.get_cpu_budget() == 8
     runner._initializer(*runner._initargs)
@@ -99,7 +97,7 @@ def test_processes_of_one_machine_share_its_cores(
     assert cluster.cluster_kwargs["env"] == {"ICANVAS_CORES": "1"}
 
 
-def test_a_worker_of_a_cluster_takes_what_it_counts_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cluster_worker_uses_its_assigned_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     import distributed
 
     class Worker:
@@ -109,15 +107,15 @@ def test_a_worker_of_a_cluster_takes_what_it_counts_for(monkeypatch: pytest.Monk
     monkeypatch.setattr(cpu_budget, "_budget", None)
     monkeypatch.setattr(distributed, "get_worker", Worker)
     assert cpu_budget.get_cpu_budget() == 3
-    # A thread of the worker that runs no task is told nothing.
+    # Threads of the worker that run no task have no assignment.
     monkeypatch.undo()
     monkeypatch.setattr(cpu_budget, "count_cores", lambda: 5)
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(cpu_budget.get_cpu_budget).result() == 5
 
 
-def test_what_goes_to_a_worker_is_small(tmp_path: Path) -> None:
-    """No network, no weights, no picture: a shard's number and how it is done."""
+def test_pickled_task_is_small(tmp_path: Path) -> None:
+    """A task carries its plan, but no network, weights or pictures."""
     import cloudpickle
 
     from sources import find_dataset

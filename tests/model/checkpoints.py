@@ -1,4 +1,4 @@
-"""Runs with checkpoints of small networks, kept as training keeps them, without training."""
+"""Test runs with checkpoints of small networks, written without training."""
 
 import torch
 
@@ -14,7 +14,7 @@ SMALL = Recipe(image_size=64, generator_width=4, generator_blocks=1, discriminat
 def save_test_run(
     store: LocalStore, run: str, epochs: int, dataset: str = "tiny", pairs: str = "pairs"
 ) -> Run:
-    """Keep a run whose checkpoints draw differently; those of another name draw other pictures."""
+    """Write a run whose checkpoints generate different pictures, which depend on its name."""
     training_run = Run(store, dataset, run)
     recipe = SMALL.model_copy(update={"seed": sum(run.encode())})
     training_run.put("recipe.json", serialize_metadata(pairs, recipe, 0.8))

@@ -8,7 +8,7 @@ from storage import local
 
 @pytest.fixture(autouse=True)
 def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep runs' outboxes away from the user's cache; nothing here needs HED's weights."""
+    """Use an empty cache folder instead of the user's; no test here needs HED's weights."""
     folder = tmp_path / "own-cache"
     monkeypatch.setenv("ICANVAS_CACHE", str(folder))
     get_settings.cache_clear()

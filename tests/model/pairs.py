@@ -1,4 +1,4 @@
-"""A small pair set, published as `prepare` would, without HED's cost."""
+"""Small pair sets, published like those of `prepare` but without HED."""
 
 import json
 import tempfile
@@ -23,14 +23,14 @@ def make_pair(number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 def publish_test_pairs(
     store: ObjectStore, splits: str, dataset: str = "tiny", name: str = "pairs"
 ) -> None:
-    """Publish one pair for every letter of ``splits``: t for train, v for val, r for rejected."""
+    """Publish one row per letter of ``splits``: t for train, v for val, r for rejected."""
     folder = keys.pairs_folder(dataset, name)
     rows = []
     names = {"t": "train", "v": "val"}
     for letter, split in names.items():
         with tempfile.TemporaryFile() as file:
             with ShardWriter(file) as shard:
-                for number in (i for i, found in enumerate(splits) if found == letter):
+                for number in (i for i, kind in enumerate(splits) if kind == letter):
                     drawing, picture = make_pair(number)
                     pair = encode_png(join_pair(drawing, picture))
                     row = ManifestRow(f"{number:08d}", f"{number}.png", 0, "pair", split=split)
@@ -41,8 +41,8 @@ def publish_test_pairs(
             store.put_file(f"{folder}/{keys.shard_name(0, split)}", file)
     rows += [
         ManifestRow(f"{i:08d}", f"{i}.txt", 0, "rejected", reason="not_a_picture")
-        for i, found in enumerate(splits)
-        if found == "r"
+        for i, kind in enumerate(splits)
+        if kind == "r"
     ]
     rows.sort(key=lambda row: row.id)
     settings = {"raw": "raw", "edges": {"threshold": 0.5}, "weights": "keras:0123"}

@@ -1,4 +1,4 @@
-"""What only a GPU can show; ``pytest -m gpu`` runs it where there is one."""
+"""Tests that need a GPU; run them with ``pytest -m gpu``."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ pytestmark = [
 ]
 
 GPU = torch.device("cuda")
-# Wide enough for the GPU's quick kernels, with f32 that is f32.
+# Wide enough for the GPU's fast kernels, and with full f32 precision.
 WIDER = SMALL.model_copy(
     update={"generator_width": 32, "discriminator_width": 32, "precision": "f32"}
 )
@@ -61,12 +61,12 @@ def test_bf16_agrees_with_f32() -> None:
     if not supports_bf16(GPU):
         pytest.skip("this GPU has no bf16")
     bf16 = WIDER.model_copy(update={"precision": "bf16"})
-    exact, quick = take_steps(WIDER, GPU), take_steps(bf16, GPU)
-    assert_close(exact, quick, 0.05)
-    assert exact != quick, "nothing was computed in bf16"
+    f32_metrics, bf16_metrics = take_steps(WIDER, GPU), take_steps(bf16, GPU)
+    assert_close(f32_metrics, bf16_metrics, 0.05)
+    assert f32_metrics != bf16_metrics, "nothing was computed in bf16"
 
 
-def test_compiled_it_computes_the_same() -> None:
+def test_compiled_networks_agree() -> None:
     if missing := list_missing_compile_tools(GPU):
         pytest.skip(f"no {' and no '.join(missing)}")
     assert_close(take_steps(WIDER, GPU, compiled=True), take_steps(WIDER, GPU), 0.01)
@@ -78,7 +78,7 @@ def read_log(store: LocalStore, run: str) -> list[dict[str, float]]:
 
 
 def assert_same_log(one: LocalStore, other: LocalStore, run: str) -> None:
-    """Compare losses: kernels that add in another order each time leave the last bits open."""
+    """Compare losses; kernels with a varying order of additions change the last bits."""
     for first, second in zip(read_log(one, run), read_log(other, run), strict=True):
         assert first.keys() == second.keys()
         for name in ("epoch", "step", *LOSSES, "val_l1"):
@@ -86,12 +86,12 @@ def assert_same_log(one: LocalStore, other: LocalStore, run: str) -> None:
 
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
-def test_a_stopped_run_goes_on(store: LocalStore, tmp_path: Path, precision: Precision) -> None:
+def test_stopped_run_is_resumed(store: LocalStore, tmp_path: Path, precision: Precision) -> None:
     recipe = WIDER.model_copy(update={"precision": precision, "image_pool_size": 3})
     other = LocalStore(tmp_path / "other")
-    for place in (store, other):
-        publish_test_pairs(place, "tttttv")
-    whole = train_small(other, recipe=recipe)
+    for target in (store, other):
+        publish_test_pairs(target, "tttttv")
+    uninterrupted = train_small(other, recipe=recipe)
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
         train_small(
@@ -102,11 +102,11 @@ def test_a_stopped_run_goes_on(store: LocalStore, tmp_path: Path, precision: Pre
         )
     train_small(store, recipe=recipe, on_step=lambda done, _: steps.append(done))
     assert steps == [*range(5), *range(4, 10)]
-    assert_same_log(store, other, whole.run)
+    assert_same_log(store, other, uninterrupted.run)
 
 
-def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> None:
-    """With 2 GiB: a pair takes more than half of one, networks and optimisers little."""
+def test_out_of_memory_error_names_the_last_fitting_batch(store: LocalStore) -> None:
+    """With a limit of 2 GiB; a pair takes more than half a GiB, the networks take little."""
     publish_test_pairs(store, "tttttv")
     large = WIDER.model_copy(
         update={"image_size": 256, "generator_width": 64, "discriminator_width": 64, "epochs": 1}
@@ -122,24 +122,26 @@ def test_a_batch_that_does_not_fit_is_told_with_what_did(store: LocalStore) -> N
         torch.cuda.set_per_process_memory_fraction(1.0)
 
 
-def test_the_largest_batch_is_found() -> None:
-    """Large pictures and networks, so that it does not take hundreds."""
+def test_largest_batch_is_found() -> None:
+    """With large pictures and networks, so that the batch stays small."""
     recipe = Recipe(generator_width=128, discriminator_width=64, precision="auto")
-    best, trials = find_batch_size(recipe)
-    slow = [trial for trial in trials if trial.batch == best]
-    assert slow[0].seconds
-    assert best == 1024 or any(trial.seconds is None for trial in trials)
+    largest, trials = find_batch_size(recipe)
+    timed = [trial for trial in trials if trial.batch == largest]
+    assert timed[0].seconds
+    assert largest == 1024 or any(trial.seconds is None for trial in trials)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
 @pytest.mark.parametrize("compile_", ["off", "on"])
-def test_two_train_as_one(store: LocalStore, tmp_path: Path, compile_: Switch) -> None:
+def test_two_processes_train_like_one(store: LocalStore, tmp_path: Path, compile_: Switch) -> None:
     recipe = WIDER.model_copy(update={"image_pool_size": 3, "batch": 4, "compile": compile_})
     other = LocalStore(tmp_path / "other")
-    for place in (store, other):
-        publish_test_pairs(place, "tttttv")
-    order = WorkerConfig(store=store.url, dataset="tiny", pairs="pairs", recipe=recipe, force=False)
-    together = launch_distributed(2, order)
-    alone = train_small(other, recipe=recipe)
-    assert (together.run, together.steps) == (alone.run, alone.steps)
-    assert_same_log(store, other, alone.run)
+    for target in (store, other):
+        publish_test_pairs(target, "tttttv")
+    worker_config = WorkerConfig(
+        store=store.url, dataset="tiny", pairs="pairs", recipe=recipe, force=False
+    )
+    distributed = launch_distributed(2, worker_config)
+    single = train_small(other, recipe=recipe)
+    assert (distributed.run, distributed.steps) == (single.run, single.steps)
+    assert_same_log(store, other, single.run)

@@ -1,5 +1,6 @@
-"""`icanvas up` with a catalogue of the tests' own, and what an operator does through the API."""
+"""Runs `icanvas up` with a test catalogue, and acts on it through Prefect's API."""
 
+import json
 import os
 import signal
 import socket
@@ -23,13 +24,14 @@ from prefect.client.schemas.filters import (
     TaskRunFilterFlowRunId,
 )
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import PrefectHTTPStatusError
 
 from storage import LocalStore
 from tests.conftest import draw_scene, encode
 
 ROOT = Path(__file__).parents[2]
 
-# Seconds; ten times what a quiet machine needs.
+# Ten times what an idle machine needs.
 TIMEOUT_S = 600
 
 ENTRY = """
@@ -47,15 +49,20 @@ border = 2
 
 @dataclass
 class RunningStack:
-    """The running stack, seen from outside.
+    """A running `icanvas up`.
 
     Attributes
     ----------
-    process : `icanvas up`.
-    url : of the UI.
-    folder : catalogue, pictures and store.
-    environment : what another worker for it needs.
-    client : of its API.
+    process : Popen
+        Process of `icanvas up`.
+    url : str
+        URL of the Prefect UI.
+    folder : Path
+        Folder of catalogue, pictures and store.
+    environment : dict
+        Environment for additional workers.
+    client : SyncPrefectClient
+        Client of its API.
     """
 
     process: subprocess.Popen[str]
@@ -71,9 +78,9 @@ class RunningStack:
     def start(
         self, deployment: str, environment: dict[str, str] | None = None, **parameters: Any
     ) -> UUID:
-        """Start a run as the UI's form does, with settings of its own where there are some."""
+        """Start a run as the form of the UI does, optionally with environment variables."""
         deployment_info = self.client.read_deployment_by_name(deployment)
-        # One that a test made has none.
+        # Deployments that a test created have none.
         job_environment = deployment_info.job_variables.get("env", {})
         run = self.client.create_flow_run_from_deployment(
             deployment_info.id,
@@ -85,7 +92,7 @@ class RunningStack:
     def wait_until(
         self, run: UUID, condition: Callable[[FlowRun], bool], timeout_s: float = TIMEOUT_S
     ) -> FlowRun:
-        """Wait until a run is as wanted; a run that ended otherwise fails the test."""
+        """Wait until a run meets a condition. A run that ends before fails the test."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             flow_run = self.client.read_flow_run(run)
@@ -96,11 +103,33 @@ class RunningStack:
             time.sleep(0.3)
         pytest.fail(f"{flow_run.name} is {flow_run.state!r}; log: {self.read_log(run)[-10:]}")
 
+    def wait_for_form(self, run: UUID) -> tuple[dict[str, Any], str]:
+        """Wait until a run is paused and its form can be read: (JSON schema, description).
+
+        Prefect writes the form after the state, so a paused run may have none yet.
+        """
+        paused = self.wait_until(run, lambda flow_run: flow_run.state_name == "Paused")
+        assert paused.state is not None
+        keys: Any = paused.state.state_details.run_input_keyset
+
+        def read_form(_: FlowRun) -> bool:
+            try:
+                form.update({key: self.client.read_flow_run_input(run, keys[key]) for key in form})
+            except PrefectHTTPStatusError as error:
+                if error.response.status_code != 404:
+                    raise
+                return False
+            return True
+
+        form = {"schema": "", "description": ""}
+        self.wait_until(run, read_form)
+        return json.loads(form["schema"]), form["description"]
+
     def wait_completed(self, run: UUID) -> FlowRun:
         return self.wait_ended(run, "Completed")
 
     def wait_ended(self, run: UUID, state: str) -> FlowRun:
-        """Wait until a run has ended so, and its log is there: that comes later."""
+        """Wait until a run has ended in a state and its log is complete, which takes longer."""
         flow_run = self.wait_until(run, lambda found: found.state_name == state)
         deadline = time.monotonic() + TIMEOUT_S
         while not any(line.startswith("Finished in state") for line in self.read_log(run)):
@@ -127,11 +156,11 @@ class RunningStack:
         return lambda _: any(text in line for line in self.read_log(run))
 
     def count_parts(self, dataset: str) -> int:
-        """Return how many shards of pairs are done."""
+        """Return the number of extracted shards."""
         return sum("/parts/" in key for key in self.store.list_keys(f"datasets/{dataset}/pairs"))
 
     def start_worker(self, pool: str) -> subprocess.Popen[bytes]:
-        """Start another worker, in a process group of its own."""
+        """Start another worker in its own process group."""
         return subprocess.Popen(
             [
                 sys.executable,
@@ -156,7 +185,7 @@ class RunningStack:
         )
 
     def list_processes(self, run: UUID | None = None) -> set[int]:
-        """Return all processes of the stack, or of a run, by what is in their environment."""
+        """Return the process ids of the stack, or of a run, by their environment variables."""
         variable = f"PREFECT_HOME={self.environment['PREFECT_HOME']}".encode()
         if run is not None:
             variable = f"PREFECT__FLOW_RUN_ID={run}".encode()
@@ -175,10 +204,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
     folder = tmp_path_factory.mktemp("operations")
     for name, pictures, shard in (
         ("tiny", 6, 2),
-        # As long as the next run takes to start, and more.
+        # Takes longer than the next run takes to start.
         ("many", 60, 2),
         ("doomed", 40, 2),
-        # One shard, of minutes.
+        # One shard that takes minutes.
         ("long", 256, 256),
     ):
         (folder / name).mkdir()
@@ -197,7 +226,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
         "ICANVAS_STORE": str(folder / "store"),
         "ICANVAS_CATALOGUE": str(folder),
     }
-    # The session's own server, if there is one.
+    # Set if this session has a server of its own.
     environment.pop("PREFECT_API_URL", None)
     process = subprocess.Popen(
         [sys.executable, "-m", "cli", "up", "--port", str(port), "--draw-port", str(drawing_port)],
@@ -225,5 +254,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
 
 @pytest.fixture(scope="package")
 def shared() -> dict[str, Any]:
-    """What one test leaves for a later one, so that waiting is done while others run."""
+    """Pass values from one test to a later one, so that tests run while others wait."""
     return {}

@@ -1,4 +1,4 @@
-"""A flow that asks a person, as comparing checkpoints does."""
+"""A flow that prompts an operator, as `compare` does."""
 
 from datetime import timedelta
 

@@ -1,4 +1,4 @@
-"""The UI in a browser: the form of `extract`, and what its run shows."""
+"""The UI in a browser: the form of `extract`, and the artifacts of its run."""
 
 import re
 import shutil
@@ -29,7 +29,7 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def test_extract_is_started_from_its_form(
+def test_extract_starts_from_its_form(
     stack: RunningStack, page: Page, tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     shots = Path(pytestconfig.getoption("--shots") or tmp_path)
@@ -40,9 +40,9 @@ def test_extract_is_started_from_its_form(
     page.get_by_role("link", name="extract", exact=True).first.click()
     page.get_by_role("button", name="Run", exact=True).first.click()
     page.get_by_text("Custom run").click()
-    expect(page.get_by_text("Edge probability from which on")).to_be_visible()
+    expect(page.get_by_text("Edge probability")).to_be_visible()
     selects, numbers = page.locator(".p-select-button__control"), page.locator("[type=number]")
-    # A person's click opens it; a program's opens and closes it at once.
+    # A click by Playwright opens the list and closes it at once.
     selects.nth(0).press("Space")
     page.get_by_role("option", name="demo", exact=True).click()
     numbers.nth(0).fill("0.3")
@@ -51,7 +51,7 @@ def test_extract_is_started_from_its_form(
     for _ in range(20):
         with page.expect_response(re.compile("create_flow_run")) as answer:
             page.get_by_role("button", name="Submit").click()
-        # SQLite under load; a person clicks again.
+        # SQLite under load returns 503; click again.
         if answer.value.status != 503:
             break
     assert answer.value.ok, answer.value.text()
@@ -59,7 +59,7 @@ def test_extract_is_started_from_its_form(
     run = answer.value.json()["id"]
     stack.wait_completed(UUID(run))
     page.goto(f"{stack.url}/runs/flow-run/{run}")
-    # The name that the flow gives itself.
+    # The generated name of the flow run.
     expect(page.get_by_text("extract demo: threshold 0.3, border 2").first).to_be_visible()
 
     for artifact, shot in (("pairs-demo", "extract-run"), ("against-demo", "extract-against")):

@@ -29,7 +29,7 @@ from tests.operations.conftest import TIMEOUT_S, RunningStack
 pytestmark = pytest.mark.slow
 
 
-def test_everything_is_deployed_with_a_form(stack: RunningStack) -> None:
+def test_all_flows_are_deployed_with_forms(stack: RunningStack) -> None:
     deployments = {it.name: it for it in stack.client.read_deployments()}
     assert set(deployments) == {
         *("prepare", "extract", "use", "calibrate", "check-updates"),
@@ -48,7 +48,7 @@ def test_everything_is_deployed_with_a_form(stack: RunningStack) -> None:
         assert deployment.global_concurrency_limit is not None
     form: Any = deployments["extract"].parameter_openapi_schema
     assert {"demo", "tiny", "panda"} <= set(form["properties"]["source"]["enum"])
-    threshold = form["definitions"]["EdgeChoices"]["properties"]["threshold"]
+    threshold = form["definitions"]["EdgeOptions"]["properties"]["threshold"]
     assert (threshold["exclusiveMinimum"], threshold["exclusiveMaximum"]) == (0, 1)
     weekly = deployments["check-updates"].schedules[0].schedule
     assert (weekly.cron, weekly.timezone) == ("0 4 * * 1", "Europe/Berlin")  # type: ignore[union-attr]
@@ -57,8 +57,8 @@ def test_everything_is_deployed_with_a_form(stack: RunningStack) -> None:
             stack.start("extract/extract", **parameters)
 
 
-def test_a_worker_that_dies(stack: RunningStack, shared: dict[str, Any]) -> None:
-    """Killed here; that its run is marked crashed is seen later, for it takes a minute and half."""
+def test_worker_is_killed(stack: RunningStack, shared: dict[str, Any]) -> None:
+    """A later test checks that the run is marked crashed, which takes 90 seconds."""
     deployment = stack.client.read_deployment_by_name("prepare/prepare")
     stack.client.create_work_pool(WorkPoolCreate(name="doomed", type="process"))
     stack.client.create_deployment(
@@ -74,7 +74,7 @@ def test_a_worker_that_dies(stack: RunningStack, shared: dict[str, Any]) -> None
     try:
         run = stack.start("prepare/doomed", source="doomed")
         stack.wait_until(run, lambda _: stack.count_parts("doomed") > 1)
-        # With all at once, as when the power fails: nobody is left to tell the server.
+        # Kill all at once, as a power failure does: no process reports to the server.
         for process in (worker.pid, *stack.list_processes(run)):
             os.kill(process, signal.SIGKILL)
     finally:
@@ -83,7 +83,7 @@ def test_a_worker_that_dies(stack: RunningStack, shared: dict[str, Any]) -> None
     shared["crashed"] = run
 
 
-def test_prepare_shows_what_was_made(stack: RunningStack, shared: dict[str, Any]) -> None:
+def test_prepare_creates_artifacts(stack: RunningStack, shared: dict[str, Any]) -> None:
     run = stack.start("prepare/prepare", source="tiny", reason="a first look")
     flow_run = stack.wait_completed(run)
     assert flow_run.name == "prepare tiny: a first look"
@@ -99,7 +99,7 @@ def test_prepare_shows_what_was_made(stack: RunningStack, shared: dict[str, Any]
     page = artifacts["pairs-tiny"]
     current = read_current(stack.store, "tiny")
     assert current is not None
-    assert "| pictures in | 6 |" in page
+    assert "| source files | 6 |" in page
     assert f"`{current.fingerprint}`, in use" in page
     assert "| `edges.threshold` | `0.5` |" in page
     report = re.search(
@@ -110,16 +110,14 @@ def test_prepare_shows_what_was_made(stack: RunningStack, shared: dict[str, Any]
     shared["first"] = current.fingerprint
 
 
-def test_edges_are_extracted_again_without_the_source(
-    stack: RunningStack, shared: dict[str, Any]
-) -> None:
+def test_extract_needs_no_source(stack: RunningStack, shared: dict[str, Any]) -> None:
     pictures = stack.folder / "tiny"
     pictures.rename(stack.folder / "away")
     first = shared["first"]
     try:
         trial = stack.start("extract/extract", source="tiny", edges={"threshold": 0.3}, use=False)
         assert stack.wait_completed(trial).name == "extract tiny: threshold 0.3, use no"
-        assert _get_current_fingerprint(stack) == first, "it was only to be looked at"
+        assert _get_current_fingerprint(stack) == first, "the pair set is in use despite use=False"
         run = stack.start("extract/extract", source="tiny", edges={"threshold": 0.3})
         stack.wait_completed(run)
         second = _get_current_fingerprint(stack)
@@ -131,7 +129,7 @@ def test_edges_are_extracted_again_without_the_source(
     assert f"| pair set | `{first}` | `{second}` |" in page
     assert "| `edges.threshold` | `0.5` | `0.3` |" in page
     old_density, new_density = map(float, re.findall(r"median \| ([\d.]+)% \| ([\d.]+)%", page)[0])
-    assert old_density < new_density, "a lower threshold draws more"
+    assert old_density < new_density, "a lower threshold must draw more lines"
     _check_image(page)
     folder = f"datasets/tiny/pairs/{second}"
     assert b"data:image/jpeg" in stack.store.get(f"{folder}/against-{first}.html")
@@ -139,7 +137,7 @@ def test_edges_are_extracted_again_without_the_source(
     assert _get_current_fingerprint(stack) == first
 
 
-def test_a_bad_setting_is_one_line_and_tried_once(stack: RunningStack) -> None:
+def test_invalid_input_is_logged_in_one_line_and_not_retried(stack: RunningStack) -> None:
     run = stack.start("use/use", source="tiny", fingerprint="0" * 12)
     flow_run = stack.wait_ended(run, "Failed")
     assert flow_run.state is not None and flow_run.state.message is not None
@@ -149,34 +147,34 @@ def test_a_bad_setting_is_one_line_and_tried_once(stack: RunningStack) -> None:
     assert not any("Traceback" in line for line in errors)
 
 
-def test_a_second_run_waits_and_cancelling_is_quick(stack: RunningStack) -> None:
+def test_second_run_waits_until_first_is_canceled(stack: RunningStack) -> None:
     first_run = stack.start("prepare/prepare", source="many")
     stack.wait_until(first_run, lambda _: stack.count_parts("many") > 0)
     second_run = stack.start("prepare/prepare", source="many", reason="second")
-    stack.wait_until(second_run, stack.has_logged(second_run, "this one waits for it"))
+    stack.wait_until(second_run, stack.has_logged(second_run, "waiting for it to end"))
     stack.client.set_flow_run_state(first_run, Cancelling())
     start = time.monotonic()
     stack.wait_until(first_run, lambda found: found.state_name == "Cancelled")
     cancel_seconds = time.monotonic() - start
     num_parts = stack.count_parts("many")
-    # The slot is free at once: the second does what is left, and waits for no lease to end.
+    # The slot is released at once: the second run need not wait for the lease to expire.
     stack.wait_until(second_run, stack.has_logged(second_run, "many: 60 files"))
     wait_seconds = time.monotonic() - start
     stack.wait_completed(second_run)
-    print(f"cancelled after {cancel_seconds:.1f} s, the next at work after {wait_seconds:.1f} s")
+    print(f"canceled after {cancel_seconds:.1f} s, the next at work after {wait_seconds:.1f} s")
     assert 0 < num_parts < 30
     assert 0 < _count_extracted_shards(stack, second_run) < 30
 
 
 @pytest.mark.parametrize("runner", ["threads", "processes"])
-def test_a_shard_of_minutes_is_cancelled_before_prefect_kills_it(
+def test_shard_of_minutes_is_canceled_before_prefect_kills_it(
     stack: RunningStack, runner: str
 ) -> None:
     settings = {"ICANVAS_RUNNER": runner, "ICANVAS_WORKERS": "1"}
     run = stack.start("prepare/prepare", settings, source="long")
     shard = "extract long 00000"
     stack.wait_until(run, lambda _: shard in stack.list_task_runs(run))
-    # By then pictures are on their way.
+    # By then pictures are being extracted.
     time.sleep(5)
     assert len(stack.list_processes(run)) >= (2 if runner == "processes" else 1)
     if runner == "threads":
@@ -188,21 +186,21 @@ def test_a_shard_of_minutes_is_cancelled_before_prefect_kills_it(
     start = time.monotonic()
     stack.wait_until(run, lambda found: found.state_name == "Cancelled")
     cancel_seconds = time.monotonic() - start
-    print(f"cancelled after {cancel_seconds:.1f} s with {runner}")
-    # Its own last words: what has not ended after 30 s is killed, and says none.
+    print(f"canceled after {cancel_seconds:.1f} s with {runner}")
+    # Logged by the run itself: after 30 s Prefect would have killed it.
     assert "Flow run was cancelled." in stack.read_log(run)
     assert not stack.list_processes(run)
-    assert stack.count_parts("long") == 0, "it was over before it was cancelled"
+    assert stack.count_parts("long") == 0, "the run ended before it was canceled"
 
 
-def test_a_generator_is_trained_and_put_into_service(stack: RunningStack) -> None:
+def test_generator_is_trained_and_promoted(stack: RunningStack) -> None:
     small = {"epochs": 2, "image_size": 64, "generator_width": 4, "generator_blocks": 1}
     run = stack.start("train/train", source="tiny", recipe={**small, "discriminator_width": 4})
     stack.wait_completed(run)
     page = stack.read_artifacts(run)["run-tiny"]
     name = re.search(r"\| `(\w{12})/1` \| [\d.]+ \| \[epoch-0001\.pt\]\((http://\S+)\) \|", page)
     assert name
-    # `icanvas up` shows the files of a store in a folder.
+    # `icanvas up` serves the files of a local store.
     assert httpx.get(name[2]).content == stack.store.get(
         f"models/tiny/{name[1]}/checkpoints/epoch-0001.pt"
     )
@@ -226,12 +224,12 @@ def test_a_generator_is_trained_and_put_into_service(stack: RunningStack) -> Non
         stack.start("promote/promote", source="tiny", checkpoint="../tiny/1")
 
 
-def test_a_cancelled_training_run_keeps_a_checkpoint(stack: RunningStack) -> None:
-    """And is cancelled from the start, never crashed: Prefect's handler has the signal."""
+def test_canceled_training_run_saves_a_checkpoint(stack: RunningStack) -> None:
+    """The run is never marked crashed, because Prefect's signal handler stays installed."""
     sizes = {"generator_width": 4, "generator_blocks": 1, "discriminator_width": 4}
     recipe = {**sizes, "image_size": 64, "batch": 1, "epochs": 100_000, "checkpoint_every": 100_000}
     run = stack.start("train/train", source="tiny", recipe=recipe)
-    # Its bar counts steps.
+    # The bar counts training steps.
     stack.wait_until(run, lambda _: (stack.read_artifacts(run).get("tiny-train") or 0) > 0)
     stack.client.set_flow_run_state(run, Cancelling())
     stack.wait_until(run, lambda found: found.state_name == "Cancelled")
@@ -244,7 +242,7 @@ def test_a_cancelled_training_run_keeps_a_checkpoint(stack: RunningStack) -> Non
     assert len(checkpoints) == 2
 
 
-def test_a_schedule_fires(stack: RunningStack) -> None:
+def test_schedule_starts_check_updates(stack: RunningStack) -> None:
     deployment = stack.client.read_deployment_by_name("check-updates/check-updates")
     anchor = datetime.now(UTC) + timedelta(seconds=15)
     schedule = IntervalSchedule(
@@ -272,7 +270,7 @@ def test_a_schedule_fires(stack: RunningStack) -> None:
     assert current.train + current.val == 7
 
 
-def test_a_run_asks_a_person(stack: RunningStack) -> None:
+def test_run_prompts_operator(stack: RunningStack) -> None:
     deployment = stack.client.read_deployment_by_name("prepare/prepare")
     stack.client.create_deployment(
         stack.client.create_flow_from_name("prompt"),
@@ -282,33 +280,26 @@ def test_a_run_asks_a_person(stack: RunningStack) -> None:
         pull_steps=deployment.pull_steps,
     )
     run = stack.start("prompt/prompt", options=["run-1", "run-2"])
-    paused = stack.wait_until(run, lambda found: found.state_name == "Paused")
-    assert paused.state is not None
-    keys: Any = paused.state.state_details.run_input_keyset
-    form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
+    form, description = stack.wait_for_form(run)
     assert form["properties"]["choice"]["enum"] == ["run-1", "run-2", "none"]
-    assert "| run-2 | 0.1 |" in stack.client.read_flow_run_input(run, keys["description"])
+    assert "| run-2 | 0.1 |" in description
     response = stack.client.resume_flow_run(run, run_input={"choice": "run-3"})
-    assert response.status.name == "REJECT", "what is not offered was taken"
+    assert response.status.name == "REJECT", "an invalid option was accepted"
     stack.client.resume_flow_run(run, run_input={"choice": "run-2"})
     stack.wait_completed(run)
     assert "chosen: run-2" in stack.read_log(run)
 
 
-def test_a_person_chooses_a_checkpoint(stack: RunningStack) -> None:
+def test_operator_chooses_a_checkpoint(stack: RunningStack) -> None:
     stack.wait_completed(stack.start("prepare/prepare", source="tiny"))
     save_test_run(stack.store, "aaaa", 2, "tiny", _get_current_fingerprint(stack))
     run = stack.start("compare/compare", source="tiny", pictures=2, decide=True, reason="trial")
-    paused = stack.wait_until(run, lambda found: found.state_name == "Paused")
-    assert paused.state is not None
-    keys: Any = paused.state.state_details.run_input_keyset
-    form = json.loads(stack.client.read_flow_run_input(run, keys["schema"]))
+    form, description = stack.wait_for_form(run)
     options = form["properties"]["choice"]["enum"]
-    # The newest first, and what is in service among them.
+    # Newest first, and the promoted checkpoint is among them.
     assert [*options[:2], options[-1]] == ["aaaa/2", "aaaa/1", "none"]
     promoted = read_promoted(stack.store, "tiny")
     assert promoted is not None and promoted.checkpoint in options
-    description = stack.client.read_flow_run_input(run, keys["description"])
     assert "| lines copied onto white |" in description and "/vote.html)" in description
     _check_image(stack.read_artifacts(run)["comparison-tiny"])
     stack.client.resume_flow_run(run, run_input={"choice": "aaaa/1"})
@@ -323,18 +314,16 @@ def test_a_person_chooses_a_checkpoint(stack: RunningStack) -> None:
     assert "| in service | `aaaa/1` |" in stack.read_artifacts(run)["promoted-tiny"]
 
 
-def test_the_run_of_the_dead_worker_can_be_retried(
-    stack: RunningStack, shared: dict[str, Any]
-) -> None:
+def test_crashed_run_can_be_retried(stack: RunningStack, shared: dict[str, Any]) -> None:
     run = shared["crashed"]
     crashed = stack.wait_until(run, lambda it: it.state_name == "Crashed", timeout_s=300)
     assert crashed.state is not None
-    assert "silent for 90 s" in str(crashed.state.message)
+    assert "No heartbeat from its worker for 90 s" in str(crashed.state.message)
     num_done = stack.count_parts("doomed")
     assert 0 < num_done < 20
     worker = stack.start_worker("doomed")
     try:
-        # As the UI's *Retry* does.
+        # What *Retry* in the UI does.
         stack.client.set_flow_run_state(run, AwaitingRetry(), force=True)
         stack.wait_completed(run)
     finally:
@@ -342,10 +331,10 @@ def test_the_run_of_the_dead_worker_can_be_retried(
         worker.wait(TIMEOUT_S)
     assert read_current(stack.store, "doomed") is not None
     num_extracted = _count_extracted_shards(stack, run)
-    assert num_extracted < 40 - num_done, "what was done was done again"
+    assert num_extracted < 40 - num_done, "extracted shards were extracted again"
 
 
-def test_stopping_leaves_no_process(stack: RunningStack) -> None:
+def test_stopping_leaves_no_processes(stack: RunningStack) -> None:
     run = stack.start("extract/extract", source="many", edges={"threshold": 0.2})
     stack.wait_until(run, stack.has_logged(run, "many 00000"))
     assert len(stack.list_processes()) >= 4

@@ -63,7 +63,7 @@ def test_drawing_is_distinguished_from_gray_photo_on_white(seed: int, quality: i
         Image.fromarray(draw_published(seed, side)).save(buffer, "JPEG", quality=quality)
         image = decode_pair(buffer.getvalue())
         assert detect_drawing_sides(image) == {side}
-        # Beside a plain half, the photo alone qualifies as a drawing.
+        # Without the drawing beside it, the photo's half alone qualifies.
         alone = np.full_like(image, 120)
         alone[:, :256] = split_pair(image, other)[0][..., np.newaxis]
         assert detect_drawing_sides(alone) == {"left"}

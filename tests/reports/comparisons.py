@@ -1,4 +1,4 @@
-"""A comparison as ``model.evaluation.compare`` gives it, of plain colours."""
+"""A comparison as ``model.evaluation.compare`` returns it, with plain pictures."""
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def encode_plain(*color: int) -> bytes:
 
 
 def make_comparison(sketches: int = 3) -> CheckpointComparison:
-    """Return one whose checkpoints' pictures are of one colour each, as ``COLOURS`` has them."""
+    """Return a comparison with plain pictures, in the colors of ``CHECKPOINT_COLORS``."""
     metrics = {
         VALIDATION: {
             "l1": Estimate(0.1234, 0.1, 0.15, 8),
@@ -49,13 +49,13 @@ def make_comparison(sketches: int = 3) -> CheckpointComparison:
         for number in range(sketches)
     )
     results = tuple(
-        CheckpointResult(name, metrics, (encode_plain(*colour),) * sketches, name == PRODUCTION)
-        for name, colour in CHECKPOINT_COLORS.items()
+        CheckpointResult(name, metrics, (encode_plain(*color),) * sketches, name == PRODUCTION)
+        for name, color in CHECKPOINT_COLORS.items()
     )
     baselines = (
         CheckpointResult(LINES_BASELINE, metrics),
         CheckpointResult(TARGETS_BASELINE, {VALIDATION: metrics[VALIDATION]}),
     )
     counts = {VALIDATION: 8, SKETCHES: sketches}
-    notes = ("Left out, for nothing is drawn on them: <empty>.png.",)
+    notes = ("Left out, because they are empty: <empty>.png.",)
     return CheckpointComparison(rows, results, baselines, counts, 54, notes)

@@ -16,7 +16,7 @@ from reports.comparison_table import (
 from tests.reports.comparisons import CHECKPOINT_COLORS, PRODUCTION, make_comparison
 
 
-def test_the_table_has_every_figure_with_its_interval() -> None:
+def test_table_contains_all_metrics_with_intervals() -> None:
     frame = pd.read_csv(io.StringIO(comparison_to_frame(make_comparison()).to_csv(index=False)))
     assert set(frame["checkpoint"]) == {*CHECKPOINT_COLORS, LINES_BASELINE, TARGETS_BASELINE}
     one = frame[(frame["checkpoint"] == PRODUCTION) & (frame["metric"] == "l1")].iloc[0]
@@ -31,7 +31,7 @@ def test_the_table_has_every_figure_with_its_interval() -> None:
     assert set(frame[frame["drawings"] == SKETCHES]["metric"]) == {"edge_f1", "near_white"}
 
 
-def test_people_are_told_what_figures_mean() -> None:
+def test_markdown_describes_metrics() -> None:
     markdown = comparison_to_markdown(make_comparison())
     assert f"| {PRODUCTION} (in production) | 0.123 ± 0.025 | 0.200 ± 0.100 |" in markdown
     assert f"| {LINES_BASELINE} | 0.500 ± 0.100 | 0.25 |" in markdown
@@ -45,18 +45,18 @@ def reported_keys() -> set[str]:
     return {"l1", "kid_efflite0", "edge_f1", "near_white"}
 
 
-def test_what_cannot_be_told_is_a_dash() -> None:
+def test_missing_estimate_is_a_dash() -> None:
     assert format_estimate(METRICS[0], None) == "–"
     assert format_estimate(METRICS[0], Estimate(0.5, None, None, 1)) == "0.500"
 
 
 @pytest.mark.parametrize("sketches", [1, 3])
-def test_the_sheet_has_the_drawing_first_and_the_nearest_last(sketches: int) -> None:
+def test_sheet_has_drawing_first_and_nearest_picture_last(sketches: int) -> None:
     with Image.open(io.BytesIO(render_comparison_sheet(make_comparison(sketches)))) as sheet:
         assert sheet.size[0] == 6 * 260 + 4
         top = sheet.size[1] - 19 - 8 - 4 - 260 * sketches + 4
         middles = [sheet.getpixel((4 + column * 260 + 128, top + 128)) for column in range(6)]
-    wanted = [(220,) * 3, (255,) * 3, *CHECKPOINT_COLORS.values(), (9,) * 3]
-    for found, colour in zip(middles, wanted, strict=True):
-        assert isinstance(found, tuple)
-        assert found == pytest.approx(colour, abs=4)
+    expected = [(220,) * 3, (255,) * 3, *CHECKPOINT_COLORS.values(), (9,) * 3]
+    for actual, color in zip(middles, expected, strict=True):
+        assert isinstance(actual, tuple)
+        assert actual == pytest.approx(color, abs=4)

@@ -1,4 +1,4 @@
-"""The voting page in a browser, from a file."""
+"""The voting page in a browser, loaded from a file."""
 
 import functools
 import json
@@ -18,7 +18,7 @@ from tests.reports.comparisons import CHECKPOINT_COLORS, PRODUCTION, make_compar
 FINGERPRINT = "0123456789ab"
 TITLE = "Shoes </script><b>& more"
 
-# Which checkpoint drew the picture of each button, by its colour: red, green or blue.
+# Returns the checkpoint of each button by the color of its picture: red, green or blue.
 READ_SHOWN_COLORS = """
 () => [...document.querySelectorAll("#grid .pick img:not(.over)")].map((image) => {
   const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
@@ -35,7 +35,7 @@ ARE_IMAGES_LOADED = "() => [...document.images].every((image) => image.complete)
 def browser_page() -> Iterator[Page]:
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("there is no chromium; on Debian: apt install chromium")
+        pytest.skip("chromium is not installed; on Debian: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page()
@@ -46,7 +46,7 @@ def browser_page() -> Iterator[Page]:
 
 @pytest.fixture
 def page(browser_page: Page, tmp_path: Path) -> Iterator[Page]:
-    """A page of a comparison of its own, for what was voted on is remembered."""
+    """The voting page of a new comparison, without saved votes."""
     file = tmp_path / "vote.html"
     html = render_vote_page(
         TITLE, "shoes", FINGERPRINT, make_comparison(), {"edges": {"threshold": 0.5}}
@@ -62,7 +62,7 @@ def page(browser_page: Page, tmp_path: Path) -> Iterator[Page]:
     yield browser_page
     assert not errors
     outside = [url for url in requests if not url.startswith(("file:", "data:", "blob:"))]
-    assert not outside, "the page asks elsewhere"
+    assert not outside, "the page sends requests"
 
 
 def read_shown_checkpoints(page: Page) -> list[str]:
@@ -79,37 +79,37 @@ def read_visible_text(page: Page) -> str:
     return str(text)
 
 
-def assert_blind(page: Page) -> None:
+def assert_checkpoints_hidden(page: Page) -> None:
     text = read_visible_text(page)
     for secret in (*CHECKPOINT_COLORS, "production", "L1", "edge F1", "0.123"):
-        assert secret not in text, f"{secret} is seen before voting"
+        assert secret not in text, f"{secret} is visible before voting"
 
 
-def test_votes_are_blind_and_come_out_right(page: Page, tmp_path: Path) -> None:
+def test_votes_are_blind_and_saved_correctly(page: Page, tmp_path: Path) -> None:
     assert "Shoes </script><b>& more" in read_visible_text(page)
-    assert_blind(page)
+    assert_checkpoints_hidden(page)
     assert page.locator("#finish").is_disabled()
     orders = [read_shown_checkpoints(page)]
-    assert sorted(orders[0]) == sorted(CHECKPOINT_COLORS), "one of them is not among them"
-    # By keys, by click, and for none of them.
+    assert sorted(orders[0]) == sorted(CHECKPOINT_COLORS), "a checkpoint is missing"
+    # Vote by key, by click, and for none.
     page.keyboard.press("2")
-    assert "Drawing 2 of 3; 1 voted on" in read_visible_text(page)
-    assert_blind(page)
+    assert "Drawing 2 of 3; 1 with a vote" in read_visible_text(page)
+    assert_checkpoints_hidden(page)
     orders.append(read_shown_checkpoints(page))
     page.locator("#grid .pick").nth(2).click()
     orders.append(read_shown_checkpoints(page))
     page.keyboard.press("1")
     page.keyboard.press("0")
     assert page.locator("#none").get_attribute("aria-pressed") == "true"
-    # Changing one's mind.
+    # Change a vote.
     page.keyboard.press("ArrowLeft")
-    assert read_shown_checkpoints(page) == orders[1], "they are mixed again while one looks"
+    assert read_shown_checkpoints(page) == orders[1], "the order changes within a drawing"
     assert page.locator("#grid .pick[aria-pressed=true]").count() == 1
     page.keyboard.press("1")
-    # A figure in a name is no vote.
+    # A digit typed into the name is not a vote.
     page.fill("#voter", "Kim ")
     page.keyboard.press("1")
-    assert_blind(page)
+    assert_checkpoints_hidden(page)
     page.click("#finish")
 
     text = read_visible_text(page)
@@ -129,10 +129,10 @@ def test_votes_are_blind_and_come_out_right(page: Page, tmp_path: Path) -> None:
     assert json.loads(page.input_value("#text")) == json.loads(data)
 
 
-def test_what_was_voted_on_is_remembered_and_finishing_early_is_asked_about(page: Page) -> None:
+def test_votes_survive_reload_and_early_finish_is_confirmed(page: Page) -> None:
     page.keyboard.press("1")
     page.reload()
-    assert "Drawing 2 of 3; 1 voted on" in read_visible_text(page)
+    assert "Drawing 2 of 3; 1 with a vote" in read_visible_text(page)
     messages: list[str] = []
 
     def refuse(dialog: Dialog) -> None:
@@ -141,18 +141,18 @@ def test_what_was_voted_on_is_remembered_and_finishing_early_is_asked_about(page
 
     page.once("dialog", refuse)
     page.click("#finish")
-    assert "2 drawings are not voted on" in messages[0]
-    assert_blind(page)
+    assert "2 drawings have no vote" in messages[0]
+    assert_checkpoints_hidden(page)
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("#finish")
     assert len(json.loads(page.input_value("#text"))["votes"]) == 1
-    # Who has seen which is which does not vote on.
+    # After finishing, voting is closed.
     page.reload()
     assert page.locator("#voting").is_hidden()
     assert PRODUCTION in read_visible_text(page)
 
 
-def test_columns_are_mixed(page: Page) -> None:
+def test_order_of_checkpoints_is_random(page: Page) -> None:
     loads = []
     for _ in range(12):
         page.reload()
@@ -161,11 +161,11 @@ def test_columns_are_mixed(page: Page) -> None:
             page.locator("#dots button").nth(number).click()
             orders.append(tuple(read_shown_checkpoints(page)))
         loads.append(orders)
-    assert len(set(functools.reduce(operator.iadd, loads, []))) > 2, "the columns keep their places"
-    assert any(len(set(orders)) > 1 for orders in loads), "all drawings have one order"
+    assert len(set(functools.reduce(operator.iadd, loads, []))) > 2, "the order is always the same"
+    assert any(len(set(orders)) > 1 for orders in loads), "all drawings have the same order"
 
 
-def test_nothing_but_the_data_knows_names_before_voting() -> None:
+def test_html_without_data_contains_no_names() -> None:
     html = render_vote_page(TITLE, "shoes", FINGERPRINT, make_comparison(), {})
     body = re.sub(r"<template.*?</template>|<script.*?</script>", "", html, flags=re.DOTALL)
     for secret in (*CHECKPOINT_COLORS, "0.123"):

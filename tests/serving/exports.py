@@ -1,4 +1,4 @@
-"""Small generators, exported for real, and put into stores as a promotion does."""
+"""Small generators with random weights, exported and promoted without training."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,8 +26,18 @@ SIDE = 64
 
 
 @dataclass(frozen=True)
-class ExportedGenerator:
-    """An export in memory."""
+class ExportFixture:
+    """An export in memory.
+
+    Attributes
+    ----------
+    safetensors, onnx : bytes
+        The generator in both formats.
+    card : GeneratorCard
+        Its metadata.
+    examples : tuple of Example
+        Outlines, and the pictures that PyTorch generates from them.
+    """
 
     safetensors: bytes
     onnx: bytes
@@ -36,7 +46,7 @@ class ExportedGenerator:
 
 
 def draw_outline(number: int, side: int = 256) -> NDArray[np.uint8]:
-    """A drawing as the training drawings are, another one for each number."""
+    """Draw random polylines, one pixel wide, from a seed: uint8 side×side, 0 on lines."""
     drawing = np.full((side, side), 255, np.uint8)
     random = np.random.default_rng(number)
     for _ in range(4):
@@ -46,13 +56,13 @@ def draw_outline(number: int, side: int = 256) -> NDArray[np.uint8]:
 
 
 @cache
-def export_random_generator(seed: int) -> ExportedGenerator:
-    """A generator with random weights."""
+def export_random_generator(seed: int) -> ExportFixture:
+    """Export a generator with random weights, and two examples."""
     torch.manual_seed(seed)
     generator = Generator(8, 1).eval().requires_grad_(False)
     with torch.no_grad():
         for weight in generator.parameters():
-            # Contrasts that a mean over the picture tells apart.
+            # Increase the contrast, so that the mean differs between generators.
             weight.mul_(2 if weight.ndim > 1 else 1)
     card = GeneratorCard(
         dataset="tiny",
@@ -75,30 +85,45 @@ def export_random_generator(seed: int) -> ExportedGenerator:
         outline = draw_outline(number)
         condition = to_condition(scale_drawing(outline, SIDE)).unsqueeze(0)
         examples.append(Example(encode_png(outline), encode_png(to_image(generator(condition)[0]))))
-    network = to_onnx(generator, card) if seed == 0 else _replace_weights(export_random_generator(0), generator, card)
-    return ExportedGenerator(to_safetensors(generator, card), network, card, tuple(examples))
+    network = (
+        to_onnx(generator, card)
+        if seed == 0
+        else _replace_weights(export_random_generator(0), generator, card)
+    )
+    return ExportFixture(to_safetensors(generator, card), network, card, tuple(examples))
 
 
-def _replace_weights(template: ExportedGenerator, generator: Generator, card: GeneratorCard) -> bytes:
-    """Another generator's network: exporting takes seconds."""
+def _replace_weights(template: ExportFixture, generator: Generator, card: GeneratorCard) -> bytes:
+    """Put a generator's weights into an exported ONNX graph, because exporting takes seconds."""
     network = onnx.load_from_string(template.onnx)
     weights = generator.state_dict()
-    for part in network.graph.initializer:
-        if part.name in weights:
-            part.CopyFrom(numpy_helper.from_array(weights.pop(part.name).numpy(), part.name))
-    # Equal ones are kept once: norms begin as ones and zeros, and are so in both.
+    for initializer in network.graph.initializer:
+        if initializer.name in weights:
+            initializer.CopyFrom(
+                numpy_helper.from_array(weights.pop(initializer.name).numpy(), initializer.name)
+            )
+    # The exporter merges equal initializers: norm weights, which are all ones or all zeros.
     assert all(value.unique().numel() == 1 for value in weights.values())
     set_model_props(network, {CARD_KEY: card.model_dump_json()})
     return bytes(network.SerializeToString())
 
 
 def promote(
-    store: ObjectStore, name: str, exported: ExportedGenerator, *, examples: tuple[Example, ...] | None = None
+    store: ObjectStore,
+    name: str,
+    exported: ExportFixture,
+    *,
+    examples: tuple[Example, ...] | None = None,
 ) -> Promoted:
-    """Write an export and point at it, without the checkpoint that it came from."""
+    """Write an export and make it the promoted one. There is no checkpoint behind it."""
     written_examples = exported.examples if examples is None else examples
     stored = write_export(
-        store, name, exported.safetensors, exported.onnx, exported.card.model_dump_json().encode(), written_examples
+        store,
+        name,
+        exported.safetensors,
+        exported.onnx,
+        exported.card.model_dump_json().encode(),
+        written_examples,
     )
     promotion = Promotion(
         title=name.title(),

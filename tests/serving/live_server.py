@@ -1,4 +1,4 @@
-"""The server as it runs: uvicorn in a thread, on a port of its own."""
+"""The server in a thread of the test process, with uvicorn and a free port."""
 
 import threading
 import time
@@ -7,15 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import httpx
-import numpy as np
 
 from postprocess import encode_png
-from serving.engines import GenerateFn
+from serving.engines import Array, GenerateFn
 from serving.metrics import ServerMetrics
 from serving.server import create_server
 from serving.settings import ServeSettings
 from serving.startup import open_socket
-from serving.state import AppState, build_state, build_engine
+from serving.state import AppState, build_engine, build_state
 from storage import ObjectStore
 from tests.serving.exports import draw_outline
 
@@ -25,12 +24,14 @@ GENERATE = "/v1/models/shoes/generate"
 
 @dataclass(frozen=True)
 class RunningServer:
+    """A server, its URL, and a client with that base URL."""
+
     state: AppState
     address: str
     client: httpx.Client
 
     def post_drawing(self, name: str = "shoes", number: int = 0, **more: object) -> httpx.Response:
-        """Send a drawing."""
+        """Post the drawing of a number. ``more`` are query parameters."""
         return self.client.post(
             f"/v1/models/{name}/generate",
             content=encode_png(draw_outline(number)),
@@ -39,29 +40,47 @@ class RunningServer:
         )
 
     def poll(self) -> None:
-        """Look at the store now, instead of at the next turn."""
-        self.state.models.poll()
+        """Poll the store now."""
+        self.state.model_manager.poll()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it does not come true"
+        assert time.monotonic() < deadline, f"not true after {seconds:g} s"
         time.sleep(0.01)
 
 
 @contextmanager
 def run_test_server(
-    store: ObjectStore, wrap_generate: Callable[[GenerateFn], GenerateFn] | None = None, **changes: object
+    store: ObjectStore,
+    wrap_generate: Callable[[GenerateFn], GenerateFn] | None = None,
+    **changes: object,
 ) -> Iterator[RunningServer]:
-    """Serve a store; ``around`` puts something around every generator that is loaded."""
-    usual = {"engine": "onnxruntime", "workers": 2, "poll": 3600, "rate": 0, "allow_root": True}
-    settings = ServeSettings.model_validate(usual | changes)
+    """Serve a store within the block.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Holds the promotions.
+    wrap_generate : callable, optional
+        Wraps every loaded generator.
+    **changes : object
+        Settings that differ from the defaults below.
+    """
+    defaults = {
+        "engine": "onnxruntime",
+        "workers": 2,
+        "poll_interval": 3600,
+        "rate": 0,
+        "allow_root": True,
+    }
+    settings = ServeSettings.model_validate(defaults | changes)
     metrics = ServerMetrics()
     engine = build_engine(settings, 1, metrics)
     if wrap_generate is not None:
-        load, put = engine.load, wrap_generate
-        engine = replace(engine, load=lambda data, side: put(load(data, side)))
+        load, wrap = engine.load, wrap_generate
+        engine = replace(engine, load=lambda data, side: wrap(load(data, side)))
     state = build_state(settings, store, engine, metrics)
     listener = open_socket("127.0.0.1", 0)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -69,7 +88,7 @@ def run_test_server(
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        wait_until(lambda: server.started and state.models.has_polled)
+        wait_until(lambda: server.started and state.model_manager.has_polled)
         with httpx.Client(base_url=address, timeout=60) as client:
             yield RunningServer(state, address, client)
     finally:
@@ -78,25 +97,34 @@ def run_test_server(
 
 
 class GeneratorBlocker:
-    """Something around a generator that holds it up."""
+    """Wraps a generator, and blocks its calls while it is told to.
+
+    Attributes
+    ----------
+    started : Event
+        Set once a call has started since ``block``.
+    released : Event
+        Blocked calls wait for it.
+    num_runs : int
+        Calls since ``block``.
+    """
 
     def __init__(self) -> None:
         self.started, self.released = threading.Event(), threading.Event()
         self.released.set()
         self.num_runs = 0
 
-    def __call__(self, draw: GenerateFn) -> GenerateFn:
-        def held(
-            condition: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-        ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def __call__(self, generate: GenerateFn) -> GenerateFn:
+        def blocked(condition: Array) -> Array:
             self.num_runs += 1
             self.started.set()
-            assert self.released.wait(30)
-            return draw(condition)
+            assert self.released.wait(120)
+            return generate(condition)
 
-        return held
+        return blocked
 
     def block(self) -> None:
+        """Block calls from now on, until ``released`` is set."""
         self.num_runs = 0
         self.released.clear()
         self.started.clear()

@@ -1,4 +1,4 @@
-"""The API against its own description: no 5xx but the documented 503, whatever is sent."""
+"""Property tests of the API against its OpenAPI description: no 5xx but the documented 503."""
 
 from typing import Any
 
@@ -38,12 +38,16 @@ CONFIG = schemathesis.Config.from_dict(
     {"checks": {"negative_data_rejection": {"expected-statuses": ["4xx", "503"]}}}
 )
 
-for kind in CONTENT_TYPES[:-1]:
-    # Good, odd and hostile pictures, of this type and others, and plain bytes.
-    for_it = [entry[1] for entry in (*VALID_BODIES.values(), *INVALID_BODIES.values()) if entry[0] == kind]
-    any_ = [entry[1] for entry in (*VALID_BODIES.values(), *INVALID_BODIES.values())]
+for content_type in CONTENT_TYPES[:-1]:
+    # Valid, unusual and malicious bodies of this and other types, and random bytes.
+    matching = [
+        entry[1]
+        for entry in (*VALID_BODIES.values(), *INVALID_BODIES.values())
+        if entry[0] == content_type
+    ]
+    all_bodies = [entry[1] for entry in (*VALID_BODIES.values(), *INVALID_BODIES.values())]
     schemathesis.openapi.media_type(
-        kind, st.one_of(st.sampled_from(for_it), st.sampled_from(any_), st.binary())
+        content_type, st.one_of(st.sampled_from(matching), st.sampled_from(all_bodies), st.binary())
     )
 
 
@@ -59,15 +63,17 @@ _GOOD, _BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 
 @pytest.mark.parametrize(
     ("path", "mode"),
-    # Of what takes nothing there is nothing wrong.
+    # Routes without parameters have no invalid requests.
     [*((path, _GOOD) for path in _LABELS), ("examples", _BAD), ("generate", _BAD)],
 )
-def test_the_api_is_as_it_is_described(server: RunningServer, path: str, mode: GenerationMode) -> None:
-    described = schemathesis.openapi.from_url(f"{server.address}/openapi.json", config=CONFIG)
-    found = [result.ok() for result in described.get_all_operations() if isinstance(result, Ok)]
-    assert {operation.label for operation in found} == set(_LABELS.values())
-    (operation,) = (one for one in found if one.label == _LABELS[path])
-    answered = set()
+def test_api_conforms_to_its_description(
+    server: RunningServer, path: str, mode: GenerationMode
+) -> None:
+    schema = schemathesis.openapi.from_url(f"{server.address}/openapi.json", config=CONFIG)
+    operations = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    assert {operation.label for operation in operations} == set(_LABELS.values())
+    (operation,) = (operation for operation in operations if operation.label == _LABELS[path])
+    statuses = set()
 
     @settings(
         max_examples=100,
@@ -77,12 +83,12 @@ def test_the_api_is_as_it_is_described(server: RunningServer, path: str, mode: G
         suppress_health_check=list(HealthCheck),
     )
     @given(operation.as_strategy(generation_mode=mode), st.booleans())
-    def ask(case: Case[Any], known: bool) -> None:
+    def send_request(case: Case[Any], known: bool) -> None:
         if known and "name" in case.path_parameters:
             case.path_parameters["name"] = "shoes"
-        answer = case.call_and_validate(checks=CHECKS)
-        answered.add(answer.status_code)
+        response = case.call_and_validate(checks=CHECKS)
+        statuses.add(response.status_code)
 
-    ask()
+    send_request()
     if (path, mode) == ("generate", _GOOD):
-        assert {200, 404, 422} <= answered
+        assert {200, 404, 422} <= statuses

@@ -16,7 +16,7 @@ SMALL = Recipe(
 
 
 @pytest.mark.parametrize("engine", ["openvino", pytest.param("torch", marks=pytest.mark.slow)])
-def test_what_was_trained_and_promoted_is_served_and_rolled_back(
+def test_trained_checkpoint_is_served_and_rolled_back(
     store: LocalStore, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, "tttvv")
@@ -28,17 +28,19 @@ def test_what_was_trained_and_promoted_is_served_and_rolled_back(
         (listed,) = server.client.get("/v1/models").json()["models"]
         assert (listed["title"], listed["run"], listed["epoch"]) == ("Tiny", run, 2)
         assert listed["examples"] == second.examples > 0
-        answer = server.client.post(
+        response = server.client.post(
             "/v1/models/tiny/generate",
             content=read_example(store, "tiny", second, 0, "drawing"),
             headers=PNG,
             params={"normalise": "false"},
         )
-        assert answer.headers["X-Model-Version"] == second.export
-        found = decode_png(answer.content, True)
+        assert response.headers["X-Model-Version"] == second.export
+        picture = decode_png(response.content, True)
         expected = decode_png(read_example(store, "tiny", second, 0, "picture"), True)
-        assert found is not None and expected is not None
-        assert np.abs(found.astype(int) - expected).mean() < 3
+        assert picture is not None and expected is not None
+        assert np.abs(picture.astype(int) - expected).mean() < 3
         first = rollback(store, "tiny")
         server.poll()
-        assert server.post_drawing("tiny").headers["X-Model-Version"] == first.export != second.export
+        assert (
+            server.post_drawing("tiny").headers["X-Model-Version"] == first.export != second.export
+        )

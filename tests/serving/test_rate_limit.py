@@ -10,22 +10,22 @@ from tests.serving.hostile import VALID_BODIES
 from tests.serving.live_server import GENERATE, PNG, is_error, run_test_server
 
 
-def test_a_burst_and_then_the_rate() -> None:
-    limit = RateLimiter(2, 3)
-    assert [limit.acquire("a", 10) for _ in range(4)] == [0, 0, 0, 1]
-    assert limit.acquire("b", 10) == 0
-    assert limit.acquire("a", 10.4) == 1
-    assert limit.acquire("a", 10.5) == 0
-    assert limit.acquire("a", 10.5) == 1
-    assert [limit.acquire("a", 1000) for _ in range(4)] == [0, 0, 0, 1]
+def test_burst_then_rate() -> None:
+    limiter = RateLimiter(2, 3)
+    assert [limiter.acquire("a", 10) for _ in range(4)] == [0, 0, 0, 1]
+    assert limiter.acquire("b", 10) == 0
+    assert limiter.acquire("a", 10.4) == 1
+    assert limiter.acquire("a", 10.5) == 0
+    assert limiter.acquire("a", 10.5) == 1
+    assert [limiter.acquire("a", 1000) for _ in range(4)] == [0, 0, 0, 1]
 
 
-def test_a_slow_rate_tells_its_wait() -> None:
-    limit = RateLimiter(0.1, 1)
-    assert limit.acquire("a", 0) == 0
-    assert limit.acquire("a", 0) == 10
-    assert limit.acquire("a", 4) == 6
-    assert limit.acquire("a", 10) == 0
+def test_slow_rate_returns_the_wait() -> None:
+    limiter = RateLimiter(0.1, 1)
+    assert limiter.acquire("a", 0) == 0
+    assert limiter.acquire("a", 0) == 10
+    assert limiter.acquire("a", 4) == 6
+    assert limiter.acquire("a", 10) == 0
 
 
 @given(
@@ -33,30 +33,30 @@ def test_a_slow_rate_tells_its_wait() -> None:
     st.integers(1, 20),
     st.lists(st.floats(0, 3), min_size=1, max_size=100),
 )
-def test_nobody_gets_more_than_burst_and_rate(rate: float, burst: int, pauses: list[float]) -> None:
-    limit, now, given_ = RateLimiter(rate, burst), 0.0, 0
+def test_never_more_than_burst_and_rate(rate: float, burst: int, pauses: list[float]) -> None:
+    limiter, now, accepted = RateLimiter(rate, burst), 0.0, 0
     for pause in pauses:
         now += pause
-        given_ += not limit.acquire("a", now)
-    assert given_ <= burst + rate * now + 1e-6
+        accepted += not limiter.acquire("a", now)
+    assert accepted <= burst + rate * now + 1e-6
 
 
-def test_no_rate_is_no_limit() -> None:
-    limit = RateLimiter(0, 1)
-    assert {limit.acquire("a", 0) for _ in range(1000)} == {0}
+def test_zero_rate_disables_the_limit() -> None:
+    limiter = RateLimiter(0, 1)
+    assert {limiter.acquire("a", 0) for _ in range(1000)} == {0}
 
 
-def test_only_so_many_clients_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "_MOST_CLIENTS", 3)
-    limit = RateLimiter(1, 1)
+def test_least_recently_used_client_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rate_limit, "_MAX_CLIENTS", 3)
+    limiter = RateLimiter(1, 1)
     for name in "abcd":
-        assert limit.acquire(name, 0) == 0
-    assert len(limit._buckets) == 3
-    assert limit.acquire("d", 0) == 1
-    assert limit.acquire("a", 0) == 0
+        assert limiter.acquire(name, 0) == 0
+    assert len(limiter._buckets) == 3
+    assert limiter.acquire("d", 0) == 1
+    assert limiter.acquire("a", 0) == 0
 
 
-def test_clients_are_counted_by_what_they_can_choose_from() -> None:
+def test_client_key_is_ipv4_address_or_ipv6_network() -> None:
     assert client_key("192.0.2.7") == "192.0.2.7"
     assert client_key("2001:db8:1:2:3:4:5:6") == client_key("2001:db8:1:2::9")
     assert client_key("2001:db8:1:2::9") != client_key("2001:db8:1:3::9")
@@ -65,30 +65,34 @@ def test_clients_are_counted_by_what_they_can_choose_from() -> None:
     assert client_key("testclient") == "testclient"
 
 
-def test_one_client_gets_only_so_much(store: LocalStore) -> None:
+def test_client_over_the_limit_gets_429(store: LocalStore) -> None:
     promote(store, "shoes", export_random_generator(0))
     with run_test_server(store, rate=0.01, burst=3) as server:
-        answers = [server.post_drawing() for _ in range(5)]
-        assert [answer.status_code for answer in answers] == [200, 200, 200, 429, 429]
-        assert is_error(answers[-1], 429, "too_many")
-        assert int(answers[-1].headers["Retry-After"]) > 90
-        # It is believed from no stranger that it asks for someone else.
+        responses = [server.post_drawing() for _ in range(5)]
+        assert [response.status_code for response in responses] == [200, 200, 200, 429, 429]
+        assert is_error(responses[-1], 429, "too_many")
+        assert int(responses[-1].headers["Retry-After"]) > 90
+        # X-Forwarded-For is ignored unless it comes from a trusted proxy.
         forged = server.client.post(
-            GENERATE, content=VALID_BODIES["png"][1], headers={**PNG, "X-Forwarded-For": "192.0.2.1"}
+            GENERATE,
+            content=VALID_BODIES["png"][1],
+            headers={**PNG, "X-Forwarded-For": "192.0.2.1"},
         )
         assert forged.status_code == 429
-        # Looking costs nothing.
+        # Other requests are not limited.
         assert server.client.get("/v1/models").status_code == 200
 
 
-def test_behind_a_proxy_each_of_its_clients_is_one(store: LocalStore) -> None:
+def test_trusted_proxy_clients_are_limited_separately(store: LocalStore) -> None:
     promote(store, "shoes", export_random_generator(0))
-    with run_test_server(store, rate=0.01, burst=1, proxies="127.0.0.1") as server:
+    with run_test_server(store, rate=0.01, burst=1, trusted_proxies="127.0.0.1") as server:
 
         def draw(client: str) -> int:
             headers = {**PNG, "X-Forwarded-For": client}
-            return server.client.post(GENERATE, content=VALID_BODIES["png"][1], headers=headers).status_code
+            return server.client.post(
+                GENERATE, content=VALID_BODIES["png"][1], headers=headers
+            ).status_code
 
         assert [draw("192.0.2.1"), draw("192.0.2.2"), draw("192.0.2.1")] == [200, 200, 429]
-        # What the client itself wrote before the proxy's word counts for nothing.
+        # Only the last entry, which the proxy added, counts.
         assert draw("192.0.2.99, 192.0.2.2") == 429

@@ -13,10 +13,10 @@ def clear_settings_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     get_serve_settings.cache_clear()
 
 
-def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICANVAS_SERVE_PORT", "9000")
-    monkeypatch.setenv("ICANVAS_SERVE_QUEUE", "7")
-    override_serve_settings(port=9001, queue=None)
+    monkeypatch.setenv("ICANVAS_SERVE_QUEUE_SIZE", "7")
+    override_serve_settings(port=9001, queue_size=None)
     assert (get_serve_settings().port, get_serve_settings().queue_size) == (9001, 7)
 
 
@@ -25,14 +25,14 @@ def test_options_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     [
         ("PORT", "99999"),
         ("ENGINE", "magic"),
-        ("PROXIES", "10.0.0.1, proxy"),
-        ("ORIGINS", "draw.example.com"),
-        ("ORIGINS", "https://draw.example.com/page"),
+        ("TRUSTED_PROXIES", "10.0.0.1, proxy"),
+        ("CORS_ORIGINS", "draw.example.com"),
+        ("CORS_ORIGINS", "https://draw.example.com/page"),
         ("RATE", "inf"),
         ("SAFETY", "perhaps"),
     ],
 )
-def test_a_value_that_does_not_fit_is_named(
+def test_invalid_value_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(f"ICANVAS_SERVE_{name}", value)
@@ -40,7 +40,7 @@ def test_a_value_that_does_not_fit_is_named(
         get_serve_settings()
 
 
-def test_keys_come_from_a_setting_and_a_file(
+def test_keys_are_read_from_setting_and_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert read_api_keys(get_serve_settings()) == ()
@@ -54,13 +54,13 @@ def test_keys_come_from_a_setting_and_a_file(
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", "short\n", "ein-schlüssel-mit-umlaut\n"])
-def test_a_file_without_good_keys_is_refused(
+def test_key_file_without_valid_keys_raises_input_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "keys"
     if content is not None:
         file.write_text(content)
     monkeypatch.setenv("ICANVAS_SERVE_KEY_FILE", str(file))
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as error:
         read_api_keys(get_serve_settings())
-    assert not content or not content.strip() or content.strip() not in str(refused.value)
+    assert not content or not content.strip() or content.strip() not in str(error.value)

@@ -23,32 +23,30 @@ def parse_changed(**changes: object) -> Strokes:
     return parse_strokes(json.dumps({**HOUSE_DRAWING, **changes}).encode())
 
 
-def test_strokes_are_drawn_thin_where_they_are() -> None:
-    found = render_strokes(parse_changed(), None)
-    rows, columns = np.nonzero(found == 0)
+def test_lines_are_thin_and_in_place() -> None:
+    image = render_strokes(parse_changed(), None)
+    rows, columns = np.nonzero(image == 0)
     scale = 256 / 800
     assert columns.min() == pytest.approx(200 * scale, abs=1)
     assert columns.max() == pytest.approx(600 * scale, abs=1)
-    # The canvas is wider than high, and in the middle.
+    # The canvas is wider than high, and is centered vertically.
     assert rows.min() == pytest.approx(100 * scale + 32, abs=1)
     assert rows.max() == pytest.approx(500 * scale + 32, abs=1)
-    # A wall is one pixel wide.
-    assert (found[160] == 0).sum() in (2, 3, 4)
+    # A wall is stroke pixel wide.
+    assert (image[160] == 0).sum() in (2, 3, 4)
 
 
-def test_normalised_they_take_their_extent_in_the_middle() -> None:
-    found = render_strokes(parse_changed(), 0.75)
-    rows, columns = np.nonzero(found == 0)
-    assert compute_extent(found) == pytest.approx(0.75, abs=0.01)
+def test_normalized_drawing_has_the_extent_and_is_centered() -> None:
+    image = render_strokes(parse_changed(), 0.75)
+    rows, columns = np.nonzero(image == 0)
+    assert compute_extent(image) == pytest.approx(0.75, abs=0.01)
     assert rows.min() + rows.max() == pytest.approx(255, abs=1)
     assert columns.min() + columns.max() == pytest.approx(255, abs=1)
 
 
 @settings(max_examples=50, deadline=None)
 @given(st.floats(0.2, 5), st.floats(-100, 100), st.floats(-100, 100))
-def test_normalised_it_does_not_matter_where_and_how_large(
-    scale: float, right: float, down: float
-) -> None:
+def test_normalization_ignores_position_and_scale(scale: float, right: float, down: float) -> None:
     strokes = [
         {"points": [[x * scale + right, y * scale + down] for x, y in stroke["points"]]}
         for stroke in HOUSE_DRAWING["strokes"]  # type: ignore[attr-defined]
@@ -57,10 +55,10 @@ def test_normalised_it_does_not_matter_where_and_how_large(
     assert compare_drawings(moved, render_strokes(parse_changed(), 0.8), 1).f1 > 0.99
 
 
-def test_what_leaves_the_canvas_is_cut_off() -> None:
+def test_lines_outside_the_canvas_are_clipped() -> None:
     strokes = [{"points": [[-16_000, 300], [30_000, 300]]}]
-    found = render_strokes(parse_changed(strokes=strokes), None)
-    assert np.array_equal(np.unique(np.nonzero(found == 0)[0]), [127]) or (found == 0).sum() == 256
+    image = render_strokes(parse_changed(strokes=strokes), None)
+    assert np.array_equal(np.unique(np.nonzero(image == 0)[0]), [127]) or (image == 0).sum() == 256
 
 
 @settings(max_examples=60, deadline=None)
@@ -71,16 +69,16 @@ def test_what_leaves_the_canvas_is_cut_off() -> None:
     ),
     st.one_of(st.none(), st.floats(0.01, 1)),
 )
-def test_any_strokes_give_a_drawing(
+def test_any_strokes_return_a_drawing(
     strokes: list[list[tuple[float, float]]], extent: float | None
 ) -> None:
-    drawn = parse_changed(strokes=[{"points": points} for points in strokes])
-    found = render_strokes(drawn, extent)
-    assert found.shape == (256, 256)
-    assert set(np.unique(found)) <= {0, 255}
+    strokes_model = parse_changed(strokes=[{"points": points} for points in strokes])
+    image = render_strokes(strokes_model, extent)
+    assert image.shape == (256, 256)
+    assert set(np.unique(image)) <= {0, 255}
 
 
-def test_a_line_and_a_touch() -> None:
+def test_short_line_is_rendered_and_touch_is_ignored() -> None:
     line = render_strokes(parse_changed(strokes=[{"points": [[100, 300], [140, 300]]}]), 0.8)
     assert (line == 0).sum() == pytest.approx(0.8 * 256, abs=2)
     for touch in ([[5, 5]], [[5, 5], [6, 6]]):
@@ -88,7 +86,7 @@ def test_a_line_and_a_touch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "pattern"),
     [
         ({"width": 5}, "width: "),
         ({"height": "tall"}, "height: "),
@@ -99,35 +97,35 @@ def test_a_line_and_a_touch() -> None:
         ({"strokes": [{"points": [[1, 99_999]]}]}, r"strokes\.0\.points\.0\.1: "),
     ],
 )
-def test_what_does_not_fit_is_told(changes: dict[str, object], says: str) -> None:
-    with pytest.raises(ApiError, match=says) as refused:
+def test_invalid_value_names_its_location(changes: dict[str, object], pattern: str) -> None:
+    with pytest.raises(ApiError, match=pattern) as error:
         parse_changed(**changes)
-    assert refused.value.code == "invalid"
+    assert error.value.code == "invalid"
 
 
-EMPTY = ",".join(['{"points": [[],[]]}'] * 100_000)
+EMPTY_POINTS = ",".join(['{"points": [[],[]]}'] * 100_000)
 NUMBERS = ",".join(["0"] * 400_000)
 KEYS = ",".join(f'"{number}": 0' for number in range(200_000))
 
 
 @pytest.mark.parametrize(
-    "many",
+    "body",
     [
-        '{"strokes": [' + EMPTY + "]}",
+        '{"strokes": [' + EMPTY_POINTS + "]}",
         '{"strokes": [{"points": [' + NUMBERS + "]}]}",
         "{" + KEYS + "}",
     ],
     ids=["empty points", "numbers for points", "other keys"],
 )
-def test_what_would_be_a_million_errors_is_not_read(
-    many: str, monkeypatch: pytest.MonkeyPatch
+def test_too_many_commas_are_rejected_before_parsing(
+    body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Strokes, "model_validate_json", None)
-    with pytest.raises(ApiError) as refused:
-        parse_strokes(many.encode())
-    assert refused.value.code == "too_large"
+    with pytest.raises(ApiError) as error:
+        parse_strokes(body.encode())
+    assert error.value.code == "too_large"
 
 
-def test_the_most_strokes_and_points_are_read() -> None:
-    one = {"points": [[1.5, 2.5]] * 25}
-    assert len(parse_changed(strokes=[one] * 2_000).strokes) == 2_000
+def test_largest_number_of_strokes_and_points_is_accepted() -> None:
+    stroke = {"points": [[1.5, 2.5]] * 25}
+    assert len(parse_changed(strokes=[stroke] * 2_000).strokes) == 2_000

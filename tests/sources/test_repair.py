@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from sources import delete_if_corrupt
+from sources import delete_corrupt_shard
 from storage import keys
 from storage.manifest import ManifestRow, rows_to_parquet
 from storage.s3 import S3Store
@@ -39,5 +39,5 @@ def test_a_shard_that_is_cut_anywhere_is_damaged(
         kept = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
         cut = shard.getvalue()[:left]
         client.put_object(Bucket=BUCKET, Key=name, Body=cut, Metadata=kept)
-    assert delete_if_corrupt(s3_store, "demo", "raw", 0) == damaged
+    assert delete_corrupt_shard(s3_store, "demo", "raw", 0) == damaged
     assert s3_store.exists(part) != damaged

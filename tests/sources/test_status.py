@@ -29,7 +29,7 @@ def test_a_set_goes_from_stage_to_stage(
         ("not acquired", f"icanvas prepare {name}"),
         ("acquired", f"icanvas prepare {name}"),
         ("prepared", f"icanvas train {name}"),
-        ("trained", f"icanvas train {name} --refresh"),
+        ("trained", f"icanvas train {name} --force"),
     ]
 
 

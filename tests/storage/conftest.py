@@ -14,13 +14,13 @@ def any_store(request: pytest.FixtureRequest) -> ObjectStore:
 
 @pytest.fixture
 def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the disk where a test makes hundreds of stores."""
+    """Skip fsync in tests that create hundreds of stores."""
     monkeypatch.setattr(local, "fsync", lambda _path: None)
 
 
 @pytest.fixture
 def own_cache(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give runs' files a folder of their own, and let an outbox that failed try again soon."""
+    """Use a separate cache folder, and retry failed uploads quickly."""
     monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
     get_settings.cache_clear()
     monkeypatch.setattr(uploads, "_MIN_BACKOFF_S", 0.05)

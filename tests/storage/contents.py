@@ -1,4 +1,4 @@
-"""Pair sets and runs as a store holds them, without pictures."""
+"""Test data: pair sets and runs as a store holds them, without images; observed stores."""
 
 import os
 import time
@@ -21,7 +21,7 @@ SHARDS = 3
 def put_pair_set(
     store: ObjectStore, name: str, published: bool = True, dataset: str = "demo"
 ) -> None:
-    """Make a pair set as extraction does: what is there is not made again."""
+    """Create a pair set like extraction does: existing shards are skipped."""
     pin(store, dataset, name, {"name": name})
     folder = keys.pairs_folder(dataset, name)
     if is_published(store, dataset, name):
@@ -36,20 +36,20 @@ def put_pair_set(
 
 
 def point_at_pair_set(store: ObjectStore, name: str, dataset: str = "demo") -> None:
-    before = read_current(store, dataset)
-    swap_current(store, dataset, CurrentPairs(fingerprint=name, source="/x"), before)
+    previous = read_current(store, dataset)
+    swap_current(store, dataset, CurrentPairs(fingerprint=name, source="/x"), previous)
     ensure_pinned(store, dataset, name)
 
 
 def start_run(store: ObjectStore, run: str, pairs: str, dataset: str = "demo") -> Run:
-    begun = Run(store, dataset, run)
-    begun.put("recipe.json", b'{"pairs": "%s", "recipe": {}}' % pairs.encode())
+    training_run = Run(store, dataset, run)
+    training_run.put("recipe.json", b'{"pairs": "%s", "recipe": {}}' % pairs.encode())
     ensure_pinned(store, dataset, pairs)
-    return begun
+    return training_run
 
 
 def make_promotion(run: str = "run", epoch: int = 1) -> Promotion:
-    """Return a promotion of files of which only the mark is there; see ``promote``."""
+    """Return a promotion. Its exported files do not exist yet; see ``put_export_files``."""
     return Promotion(
         title="Demo",
         run=run,
@@ -64,7 +64,7 @@ def make_promotion(run: str = "run", epoch: int = 1) -> Promotion:
 
 
 def put_export_files(store: ObjectStore, promotion: Promotion, dataset: str = "demo") -> None:
-    """Write a promotion's files, the card last."""
+    """Write a promotion's exported files, the card last."""
     for key in export_files(dataset, promotion):
         store.put(key, b"1")
     store.put(keys.export_card(dataset, promotion.export), b"{}")
@@ -73,26 +73,26 @@ def put_export_files(store: ObjectStore, promotion: Promotion, dataset: str = "d
 def promote_checkpoint(
     store: ObjectStore, run: str = "run", epoch: int = 1, dataset: str = "demo"
 ) -> Promoted:
-    """Put a checkpoint into service as far as the store knows of it."""
-    chosen = make_promotion(run, epoch)
-    put_export_files(store, chosen, dataset)
-    return swap_promoted(store, dataset, chosen, read_promoted(store, dataset))
+    """Write a checkpoint's exported files and point ``promoted.json`` at it."""
+    promotion = make_promotion(run, epoch)
+    put_export_files(store, promotion, dataset)
+    return swap_promoted(store, dataset, promotion, read_promoted(store, dataset))
 
 
 def assert_markers_consistent(store: ObjectStore, name: str, dataset: str = "demo") -> None:
-    """What is published is whole, and where a shard counts as done it is there."""
+    """Assert that a published set is complete, and that the shard of every part exists."""
     folder = keys.pairs_folder(dataset, name)
-    there = set(store.list_keys(folder))
-    parts = [shard for shard in range(SHARDS) if f"{folder}/{keys.part_name(shard)}" in there]
+    existing = set(store.list_keys(folder))
+    parts = [shard for shard in range(SHARDS) if f"{folder}/{keys.part_name(shard)}" in existing]
     for shard in parts:
-        assert f"{folder}/{keys.shard_name(shard, 'train')}" in there
+        assert f"{folder}/{keys.shard_name(shard, 'train')}" in existing
     if is_published(store, dataset, name):
         assert len(parts) == SHARDS
-        assert {f"{folder}/settings.json", f"{folder}/report.html"} <= there
+        assert {f"{folder}/settings.json", f"{folder}/report.html"} <= existing
 
 
 def set_age(store: LocalStore, prefix: str, hours: float) -> None:
-    """Set back when everything below a folder was written."""
+    """Set the modification time of every file below a folder to some hours ago."""
     then = time.time() - hours * 3600
     for key in store.list_keys(prefix):
         os.utime(store.location(key), (then, then))
@@ -109,32 +109,32 @@ def all_keys(store: ObjectStore) -> set[str]:
 
 
 class _ObservedStore:
-    """A store that tells of each call before it is done."""
+    """A store that calls a function with the name of each method before it is called."""
 
     def __init__(self, store: ObjectStore, on_call: Callable[[str], None]) -> None:
         self._store = store
         self._on_call = on_call
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._store, name)
-        if not callable(found):
-            return found
+        attribute = getattr(self._store, name)
+        if not callable(attribute):
+            return attribute
 
         def call(*arguments: Any) -> Any:
             self._on_call(name)
-            return found(*arguments)
+            return attribute(*arguments)
 
         return call
 
 
 def observe_calls(store: ObjectStore, on_call: Callable[[str], None]) -> ObjectStore:
-    """Return the store, with something told the name of each call before it is done."""
+    """Return the store; ``on_call`` gets the name of each method before it is called."""
     return cast(ObjectStore, _ObservedStore(store, on_call))
 
 
 def interfere_before_call(
     store: ObjectStore, call_number: int, interfere: Callable[[], None]
 ) -> ObjectStore:
-    """Return the store, with something else done before one of the calls, counted from 0."""
+    """Return the store; ``interfere`` is called once, before the given call, counted from 0."""
     calls = count()
     return observe_calls(store, lambda _: interfere() if next(calls) == call_number else None)

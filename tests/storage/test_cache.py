@@ -21,7 +21,7 @@ def fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Source:
-    """A thousand bytes that tell who fetched them, and how often."""
+    """Content of 1000 bytes, with a count of how often it was fetched."""
 
     def __init__(self, name: str, size: int = 1000) -> None:
         self.name = hashlib.sha256(name.encode()).hexdigest()[:12]
@@ -43,14 +43,14 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def test_what_is_there_is_not_fetched_again(tmp_path: Path) -> None:
+def test_cached_file_is_not_fetched_again(tmp_path: Path) -> None:
     shards, source = ShardCache(tmp_path / "shards", 10_000), Source("a")
     for _ in range(3):
         assert source.read(shards) == source.content
     assert source.fetched == 1
 
 
-def test_room_is_what_may_be_taken(tmp_path: Path) -> None:
+def test_fits_counts_limit_evictable_files_and_free_space(tmp_path: Path) -> None:
     shards = ShardCache(tmp_path / "shards", 2_500)
     for name in "ab":
         Source(name).read(shards)
@@ -61,20 +61,22 @@ def test_room_is_what_may_be_taken(tmp_path: Path) -> None:
     assert not ShardCache(tmp_path / "file" / "shards", 10_000).fits(1)
 
 
-def test_what_many_want_is_fetched_once(tmp_path: Path) -> None:
+def test_concurrent_readers_fetch_once(tmp_path: Path) -> None:
     shards, source = ShardCache(tmp_path, 10_000), Source("a")
-    got: list[bytes] = []
-    threads = [threading.Thread(target=lambda: got.append(source.read(shards))) for _ in range(16)]
+    contents: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: contents.append(source.read(shards))) for _ in range(16)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert got == [source.content] * 16
+    assert contents == [source.content] * 16
     assert source.fetched == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"a" * 999, b"a" * 999 + b"b"])
-def test_a_damaged_file_is_fetched_again(
+def test_corrupt_file_is_fetched_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: bytes
 ) -> None:
     shards, source = ShardCache(tmp_path, 10_000), Source("a")
@@ -87,7 +89,7 @@ def test_a_damaged_file_is_fetched_again(
     assert len(_files(tmp_path)) == 1
 
 
-def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+def test_least_recently_used_file_is_evicted_first(tmp_path: Path) -> None:
     shards = ShardCache(tmp_path, 3000)
     a, b, c, d = (Source(name) for name in "abcd")
     for age, source in enumerate((c, b, a)):
@@ -100,18 +102,18 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     assert {path.name[:12] for path in _files(tmp_path)} == {c.name, d.name, a.name}
 
 
-def test_what_is_read_is_not_evicted(tmp_path: Path) -> None:
+def test_file_in_use_is_not_evicted(tmp_path: Path) -> None:
     shards = ShardCache(tmp_path, 2000)
-    held, other, third = Source("h"), Source("o"), Source("t")
-    with shards.acquire(held.name, 1000, held.fetch) as path:
+    in_use, other, third = Source("h"), Source("o"), Source("t")
+    with shards.acquire(in_use.name, 1000, in_use.fetch) as path:
         os.utime(path, (1000, 1000))
         for source in (other, third):
             source.read(shards)
-        assert path.read_bytes() == held.content
-    assert {path.name[:12] for path in _files(tmp_path)} == {held.name, third.name}
+        assert path.read_bytes() == in_use.content
+    assert {path.name[:12] for path in _files(tmp_path)} == {in_use.name, third.name}
 
 
-def test_what_a_killed_download_left_is_removed(tmp_path: Path) -> None:
+def test_stale_partial_files_are_deleted(tmp_path: Path) -> None:
     for name, age in ((".part-old", 2 * 24 * 3600), (".part-new", 60)):
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
@@ -119,7 +121,7 @@ def test_what_a_killed_download_left_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob(".part-*")] == [".part-new"]
 
 
-def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_failed_fetch_leaves_no_file(tmp_path: Path) -> None:
     def fetch(file: IO[bytes]) -> str:
         file.write(b"half")
         raise ValueError("broken off")
@@ -133,7 +135,7 @@ def test_a_download_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 999])
-def test_what_does_not_fit_is_a_temporary_file(tmp_path: Path, limit: int) -> None:
+def test_file_above_limit_is_temporary(tmp_path: Path, limit: int) -> None:
     shards, source = ShardCache(tmp_path / "shards", limit), Source("a")
     with shards.acquire(source.name, 1000, source.fetch) as path:
         assert path.read_bytes() == source.content
@@ -141,13 +143,13 @@ def test_what_does_not_fit_is_a_temporary_file(tmp_path: Path, limit: int) -> No
     assert not (tmp_path / "shards").exists()
 
 
-def test_a_folder_that_cannot_be_used_costs_only_time(tmp_path: Path) -> None:
+def test_unusable_folder_falls_back_to_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     shards, source = ShardCache(tmp_path / "file" / "shards", 10_000), Source("a")
     assert source.read(shards) == source.content
 
 
-def test_errors_of_the_reader_are_its_own(tmp_path: Path) -> None:
+def test_error_in_with_block_is_passed_on(tmp_path: Path) -> None:
     source = Source("a")
     with (
         pytest.raises(OSError, match="mine"),
@@ -157,7 +159,7 @@ def test_errors_of_the_reader_are_its_own(tmp_path: Path) -> None:
     assert source.fetched == 1
 
 
-def test_a_shard_of_s3_is_fetched_once_and_again_when_it_changes(s3_store: S3Store) -> None:
+def test_s3_shard_is_fetched_again_only_after_a_change(s3_store: S3Store) -> None:
     s3_store.put("shard", b"one")
     paths = []
     for _ in range(2):
@@ -171,11 +173,13 @@ def test_a_shard_of_s3_is_fetched_once_and_again_when_it_changes(s3_store: S3Sto
         assert path.read_bytes() == b"two"
 
 
-def test_no_room_anywhere_is_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where what is written is found to have no room only when it is closed."""
+def test_full_disk_raises_one_storage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lack of space is noticed only when the file is closed."""
     (tmp_path / "file").write_bytes(b"")
     shards, source = ShardCache(tmp_path / "file" / "shards", 10_000), Source("a")
     full = partial(open, "/dev/full", "wb")
     monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda **_: full())
-    with pytest.raises(StorageError, match=r"no place for a local copy.*No space left"):
+    with pytest.raises(StorageError, match=r"Writing a local copy.*No space left"):
         source.read(shards)

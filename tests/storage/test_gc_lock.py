@@ -17,18 +17,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gc_lock, "_POLL_INTERVAL_S", 0.1)
 
 
-def test_what_is_announced_is_refused_until_the_end(any_store: ObjectStore) -> None:
+def test_locked_paths_conflict_until_release(any_store: ObjectStore) -> None:
     ensure_not_collected(any_store, "a")
     with hold_gc_lock(any_store, ["a", "b"], SOON):
-        for place in ("a", "b"):
-            with pytest.raises(ConflictError, match=f"{place} is being removed by `icanvas gc`"):
-                ensure_not_collected(any_store, place)
+        for path in ("a", "b"):
+            with pytest.raises(ConflictError, match=f"{path} is being deleted by `icanvas gc`"):
+                ensure_not_collected(any_store, path)
         ensure_not_collected(any_store, "c")
     ensure_not_collected(any_store, "a")
     assert list(any_store.list_keys("gc")) == []
 
 
-def test_one_process_removes_at_a_time(any_store: ObjectStore, quick: None) -> None:
+def test_lock_with_heartbeat_excludes_other_processes(any_store: ObjectStore, quick: None) -> None:
     done = threading.Event()
 
     def remove() -> None:
@@ -47,7 +47,7 @@ def test_one_process_removes_at_a_time(any_store: ObjectStore, quick: None) -> N
             hold_gc_lock(any_store, ["b"], timedelta(minutes=1)),
         ):
             pass
-        with pytest.raises(ConflictError, match="a is being removed"):
+        with pytest.raises(ConflictError, match="a is being deleted"):
             ensure_not_collected(any_store, "a")
     finally:
         done.set()
@@ -55,24 +55,24 @@ def test_one_process_removes_at_a_time(any_store: ObjectStore, quick: None) -> N
     ensure_not_collected(any_store, "a")
 
 
-def test_whoever_waits_for_one_that_ends_is_next(store: LocalStore, quick: None) -> None:
-    first = hold_gc_lock(store, ["a"], SOON)
-    first.__enter__()
-    threading.Timer(0.3, lambda: first.__exit__(None, None, None)).start()
+def test_waiting_process_gets_released_lock(store: LocalStore, quick: None) -> None:
+    other = hold_gc_lock(store, ["a"], SOON)
+    other.__enter__()
+    threading.Timer(0.3, lambda: other.__exit__(None, None, None)).start()
     with hold_gc_lock(store, ["b"], timedelta(minutes=1)):
         ensure_not_collected(store, "a")
         with pytest.raises(ConflictError):
             ensure_not_collected(store, "b")
 
 
-def test_the_place_of_a_silent_process_is_taken(any_store: ObjectStore, quick: None) -> None:
+def test_lock_without_heartbeat_is_taken_over(any_store: ObjectStore, quick: None) -> None:
     with hold_gc_lock(any_store, ["a"], SOON) as silent:
         time.sleep(0.1)
-        begun = time.monotonic()
+        start = time.monotonic()
         with hold_gc_lock(any_store, ["b"], SOON) as keep_on:
-            assert time.monotonic() - begun >= SOON.total_seconds()
+            assert time.monotonic() - start >= SOON.total_seconds()
             ensure_not_collected(any_store, "a")
-            # It was only asleep.
+            # The previous owner wakes up.
             with pytest.raises(ConflictError):
                 silent()
             time.sleep(0.1)
@@ -84,7 +84,7 @@ def test_the_place_of_a_silent_process_is_taken(any_store: ObjectStore, quick: N
     assert list(any_store.list_keys("gc")) == []
 
 
-def test_the_sleeper_leaves_the_announcement_of_its_heir(store: LocalStore, quick: None) -> None:
+def test_previous_owner_does_not_release_lock_of_next_one(store: LocalStore, quick: None) -> None:
     sleeper = hold_gc_lock(store, ["a"], SOON)
     sleeper.__enter__()
     with hold_gc_lock(store, ["b"], SOON):

@@ -1,4 +1,4 @@
-"""Removal beside those who come to need what goes, and by processes that are killed."""
+"""Garbage collection concurrent with processes that need the objects, and killed ones."""
 
 import subprocess
 import sys
@@ -39,7 +39,10 @@ NOW = timedelta(0)
 
 
 def fill_store(store: LocalStore) -> list[GcCandidate]:
-    """Make a published set, an unfinished one, a run and files to serve; all is old and may go."""
+    """Create a published set, an unfinished one, a run and an export; return them as candidates.
+
+    All of it is old enough to be deleted.
+    """
     put_pair_set(store, "published")
     put_pair_set(store, "unfinished", published=False)
     run = start_run(store, "run", "published")
@@ -49,9 +52,9 @@ def fill_store(store: LocalStore) -> list[GcCandidate]:
     write_demo_export(store)
     set_age(store, "datasets", 2)
     set_age(store, "models", 2)
-    planned = list_candidates(store, HOUR)
-    assert len(planned) == 4
-    return planned
+    candidates = list_candidates(store, HOUR)
+    assert len(candidates) == 4
+    return candidates
 
 
 def start_training(store: ObjectStore) -> None:
@@ -69,24 +72,24 @@ def prepare_unfinished(store: ObjectStore) -> None:
 
 
 def write_demo_export(store: ObjectStore) -> Promotion:
-    """Write a checkpoint's files, as a promotion does: the same ones are under the same name."""
-    made = write_export(store, "demo", b"weights", b"network", b"{}", [Example(b"png", b"png")])
-    return make_promotion().model_copy(update=asdict(made))
+    """Write the exported files of a checkpoint. Equal files get the same name."""
+    export = write_export(store, "demo", b"weights", b"network", b"{}", [Example(b"png", b"png")])
+    return make_promotion().model_copy(update=asdict(export))
 
 
 def promote_first_checkpoint(store: ObjectStore) -> None:
     swap_promoted(store, "demo", write_demo_export(store), None)
 
 
-def is_intact(store: ObjectStore, need: Callable[[ObjectStore], None]) -> bool:
-    if need is promote_first_checkpoint:
-        served = read_promoted(store, "demo")
-        if served is None:
+def is_intact(store: ObjectStore, use: Callable[[ObjectStore], None]) -> bool:
+    if use is promote_first_checkpoint:
+        promoted = read_promoted(store, "demo")
+        if promoted is None:
             return False
-        files = [keys.export_card("demo", served.export), *export_files("demo", served)]
-        kept = [record.epoch for record in Run(store, "demo", "run").list_checkpoints()]
-        return all(map(store.exists, files)) and 1 in kept
-    return is_published(store, "demo", "unfinished" if need is prepare_unfinished else "published")
+        files = [keys.export_card("demo", promoted.export), *export_files("demo", promoted)]
+        epochs = [record.epoch for record in Run(store, "demo", "run").list_checkpoints()]
+        return all(map(store.exists, files)) and 1 in epochs
+    return is_published(store, "demo", "unfinished" if use is prepare_unfinished else "published")
 
 
 def count_calls(store: LocalStore, work: Callable[[ObjectStore], object]) -> int:
@@ -97,113 +100,113 @@ def count_calls(store: LocalStore, work: Callable[[ObjectStore], object]) -> int
 
 @pytest.mark.parametrize("removal_inside", [True, False])
 @pytest.mark.parametrize(
-    "need", [start_training, prepare, prepare_unfinished, promote_first_checkpoint]
+    "use", [start_training, prepare, prepare_unfinished, promote_first_checkpoint]
 )
-def test_whoever_needs_it_at_any_moment_has_it_whole_or_is_told(
-    tmp_path: Path, no_sync: None, need: Callable[[ObjectStore], None], removal_inside: bool
+def test_concurrent_user_finds_intact_objects_or_gets_an_error(
+    tmp_path: Path, no_sync: None, use: Callable[[ObjectStore], None], removal_inside: bool
 ) -> None:
-    """One begins and ends between two calls of the other, between whichever two."""
-    planned: list[GcCandidate] = []
-    told: list[Exception] = []
+    """One process runs completely between two calls of the other, for every pair of calls."""
+    candidates: list[GcCandidate] = []
+    errors: list[Exception] = []
 
     def remove(store: ObjectStore) -> None:
-        collect(store, HOUR, planned, lock_timeout=NOW)
+        collect(store, HOUR, candidates, lock_timeout=NOW)
 
     def come_to_need(store: ObjectStore) -> None:
         try:
-            need(store)
+            use(store)
         except (ConflictError, IntegrityError, NotFoundError) as error:
-            told.append(error)
+            errors.append(error)
 
     outer, inner = (come_to_need, remove) if removal_inside else (remove, come_to_need)
     store = LocalStore(tmp_path / "counted")
-    planned = fill_store(store)
-    moments = count_calls(store, outer)
-    told_at = []
-    for moment in range(moments):
-        store = LocalStore(tmp_path / str(moment))
-        planned = fill_store(store)
-        told.clear()
-        outer(interfere_before_call(store, moment, partial(inner, store)))
-        assert is_intact(store, need) or told
-        told_at += [moment] * bool(told)
+    candidates = fill_store(store)
+    num_calls = count_calls(store, outer)
+    failed_calls = []
+    for call_number in range(num_calls):
+        store = LocalStore(tmp_path / str(call_number))
+        candidates = fill_store(store)
+        errors.clear()
+        outer(interfere_before_call(store, call_number, partial(inner, store)))
+        assert is_intact(store, use) or errors
+        failed_calls += [call_number] * bool(errors)
         for name in ("published", "unfinished"):
             assert_markers_consistent(store, name)
-        # Whoever was told runs again.
-        if need is not promote_first_checkpoint:
+        # After an error the user runs again.
+        if use is not promote_first_checkpoint:
             prepare(store)
-            need(store)
-            assert is_intact(store, need)
-    assert len(told_at) < moments
-    assert told_at or removal_inside, "they never met"
+            use(store)
+            assert is_intact(store, use)
+    assert len(failed_calls) < num_calls
+    assert failed_calls or removal_inside, "the two never interfered"
 
 
 @pytest.mark.parametrize("pruned_inside", [True, False])
-def test_a_promotion_while_a_run_prunes_has_its_checkpoint_or_is_told(
+def test_promotion_during_prune_run_keeps_its_checkpoint_or_gets_an_error(
     tmp_path: Path, no_sync: None, pruned_inside: bool
 ) -> None:
-    told: list[Exception] = []
+    errors: list[Exception] = []
 
-    def thin(store: ObjectStore) -> None:
+    def prune(store: ObjectStore) -> None:
         prune_run(store, "demo", "run", CheckpointRetention(last=1))
 
-    def choose(store: ObjectStore) -> None:
+    def promote(store: ObjectStore) -> None:
         try:
             promote_first_checkpoint(store)
         except NotFoundError as error:
-            told.append(error)
+            errors.append(error)
 
-    outer, inner = (choose, thin) if pruned_inside else (thin, choose)
+    outer, inner = (promote, prune) if pruned_inside else (prune, promote)
     store = LocalStore(tmp_path / "counted")
     fill_store(store)
-    moments, told_at = count_calls(store, outer), []
-    for moment in range(moments):
-        store = LocalStore(tmp_path / str(moment))
+    num_calls, failed_calls = count_calls(store, outer), []
+    for call_number in range(num_calls):
+        store = LocalStore(tmp_path / str(call_number))
         fill_store(store)
-        told.clear()
-        outer(interfere_before_call(store, moment, partial(inner, store)))
-        assert is_intact(store, promote_first_checkpoint) or told
+        errors.clear()
+        outer(interfere_before_call(store, call_number, partial(inner, store)))
+        assert is_intact(store, promote_first_checkpoint) or errors
         if is_intact(store, promote_first_checkpoint):
             run = Run(store, "demo", "run")
             assert run.read_checkpoint(run.list_checkpoints()[0]) == b"one"
-        told_at += [moment] * bool(told)
-    assert 0 < len(told_at) < moments
+        failed_calls += [call_number] * bool(errors)
+    assert 0 < len(failed_calls) < num_calls
 
 
 class KilledError(BaseException):
-    """No call is done any more: what a killed process would clean up stays."""
+    """Simulates a killed process: no later call is executed, so no cleanup happens."""
 
 
-def kill_at_call(store: ObjectStore, moment: int) -> ObjectStore:
-    """Return the store, of which no call is done from one on, counted from 0."""
+def kill_at_call(store: ObjectStore, call_number: int) -> ObjectStore:
+    """Return the store; every call from the given one on, counted from 0, raises KilledError."""
     calls = count()
 
     def die(_: str) -> None:
-        if next(calls) >= moment:
+        if next(calls) >= call_number:
             raise KilledError
 
     return observe_calls(store, die)
 
 
-def test_a_killed_removal_is_finished_by_the_next(tmp_path: Path, no_sync: None) -> None:
+def test_next_collect_completes_a_killed_one(tmp_path: Path, no_sync: None) -> None:
     store = LocalStore(tmp_path / "counted")
-    planned = fill_store(store)
-    moments = count_calls(store, lambda store: collect(store, HOUR, planned, lock_timeout=NOW))
-    done = all_keys(store)
-    for moment in range(moments):
-        store = LocalStore(tmp_path / str(moment))
-        planned = fill_store(store)
+    candidates = fill_store(store)
+    num_calls = count_calls(store, lambda store: collect(store, HOUR, candidates, lock_timeout=NOW))
+    expected = all_keys(store)
+    for call_number in range(num_calls):
+        store = LocalStore(tmp_path / str(call_number))
+        candidates = fill_store(store)
         with pytest.raises(KilledError):
-            collect(kill_at_call(store, moment), HOUR, planned, lock_timeout=NOW)
+            collect(kill_at_call(store, call_number), HOUR, candidates, lock_timeout=NOW)
         for name in ("published", "unfinished"):
             assert_markers_consistent(store, name)
         collect(store, HOUR, list_candidates(store, HOUR), lock_timeout=NOW)
-        assert all_keys(store) == done
+        assert all_keys(store) == expected
         assert list_candidates(store, HOUR) == []
 
 
-def test_what_a_run_was_killed_at_pruning_goes_the_next_time(tmp_path: Path, no_sync: None) -> None:
-    """Whatever it was about to do; a checkpoint that is on its way stays."""
+def test_next_prune_run_completes_a_killed_one(tmp_path: Path, no_sync: None) -> None:
+    """Wherever it was killed. A checkpoint that is being uploaded is retained."""
 
     def fill_run(store: LocalStore) -> Run:
         run = Run(store, "demo", "run")
@@ -213,30 +216,30 @@ def test_what_a_run_was_killed_at_pruning_goes_the_next_time(tmp_path: Path, no_
         run.put("checkpoints/epoch-0005.pt", b"its record follows")
         return run
 
-    def thin(store: ObjectStore) -> None:
+    def prune(store: ObjectStore) -> None:
         prune_run(store, "demo", "run", CheckpointRetention(last=2))
 
     store = LocalStore(tmp_path / "counted")
     fill_run(store)
-    moments = count_calls(store, thin)
-    done = all_keys(store)
-    assert {key.rpartition("/")[2] for key in done if key.endswith(".pt")} == {
+    num_calls = count_calls(store, prune)
+    expected = all_keys(store)
+    assert {key.rpartition("/")[2] for key in expected if key.endswith(".pt")} == {
         *("epoch-0003.pt", "epoch-0004.pt", "epoch-0005.pt", "step-00000043.pt")
     }
-    halves = 0
-    for moment in range(moments):
-        store = LocalStore(tmp_path / str(moment))
+    num_incomplete = 0
+    for call_number in range(num_calls):
+        store = LocalStore(tmp_path / str(call_number))
         run = fill_run(store)
         with pytest.raises(KilledError):
-            thin(kill_at_call(store, moment))
-        places = [key for key in all_keys(store) if key.endswith(".pt")]
-        halves += len(places) - len(run.list_all_checkpoints()) - 1
-        thin(store)
-        assert all_keys(store) == done
-    assert halves >= 5, "it was never killed between a record and its bytes"
+            prune(kill_at_call(store, call_number))
+        checkpoint_keys = [key for key in all_keys(store) if key.endswith(".pt")]
+        num_incomplete += len(checkpoint_keys) - len(run.list_all_checkpoints()) - 1
+        prune(store)
+        assert all_keys(store) == expected
+    assert num_incomplete >= 5, "never killed between a record and its bytes"
 
 
-def test_a_really_killed_one_is_too(any_store: ObjectStore) -> None:
+def test_next_collect_completes_a_killed_process(any_store: ObjectStore) -> None:
     for name in "abc":
         put_pair_set(any_store, name)
     script = f"""
@@ -254,47 +257,47 @@ def die(key):
 store.delete = die
 collect(store, policy, select_candidates(scan(store), policy))
 """
-    ended = subprocess.run([sys.executable, "-c", script], check=False)
-    assert ended.returncode == -9
+    process = subprocess.run([sys.executable, "-c", script], check=False)
+    assert process.returncode == -9
     assert any_store.exists("gc/removing.json")
     assert not is_published(any_store, "demo", "a")
     assert 0 < len(list(any_store.list_keys("datasets/demo/pairs/a"))) < 9
-    with pytest.raises(ConflictError, match=r"pairs/a is being removed.*icanvas gc --yes"):
+    with pytest.raises(ConflictError, match=r"pairs/a is being deleted.*icanvas gc --yes"):
         put_pair_set(any_store, "a")
     collect(any_store, DELETE_NOW, list_candidates(any_store, DELETE_NOW), lock_timeout=NOW)
     assert all_keys(any_store) == set(any_store.list_keys("datasets/demo/pairs/c"))
     put_pair_set(any_store, "a")
 
 
-def test_an_announcement_that_was_left_goes_although_nothing_else_does(store: LocalStore) -> None:
+def test_collect_of_nothing_releases_an_abandoned_lock(store: LocalStore) -> None:
     hold_gc_lock(store, ["datasets/demo/pairs/a"], NOW).__enter__()
     assert collect(store, DELETE_NOW, [], lock_timeout=NOW) == []
     put_pair_set(store, "a")
 
 
-def test_one_whose_place_was_taken_removes_nothing_more(
+def test_collect_stops_after_its_lock_is_taken_over(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gc_lock, "_HEARTBEAT_INTERVAL_S", 0)
-    planned = fill_store(store)
-    heir = hold_gc_lock(store, [], NOW)
+    candidates = fill_store(store)
+    next_owner = hold_gc_lock(store, [], NOW)
     calls: list[str] = []
 
-    def fall_asleep(name: str) -> None:
+    def take_over(name: str) -> None:
         calls.append(name)
         if name == "delete" and calls.count(name) == 3:
-            heir.__enter__()
+            next_owner.__enter__()
 
-    before = all_keys(store)
+    keys_before = all_keys(store)
     with pytest.raises(ConflictError):
-        collect(observe_calls(store, fall_asleep), HOUR, planned)
-    # Its clock is the first delete; what was on its way was the third.
-    assert len(before) - len(all_keys(store) - {"gc/removing.json"}) == 2
+        collect(observe_calls(store, take_over), HOUR, candidates)
+    # The first delete is that of the clock object; the third was in progress.
+    assert len(keys_before) - len(all_keys(store) - {"gc/removing.json"}) == 2
     assert store.exists("gc/removing.json")
 
 
-def test_what_a_running_process_writes_stays(any_store: ObjectStore) -> None:
-    """It writes longer than what goes is old, while removal runs again and again."""
+def test_collect_never_deletes_what_a_live_process_writes(any_store: ObjectStore) -> None:
+    """The process writes for longer than the minimum age, while collect runs repeatedly."""
     script = f"""
 import time
 from storage import open_store
@@ -316,16 +319,16 @@ point_at_pair_set(store, "new")
 print(step)
 """
     put_pair_set(any_store, "idle")
-    rules = GcPolicy(keep_pairs=0, keep_last=1, older_than=timedelta(seconds=3))
-    removed: list[GcCandidate] = []
+    policy = GcPolicy(keep_pairs=0, keep_last=1, older_than=timedelta(seconds=3))
+    deleted: list[GcCandidate] = []
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
         while process.poll() is None:
-            removed += collect(any_store, rules, list_candidates(any_store, rules))
+            deleted += collect(any_store, policy, list_candidates(any_store, policy))
         assert process.stdout is not None
         steps = int(process.stdout.read())
     assert process.returncode == 0
-    assert "pair set idle" in {item.description for item in removed}
-    assert {item.description for item in removed} <= {"pair set idle", "checkpoint of run run"}
+    assert "pair set idle" in {item.description for item in deleted}
+    assert {item.description for item in deleted} <= {"pair set idle", "checkpoint of run run"}
     parts = [key for key in any_store.list_keys("datasets/demo/pairs/new") if "/parts/" in key]
     assert len(parts) == steps + 1
     shards = [key for key in any_store.list_keys("datasets/demo/pairs/new") if key.endswith(".tar")]

@@ -48,9 +48,9 @@ def pair(number: int) -> ManifestRow:
 
 @given(rows)
 @settings(deadline=None)
-def test_rows_come_back(some: list[ManifestRow]) -> None:
-    assert rows_from_parquet(rows_to_parquet(some)) == some
-    assert list(rows_to_dataframe(some)["source_path"]) == [row.source_path for row in some]
+def test_rows_round_trip_through_parquet(sample: list[ManifestRow]) -> None:
+    assert rows_from_parquet(rows_to_parquet(sample)) == sample
+    assert list(rows_to_dataframe(sample)["source_path"]) == [row.source_path for row in sample]
 
 
 @given(
@@ -70,73 +70,73 @@ def test_rows_come_back(some: list[ManifestRow]) -> None:
     )
 )
 @settings(deadline=None)
-def test_places_are_those_of_the_rows(some: list[ManifestRow]) -> None:
-    pairs = [row for row in some if row.status == "pair" and row.split == "train"]
-    places = pair_index_from_parquet(rows_to_parquet(some), "train")
-    assert places.shards.tolist() == [row.shard for row in pairs]
-    assert places.offsets.tolist() == [row.offset for row in pairs]
-    assert places.sizes.tolist() == [row.size for row in pairs]
-    densities = [None if np.isnan(found) else found for found in places.densities]
+def test_pair_index_matches_the_rows(sample: list[ManifestRow]) -> None:
+    pairs = [row for row in sample if row.status == "pair" and row.split == "train"]
+    index = pair_index_from_parquet(rows_to_parquet(sample), "train")
+    assert index.shards.tolist() == [row.shard for row in pairs]
+    assert index.offsets.tolist() == [row.offset for row in pairs]
+    assert index.sizes.tolist() == [row.size for row in pairs]
+    densities = [None if np.isnan(density) else density for density in index.densities]
     assert densities == [row.edge_density for row in pairs]
-    before: Counter[int] = Counter()
-    for row, number in zip(pairs, places.positions, strict=True):
-        assert number == before[row.shard]
-        before[row.shard] += 1
+    counts: Counter[int] = Counter()
+    for row, number in zip(pairs, index.positions, strict=True):
+        assert number == counts[row.shard]
+        counts[row.shard] += 1
     ends = [
         max((row.offset or 0) + (row.size or 0) for row in pairs if row.shard == shard)
-        for shard in before
+        for shard in counts
     ]
-    assert places.total_bytes == sum(ends)
-    later = places.select(places.positions > 0)
-    assert len(later) == len(pairs) - len(before)
-    assert later.positions.tolist() == [number for number in places.positions if number > 0]
+    assert index.total_bytes == sum(ends)
+    not_first = index.select(index.positions > 0)
+    assert len(not_first) == len(pairs) - len(counts)
+    assert not_first.positions.tolist() == [number for number in index.positions if number > 0]
 
 
-def test_other_bytes_are_told() -> None:
+def test_invalid_parquet_raises_corrupt_object_error() -> None:
     for read in (rows_from_parquet, lambda data: pair_index_from_parquet(data, "train")):
-        with pytest.raises(IntegrityError, match="to make it anew"):
+        with pytest.raises(IntegrityError, match="icanvas prepare"):
             read(b"PAR1 and nothing else")
 
 
-def test_the_first_of_equal_pictures_stays() -> None:
-    some = [
+def test_reject_duplicates_keeps_the_first_of_equal_pictures() -> None:
+    sample = [
         ManifestRow("0", "broken.png", 0, "rejected", reason="undecodable"),
         ManifestRow("1", "a.png", 0, pixel_hash="x", offset=512, size=3),
         ManifestRow("2", "b.png", 0, pixel_hash="y", offset=1536, size=3),
         ManifestRow("3", "copy.png", 0, pixel_hash="x", offset=2560, size=3),
     ]
-    reject_duplicates(some)
-    assert [row.reason for row in some] == ["undecodable", None, None, "duplicate"]
-    assert some[3].detail == "same pixels as a.png"
-    assert some[3].offset is None
+    reject_duplicates(sample)
+    assert [row.reason for row in sample] == ["undecodable", None, None, "duplicate"]
+    assert sample[3].detail == "same pixels as a.png"
+    assert sample[3].offset is None
 
 
 @given(st.floats(0, 0.5), st.integers(0, 2**256 - 1))
-def test_a_pictures_side_moves_only_with_the_share(share: float, number: int) -> None:
+def test_split_is_stable_and_monotonic_in_val_share(share: float, number: int) -> None:
     pixel_hash = f"{number:064x}"
-    side = assign_split(pixel_hash, share)
-    assert side == assign_split(pixel_hash, share)
-    if side == "val":
+    split = assign_split(pixel_hash, share)
+    assert split == assign_split(pixel_hash, share)
+    if split == "val":
         assert assign_split(pixel_hash, 0.5) == "val"
     assert assign_split(pixel_hash, 0) == "train"
 
 
-def test_a_whole_manifest_passes() -> None:
+def test_complete_manifest_passes_check() -> None:
     rejected = ManifestRow("2", "x.txt", 0, "rejected", reason="not_a_picture")
     check_manifest([pair(0), pair(1), rejected], num_raw_rows=3)
 
 
 @pytest.mark.parametrize(
-    ("rows", "says"),
+    ("rows", "message"),
     [
         ([pair(0)], "2 rows in, 1 pairs and 0 rejected"),
         ([pair(0), replace(pair(1), id=pair(0).id)], "twice"),
         ([pair(0), replace(pair(1), pixel_hash=pair(0).pixel_hash)], "same pixels"),
-        ([pair(0), replace(pair(1), offset=None)], "no place"),
+        ([pair(0), replace(pair(1), offset=None)], "no position"),
         ([pair(0), replace(pair(1), status="accepted")], "1 pairs"),
-        ([pair(0), ManifestRow("1", "x", 0, "rejected", reason="mood")], "no known reason"),
+        ([pair(0), ManifestRow("1", "x", 0, "rejected", reason="mood")], "no valid reason"),
     ],
 )
-def test_a_gap_in_a_manifest_is_told(rows: list[ManifestRow], says: str) -> None:
-    with pytest.raises(IntegrityError, match=says):
+def test_incomplete_manifest_fails_check(rows: list[ManifestRow], message: str) -> None:
+    with pytest.raises(IntegrityError, match=message):
         check_manifest(rows, num_raw_rows=2)

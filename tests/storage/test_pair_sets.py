@@ -14,13 +14,13 @@ from config.errors import ConflictError, IntegrityError, NotFoundError
 from storage import LocalStore, ObjectStore, keys
 from storage.json_objects import write_json
 from storage.manifest import ManifestRow, rows_to_parquet
+from storage.pair_reader import open_pairs
 from storage.pair_sets import (
     CurrentPairs,
     is_published,
     latest_revision,
     list_pair_sets,
     list_prepared_datasets,
-    open_pairs,
     read_current,
     read_manifest,
     swap_current,
@@ -32,18 +32,18 @@ from storage.raw_sets import Origin
 OLD, NEW, CUT = "0" * 12, "1" * 12, "2" * 12
 
 
-def test_the_pointer_moves(store: LocalStore) -> None:
+def test_swap_current_moves_pointer(store: LocalStore) -> None:
     assert read_current(store, "demo") is None
-    for chosen in (
+    for target in (
         CurrentPairs(fingerprint="a", source="/x"),
         CurrentPairs(fingerprint="b", source="/x"),
     ):
-        swap_current(store, "demo", chosen, read_current(store, "demo"))
-        swap_current(store, "demo", chosen)
-        assert read_current(store, "demo") == chosen
+        swap_current(store, "demo", target, read_current(store, "demo"))
+        swap_current(store, "demo", target)
+        assert read_current(store, "demo") == target
 
 
-def test_a_pointer_that_moved_meanwhile_is_left_alone(
+def test_swap_current_leaves_concurrently_moved_pointer(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swap = store.compare_and_swap
@@ -59,36 +59,36 @@ def test_a_pointer_that_moved_meanwhile_is_left_alone(
 
 
 @pytest.mark.parametrize("call", range(1, 4))
-def test_a_twin_that_is_first_is_no_conflict(
+def test_concurrent_swap_to_same_pair_set_is_no_conflict(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, call: int
 ) -> None:
-    """Whichever call of ours it comes before."""
-    chosen = CurrentPairs(fingerprint="same", source="/x")
+    """Whichever of our calls the other process precedes."""
+    target = CurrentPairs(fingerprint="same", source="/x")
     put, calls = store.put, count(1)
 
-    def twin_first(ours: Callable[..., Any]) -> Callable[..., Any]:
-        def meet(*given: Any) -> Any:
+    def other_first(method: Callable[..., Any]) -> Callable[..., Any]:
+        def interfere(*arguments: Any) -> Any:
             if next(calls) == call:
-                put(keys.current_pairs("demo"), chosen.model_dump_json().encode())
-            return ours(*given)
+                put(keys.current_pairs("demo"), target.model_dump_json().encode())
+            return method(*arguments)
 
-        return meet
+        return interfere
 
     for name in ("get", "compare_and_swap"):
-        monkeypatch.setattr(store, name, twin_first(getattr(store, name)))
-    swap_current(store, "demo", chosen)
-    assert read_current(store, "demo") == chosen
-    assert next(calls) > call, "the twin came"
+        monkeypatch.setattr(store, name, other_first(getattr(store, name)))
+    swap_current(store, "demo", target)
+    assert read_current(store, "demo") == target
+    assert next(calls) > call, "the other process never interfered"
 
 
-def test_of_two_who_move_it_at_once_one_wins(any_store: ObjectStore) -> None:
+def test_one_of_two_concurrent_swaps_wins(any_store: ObjectStore) -> None:
     ready = threading.Barrier(2)
-    before = None
+    previous = None
 
     def move(name: str) -> str | None:
         ready.wait()
         try:
-            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"), before)
+            swap_current(any_store, "demo", CurrentPairs(fingerprint=name, source="/x"), previous)
             return name
         except ConflictError:
             return None
@@ -96,21 +96,21 @@ def test_of_two_who_move_it_at_once_one_wins(any_store: ObjectStore) -> None:
     with ThreadPoolExecutor(2) as pool:
         for number in range(25):
             moved = list(pool.map(move, [f"{number}a", f"{number}b"]))
-            assert moved.count(None) == 1, "the other was not told"
-            before = read_current(any_store, "demo")
-            assert before is not None and before.fingerprint in moved
+            assert moved.count(None) == 1, "not exactly one swap won"
+            previous = read_current(any_store, "demo")
+            assert previous is not None and previous.fingerprint in moved
 
 
-def test_a_choice_made_meanwhile_is_not_overruled(store: LocalStore) -> None:
-    old, new, ours = (CurrentPairs(fingerprint=name, source="/x") for name in ("a", "b", "c"))
+def test_swap_current_with_outdated_previous_conflicts(store: LocalStore) -> None:
+    old, new, target = (CurrentPairs(fingerprint=name, source="/x") for name in ("a", "b", "c"))
     swap_current(store, "demo", old)
     swap_current(store, "demo", new, old)
-    with pytest.raises(ConflictError, match="came into use while c was made"):
-        swap_current(store, "demo", ours, old)
+    with pytest.raises(ConflictError, match="brought into use while c was made"):
+        swap_current(store, "demo", target, old)
     assert read_current(store, "demo") == new
 
 
-def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> None:
+def test_latest_revision_is_found_by_settings(store: LocalStore) -> None:
     settings: dict[str, object] = {"raw": "x", "validation": ("a", "b")}
     assert latest_revision(store, "demo", settings) is None
     revisions: dict[str, dict[str, object]] = {
@@ -118,8 +118,8 @@ def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> No
         "r2": {**settings, "revision": 2},
         "other": {"raw": "y"},
     }
-    for name, made_with in revisions.items():
-        pin(store, "demo", name, made_with)
+    for name, revision_settings in revisions.items():
+        pin(store, "demo", name, revision_settings)
         assert latest_revision(store, "demo", settings) is None, "it is not published"
     for name, newest in {"other": None, "r0": 0, "r2": 2}.items():
         store.put(keys.manifest("demo", name), b"")
@@ -129,26 +129,26 @@ def test_revisions_are_found_by_what_they_are_made_with(store: LocalStore) -> No
     assert latest_revision(store, "demo", settings) == 0
 
 
-def test_prepared_sets_are_listed(store: LocalStore) -> None:
+def test_list_prepared_datasets_is_sorted(store: LocalStore) -> None:
     assert list_prepared_datasets(store) == []
     for name in ("b", "a"):
         swap_current(store, name, CurrentPairs(fingerprint="x", source="/x"))
     assert list_prepared_datasets(store) == ["a", "b"]
 
 
-def test_a_damaged_pointer_is_told(store: LocalStore) -> None:
+def test_corrupt_pointer_raises_integrity_error(store: LocalStore) -> None:
     store.put("datasets/demo/pairs/current.json", b"{}")
     with pytest.raises(IntegrityError, match=r"current\.json"):
         read_current(store, "demo")
 
 
-def test_what_is_not_published_is_told(store: LocalStore) -> None:
+def test_reading_unpublished_pair_set_raises_not_found(store: LocalStore) -> None:
     assert not is_published(store, "demo", "abc")
     with pytest.raises(NotFoundError, match="icanvas prepare demo"):
         read_manifest(store, "demo", "abc")
 
 
-def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalStore) -> None:
+def test_pair_is_read_from_pair_shard_or_raw_shard(store: LocalStore) -> None:
     row = ManifestRow("0", "a.jpg", 3, "pair", split="val", offset=2, size=3)
     store.put("datasets/demo/pairs/own/val-00003.tar", b"..own..")
     store.put("datasets/demo/raw/files/00003.tar", b"..raw..")
@@ -157,14 +157,17 @@ def test_a_pair_is_found_in_its_own_shard_or_where_it_was_acquired(store: LocalS
         "there": {"raw": "files", "stored": "raw", "drawing": "right"},
     }.items():
         store.put(keys.pair_settings("demo", name), json.dumps(settings).encode())
-    own, there = open_pairs(store, "demo", "own"), open_pairs(store, "demo", "there")
-    assert (own.read(row), own.drawing_side) == (b"own", "left")
-    assert (there.read(row), there.drawing_side) == (b"raw", "right")
-    # Before they are published.
+    in_pair_shard, in_raw_shard = (
+        open_pairs(store, "demo", "own"),
+        open_pairs(store, "demo", "there"),
+    )
+    assert (in_pair_shard.read(row), in_pair_shard.drawing_side) == (b"own", "left")
+    assert (in_raw_shard.read(row), in_raw_shard.drawing_side) == (b"raw", "right")
+    # Also before the set is published.
     assert open_pairs(store, "demo", "new", {"raw": "files"}).key(row).endswith("val-00003.tar")
 
 
-def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     store.put("datasets/demo/pairs/own/train-00000.tar", b".ab.cd")
     store.put("datasets/demo/pairs/own/val-00000.tar", b"ef")
     rows = [
@@ -188,7 +191,7 @@ def test_a_stream_opens_each_shard_once(store: LocalStore, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("content", [b"..fil", b"..fire"])
-def test_a_stream_gives_no_damaged_file(store: LocalStore, content: bytes) -> None:
+def test_stream_rejects_corrupt_published_file(store: LocalStore, content: bytes) -> None:
     digest = hashlib.sha256(b"file").hexdigest()
     row = ManifestRow("0", "a\n.jpg", 0, "pair", split="val", offset=2, size=4, sha256=digest)
     settings = {"raw": "files", "stored": "raw", "drawing": "left"}
@@ -196,13 +199,13 @@ def test_a_stream_gives_no_damaged_file(store: LocalStore, content: bytes) -> No
     store.put("datasets/demo/raw/files/00000.tar", b"..file")
     assert list(stored.stream([row])) == [(row, b"file")]
     store.put("datasets/demo/raw/files/00000.tar", content)
-    with pytest.raises(IntegrityError, match=r"00000\.tar is damaged at 'a\\n\.jpg'"):
+    with pytest.raises(IntegrityError, match=r"00000\.tar is corrupt at 'a\\n\.jpg'"):
         list(stored.stream([row]))
 
 
 @pytest.fixture
 def two_pair_sets(store: LocalStore) -> LocalStore:
-    """A store with two published sets, the newer in use, and one that was never finished."""
+    """A store with two published sets, of which the newer is in use, and an unfinished one."""
     for name, splits in ((OLD, ("train", "val")), (NEW, ("train",)), (CUT, ())):
         pin(store, "some", name, {"raw": "r", "edges": {"threshold": 0.5}})
         rows = [
@@ -217,20 +220,24 @@ def two_pair_sets(store: LocalStore) -> LocalStore:
     return store
 
 
-def test_going_back_is_one_call(two_pair_sets: LocalStore) -> None:
-    assert {it.fingerprint: it.in_use for it in list_pair_sets(two_pair_sets, "some")} == {
+def test_use_pair_set_switches_back_and_forth(two_pair_sets: LocalStore) -> None:
+    assert {
+        pair_set.fingerprint: pair_set.in_use for pair_set in list_pair_sets(two_pair_sets, "some")
+    } == {
         NEW: True,
         OLD: False,
     }
-    chosen = use_pair_set(two_pair_sets, "some", OLD)
-    assert chosen == CurrentPairs(fingerprint=OLD, source="/photos", train=1, val=1)
-    assert read_current(two_pair_sets, "some") == chosen
-    assert use_pair_set(two_pair_sets, "some", OLD) == chosen
+    target = use_pair_set(two_pair_sets, "some", OLD)
+    assert target == CurrentPairs(fingerprint=OLD, source="/photos", train=1, val=1)
+    assert read_current(two_pair_sets, "some") == target
+    assert use_pair_set(two_pair_sets, "some", OLD) == target
     assert use_pair_set(two_pair_sets, "some", NEW).fingerprint == NEW
 
 
 @pytest.mark.parametrize("name", [CUT, "f" * 12])
-def test_what_is_not_complete_cannot_be_used(two_pair_sets: LocalStore, name: str) -> None:
+def test_use_pair_set_rejects_incomplete_or_unknown_set(
+    two_pair_sets: LocalStore, name: str
+) -> None:
     with pytest.raises(NotFoundError, match=rf"no complete pair set '{name}'.*{OLD}"):
         use_pair_set(two_pair_sets, "some", name)
     current = read_current(two_pair_sets, "some")

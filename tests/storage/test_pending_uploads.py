@@ -1,4 +1,4 @@
-"""What is listed as waiting, and the order that it goes in."""
+"""The list of pending uploads, and their order."""
 
 from pathlib import Path
 
@@ -27,18 +27,18 @@ FILES = [
 ]
 
 
-def test_what_waits_is_listed_by_run_and_by_store(
+def test_pending_uploads_are_listed_by_run_and_store(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "cache"))
     get_settings.cache_clear()
     assert list_pending(store) == []
-    here = LocalStore(pending_folder(store))
+    local = LocalStore(pending_folder(store))
     for run, sizes in (("aaaa", (3, 4)), ("bbbb", (5,))):
         for number, size in enumerate(sizes):
-            here.put(f"{keys.run_folder('demo', run)}/{number}.bin", bytes(size))
+            local.put(f"{keys.run_folder('demo', run)}/{number}.bin", bytes(size))
     assert list_pending(store) == [
-        PendingUpload("demo", run, here.location(keys.run_folder("demo", run)), size)
+        PendingUpload("demo", run, local.location(keys.run_folder("demo", run)), size)
         for run, size in (("aaaa", 7), ("bbbb", 5))
     ]
     other = LocalStore(tmp_path / "other")
@@ -46,20 +46,20 @@ def test_what_waits_is_listed_by_run_and_by_store(
 
 
 @given(st.sets(st.sampled_from(FILES), min_size=1), st.permutations(FILES), st.integers(0, 7))
-def test_all_go_bytes_before_their_record_and_what_was_refused_last(
-    waiting: set[str], order: list[str], count: int
+def test_upload_order_puts_bytes_before_records_and_failures_last(
+    pending: set[str], order: list[str], count: int
 ) -> None:
-    refused = [key for key in order[:count] if key in waiting]
-    left, gone = set(waiting), []
-    while left:
-        gone.append(next_upload(left, [key for key in refused if key in left]))
-        left.remove(gone[-1])
-    assert set(gone) == waiting
-    for place, key in enumerate(gone):
+    failed = [key for key in order[:count] if key in pending]
+    remaining, uploaded = set(pending), []
+    while remaining:
+        uploaded.append(next_upload(remaining, [key for key in failed if key in remaining]))
+        remaining.remove(uploaded[-1])
+    assert set(uploaded) == pending
+    for position, key in enumerate(uploaded):
         if is_checkpoint_record(key):
-            assert f"{key.removesuffix('.json')}.pt" not in gone[place:]
-    fresh = [key for key in gone if key not in refused]
-    new = [key for key in fresh if "checkpoints" in key and key.endswith(".pt")]
-    assert new == sorted(new, reverse=True), "the newest checkpoint goes first"
-    first = [key for key in fresh if "checkpoints" not in key]
-    assert gone[: len(first)] == first, "samples and metrics go first"
+            assert f"{key.removesuffix('.json')}.pt" not in uploaded[position:]
+    not_failed = [key for key in uploaded if key not in failed]
+    checkpoints = [key for key in not_failed if "checkpoints" in key and key.endswith(".pt")]
+    assert checkpoints == sorted(checkpoints, reverse=True), "the newest checkpoint goes first"
+    others = [key for key in not_failed if "checkpoints" not in key]
+    assert uploaded[: len(others)] == others, "samples and metrics go first"

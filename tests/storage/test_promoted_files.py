@@ -14,11 +14,11 @@ EXAMPLES = [Example(b"drawing", b"picture"), Example(b"another", b"its own")]
 
 def put(store: ObjectStore, weights: bytes = b"weights", network: bytes = b"network") -> Promotion:
     stored = write_export(store, "demo", weights, network, b"{}", EXAMPLES)
-    facts: dict[str, Any] = vars(stored)
-    return make_promotion().model_copy(update=facts)
+    fields: dict[str, Any] = vars(stored)
+    return make_promotion().model_copy(update=fields)
 
 
-def test_what_is_put_is_read(any_store: ObjectStore) -> None:
+def test_export_round_trip(any_store: ObjectStore) -> None:
     promotion = put(any_store)
     assert promotion.weights == hashlib.sha256(b"weights").hexdigest()
     assert read_weights(any_store, "demo", promotion) == b"weights"
@@ -30,28 +30,28 @@ def test_what_is_put_is_read(any_store: ObjectStore) -> None:
         read_example(any_store, "demo", promotion, 2, "drawing")
 
 
-def test_other_files_are_another_export(store: LocalStore) -> None:
-    found = {put(store, *files).export for files in [(b"a", b"b"), (b"a", b"c"), (b"d", b"b")]} | {
+def test_export_name_depends_on_both_files(store: LocalStore) -> None:
+    names = {put(store, *files).export for files in [(b"a", b"b"), (b"a", b"c"), (b"d", b"b")]} | {
         put(store, b"a", b"b").export
     }
-    assert len(found) == 3
+    assert len(names) == 3
 
 
-def test_the_card_comes_last(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_card_is_written_last(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     put_object = store.put
 
-    def note(key: str, data: bytes) -> None:
+    def record_key(key: str, data: bytes) -> None:
         order.append(key)
         put_object(key, data)
 
-    monkeypatch.setattr(store, "put", note)
+    monkeypatch.setattr(store, "put", record_key)
     promotion = put(store)
     assert order[-1] == keys.export_card("demo", promotion.export)
     assert len(order) == 7
 
 
-def test_damage_is_told(store: LocalStore) -> None:
+def test_corrupt_export_file_raises_error(store: LocalStore) -> None:
     promotion = put(store)
     folder = keys.export_folder("demo", promotion.export)
     for name in ("generator.safetensors", "generator.onnx"):
@@ -61,7 +61,7 @@ def test_damage_is_told(store: LocalStore) -> None:
             read(store, "demo", promotion)
 
 
-def test_what_a_store_spoils_is_not_marked_whole(
+def test_card_is_not_written_if_verification_fails(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "get", lambda key: b"spoilt")

@@ -23,7 +23,7 @@ def put_checkpoints(store: ObjectStore, *epochs: int, run: str = "run") -> None:
         put_export_files(store, make_promotion(run, epoch))
 
 
-def test_the_pointer_moves_and_remembers(store: LocalStore) -> None:
+def test_swap_promoted_moves_pointer_and_extends_history(store: LocalStore) -> None:
     put_checkpoints(store, 1, 2)
     assert read_promoted(store, "demo") is None
     first = swap_promoted(store, "demo", make_promotion(epoch=1), previous=None)
@@ -34,7 +34,7 @@ def test_the_pointer_moves_and_remembers(store: LocalStore) -> None:
     assert [old.epoch for old in third.previous] == [2], "each once"
 
 
-def test_the_history_has_an_end(store: LocalStore) -> None:
+def test_history_is_bounded(store: LocalStore) -> None:
     epochs = range(1, MAX_HISTORY + 4)
     put_checkpoints(store, *epochs)
     for epoch in epochs:
@@ -42,7 +42,7 @@ def test_the_history_has_an_end(store: LocalStore) -> None:
     assert [old.epoch for old in last.previous] == list(range(MAX_HISTORY + 2, 2, -1))
 
 
-def test_who_serves_finds_what_is_promoted(any_store: ObjectStore) -> None:
+def test_list_promoted_datasets_is_sorted(any_store: ObjectStore) -> None:
     assert list_promoted_datasets(any_store) == []
     for name in ("panda", "demo"):
         Run(any_store, name, "run").save_checkpoint(1, 10, b"bytes", {})
@@ -51,39 +51,39 @@ def test_who_serves_finds_what_is_promoted(any_store: ObjectStore) -> None:
     assert list_promoted_datasets(any_store) == ["demo", "panda"]
 
 
-def test_of_two_who_choose_at_once_one_wins(any_store: ObjectStore) -> None:
+def test_one_of_two_concurrent_promotions_wins(any_store: ObjectStore) -> None:
     put_checkpoints(any_store, 1, 2, 3)
     ready = threading.Barrier(2)
 
     def choose(epoch: int) -> Promoted | ConflictError:
-        before = read_promoted(any_store, "demo")
+        previous = read_promoted(any_store, "demo")
         ready.wait()
         try:
-            return swap_promoted(any_store, "demo", make_promotion(epoch=epoch), before)
+            return swap_promoted(any_store, "demo", make_promotion(epoch=epoch), previous)
         except ConflictError as error:
             return error
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(25):
-            before = read_promoted(any_store, "demo")
-            others = [epoch for epoch in (1, 2, 3) if before is None or epoch != before.epoch]
-            ended = list(pool.map(choose, others[:2]))
-            won = [one for one in ended if isinstance(one, Promoted)]
-            assert [read_promoted(any_store, "demo")] == won
-            assert sum("promoted.json" in str(one) for one in ended) == 1
+            previous = read_promoted(any_store, "demo")
+            others = [epoch for epoch in (1, 2, 3) if previous is None or epoch != previous.epoch]
+            results = list(pool.map(choose, others[:2]))
+            winners = [result for result in results if isinstance(result, Promoted)]
+            assert [read_promoted(any_store, "demo")] == winners
+            assert sum("promoted.json" in str(result) for result in results) == 1
 
 
-def test_who_chose_by_what_is_past_is_told(store: LocalStore) -> None:
+def test_swap_promoted_with_outdated_previous_conflicts(store: LocalStore) -> None:
     put_checkpoints(store, 1, 2)
     first = promote_checkpoint(store, epoch=1)
     second = first.model_copy(update={"epoch": 2})
-    for past in (None, second):
+    for outdated in (None, second):
         with pytest.raises(ConflictError, match=r"promoted\.json"):
-            swap_promoted(store, "demo", make_promotion(epoch=2), previous=past)
+            swap_promoted(store, "demo", make_promotion(epoch=2), previous=outdated)
     assert read_promoted(store, "demo") == first
 
 
-def test_only_a_checkpoint_with_whole_files_is_promoted(store: LocalStore) -> None:
+def test_promotion_requires_complete_files(store: LocalStore) -> None:
     put_checkpoints(store, 1)
     with pytest.raises(NotFoundError, match="card"):
         swap_promoted(store, "demo", make_promotion(epoch=2), previous=None)
@@ -93,7 +93,7 @@ def test_only_a_checkpoint_with_whole_files_is_promoted(store: LocalStore) -> No
     assert read_promoted(store, "demo") is None
 
 
-def test_back_needs_the_files_alone(store: LocalStore) -> None:
+def test_rollback_needs_only_the_exported_files(store: LocalStore) -> None:
     put_checkpoints(store, 1, 2)
     promote_checkpoint(store, epoch=1)
     second = promote_checkpoint(store, epoch=2)
@@ -110,24 +110,24 @@ def test_back_needs_the_files_alone(store: LocalStore) -> None:
         *export_files("demo", make_promotion(epoch=2)),
     ],
 )
-def test_what_went_meanwhile_is_told_and_the_pointer_put_back(
+def test_pointer_is_restored_if_a_file_is_deleted_meanwhile(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     put_checkpoints(store, 1, 2)
     first = promote_checkpoint(store, epoch=1)
     swap = store.compare_and_swap
 
-    def removed_before(key: str, data: bytes, expected: bytes | None) -> None:
+    def delete_before_swap(key: str, data: bytes, expected: bytes | None) -> None:
         store.delete(gone)
         swap(key, data, expected)
 
-    monkeypatch.setattr(store, "compare_and_swap", removed_before)
+    monkeypatch.setattr(store, "compare_and_swap", delete_before_swap)
     with pytest.raises(NotFoundError, match=gone.rpartition("/")[2]):
         swap_promoted(store, "demo", make_promotion(epoch=2), previous=first)
     assert read_promoted(store, "demo") == first
 
 
-def test_damage_is_told(store: LocalStore) -> None:
+def test_corrupt_pointer_raises_integrity_error(store: LocalStore) -> None:
     store.put("models/demo/promoted.json", b"{}")
     with pytest.raises(IntegrityError, match=r"promoted\.json"):
         read_promoted(store, "demo")

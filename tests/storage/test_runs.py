@@ -8,7 +8,7 @@ from storage.runs import Run, checkpoint_name, list_checkpoints
 from tests.storage.contents import interfere_before_call
 
 
-def test_a_checkpoint_comes_back_checked(store: LocalStore) -> None:
+def test_checkpoint_round_trip(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     assert run.list_checkpoints() == []
     run.save_checkpoint(2, 20, b"two", {"l1": 0.5})
@@ -20,7 +20,7 @@ def test_a_checkpoint_comes_back_checked(store: LocalStore) -> None:
     assert run.read_checkpoint(run.list_checkpoints()[-1]) == b"two"
 
 
-def test_a_checkpoint_that_is_removed_meanwhile_is_not_listed(store: LocalStore) -> None:
+def test_checkpoint_deleted_during_listing_is_skipped(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     for epoch in (1, 2):
         run.save_checkpoint(epoch, epoch, b"", {})
@@ -32,13 +32,13 @@ def test_a_checkpoint_that_is_removed_meanwhile_is_not_listed(store: LocalStore)
     assert [record.epoch for record in listing.list_checkpoints()] == [2]
 
 
-def test_bytes_without_a_record_are_no_checkpoint(store: LocalStore) -> None:
+def test_bytes_without_record_are_not_listed(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.put(checkpoint_name(1), b"half written")
     assert run.list_checkpoints() == []
 
 
-def test_damage_is_told(store: LocalStore) -> None:
+def test_corrupt_bytes_raise_and_corrupt_records_are_skipped(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.save_checkpoint(1, 10, b"one", {})
     run.put(checkpoint_name(1), b"two")
@@ -51,7 +51,7 @@ def test_damage_is_told(store: LocalStore) -> None:
     )
 
 
-def test_interim_checkpoints_come_last(store: LocalStore) -> None:
+def test_interim_checkpoints_are_listed_by_step(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.save_checkpoint(1, 10, b"one", {"l1": 0.7})
     run.save_checkpoint(1, 13, b"later", {}, batches=3)
@@ -63,7 +63,7 @@ def test_interim_checkpoints_come_last(store: LocalStore) -> None:
     assert [record.step for record in run.list_all_checkpoints()] == [10, 13]
 
 
-def test_of_a_forgotten_one_stays_what_is_written_anew(store: LocalStore) -> None:
+def test_invalidate_deletes_record_and_interim_bytes(store: LocalStore) -> None:
     run = Run(store, "demo", "abc")
     run.save_checkpoint(1, 10, b"one", {})
     run.save_checkpoint(1, 13, b"later", {}, batches=3)
@@ -72,7 +72,7 @@ def test_of_a_forgotten_one_stays_what_is_written_anew(store: LocalStore) -> Non
     assert list(store.list_keys(run.key("checkpoints"))) == [run.key(checkpoint_name(1))]
 
 
-def test_checkpoints_are_listed_by_run_the_newest_last(store: LocalStore) -> None:
+def test_list_checkpoints_orders_runs_by_last_checkpoint(store: LocalStore) -> None:
     for number, run in enumerate(("bbb", "aaa", "ccc")):
         for epoch in (2, 10, 1):
             Run(store, "tiny", run).save_checkpoint(epoch, epoch, b"whole", {})
@@ -81,14 +81,14 @@ def test_checkpoints_are_listed_by_run_the_newest_last(store: LocalStore) -> Non
     Run(store, "tiny", "aaa").save_checkpoint(2, 25, b"interim", {}, batches=5)
     Run(store, "tiny", "aaa").put("checkpoints/epoch-0003.pt", b"without its record")
     Run(store, "other", "ddd").save_checkpoint(1, 1, b"another", {})
-    found = list_checkpoints(store, "tiny")
-    assert list(found.items()) == [(run, [1, 2, 10]) for run in ("bbb", "aaa", "ccc")]
+    epochs_by_run = list_checkpoints(store, "tiny")
+    assert list(epochs_by_run.items()) == [(run, [1, 2, 10]) for run in ("bbb", "aaa", "ccc")]
     assert list_checkpoints(store, "nothing") == {}
 
 
-def test_a_checkpoint_is_found_by_its_epoch(store: LocalStore) -> None:
+def test_get_record_by_epoch(store: LocalStore) -> None:
     run = Run(store, "tiny", "run")
     run.save_checkpoint(3, 30, b"whole", {"l1": 0.5})
     assert run.get_record(3) == run.list_checkpoints()[0]
-    with pytest.raises(NotFoundError, match=r"no checkpoint .*epoch-0004\.pt"):
+    with pytest.raises(NotFoundError, match=r"epoch-0004\.pt does not exist"):
         run.get_record(4)

@@ -1,4 +1,4 @@
-"""What only S3 can do wrong; the contract of every store is in test_store.py."""
+"""Behavior specific to S3. test_store.py tests the contract of every store."""
 
 import hashlib
 import io
@@ -21,33 +21,33 @@ from tests.s3 import BUCKET, SeaweedFS
 LARGE = bytes(range(256)) * 80_000  # three parts
 
 
-def test_urls(s3_store: S3Store) -> None:
+def test_url_location_and_prefix(s3_store: S3Store) -> None:
     store = open_store(f"s3://{BUCKET}/some/prefix/")
     assert store.url == f"s3://{BUCKET}/some/prefix"
     assert store.location("a/b") == f"s3://{BUCKET}/some/prefix/a/b"
-    whole = open_store(f"s3://{BUCKET}")
-    assert (whole.url, whole.location("k")) == (f"s3://{BUCKET}", f"s3://{BUCKET}/k")
+    bucket_store = open_store(f"s3://{BUCKET}")
+    assert (bucket_store.url, bucket_store.location("k")) == (f"s3://{BUCKET}", f"s3://{BUCKET}/k")
     name = s3_store.url.rpartition("/")[2]
-    whole.put(f"tests/{name}/k", b"there")
+    bucket_store.put(f"tests/{name}/k", b"there")
     assert s3_store.get("k") == b"there"
-    assert list(whole.list_keys(f"tests/{name}")) == [f"tests/{name}/k"]
+    assert list(bucket_store.list_keys(f"tests/{name}")) == [f"tests/{name}/k"]
 
 
-def test_a_url_with_a_secret_is_refused_and_not_repeated() -> None:
+def test_url_with_secret_is_rejected_without_repeating_it() -> None:
     for url in ("s3://key:hunter2@bucket/x", "s3://bucket:hunter2/x"):
         with pytest.raises(InputError, match="docs/storage") as caught:
             open_store(url)
         assert "hunter2" not in str(caught.value)
 
 
-def test_a_store_can_be_sent_to_another_process(s3_store: S3Store) -> None:
+def test_store_can_be_pickled(s3_store: S3Store) -> None:
     s3_store.put("k", b"1")
-    again = pickle.loads(pickle.dumps(s3_store))
-    assert again.url == s3_store.url
-    assert again.get("k") == b"1"
+    copy = pickle.loads(pickle.dumps(s3_store))
+    assert copy.url == s3_store.url
+    assert copy.get("k") == b"1"
 
 
-def test_long_lists_come_whole(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+def test_listing_spans_several_pages(s3_store: S3Store, s3_server: SeaweedFS) -> None:
     names = [f"{n:04d}" + ("/sub" if n % 10 == 0 else "") for n in range(1010)]
     client, root = s3_server.client(), s3_store.location("all").split("/", 3)[3]
 
@@ -66,7 +66,7 @@ def test_long_lists_come_whole(s3_store: S3Store, s3_server: SeaweedFS) -> None:
 
 @pytest.mark.parametrize("content", [b"small" * 100, LARGE])
 @pytest.mark.parametrize("damage", [lambda c: c[:-1], lambda c: c[:99] + b"?" + c[100:]])
-def test_a_damaged_object_is_told(
+def test_corrupt_object_raises_integrity_error(
     s3_store: S3Store, s3_server: SeaweedFS, content: bytes, damage: Callable[[bytes], bytes]
 ) -> None:
     s3_store.put("object", content)
@@ -86,7 +86,7 @@ def test_a_damaged_object_is_told(
         pass
 
 
-def test_an_object_of_another_program_can_be_read(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+def test_object_without_our_metadata_can_be_read(s3_store: S3Store, s3_server: SeaweedFS) -> None:
     key = s3_store.location("theirs").split("/", 3)[3]
     s3_server.client().upload_fileobj(io.BytesIO(LARGE), BUCKET, key)
     assert s3_store.get("theirs") == LARGE
@@ -95,7 +95,7 @@ def test_an_object_of_another_program_can_be_read(s3_store: S3Store, s3_server: 
             assert path.read_bytes() == LARGE
 
 
-def test_memory_stays_flat(s3_store: S3Store) -> None:
+def test_transfers_use_bounded_memory(s3_store: S3Store) -> None:
     script = f"""
 import hashlib, os, resource, tempfile
 from storage import open_store
@@ -114,15 +114,15 @@ with store.local_copy("large") as path:
     got = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print((sent - before) >> 10, (got - sent) >> 10)
 """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
-    up, down = map(int, done.stdout.split())
-    assert up < 80
-    assert down < 10
+    upload_mb, download_mb = map(int, process.stdout.split())
+    assert upload_mb < 80
+    assert download_mb < 10
 
 
-def test_a_killed_upload_leaves_no_object(s3_store: S3Store) -> None:
+def test_killed_upload_leaves_no_object_and_can_be_aborted(s3_store: S3Store) -> None:
     script = f"""
 import io, time
 from storage import open_store
@@ -133,56 +133,58 @@ class Slow(io.BytesIO):
 open_store({s3_store.url!r}).put_file("a/object", Slow(bytes(100_000_000)))
 """
     process = subprocess.Popen([sys.executable, "-c", script])
-    give_up = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not any(upload.size for upload in s3_store.list_uploads("a")):
-        assert process.poll() is None and time.monotonic() < give_up
+        assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.kill()
     process.wait()
     assert not s3_store.exists("a/object")
     assert list(s3_store.list_objects("a")) == []
     assert list(s3_store.list_uploads("b")) == []
-    (left,) = s3_store.list_uploads("a")
-    assert left.key == "a/object"
-    assert left.size % (8 << 20) == 0
-    assert abs(left.initiated - datetime.now(UTC)) < timedelta(minutes=2)
-    s3_store.abort_upload(left)
-    s3_store.abort_upload(left)
+    (upload,) = s3_store.list_uploads("a")
+    assert upload.key == "a/object"
+    assert upload.size % (8 << 20) == 0
+    assert abs(upload.initiated - datetime.now(UTC)) < timedelta(minutes=2)
+    s3_store.abort_upload(upload)
+    s3_store.abort_upload(upload)
     assert list(s3_store.list_uploads("a")) == []
     s3_store.put("a/object", b"again")
     assert s3_store.get("a/object") == b"again"
 
 
-def test_an_answer_that_is_lost_at_the_end_of_an_upload_is_no_error(
+def test_lost_response_to_complete_upload_is_no_error(
     s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client asks again for what is done already; not every service knows of that by then."""
-    asked: list[ProxiedRequest] = []
-    unknown = b"<Error><Code>NoSuchUpload</Code><Message>Which one?</Message></Error>"
+    """The client retries the request; some services do not know a completed upload any more."""
+    requests: list[ProxiedRequest] = []
+    error_body = b"<Error><Code>NoSuchUpload</Code><Message>Which one?</Message></Error>"
 
-    def lose(request: ProxiedRequest) -> Fault | None:
+    def lose_first(request: ProxiedRequest) -> Fault | None:
         if request.method != "POST" or "uploadId" not in request.query:
             return None
-        asked.append(request)
-        return Fault("lost") if len(asked) == 1 else Fault("status", status=404, body=unknown)
+        requests.append(request)
+        return Fault("lost") if len(requests) == 1 else Fault("status", status=404, body=error_body)
 
-    with run_faulty_proxy(s3_server) as line, monkeypatch.context() as patch:
-        line.fault = lose
-        patch.setenv("AWS_ENDPOINT_URL_S3", line.endpoint)
+    with run_faulty_proxy(s3_server) as proxy, monkeypatch.context() as patch:
+        proxy.fault = lose_first
+        patch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
         open_store(s3_store.url).put_file("object", io.BytesIO(LARGE))
-    assert len(asked) == 2
+    assert len(requests) == 2
     assert s3_store.get("object") == LARGE
 
 
-def test_two_services_are_two_stores(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    here = s3_store.identity
+def test_identity_differs_between_services(
+    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = s3_store.identity
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
-    there = open_store(s3_store.url)
-    assert there.url == s3_store.url
-    assert there.identity != here
+    other_store = open_store(s3_store.url)
+    assert other_store.url == s3_store.url
+    assert other_store.identity != identity
 
 
-def test_a_failed_upload_is_aborted(s3_store: S3Store, s3_server: SeaweedFS) -> None:
+def test_failed_upload_is_aborted(s3_store: S3Store, s3_server: SeaweedFS) -> None:
     class Broken(io.BytesIO):
         parts = 0
 

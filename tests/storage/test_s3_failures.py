@@ -1,4 +1,4 @@
-"""An S3 that refuses, is not there, says nothing or breaks off: each is told in one line."""
+"""S3 servers that reject, are unreachable, hang or break off: each gives an error of one line."""
 
 import io
 import socket
@@ -34,13 +34,13 @@ def _uses(store: S3Store) -> list[Callable[[], object]]:
     ]
 
 
-def _assert_told(use: Callable[[], object], *expected: str) -> None:
+def _assert_error(use: Callable[[], object], *expected: str) -> None:
     with pytest.raises(StorageError) as caught:
         use()
-    line = str(caught.value)
-    assert "\n" not in line
+    message = str(caught.value)
+    assert "\n" not in message
     for part in expected:
-        assert part in line
+        assert part in message
     assert SECRET_KEY not in "".join(traceback.format_exception(caught.value))
 
 
@@ -50,10 +50,10 @@ def _assert_told(use: Callable[[], object], *expected: str) -> None:
         ({"AWS_SECRET_ACCESS_KEY": SECRET_KEY + "x"}, "http://127.0.0.1:"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "http://127.0.0.1:"),
         ({"AWS_ACCESS_KEY_ID": ""}, "no credentials"),
-        ({"AWS_SECRET_ACCESS_KEY": ""}, "no whole credentials"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "credentials for S3 are incomplete"),
     ],
 )
-def test_credentials_that_do_not_fit_are_told(
+def test_wrong_credentials_raise_storage_error(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch, changed: dict[str, str], expected: str
 ) -> None:
     for name, value in changed.items():
@@ -61,12 +61,12 @@ def test_credentials_that_do_not_fit_are_told(
         if not value:
             monkeypatch.delenv(name)
     for use in _uses(s3_store):
-        _assert_told(use, expected, "AWS_SECRET_ACCESS_KEY")
+        _assert_error(use, expected, "AWS_SECRET_ACCESS_KEY")
 
 
-def test_a_bucket_that_is_not_there_is_told(s3_store: S3Store) -> None:
+def test_missing_bucket_raises_storage_error(s3_store: S3Store) -> None:
     for use in _uses(S3Store("no-such-bucket", "p")):
-        _assert_told(use, "There is no bucket no-such-bucket at http://127.0.0.1:")
+        _assert_error(use, "bucket no-such-bucket does not exist at http://127.0.0.1:")
 
 
 @pytest.mark.parametrize(
@@ -78,77 +78,75 @@ def test_a_bucket_that_is_not_there_is_told(s3_store: S3Store) -> None:
         ("AWS_ENDPOINT_URL_S3", f"http://user:{SECRET_KEY}@:x"),
     ],
 )
-def test_settings_that_make_no_sense_are_told(
+def test_invalid_settings_raise_storage_error(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    _assert_told(lambda: s3_store.get("key"), name)
+    _assert_error(lambda: s3_store.get("key"), name)
 
 
-def test_a_server_that_is_not_there_is_told(
+def test_unreachable_server_raises_storage_error(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        endpoint = f"http://127.0.0.1:{gone.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     store = S3Store(BUCKET, "p", attempts=1)
     for use in _uses(store):
-        _assert_told(use, f"{endpoint} cannot be reached", "AWS_ENDPOINT_URL_S3", store.url)
+        _assert_error(use, f"{endpoint} cannot be reached", "AWS_ENDPOINT_URL_S3", store.url)
 
 
-def test_a_server_that_says_nothing_is_given_up(
-    s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unresponsive_server_times_out(s3_store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
         for use in _uses(S3Store(BUCKET, "p", read_timeout=0.1)):
-            begun = time.monotonic()
-            _assert_told(use, f"{endpoint} does not answer", f"s3://{BUCKET}/p")
-            assert time.monotonic() - begun < 10
+            start = time.monotonic()
+            _assert_error(use, f"{endpoint} does not answer", f"s3://{BUCKET}/p")
+            assert time.monotonic() - start < 10
 
 
-def test_an_answer_that_breaks_off_is_taken_up_where_it_broke(
+def test_broken_body_is_resumed_at_its_offset(
     s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     s3_store.put("object", LARGE)
-    passed = [0] * 1000
+    num_bytes = [0] * 1000
 
     def first_breaks_off(data: bytes, number: int) -> bytes | None:
-        passed[number] += len(data)
-        return None if number == 0 and passed[0] > 1_000_000 else data
+        num_bytes[number] += len(data)
+        return None if number == 0 and num_bytes[0] > 1_000_000 else data
 
     with spoiled_line(s3_server, first_breaks_off) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         assert open_store(s3_store.url).get("object") == LARGE
-    heads = 2_000
-    assert passed[0] > 1_000_000
-    assert len(LARGE) <= passed[0] + passed[1] < len(LARGE) + (1 << 16) + heads
+    max_header_bytes = 2_000
+    assert num_bytes[0] > 1_000_000
+    assert len(LARGE) <= num_bytes[0] + num_bytes[1] < len(LARGE) + (1 << 16) + max_header_bytes
 
     def others_break_off_later(data: bytes, number: int) -> bytes | None:
-        passed[number] += len(data)
-        return None if passed[number] > 9_000_000 else data
+        num_bytes[number] += len(data)
+        return None if num_bytes[number] > 9_000_000 else data
 
-    passed = [0] * 1000
+    num_bytes = [0] * 1000
     with spoiled_line(s3_server, others_break_off_later) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         with open_store(s3_store.url).open_range("object", 7, len(LARGE) - 7) as stream:
             assert stream.read() == LARGE[7:]
-    assert all(passed[:3])
+    assert all(num_bytes[:3])
 
     def all_break_off(data: bytes, number: int) -> bytes | None:
-        passed[number] += len(data)
-        return None if passed[number] > 1_000_000 else data
+        num_bytes[number] += len(data)
+        return None if num_bytes[number] > 1_000_000 else data
 
-    passed = [0] * 1000
+    num_bytes = [0] * 1000
     with spoiled_line(s3_server, all_break_off) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
-        with pytest.raises(IntegrityError, match=r"broke off in the middle of s3://.*object"):
+        with pytest.raises(IntegrityError, match=r"broke while reading s3://.*object"):
             open_store(s3_store.url).get("object")
 
 
-def test_a_swap_whose_answer_is_lost_is_done_once(
+def test_swap_with_lost_response_succeeds_once(
     s3_store: S3Store, s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = []

@@ -1,4 +1,4 @@
-"""Shards that stay open, on real stores."""
+"""``ShardReader`` on real stores."""
 
 import pickle
 import random
@@ -23,10 +23,10 @@ def fill(store: ObjectStore) -> None:
         store.put(key, data)
 
 
-def test_every_member_is_read_as_it_is_stored(
+def test_members_are_read_as_stored(
     any_store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also with fewer open files than shards, and by another process."""
+    """Also with fewer open files than shards, and in another process."""
     monkeypatch.setattr(shard_reader, "_max_open_shards", lambda: 2)
     fill(any_store)
     shards = ShardReader(any_store, 1000)
@@ -35,17 +35,17 @@ def test_every_member_is_read_as_it_is_stored(
         for key in random.Random(0).choices(list(SHARDS), k=30):
             assert reader.read(key, 98, 5) == SHARDS[key][98:103]
     assert len(shards._open_shards) == 2
-    with pytest.raises(CorruptObjectError, match=r"1.tar is cut short: 3 of 4 bytes from 100 on"):
+    with pytest.raises(CorruptObjectError, match=r"1.tar is truncated: 3 of 4 bytes at offset 100"):
         shards.read("shards/1.tar", 100, 4)
     with pytest.raises(NotFoundError):
         shards.read("shards/9.tar", 0, 1)
 
 
-def test_as_many_may_be_open_as_the_system_allows_when_asked(
+def test_descriptor_limit_is_raised_and_respected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    set_to: list[tuple[int, int]] = []
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: set_to.append(limits))
+    new_limits: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: new_limits.append(limits))
     for limits, count in (
         ((1024, 1 << 20), 1920),
         ((1024, 4096), 896),
@@ -53,41 +53,41 @@ def test_as_many_may_be_open_as_the_system_allows_when_asked(
         ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), 1920),
         ((256, 256), 16),
     ):
-        monkeypatch.setattr(resource, "getrlimit", lambda _, found=limits: found)
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limits: limit)
         assert shard_reader._max_open_shards() == count
-    assert set_to == [(8192, 1 << 20), (4096, 4096)]
+    assert new_limits == [(8192, 1 << 20), (4096, 4096)]
 
 
-def test_a_shard_of_s3_is_asked_for_once_where_there_is_room(
+def test_s3_shard_is_requested_once_if_it_fits_the_cache(
     s3_store: S3Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(s3_store)
-    for room, calls in ((20.0, {"local_copy": 5}), (300e-9, {"open_range": 20})):
-        monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", str(room))
+    for cache_gb, calls in ((20.0, {"local_copy": 5}), (300e-9, {"open_range": 20})):
+        monkeypatch.setenv("ICANVAS_SHARD_CACHE_GB", str(cache_gb))
         get_settings.cache_clear()
-        asked: list[str] = []
-        shards = ShardReader(observe_calls(s3_store, asked.append), 515)
+        names: list[str] = []
+        shards = ShardReader(observe_calls(s3_store, names.append), 515)
         for key in 4 * list(SHARDS):
             assert shards.read(key, 0, 103) == SHARDS[key]
-        del asked[0]  # whether there is room
-        assert {call: asked.count(call) for call in asked} == calls
+        del names[0]  # the call of fits_cache
+        assert {call: names.count(call) for call in names} == calls
 
 
 def list_open(folder: Path) -> list[str]:
     """Return the names of the shards in a folder that this process holds open.
 
-    Only there: what other tests have left to the collector is not counted.
+    Limited to the folder, because readers of other tests may not be collected yet.
     """
-    found = []
+    names = []
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
             path = descriptor.readlink()
             if path.is_relative_to(folder) and path.suffix == ".tar":
-                found.append(path.name)
-    return sorted(found)
+                names.append(path.name)
+    return sorted(names)
 
 
-def test_what_is_open_goes_with_it(store: LocalStore, tmp_path: Path) -> None:
+def test_files_are_closed_with_the_reader(store: LocalStore, tmp_path: Path) -> None:
     fill(store)
     shards = ShardReader(store, 1000)
     for key in SHARDS:

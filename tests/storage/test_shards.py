@@ -26,7 +26,7 @@ def test_members_are_found_by_offset_and_size(members: list[bytes]) -> None:
                 assert stream.read() == data
 
 
-def test_the_same_members_give_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_members_give_equal_bytes(tmp_path: Path) -> None:
     for name in ("one.tar", "two.tar"):
         with (tmp_path / name).open("wb") as file, ShardWriter(file) as shard:
             shard.add("a.png", b"abc")

@@ -1,4 +1,4 @@
-"""What every store promises, asked of a folder and of a real S3."""
+"""The contract of every store, tested on a folder and on a real S3 server."""
 
 import io
 import tempfile
@@ -15,7 +15,7 @@ from config.errors import ConflictError, InputError, IntegrityError, NotFoundErr
 from storage import ObjectStore, open_store
 
 
-def test_an_object_comes_back(any_store: ObjectStore) -> None:
+def test_object_round_trip(any_store: ObjectStore) -> None:
     any_store.put("a/b/c.bin", b"0123456789")
     assert any_store.exists("a/b/c.bin")
     assert not any_store.exists("a/b")
@@ -39,7 +39,7 @@ def test_an_object_comes_back(any_store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 5, 20_000_000])
-def test_all_of_a_file_is_written_and_it_stays_open(any_store: ObjectStore, size: int) -> None:
+def test_put_file_writes_whole_file_and_leaves_it_open(any_store: ObjectStore, size: int) -> None:
     content = bytes(range(256)) * (size // 256) + b"e" * (size % 256)
     with tempfile.TemporaryFile() as file:
         file.write(content)
@@ -69,7 +69,7 @@ def test_keys_are_listed_in_order(any_store: ObjectStore) -> None:
     assert list(any_store.list_keys("nothing")) == []
 
 
-def test_what_is_there_is_told_with_size_and_time(any_store: ObjectStore) -> None:
+def test_objects_are_listed_with_size_and_time(any_store: ObjectStore) -> None:
     any_store.put("x/2", b"abc")
     any_store.put_file("x/10", io.BytesIO(bytes(20_000_000)))
     any_store.put("y", b"")
@@ -88,7 +88,7 @@ def test_what_is_there_is_told_with_size_and_time(any_store: ObjectStore) -> Non
     assert again["x/2"].modified > first["x/2"].modified
 
 
-def test_what_is_missing_is_told(any_store: ObjectStore) -> None:
+def test_missing_object_raises_not_found(any_store: ObjectStore) -> None:
     for ask in (
         lambda: any_store.get("no/such"),
         lambda: any_store.get_file("no/such", io.BytesIO()),
@@ -101,9 +101,9 @@ def test_what_is_missing_is_told(any_store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("offset", [1, 3, 50])
-def test_a_range_beyond_the_end_is_told(any_store: ObjectStore, offset: int) -> None:
+def test_range_beyond_end_raises_integrity_error(any_store: ObjectStore, offset: int) -> None:
     any_store.put("short", b"abc")
-    with pytest.raises(IntegrityError, match=r"short.* is cut short"):
+    with pytest.raises(IntegrityError, match=r"short.* is truncated"):
         any_store.open_range("short", offset, 9).__enter__()
 
 
@@ -114,7 +114,7 @@ def test_a_range_beyond_the_end_is_told(any_store: ObjectStore, offset: int) -> 
         *(".icanvas-x", "a/.icanvas-x/b"),
     ],
 )
-def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> None:
+def test_invalid_keys_are_rejected(any_store: ObjectStore, key: str) -> None:
     uses: list[Callable[[], object]] = [
         lambda: any_store.put(key, b""),
         lambda: any_store.put_file(key, io.BytesIO()),
@@ -129,7 +129,7 @@ def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> 
         lambda: any_store.compare_and_swap(key, b"", None),
     ]
     for use in uses:
-        with pytest.raises(StorageError, match="is not a key"):
+        with pytest.raises(StorageError, match="is not a valid key"):
             use()
 
 
@@ -143,7 +143,7 @@ def test_only_plain_relative_keys_are_used(any_store: ObjectStore, key: str) -> 
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_any_other_name_does(any_store: ObjectStore, name: str) -> None:
+def test_any_valid_name_round_trips(any_store: ObjectStore, name: str) -> None:
     key = f"folder/{name}"
     any_store.put(key, name.encode())
     assert any_store.get(key) == name.encode()
@@ -151,7 +151,7 @@ def test_any_other_name_does(any_store: ObjectStore, name: str) -> None:
     any_store.delete(key)
 
 
-def test_swap_needs_the_expected_content(any_store: ObjectStore) -> None:
+def test_swap_requires_expected_content(any_store: ObjectStore) -> None:
     with pytest.raises(ConflictError, match="pointer"):
         any_store.compare_and_swap("pointer", b"one", b"before")
     any_store.compare_and_swap("pointer", b"one", None)
@@ -164,7 +164,9 @@ def test_swap_needs_the_expected_content(any_store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("expected", [None, b"before"])
-def test_of_twenty_swaps_at_once_one_wins(any_store: ObjectStore, expected: bytes | None) -> None:
+def test_one_of_twenty_concurrent_swaps_wins(
+    any_store: ObjectStore, expected: bytes | None
+) -> None:
     if expected is not None:
         any_store.put("pointer", expected)
     ready = threading.Barrier(20)
@@ -184,15 +186,15 @@ def test_of_twenty_swaps_at_once_one_wins(any_store: ObjectStore, expected: byte
     assert any_store.get("pointer") == won[0]
 
 
-def test_of_many_swaps_at_once_each_counts(any_store: ObjectStore) -> None:
+def test_no_concurrent_swap_is_lost(any_store: ObjectStore) -> None:
     any_store.put("counter", b"0")
 
     def count() -> None:
         done = 0
         while done < 20:
-            before = any_store.get("counter")
+            previous = any_store.get("counter")
             try:
-                any_store.compare_and_swap("counter", str(int(before) + 1).encode(), before)
+                any_store.compare_and_swap("counter", str(int(previous) + 1).encode(), previous)
                 done += 1
             except ConflictError:
                 pass
@@ -216,8 +218,8 @@ def test_of_many_swaps_at_once_each_counts(any_store: ObjectStore) -> None:
         "s3://bucket/../x",
     ],
 )
-def test_what_is_no_store_is_told(url: str) -> None:
-    with pytest.raises(InputError, match=r"file:///path|s3://bucket|ICANVAS_STORE|not a key"):
+def test_invalid_store_url_is_rejected(url: str) -> None:
+    with pytest.raises(InputError, match=r"file:///path|s3://bucket|ICANVAS_STORE|not a valid key"):
         open_store(url)
 
 

@@ -1,4 +1,4 @@
-"""Files on their way to real stores that fail, hang, and come back."""
+"""``AsyncUploader`` with real stores that fail, hang and recover."""
 
 import hashlib
 import threading
@@ -20,23 +20,23 @@ from tests.storage.uploaders import list_pending_files, make_failing_store, make
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
-# More than goes in one request.
+# More than fits into one request.
 LARGE = bytes(range(256)) * (80 << 10)
 
 
-def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
+def test_files_are_readable_at_once_and_uploaded_at_the_end(
     any_store: ObjectStore, own_cache: Path
 ) -> None:
     calls: list[str] = []
-    halted = threading.Event()
+    released = threading.Event()
 
     def wait(call: str) -> None:
         calls.append(call)
         if call == "put_file":
-            halted.wait(60)
+            released.wait(60)
 
-    with make_uploader(observe_calls(any_store, wait)) as out:
-        run = Run(out, "demo", "run")
+    with make_uploader(observe_calls(any_store, wait)) as uploader:
+        run = Run(uploader, "demo", "run")
         Run(any_store, "demo", "run").put("recipe.json", b"{}")
         run.put("metrics.jsonl", b"1")
         run.save_checkpoint(1, 10, LARGE, {"val_l1": 0.5})
@@ -45,8 +45,8 @@ def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
         assert [record.epoch for record in run.list_checkpoints()] == [1]
         assert run.read_checkpoint(run.list_checkpoints()[0]) == LARGE
         assert not any_store.exists(run.key("metrics.jsonl"))
-        assert out.location("a") == any_store.location("a")
-        halted.set()
+        assert uploader.location("a") == any_store.location("a")
+        released.set()
     assert calls.count("put_file") == 3
     stored = Run(any_store, "demo", "run")
     assert stored.get("metrics.jsonl") == b"1"
@@ -55,62 +55,64 @@ def test_what_is_written_is_there_at_once_and_in_the_store_at_the_end(
     assert not list((own_cache / "runs").iterdir()), "folders are left"
 
 
-def test_bytes_come_before_their_record_and_the_newest_first(store: LocalStore) -> None:
-    taken, go_on, order = threading.Event(), threading.Event(), []
+def test_bytes_are_uploaded_before_records_newest_first(store: LocalStore) -> None:
+    started, released, order = threading.Event(), threading.Event(), []
 
     class Ordered(LocalStore):
         def put_file(self, key: str, file: object) -> None:
-            taken.set()
-            go_on.wait(60)
+            started.set()
+            released.wait(60)
             order.append(key.rpartition("/")[2])
             super().put_file(key, file)  # type: ignore[arg-type]
 
-    with make_uploader(Ordered(Path(store.location("x")).parent)) as out:
-        run = Run(out, "demo", "run")
+    with make_uploader(Ordered(Path(store.location("x")).parent)) as uploader:
+        run = Run(uploader, "demo", "run")
         run.put("samples/epoch-0001.jpg", b"")
-        assert taken.wait(60)
+        assert started.wait(60)
         for epoch in (1, 2):
             run.save_checkpoint(epoch, epoch, b"", {})
         run.save_checkpoint(2, 3, b"", {}, batches=1)
         run.put("metrics.jsonl", b"")
-        go_on.set()
+        released.set()
     newest = ["step-00000003.pt", "step-00000003.json", "epoch-0002.pt", "epoch-0002.json"]
     assert order[:-2] == ["epoch-0001.jpg", "metrics.jsonl", *newest]
     assert order[-2:] == ["epoch-0001.pt", "epoch-0001.json"]
 
 
-def test_a_server_that_is_away_for_a_while_gets_all_of_it(
+def test_uploads_resume_after_server_outage(
     tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies in the middle, each failure is told, and in the end every byte is there."""
+    """The server dies during an upload; every failure is reported, and every file arrives."""
     (tmp_path / "weed").mkdir()
     with running_s3(tmp_path / "weed") as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
         store = S3Store(BUCKET, "uploads", attempts=1)
-        told: list[str] = []
-        tries: list[int] = []
+        messages: list[str] = []
+        attempts: list[int] = []
 
         def die_at_the_second(call: str) -> None:
             if call == "put_file":
-                tries.append(1)
-                if len(tries) == 2:
+                attempts.append(1)
+                if len(attempts) == 2:
                     server.kill()
 
-        with make_uploader(observe_calls(store, die_at_the_second), told.append) as out:
-            run = Run(out, "demo", "run")
+        with make_uploader(observe_calls(store, die_at_the_second), messages.append) as uploader:
+            run = Run(uploader, "demo", "run")
             run.save_checkpoint(1, 10, LARGE, {"val_l1": 0.5})
             run.save_checkpoint(2, 20, LARGE[::-1], {"val_l1": 0.4})
             run.put("metrics.jsonl", b"1")
-            ends = time.monotonic() + 60
-            while len(told) < 3 and time.monotonic() < ends:
+            deadline = time.monotonic() + 60
+            while len(messages) < 3 and time.monotonic() < deadline:
                 time.sleep(0.05)
-            assert len(list_pending_files(own_cache)) >= 3, "what is not there is kept"
+            assert len(list_pending_files(own_cache)) >= 3, "pending files stay on disk"
             server.start()
-        assert all("cannot be reached" in what and str(own_cache) in what for what in told[:3])
-        assert told[-1] == "", "and that it is over"
+        assert all(
+            "cannot be reached" in message and str(own_cache) in message for message in messages[:3]
+        )
+        assert messages[-1] == "", "recovery was not reported"
         stored = Run(store, "demo", "run")
-        assert [stored.read_checkpoint(one) for one in stored.list_checkpoints()] == [
+        assert [stored.read_checkpoint(record) for record in stored.list_checkpoints()] == [
             LARGE,
             LARGE[::-1],
         ]
@@ -119,8 +121,8 @@ def test_a_server_that_is_away_for_a_while_gets_all_of_it(
         assert list_pending_files(own_cache) == []
 
 
-def test_what_the_store_refuses_lets_others_go(store: LocalStore) -> None:
-    told: list[str] = []
+def test_failing_file_does_not_block_others(store: LocalStore) -> None:
+    messages: list[str] = []
     allowed = threading.Event()
 
     class NoSamples(LocalStore):
@@ -129,37 +131,37 @@ def test_what_the_store_refuses_lets_others_go(store: LocalStore) -> None:
                 raise StorageError("no permission.")
             super().put_file(key, file)  # type: ignore[arg-type]
 
-    pushed = Run(store, "demo", "run")
-    with make_uploader(NoSamples(store.root), told.append) as out:
-        run = Run(out, "demo", "run")
+    stored = Run(store, "demo", "run")
+    with make_uploader(NoSamples(store.root), messages.append) as uploader:
+        run = Run(uploader, "demo", "run")
         run.put("samples/epoch-0001.jpg", b"grid")
         run.save_checkpoint(1, 10, b"one", {})
-        ends = time.monotonic() + 60
-        while not pushed.list_checkpoints() and time.monotonic() < ends:
+        deadline = time.monotonic() + 60
+        while not stored.list_checkpoints() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert pushed.read_checkpoint(pushed.list_checkpoints()[0]) == b"one"
-        assert "" not in told, "it is not over"
+        assert stored.read_checkpoint(stored.list_checkpoints()[0]) == b"one"
+        assert "" not in messages, "recovery was reported too early"
         allowed.set()
-    assert told[-1] == ""
-    assert pushed.get("samples/epoch-0001.jpg") == b"grid"
+    assert messages[-1] == ""
+    assert stored.get("samples/epoch-0001.jpg") == b"grid"
 
 
-def test_after_an_outage_no_file_holds_up_the_others(store: LocalStore) -> None:
-    """All were refused once; one still is, and it is the one that would go first."""
-    told: list[str] = []
-    refused: set[str] = set()
+def test_failing_file_does_not_block_others_after_outage(store: LocalStore) -> None:
+    """All files failed once; one still fails, and it is the one that would be first."""
+    messages: list[str] = []
+    failed: set[str] = set()
 
     class Away(LocalStore):
         def put_file(self, key: str, file: object) -> None:
-            if key.endswith("/z") or len(refused) < 3:
-                refused.add(key)
+            if key.endswith("/z") or len(failed) < 3:
+                failed.add(key)
                 raise StorageError("away.")
             super().put_file(key, file)  # type: ignore[arg-type]
 
     def fail() -> None:
-        with make_uploader(Away(store.root), told.append, grace_s=3) as out:
+        with make_uploader(Away(store.root), messages.append, grace_s=3) as uploader:
             for name in "xyz":
-                out.put(f"models/demo/run/{name}", b"")
+                uploader.put(f"models/demo/run/{name}", b"")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -167,69 +169,69 @@ def test_after_an_outage_no_file_holds_up_the_others(store: LocalStore) -> None:
     assert [key[-1] for key in store.list_keys("models/demo/run")] == ["x", "y"]
 
 
-def test_an_outbox_that_cannot_be_opened_is_nobodys(store: LocalStore, own_cache: Path) -> None:
+def test_failed_enter_releases_the_lock(store: LocalStore, own_cache: Path) -> None:
     with make_uploader(store):
         (folder,) = (path for path in (own_cache / "runs").iterdir() if path.is_dir())
     folder.write_bytes(b"in its place")
-    with pytest.raises(StorageError, match="have no place"):
+    with pytest.raises(StorageError, match="Writing a run's files to"):
         make_uploader(store).__enter__()
     folder.unlink()
-    with make_uploader(store) as out:
-        out.put("models/demo/run/a", b"1")
+    with make_uploader(store) as uploader:
+        uploader.put("models/demo/run/a", b"1")
     assert store.get("models/demo/run/a") == b"1"
 
 
-def test_whoever_is_told_may_fail(store: LocalStore) -> None:
-    refusals = iter([True, True])
+def test_error_in_callback_is_ignored(store: LocalStore) -> None:
+    failures = iter([True, True])
 
-    def fail(what: str) -> None:
-        raise RuntimeError(what)
+    def fail(message: str) -> None:
+        raise RuntimeError(message)
 
-    with make_uploader(make_failing_store(store, lambda: next(refusals, False)), fail) as out:
-        Run(out, "demo", "run").put("metrics.jsonl", b"1")
+    with make_uploader(make_failing_store(store, lambda: next(failures, False)), fail) as uploader:
+        Run(uploader, "demo", "run").put("metrics.jsonl", b"1")
     assert Run(store, "demo", "run").get("metrics.jsonl") == b"1"
 
 
-def test_a_cache_that_cannot_be_looked_into_for_a_while_is_told(
+def test_unreadable_cache_is_reported_and_retried(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    with make_uploader(store, told.append) as out:
-        real, failures = out._local.list_keys, iter([True, True])
+    messages: list[str] = []
+    with make_uploader(store, messages.append) as uploader:
+        real, failures = uploader._local.list_keys, iter([True, True])
 
         def fail_twice(prefix: str) -> Iterator[str]:
             if threading.current_thread().name == "uploader" and next(failures, False):
                 raise StorageError("the disk is away.")
             return real(prefix)
 
-        monkeypatch.setattr(out._local, "list_keys", fail_twice)
-        Run(out, "demo", "run").put("metrics.jsonl", b"1")
+        monkeypatch.setattr(uploader._local, "list_keys", fail_twice)
+        Run(uploader, "demo", "run").put("metrics.jsonl", b"1")
     assert Run(store, "demo", "run").get("metrics.jsonl") == b"1"
-    assert ["the disk is away." in what for what in told] == [True, True, False]
-    assert told[-1] == ""
+    assert ["the disk is away." in message for message in messages] == [True, True, False]
+    assert messages[-1] == ""
 
 
-def test_trouble_with_tidying_up_ends_although_nothing_else_is_to_do(store: LocalStore) -> None:
+def test_recovery_from_prune_failure_is_reported(store: LocalStore) -> None:
     store.put("models/demo/promoted.json", b"?")
-    told: list[str] = []
-    over = threading.Event()
+    messages: list[str] = []
+    recovered = threading.Event()
 
-    def tell(what: str) -> None:
-        told.append(what)
-        if not what:
-            over.set()
+    def on_error(message: str) -> None:
+        messages.append(message)
+        if not message:
+            recovered.set()
 
-    with make_uploader(store, tell):
-        assert over.wait(60)
-    assert len(told) == 2
+    with make_uploader(store, on_error):
+        assert recovered.wait(60)
+    assert len(messages) == 2
 
 
-def test_one_run_has_one_outbox(
+def test_second_uploader_of_a_run_conflicts(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with make_uploader(store):
-        with monkeypatch.context() as hurried:
-            hurried.setattr(uploads, "_LOCK_TIMEOUT_S", 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(uploads, "_LOCK_TIMEOUT_S", 0.1)
             with pytest.raises(ConflictError, match=r"Wait for it, or change the recipe"):
                 make_uploader(store).__enter__()
         with (
@@ -241,54 +243,56 @@ def test_one_run_has_one_outbox(
             pass
 
 
-def test_what_is_written_anew_meanwhile_is_pushed_anew(store: LocalStore) -> None:
-    begun, go_on = threading.Event(), threading.Event()
+def test_file_replaced_during_upload_is_uploaded_again(store: LocalStore) -> None:
+    started, released = threading.Event(), threading.Event()
 
     class Slow(LocalStore):
         def put_file(self, key: str, file: object) -> None:
             super().put_file(key, file)  # type: ignore[arg-type]
-            begun.set()
-            go_on.wait(60)
+            started.set()
+            released.wait(60)
 
-    with make_uploader(Slow(Path(store.location("x")).parent)) as out:
-        out.put("models/demo/run/metrics.jsonl", b"old")
-        begun.wait(60)
-        out.put("models/demo/run/metrics.jsonl", b"new")
-        go_on.set()
+    with make_uploader(Slow(Path(store.location("x")).parent)) as uploader:
+        uploader.put("models/demo/run/metrics.jsonl", b"old")
+        started.wait(60)
+        uploader.put("models/demo/run/metrics.jsonl", b"new")
+        released.set()
     assert store.get("models/demo/run/metrics.jsonl") == b"new"
 
 
-def test_what_the_rules_drop_while_it_waits_is_never_pushed(store: LocalStore) -> None:
-    full, tried = [True], threading.Event()
-    taken: list[None] = []
+def test_pruned_pending_checkpoint_is_not_uploaded(store: LocalStore) -> None:
+    full, attempted = [True], threading.Event()
+    uploads_done: list[None] = []
 
     def is_full() -> bool:
-        tried.set()
+        attempted.set()
         if not full[0]:
-            taken.append(None)
+            uploads_done.append(None)
         return full[0]
 
-    with make_uploader(make_failing_store(store, is_full)) as out:
-        run = Run(out, "demo", "run")
-        for epoch, figure in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7], 1):
-            run.save_checkpoint(epoch, epoch, b"", {"val_l1": figure})
-        assert tried.wait(60)
+    with make_uploader(make_failing_store(store, is_full)) as uploader:
+        run = Run(uploader, "demo", "run")
+        for epoch, val_l1 in enumerate([0.5, 0.1, 0.4, 0.3, 0.2, 0.6, 0.7], 1):
+            run.save_checkpoint(epoch, epoch, b"", {"val_l1": val_l1})
+        assert attempted.wait(60)
         full[0] = False
     assert [record.epoch for record in Run(store, "demo", "run").list_checkpoints()] == [2, 5, 6, 7]
-    assert len(taken) == 8
+    assert len(uploads_done) == 8
 
 
-def test_no_room_on_this_machine_is_told(store: LocalStore, own_cache: Path) -> None:
+def test_unusable_cache_raises_storage_error(store: LocalStore, own_cache: Path) -> None:
     own_cache.mkdir()
     (own_cache / "runs").write_text("in the way")
-    with pytest.raises(StorageError, match=r"have no place in .*another folder with ICANVAS_CACHE"):
+    with pytest.raises(
+        StorageError, match=r"files to .* failed: .*another folder with ICANVAS_CACHE"
+    ):
         make_uploader(store).__enter__()
 
 
-def test_trouble_with_tidying_up_does_not_hold_the_files(store: LocalStore) -> None:
+def test_prune_failure_does_not_block_uploads(store: LocalStore) -> None:
     store.put("models/demo/promoted.json", b"?")
-    told: list[str] = []
-    with make_uploader(store, told.append) as out:
-        Run(out, "demo", "run").save_checkpoint(1, 10, b"one", {})
-    assert any("promoted.json is damaged" in what for what in told)
+    messages: list[str] = []
+    with make_uploader(store, messages.append) as uploader:
+        Run(uploader, "demo", "run").save_checkpoint(1, 10, b"one", {})
+    assert any("promoted.json is corrupt" in message for message in messages)
     assert [record.epoch for record in Run(store, "demo", "run").list_checkpoints()] == [1]

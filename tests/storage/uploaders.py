@@ -1,4 +1,4 @@
-"""Outboxes of one run, and stores that take nothing from them."""
+"""Uploaders of one run, and stores that reject their uploads."""
 
 import threading
 from collections.abc import Callable
@@ -23,8 +23,8 @@ def make_uploader(
 
 
 def list_pending_files(cache: Path) -> list[str]:
-    found = (cache / "runs").rglob("*")
-    return sorted(path.name for path in found if path.is_file() and path.suffix != ".lock")
+    paths = (cache / "runs").rglob("*")
+    return sorted(path.name for path in paths if path.is_file() and path.suffix != ".lock")
 
 
 def make_failing_store(store: ObjectStore, is_failing: Callable[[], bool]) -> ObjectStore:
@@ -35,9 +35,9 @@ def make_failing_store(store: ObjectStore, is_failing: Callable[[], bool]) -> Ob
     return observe_calls(store, refuse)
 
 
-def make_hanging_store(store: ObjectStore, halted: threading.Event) -> ObjectStore:
+def make_hanging_store(store: ObjectStore, released: threading.Event) -> ObjectStore:
     def hang(call: str) -> None:
         if call == "put_file":
-            halted.wait(60)
+            released.wait(60)
 
     return observe_calls(store, hang)

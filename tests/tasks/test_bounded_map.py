@@ -16,7 +16,7 @@ from tasks.bounded_map import bounded_map
     threads=st.integers(1, 4),
 )
 @settings(deadline=None, max_examples=30)
-def test_results_come_in_order_and_no_more_is_begun_than_asked(
+def test_results_are_ordered_and_pending_items_bounded(
     delays: list[float], ahead: int, threads: int
 ) -> None:
     num_taken = 0
@@ -38,7 +38,7 @@ def test_results_come_in_order_and_no_more_is_begun_than_asked(
     assert num_taken == len(delays)
 
 
-def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
+def test_early_stop_cancels_queued_calls() -> None:
     num_started = 0
     go = threading.Semaphore(1)
 
@@ -53,9 +53,9 @@ def test_who_stops_early_waits_for_nothing_that_was_queued() -> None:
         assert next(results) == 0
         results.close()  # type: ignore[attr-defined]
         go.release()
-    assert num_started <= 2, "the queue was worked off"
+    assert num_started <= 2, "queued calls were executed"
 
 
-def test_an_error_in_a_thread_arrives() -> None:
+def test_error_in_thread_is_raised() -> None:
     with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
         list(bounded_map(pool, lambda number: 1 // number, [2, 1, 0, 1], 2))

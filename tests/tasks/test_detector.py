@@ -7,16 +7,16 @@ import pytest
 from tasks import detector as module
 
 
-def test_shards_that_start_together_share_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks are large, and two engines would each take all cores."""
+def test_concurrent_shards_share_one_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks are large, and two engines would each use all cores."""
     together = Barrier(4, timeout=30)
 
     def create(*_: object) -> object:
-        # Long enough for every thread to ask meanwhile.
+        # Long enough for all threads to call meanwhile.
         time.sleep(0.3)
         return object()
 
-    def ask(border: int) -> object:
+    def create_detector(border: int) -> object:
         together.wait()
         return module.get_detector(border).engine
 
@@ -24,7 +24,7 @@ def test_shards_that_start_together_share_one_engine(monkeypatch: pytest.MonkeyP
     module._create_cached_engine.cache_clear()
     try:
         with ThreadPoolExecutor(4) as pool:
-            engines = list(pool.map(ask, (16, 98, 16, 98)))
+            engines = list(pool.map(create_detector, (16, 98, 16, 98)))
     finally:
         module._create_cached_engine.cache_clear()
     assert len({id(engine) for engine in engines}) == 1

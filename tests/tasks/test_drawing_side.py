@@ -1,4 +1,4 @@
-"""Data sets that are pairs already: used where they lie, turned, or extracted anew."""
+"""Published pairs: used unchanged, with swapped halves, or re-extracted."""
 
 import io
 import shutil
@@ -43,13 +43,13 @@ def count_stored_bytes(store: LocalStore, folder: str) -> int:
     return sum(len(store.get(key)) for key in store.list_keys(folder))
 
 
-def test_pairs_are_not_stored_twice(store: LocalStore, tmp_path: Path) -> None:
+def test_published_pairs_are_stored_once(store: LocalStore, tmp_path: Path) -> None:
     folder = publish_folder(tmp_path / "published", 24)
     plan, rows = extract_all(store, make_quick_dataset(folder, paired=True, shard_size=16))
     assert [row.status for row in rows] == ["pair"] * 24
     assert not [key for key in store.list_keys(plan.folder) if key.endswith(".tar")]
     sources = sum(path.stat().st_size for path in folder.rglob("*.jpg"))
-    assert count_stored_bytes(store, plan.folder) < 0.2 * sources, "more than rows is stored"
+    assert count_stored_bytes(store, plan.folder) < 0.2 * sources, "more than the rows is stored"
     for row in rows:
         assert row.offset is not None and row.size is not None
         raw = read_member(store, f"{plan.raw_folder}/{row.shard:05d}.tar", row.offset, row.size)
@@ -58,7 +58,7 @@ def test_pairs_are_not_stored_twice(store: LocalStore, tmp_path: Path) -> None:
     assert "weights" not in plan.settings
 
 
-def test_training_sees_what_was_prepared(store: LocalStore, tmp_path: Path) -> None:
+def test_dataset_yields_published_pairs(store: LocalStore, tmp_path: Path) -> None:
     folder = publish_folder(tmp_path / "published", 5)
     plan, pair_set = publish_pairs_of(store, folder, validation=("val/",))
     assert (pair_set.train, pair_set.val, pair_set.warnings) == (4, 1, [])
@@ -78,7 +78,7 @@ def test_training_sees_what_was_prepared(store: LocalStore, tmp_path: Path) -> N
     assert num_checked == 5
 
 
-def test_a_swapped_set_is_turned_and_said_so(store: LocalStore, tmp_path: Path) -> None:
+def test_swapped_halves_are_corrected_with_a_warning(store: LocalStore, tmp_path: Path) -> None:
     left_folder = publish_folder(tmp_path / "usual", 4, "left", "PNG")
     right_folder = publish_folder(tmp_path / "swapped", 4, "right", "PNG")
     plans = []
@@ -110,17 +110,15 @@ def test_a_swapped_set_is_turned_and_said_so(store: LocalStore, tmp_path: Path) 
             ):
                 assert (half == other).all()
     sheets = [store.get(f"{plan.folder}/contact-sheet.jpg") for plan in plans]
-    assert sheets[0] == sheets[1], "the sheet shows the swapped pairs another way"
+    assert sheets[0] == sheets[1], "the contact sheet differs for swapped pairs"
 
 
-def test_the_majority_decides_what_a_pair_alone_does_not_tell(
-    store: LocalStore, tmp_path: Path
-) -> None:
-    """A picture that is a drawing itself follows the others; a clear one against them is out."""
+def test_majority_decides_ambiguous_pairs(store: LocalStore, tmp_path: Path) -> None:
+    """An ambiguous pair follows the majority; a pair that is clearly swapped is rejected."""
     folder = publish_folder(tmp_path / "mixed", 5, "right", "PNG")
     ambiguous = draw_published(20)
     ambiguous[:, 256:] = draw_published(21)[:, :256]
-    (folder / "twice.png").write_bytes(encode(ambiguous))
+    (folder / "ambiguous.png").write_bytes(encode(ambiguous))
     (folder / "other.png").write_bytes(encode(draw_published(22, "left")))
     plan, rows = extract_all(store, make_quick_dataset(folder, paired=True))
     assert plan.drawing_side == "right"
@@ -129,12 +127,14 @@ def test_the_majority_decides_what_a_pair_alone_does_not_tell(
         "the drawing is not on the right, where most of this set have it"
     )
     assert {row.status for row in rows_by_path.values()} == {"pair"}
-    drawing, _ = split_pair(read_pair(store, plan, rows_by_path["twice.png"]), plan.drawing_side)
+    drawing, _ = split_pair(
+        read_pair(store, plan, rows_by_path["ambiguous.png"]), plan.drawing_side
+    )
     assert (drawing == ambiguous[:, 256:, 0]).all()
 
 
 @pytest.mark.parametrize("first", ["left", "right"])
-def test_who_votes_is_spread_over_the_set(
+def test_votes_are_spread_over_shards(
     store: LocalStore, tmp_path: Path, first: DrawingSide
 ) -> None:
     other: DrawingSide = "right" if first == "left" else "left"
@@ -148,7 +148,7 @@ def test_who_votes_is_spread_over_the_set(
     )
 
 
-def test_what_is_no_pair_is_rejected_with_a_reason(store: LocalStore, tmp_path: Path) -> None:
+def test_files_that_are_no_pairs_are_rejected(store: LocalStore, tmp_path: Path) -> None:
     folder = publish_folder(tmp_path / "pairs", 2)
     pair = draw_published(9)
     blank = pair.copy()
@@ -180,7 +180,7 @@ def save(picture: Image.Image, path: Path, **options: object) -> None:
     picture.save(path, **options)  # type: ignore[arg-type]
 
 
-def test_a_file_that_training_would_read_otherwise_is_no_pair(
+def test_files_that_decode_differently_in_training_are_rejected(
     store: LocalStore, tmp_path: Path
 ) -> None:
     folder = publish_folder(tmp_path / "pairs", 1)
@@ -195,7 +195,7 @@ def test_a_file_that_training_would_read_otherwise_is_no_pair(
     save(Image.fromarray(np.dstack([hidden, opaque])), folder / "alpha.png")
     save(Image.fromarray(draw_published(13)).convert("CMYK"), folder / "cmyk.jpg")
     save(Image.fromarray(draw_published(14)).convert("P"), folder / "palette.png")
-    save(Image.fromarray(draw_published(15)).convert("L"), folder / "grey.png")
+    save(Image.fromarray(draw_published(15)).convert("L"), folder / "gray.png")
     save(Image.fromarray(draw_published(16)), folder / "deep.tiff")
     save(Image.fromarray(draw_published(17)), folder / "web.webp", lossless=True)
     plan, rows = extract_all(store, make_quick_dataset(folder, paired=True))
@@ -203,15 +203,15 @@ def test_a_file_that_training_would_read_otherwise_is_no_pair(
     assert rows_by_path["alpha.png"].reason == "not_a_pair"
     assert "save it as a plain RGB PNG or JPEG" in str(rows_by_path["alpha.png"].detail)
     pairs = {name for name, row in rows_by_path.items() if row.status == "pair"}
-    assert {"exif.jpg", "palette.png", "grey.png"} <= pairs
+    assert {"exif.jpg", "palette.png", "gray.png"} <= pairs
     for name in pairs:
         file = (folder / name).read_bytes()
         expected = decode_picture(file, name, WHITE, 10**9).astype(int)
         assert np.abs(read_pair(store, plan, rows_by_path[name]) - expected).mean() < 1, name
 
 
-def test_what_is_done_is_not_done_again(store: LocalStore, tmp_path: Path) -> None:
-    """A run that was killed between two shards goes on with the second."""
+def test_interrupted_extraction_resumes(store: LocalStore, tmp_path: Path) -> None:
+    """A run that was killed between two shards resumes with the second."""
     dataset = make_quick_dataset(publish_folder(tmp_path / "pairs", 5), paired=True, shard_size=2)
     raw = acquire(dataset, store)
     plan = PairSetPlan(dataset, raw.fingerprint, None, None)
@@ -228,7 +228,7 @@ def test_what_is_done_is_not_done_again(store: LocalStore, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("drawing", ["left", "right"])
-def test_re_extraction_is_that_of_the_pictures_alone(
+def test_re_extraction_equals_extraction_of_pictures(
     store: LocalStore, tmp_path: Path, drawing: DrawingSide
 ) -> None:
     folder = publish_folder(tmp_path / "published", 2, drawing, "PNG")
@@ -253,7 +253,7 @@ def test_re_extraction_is_that_of_the_pictures_alone(
     assert "stored" not in plan.settings
 
 
-def test_a_larger_pair_can_be_extracted_anew(store: LocalStore, tmp_path: Path) -> None:
+def test_larger_pairs_need_re_extraction(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "large"
     folder.mkdir()
     large = Image.fromarray(draw_published(1)).resize((1024, 512), Image.Resampling.NEAREST)

@@ -1,4 +1,4 @@
-"""Whole exports, from both stores."""
+"""Complete exports, from both stores."""
 
 import io
 import json
@@ -65,13 +65,13 @@ def list_ids(splits: str, letter: str) -> list[str]:
     return [f"{number:08d}" for number, found in enumerate(splits) if found == letter]
 
 
-def test_pix2pix_reads_a_folder(store: LocalStore, tmp_path: Path) -> None:
+def test_folder_export_has_pix2pix_layout(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, SPLITS)
     exported = export_tiny(store, tmp_path / "out")
     assert (exported.folder, exported.train, exported.val) == (tmp_path / "out", 4, 2)
     listed = read_json_lines(tmp_path / "out" / "metadata.jsonl")
     for split, letter in (("train", "t"), ("val", "v")):
-        # As pytorch-CycleGAN-and-pix2pix: all pictures of the phase's folder, cut in the middle.
+        # As pytorch-CycleGAN-and-pix2pix reads them: all images of the phase's folder, in halves.
         paths = sorted((tmp_path / "out" / split).iterdir())
         assert [path.name for path in paths] == [f"{key}.jpg" for key in list_ids(SPLITS, letter)]
         for path in paths:
@@ -91,7 +91,7 @@ def test_pix2pix_reads_a_folder(store: LocalStore, tmp_path: Path) -> None:
     }
 
 
-def test_imagefolder_finds_two_pictures_a_line(store: LocalStore, tmp_path: Path) -> None:
+def test_hf_export_has_two_images_per_row(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, SPLITS)
     export_tiny(store, tmp_path / "out", "hf")
     for split, letter in (("train", "t"), ("val", "v")):
@@ -107,7 +107,7 @@ def test_imagefolder_finds_two_pictures_a_line(store: LocalStore, tmp_path: Path
         assert len(list(folder.rglob("*.*"))) == 2 * len(rows) + 1
 
 
-def test_a_tar_holds_samples_by_key(
+def test_webdataset_export_groups_files_by_key(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tasks.export_formats._SAMPLES_PER_SHARD", 3)
@@ -119,7 +119,7 @@ def test_a_tar_holds_samples_by_key(
     keys = []
     for name in shards:
         members = read_members(tmp_path / "out" / name)
-        # What belongs together stands together: up to the first dot the names are the same.
+        # The files of a sample are adjacent: their names are equal up to the first dot.
         for start in range(0, len(members), 3):
             names, contents = zip(*members[start : start + 3], strict=True)
             key = names[0].partition(".")[0]
@@ -134,13 +134,13 @@ def test_a_tar_holds_samples_by_key(
     assert keys == [*zip((shards[number] for number in numbers), [*train, *val], strict=True)]
 
 
-def test_both_stores_give_the_same_files(
+def test_exports_of_both_stores_are_equal(
     store: LocalStore, s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, SPLITS)
     for key in store.list_keys("datasets"):
         s3_store.put(key, store.get(key))
-    # A request a pair would be slow, and so would a shard twice.
+    # One request per pair would be slow; each shard is read once.
     monkeypatch.setattr(s3_store, "open_range", None)
     opened, local_copy = [], s3_store.local_copy
 
@@ -157,7 +157,7 @@ def test_both_stores_give_the_same_files(
 
 
 @pytest.mark.parametrize("drawing", ["left", "right"])
-def test_published_pairs_are_copied_or_turned(
+def test_published_pairs_are_copied_or_reencoded(
     store: LocalStore, tmp_path: Path, drawing: DrawingSide
 ) -> None:
     folder = publish_folder(tmp_path / "published", 8, drawing)
@@ -192,17 +192,19 @@ def test_published_pairs_are_copied_or_turned(
     assert json.loads(metadata)["source_path"] == f"train/{odd}"
 
 
-def test_a_set_without_pairs_or_of_another_name_is_told(store: LocalStore, tmp_path: Path) -> None:
+def test_empty_or_missing_pair_set_raises(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, "rr")
     with pytest.raises(SourceError, match="holds no pair"):
         export_tiny(store, tmp_path / "out")
     dataset: DatasetConfig = describe_path(Path("/nowhere/tiny"), "tiny")
-    with pytest.raises(NotFoundError, match=r"no pair set 0123 of tiny .*icanvas prepare tiny"):
+    with pytest.raises(
+        NotFoundError, match=r"Pair set 0123 of tiny does not exist .*icanvas prepare tiny"
+    ):
         export_pairs(store, dataset, "0123", tmp_path / "out", "folder")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_split_without_pairs_makes_no_files(store: LocalStore, tmp_path: Path) -> None:
+def test_empty_split_writes_no_files(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, "ttr")
     for format_name in FORMATS:
         exported = export_tiny(store, tmp_path / format_name, format_name)

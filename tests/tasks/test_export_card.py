@@ -26,7 +26,7 @@ def write_origin(store: LocalStore, name: str, read_from: str, **fields: Any) ->
     write_json(store, keys.raw_origin(name, "raw"), origin)
 
 
-def test_the_licence_travels(store: LocalStore) -> None:
+def test_card_states_license_and_origin(store: LocalStore) -> None:
     car = load_catalogue()["car"]
     write_origin(
         store, "car", "https://figshare.com/1", host_metadata={"licence": "CC | 4"}, selection="*a*"
@@ -53,7 +53,7 @@ def test_the_licence_travels(store: LocalStore) -> None:
         assert part in card, part
 
 
-def test_no_path_of_this_machine_is_in_it(store: LocalStore) -> None:
+def test_card_contains_no_local_path(store: LocalStore) -> None:
     dataset = describe_path(Path("/home/ann/photos\n# of us"), "photos")
     write_origin(store, "photos", "/home/ann/photos")
     published = {"raw": "raw", "stored": "raw", "drawing": "left"}
@@ -67,7 +67,7 @@ def test_no_path_of_this_machine_is_in_it(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(load_catalogue()))
-def test_every_data_set_of_the_catalogue_has_its_licence_told(store: LocalStore, name: str) -> None:
+def test_card_of_each_catalogue_entry_states_its_license(store: LocalStore, name: str) -> None:
     dataset = load_catalogue()[name]
     card = render_dataset_card(store, dataset, "abc", PAIR_SETTINGS, "hf", {})
     assert dataset.license in card

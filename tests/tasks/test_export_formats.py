@@ -23,7 +23,7 @@ from tests.published_pairs import draw_published
 
 @given(st.lists(st.text(max_size=20), max_size=5), st.sampled_from(["folder", "hf"]))
 @settings(max_examples=25, deadline=None)
-def test_any_path_is_one_line(paths: list[str], format_name: FormatName) -> None:
+def test_any_source_path_is_one_json_line(paths: list[str], format_name: FormatName) -> None:
     files = {"jpg": b"", "picture.jpg": b"", "drawing.png": b""}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -36,7 +36,7 @@ def test_any_path_is_one_line(paths: list[str], format_name: FormatName) -> None
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3, 4])
-def test_a_jpeg_that_some_would_see_turned_is_encoded_anew(turn: int) -> None:
+def test_jpeg_with_exif_rotation_is_reencoded(turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = turn
     buffer = io.BytesIO()
@@ -45,7 +45,7 @@ def test_a_jpeg_that_some_would_see_turned_is_encoded_anew(turn: int) -> None:
     assert (encode_side_by_side(content, "left")["jpg"] == content) == (turn == 1)
 
 
-def test_what_is_encoded_is_upright_rgb_with_full_chroma() -> None:
+def test_encoded_pairs_are_rgb_with_full_chroma() -> None:
     gray = io.BytesIO()
     Image.fromarray(draw_published(2)).convert("L").save(gray, "PNG")
     for content in (encode(draw_published(2)), gray.getvalue()):
@@ -56,8 +56,8 @@ def test_what_is_encoded_is_upright_rgb_with_full_chroma() -> None:
         assert difference.mean() < 1
 
 
-def test_no_folder_of_the_hub_has_too_many_entries(tmp_path: Path) -> None:
-    """It asks for fewer than 10,000 in each."""
+def test_imagefolder_folders_stay_below_hub_limit(tmp_path: Path) -> None:
+    """The Hugging Face Hub wants fewer than 10,000 entries per folder."""
     with open_imagefolder_writer(tmp_path) as add:
         for number in range(2500):
             row = ManifestRow(f"{number:08d}", "a.png", 0, "pair", split="train")
@@ -68,6 +68,6 @@ def test_no_folder_of_the_hub_has_too_many_entries(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("samples", "shards"), [(0, 0), (1, 1), (1000, 1), (1001, 2)])
-def test_shards_are_named_by_number(samples: int, shards: int) -> None:
+def test_shard_names_are_numbered(samples: int, shards: int) -> None:
     names = list_shard_names("train", samples)
     assert names == ["train-000000.tar", "train-000001.tar"][:shards]

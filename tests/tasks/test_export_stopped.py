@@ -1,4 +1,4 @@
-"""Whatever stops an export, nothing of it is left, and nothing else is touched."""
+"""An export that is stopped leaves no files and does not touch others."""
 
 import resource
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from tests.model.pairs import publish_test_pairs
 from tests.tasks.test_export import FORMATS, SPLITS, export_tiny, read_files
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_what_is_interrupted_leaves_nothing(
-    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: FormatName
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_interrupted_export_leaves_no_files(
+    store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format_name: FormatName
 ) -> None:
     publish_test_pairs(store, SPLITS)
     partial_files: list[Path] = []
@@ -28,22 +28,22 @@ def test_what_is_interrupted_leaves_nothing(
     monkeypatch.setattr("tasks.export.advance", interrupt)
     previous = read_files(tmp_path), sorted(tmp_path.rglob("*"))
     with pytest.raises(KeyboardInterrupt):
-        export_tiny(store, tmp_path / "new" / "out", form)
-    assert partial_files, "there was nothing to leave behind"
+        export_tiny(store, tmp_path / "new" / "out", format_name)
+    assert partial_files, "no partial file was written"
     assert (read_files(tmp_path), sorted(tmp_path.rglob("*"))) == previous
 
 
-def test_damage_is_told_and_leaves_nothing(store: LocalStore, tmp_path: Path) -> None:
+def test_corrupt_pairs_raise_and_leave_no_files(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, SPLITS)
     key = "datasets/tiny/pairs/pairs/train-00000.tar"
     content = store.get(key)
-    damaged = bytearray(content)
-    damaged[len(content) // 2] ^= 1
-    for corrupt in (bytes(damaged), content[:-12_000]):
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for corrupt in (bytes(flipped), content[:-12_000]):
         store.put(key, corrupt)
-        for form in FORMATS:
+        for format_name in FORMATS:
             with pytest.raises(IntegrityError, match="icanvas prepare"):
-                export_tiny(store, tmp_path / "out", form)
+                export_tiny(store, tmp_path / "out", format_name)
     store.delete(key)
     with pytest.raises(NotFoundError, match="train-00000"):
         export_tiny(store, tmp_path / "out")
@@ -52,7 +52,7 @@ def test_damage_is_told_and_leaves_nothing(store: LocalStore, tmp_path: Path) ->
 
 @contextmanager
 def limit_file_size(size: int) -> Iterator[None]:
-    """Let no file of this process grow further: the system refuses, as it does on a full disk."""
+    """Limit the size of files that this process writes; writes fail as on a full disk."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
@@ -61,21 +61,21 @@ def limit_file_size(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_full_disk_is_told_and_leaves_nothing(
-    store: LocalStore, tmp_path: Path, form: FormatName
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_full_disk_raises_and_leaves_no_files(
+    store: LocalStore, tmp_path: Path, format_name: FormatName
 ) -> None:
     publish_test_pairs(store, SPLITS)
     with (
         limit_file_size(1000),
         pytest.raises(StorageError, match=r"out: File too large\. Check space"),
     ):
-        export_tiny(store, tmp_path / "out", form)
+        export_tiny(store, tmp_path / "out", format_name)
     assert [path.name for path in tmp_path.iterdir()] == ["own-store"]
-    export_tiny(store, tmp_path / "out", form)
+    export_tiny(store, tmp_path / "out", format_name)
 
 
-def test_only_a_new_or_empty_folder_is_taken(
+def test_target_must_be_new_or_empty(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, "t")

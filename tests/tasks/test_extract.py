@@ -14,7 +14,7 @@ from postprocess import DrawingSide, decode_pair, edge_density, split_pair
 from sources import DatasetConfig, RawSet, acquire, find_dataset
 from storage import LocalStore
 from storage.manifest import ManifestRow
-from storage.pair_sets import open_pairs
+from storage.pair_reader import open_pairs
 from storage.pins import pin
 from tasks.detector import format_weights_id, get_detector
 from tasks.drawing_side import detect_drawing_side
@@ -25,7 +25,7 @@ from tests.hed.networks import THIN_CHANNELS, make_layers, make_weights
 
 
 def make_quick_dataset(folder: Path, **changes: object) -> DatasetConfig:
-    """A data set of a folder, with a small border for quick tests."""
+    """Return a data set of a folder, with a small border for quick tests."""
     return find_dataset(str(folder)).model_copy(
         update={"edges": EdgeSettings(border=16), **changes}
     )
@@ -50,7 +50,7 @@ def read_pair(store: LocalStore, plan: PairSetPlan, row: ManifestRow) -> np.ndar
     return decode_pair(reader.read(row))
 
 
-def test_pairs_hold_the_drawing_beside_its_picture(
+def test_pairs_hold_drawing_and_picture(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
     dataset = make_quick_dataset(make_folder(5), shard_size=2, val_share=0.5)
@@ -65,7 +65,7 @@ def test_pairs_hold_the_drawing_beside_its_picture(
         assert np.abs(picture.mean((0, 1)) - scene.mean((0, 1))).max() < 2
 
 
-def test_what_is_done_is_not_done_again(
+def test_extracted_shards_are_not_extracted_again(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = make_quick_dataset(make_folder(2))
@@ -74,7 +74,7 @@ def test_what_is_done_is_not_done_again(
     assert extract_all(store, dataset) == (plan, rows)
 
 
-def test_unfit_pictures_are_rejected_with_a_reason(
+def test_unsuitable_pictures_are_rejected(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
     folder = make_folder(1)
@@ -95,7 +95,7 @@ def test_unfit_pictures_are_rejected_with_a_reason(
     assert "10×10" in next(row.detail for row in rows if row.reason == "too_small" and row.detail)
 
 
-def test_a_contained_picture_has_no_frame(store: LocalStore, tmp_path: Path) -> None:
+def test_contain_mode_draws_no_frame(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "wide"
     folder.mkdir()
     picture = draw_scene(1, 64, 128)
@@ -108,14 +108,14 @@ def test_a_contained_picture_has_no_frame(store: LocalStore, tmp_path: Path) -> 
     assert (right_half[:64] == (0, 0, 255)).all()
     assert (right_half[-64:] == (0, 0, 255)).all()
     ys, xs = np.nonzero(drawing == 0)
-    assert ys.min() > 90, "the picture's own border became a line"
+    assert ys.min() > 90, "the border of the picture became a line"
     assert ys.max() < 166
     assert xs.min() > 86
 
 
 @pytest.mark.slow
-def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -> None:
-    """A thin double line of a large picture runs into one at the pair's size."""
+def test_edge_scale_resolves_finer_lines(store: LocalStore, tmp_path: Path) -> None:
+    """Two thin lines of a large picture merge at the size of the pair."""
     folder = tmp_path / "large"
     folder.mkdir()
     picture = np.full((768, 768, 3), 235, np.uint8)
@@ -130,13 +130,13 @@ def test_a_larger_picture_shows_finer_lines(store: LocalStore, tmp_path: Path) -
         plan, rows = extract_all(store, dataset)
         drawing, right_half = split_pair(read_pair(store, plan, rows[0]))
         assert right_half.shape == (256, 256, 3)
-        # Lines that a column through the middle meets.
+        # Number of lines that cross the middle column.
         lines.append(int((np.diff((drawing[:, 128] == 0).astype(int)) == 1).sum()))
     assert lines[1] > lines[0]
 
 
 @pytest.mark.slow
-def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: Path) -> None:
+def test_shard_with_mixed_sizes(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "sizes"
     folder.mkdir()
     shapes = [(64, 64), (40, 100), (33, 129), (700, 300), (1200, 1600), (256, 256)]
@@ -152,10 +152,10 @@ def test_sizes_of_every_kind_go_through_one_shard(store: LocalStore, tmp_path: P
 
 
 @pytest.mark.slow
-def test_memory_does_not_grow_with_the_shard(
+def test_memory_is_independent_of_shard_size(
     store: LocalStore, make_folder: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is held at once is a window of pictures, not the shard."""
+    """Memory holds a window of pictures, not the shard."""
     layers = make_weights(make_layers(0, THIN_CHANNELS))
     hed = EdgeDetector(create_engine("opencv", layers, workers=2), layers, border=16)
     monkeypatch.setattr("tasks.extract.get_plan_detector", lambda plan: hed)
@@ -167,23 +167,21 @@ def test_memory_does_not_grow_with_the_shard(
         rows = extract_shard(PairSetPlan(dataset, raw.fingerprint, 0.5, None), 0, store)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert sum(row.status == "pair" for row in rows) > count / 2, "too few pairs to tell"
-    # Each of the 120 more has a picture of 0.2 MB, and half as much as its pair. The window itself
-    # is fuller or emptier by some MB, as the threads happen to run.
+        assert sum(row.status == "pair" for row in rows) > count / 2, "too few pairs to measure"
+    # Each of the 120 additional pictures has 0.2 MB, and its pair half as much. The size of the
+    # window varies by some MB with the timing of the threads.
     assert peaks[1] - peaks[0] < 12_000_000
 
 
-def test_another_machines_weights_are_refused(
-    store: LocalStore, make_folder: Callable[[int], Path]
-) -> None:
+def test_other_weights_raise(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     dataset = make_quick_dataset(make_folder(1))
     plan = replace(make_plan(dataset, acquire(dataset, store)), weights="caffe:0123")
     with pytest.raises(InputError, match=r"keras:4502.*caffe:0123.*ICANVAS_WEIGHTS"):
         extract_shard(plan, 0, store)
-    assert not list(store.list_keys(plan.folder)), "something half-written stays"
+    assert not list(store.list_keys(plan.folder)), "partial results remain"
 
 
-def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> None:
+def test_fingerprint_covers_all_settings(tmp_path: Path) -> None:
     plan = PairSetPlan(make_quick_dataset(tmp_path), "raw", 0.5, "weights")
     different = [
         replace(plan, raw_fingerprint="other"),
@@ -213,13 +211,13 @@ def test_the_fingerprint_follows_what_determines_the_bytes(tmp_path: Path) -> No
         assert same.fingerprint == plan.fingerprint
 
 
-def test_names_of_sets_that_are_there_already_stay(tmp_path: Path) -> None:
-    """What was prepared by an earlier version is not prepared again."""
+def test_fingerprint_is_stable(tmp_path: Path) -> None:
+    """Pair sets of earlier versions are not prepared again."""
     plan = PairSetPlan(make_quick_dataset(tmp_path), "raw", 0.5, "weights")
     assert plan.fingerprint == "3bbc1ddf936f"
 
 
-def test_the_published_split_is_kept(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+def test_published_split_is_used(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     folder = make_folder(4)
     (folder / "val").mkdir()
     for name in ("001.png", "003.png"):
@@ -234,13 +232,13 @@ def test_the_published_split_is_kept(store: LocalStore, make_folder: Callable[[i
     }
 
 
-def test_a_damaged_raw_shard_is_told(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+def test_corrupt_raw_shard_raises(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     dataset = make_quick_dataset(make_folder(2))
     raw = acquire(dataset, store)
     plan = make_plan(dataset, raw)
     key = f"{plan.raw_folder}/00000.tar"
-    damaged = bytearray(store.get(key))
-    damaged[700] ^= 1
-    store.put(key, bytes(damaged))
+    corrupt = bytearray(store.get(key))
+    corrupt[700] ^= 1
+    store.put(key, bytes(corrupt))
     with pytest.raises(IntegrityError, match=r"corrupt at 000\.png"):
         extract_shard(plan, 0, store)

@@ -22,7 +22,7 @@ def make_console() -> Console:
     return Console(file=io.StringIO(), width=120)
 
 
-def test_bars_count_and_stay() -> None:
+def test_finished_bars_stay_visible() -> None:
     console = make_console()
     with show_progress(console):
         with progress_bar("extract", 4, "pictures", done=1):
@@ -34,21 +34,21 @@ def test_bars_count_and_stay() -> None:
     assert "5.0 MB/5.0 MB" in read_output(console)
 
 
-def test_a_wait_that_counted_nothing_goes_away() -> None:
+def test_bar_without_counts_is_removed() -> None:
     console = make_console()
     with show_progress(console), progress_bar("start"):
         pass
     assert "start" not in read_output(console)
 
 
-def test_without_a_display_counting_does_nothing() -> None:
+def test_counting_without_display_does_nothing() -> None:
     with progress_bar("hidden", 2):
         advance("hidden")
         set_progress("hidden", 1, 2)
     advance("unknown")
 
 
-def test_a_log_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_file_gets_periodic_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.progress._LINE_INTERVAL_S", 0.0)
     console = make_console()
     with show_progress(console), progress_bar("extract", 3, "pictures"):
@@ -60,7 +60,7 @@ def test_a_log_file_gets_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture
 def artifact_log(monkeypatch: pytest.MonkeyPatch) -> ArtifactLog:
-    """Return what the server is told by bar: its words, and how far it is."""
+    """Return the description and the percentages that each artifact got."""
     log: ArtifactLog = {}
 
     def create(progress: float, key: str, description: str) -> UUID:
@@ -75,14 +75,14 @@ def artifact_log(monkeypatch: pytest.MonkeyPatch) -> ArtifactLog:
     return log
 
 
-def test_a_bar_tells_its_end_and_not_every_step(artifact_log: ArtifactLog) -> None:
+def test_artifact_is_not_updated_at_every_step(artifact_log: ArtifactLog) -> None:
     with progress_bar("tiny: extract", 40, "pictures"):
         for _ in range(30):
             advance("tiny: extract")
     assert list(artifact_log.values()) == [["tiny: extract, 40 pictures", 0.0, 75.0]]
 
 
-def test_a_bar_moves_when_it_is_due(
+def test_artifact_is_updated_after_interval(
     artifact_log: ArtifactLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_UPDATE_INTERVAL_S", 0)
@@ -92,7 +92,7 @@ def test_a_bar_moves_when_it_is_due(
     assert list(artifact_log.values()) == [["a, 4", 0.0, 25.0, 75.0, 75.0]]
 
 
-def test_a_bar_appears_once_its_end_is_known(artifact_log: ArtifactLog) -> None:
+def test_artifact_is_created_when_total_is_known(artifact_log: ArtifactLog) -> None:
     with progress_bar("a", unit="files"):
         advance("a", 2)
         assert not artifact_log
@@ -100,10 +100,10 @@ def test_a_bar_appears_once_its_end_is_known(artifact_log: ArtifactLog) -> None:
         assert list(artifact_log.values()) == [["a, 10 files", 50.0]]
     with progress_bar("b"):
         advance("b")
-    assert len(artifact_log) == 1, "one without an end is artifact_log"
+    assert len(artifact_log) == 1, "a bar without total has an artifact"
 
 
-def test_what_is_settled_ends_full(artifact_log: ArtifactLog) -> None:
+def test_completed_bar_ends_at_100_percent(artifact_log: ArtifactLog) -> None:
     with progress_bar("a", 100):
         advance("a", 60)
         complete_bar("a")
@@ -114,7 +114,7 @@ def test_what_is_settled_ends_full(artifact_log: ArtifactLog) -> None:
 
 
 @pytest.mark.parametrize("name", ["create_progress_artifact", "update_progress_artifact"])
-def test_a_server_that_is_away_stops_nothing(
+def test_artifact_errors_are_ignored(
     artifact_log: ArtifactLog, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def refuse(*_: object) -> None:
@@ -125,7 +125,9 @@ def test_a_server_that_is_away_stops_nothing(
         advance("a")
 
 
-def test_a_command_shows_none(artifact_log: ArtifactLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_creates_no_artifact(
+    artifact_log: ArtifactLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(progress, "is_deployed", lambda: False)
     with progress_bar("a", 4):
         advance("a")

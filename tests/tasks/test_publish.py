@@ -19,7 +19,9 @@ from tests.storage.contents import observe_calls
 from tests.tasks.test_extract import extract_all, make_quick_dataset
 
 
-def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
+def test_published_pair_set_is_complete(
+    store: LocalStore, make_folder: Callable[[int], Path]
+) -> None:
     folder = make_folder(4)
     (folder / "<b>notes & more.txt").write_text("hello")
     dataset = make_quick_dataset(folder, shard_size=2, val_share=0.5)
@@ -39,12 +41,10 @@ def test_a_published_set_is_whole(store: LocalStore, make_folder: Callable[[int]
     assert "data:image/jpeg;base64," in page
     assert "&lt;b&gt;notes &amp; more.txt" in page
     assert "<b>notes" not in page
-    assert "http" not in page.replace("http-equiv", ""), "the page asks the network"
+    assert "http" not in page.replace("http-equiv", ""), "the page loads remote resources"
 
 
-def test_publishing_again_changes_nothing(
-    store: LocalStore, make_folder: Callable[[int], Path]
-) -> None:
+def test_publishing_is_idempotent(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     dataset = make_quick_dataset(make_folder(2))
     plan, _ = extract_all(store, dataset)
     raw = acquire(dataset, store)
@@ -54,7 +54,7 @@ def test_publishing_again_changes_nothing(
     assert {key: store.get(key) for key in store.list_keys("datasets")} == objects
 
 
-def test_a_set_without_a_pair_says_so(store: LocalStore, tmp_path: Path) -> None:
+def test_pair_set_without_pairs_is_reported(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "texts"
     folder.mkdir()
     (folder / "a.txt").write_text("a")
@@ -65,9 +65,7 @@ def test_a_set_without_a_pair_says_so(store: LocalStore, tmp_path: Path) -> None
     assert "No file of this source became a pair" in Path(pair_set.report).read_text()
 
 
-def test_a_lost_row_is_never_published(
-    store: LocalStore, make_folder: Callable[[int], Path]
-) -> None:
+def test_missing_row_raises(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     dataset = make_quick_dataset(make_folder(3))
     plan, _ = extract_all(store, dataset)
     part = f"{plan.folder}/parts/00000.parquet"
@@ -79,7 +77,7 @@ def test_a_lost_row_is_never_published(
     assert read_current(store, dataset.name) is None
 
 
-def test_a_set_that_was_removed_meanwhile_is_told(
+def test_pair_set_removed_by_gc_raises(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
     dataset = make_quick_dataset(make_folder(2))
@@ -89,13 +87,11 @@ def test_a_set_that_was_removed_meanwhile_is_told(
         if call == "compare_and_swap":
             store.delete(f"{plan.folder}/manifest.parquet")
 
-    with pytest.raises(IntegrityError, match=r"was removed by `icanvas gc` meanwhile"):
+    with pytest.raises(IntegrityError, match=r"was deleted by `icanvas gc`"):
         publish_pairs(plan, acquire(dataset, store), observe_calls(store, remove))
 
 
-def test_the_report_shows_what_was_thrown_away(
-    store: LocalStore, make_folder: Callable[[int], Path]
-) -> None:
+def test_report_shows_rejected_files(store: LocalStore, make_folder: Callable[[int], Path]) -> None:
     folder = make_folder(2)
     for number in range(40):
         ribbon = draw_scene(number, 40, 200)
@@ -115,18 +111,18 @@ def test_the_report_shows_what_was_thrown_away(
         ]
     ]
     assert sheet[0] > 500
-    assert thumbnails.count((96, 19)) == 12, "half of the places are for each reason"
-    assert thumbnails.count((20, 20)) == 1, "what is small is not enlarged"
+    assert thumbnails.count((96, 19)) == 12, "each reason gets half of the thumbnails"
+    assert thumbnails.count((20, 20)) == 1, "small pictures are not enlarged"
     assert len(thumbnails) == 13
     assert "<figcaption>ribbon-0.png</figcaption>" in page
     assert "20×20, under 32 px" in page
     assert len(page) < 400_000
     assert "ours &amp; theirs" in page
     assert '<a href="https://example.org/pets?a=1&amp;b=2">' in page
-    assert str(folder) in page, "the source is not named"
+    assert str(folder) in page, "the page does not name the source"
 
 
-def test_likely_slips_get_a_hint(store: LocalStore, tmp_path: Path) -> None:
+def test_likely_mistakes_cause_warnings(store: LocalStore, tmp_path: Path) -> None:
     folder = tmp_path / "pairs"
     folder.mkdir()
     pair = np.hstack([np.full((256, 256, 3), 255, np.uint8), draw_scene(1, 256, 256)])

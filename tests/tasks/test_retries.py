@@ -19,23 +19,23 @@ from tasks.retries import is_storage_error, is_transient_error_in_worker
 @pytest.mark.parametrize(
     ("error", "storage", "outage"),
     [
-        (StorageError("away"), True, True),
+        (StorageError("unreachable"), True, True),
         (ConflictError("moved"), False, False),
         (NotFoundError("gone"), False, False),
-        (IntegrityError("cut"), False, True),
-        (CorruptObjectError("spoiled"), False, False),
+        (IntegrityError("truncated"), False, True),
+        (CorruptObjectError("corrupt"), False, False),
         (HostUnavailable("busy"), False, True),
-        (SourceError("refused"), False, False),
+        (SourceError("rejected"), False, False),
         (InputError("bad setting"), False, False),
         (IcanvasError("any"), False, False),
-        (ValueError("a slip of ours"), False, False),
+        (ValueError("bug"), False, False),
     ],
 )
-def test_what_may_come_back_is_tried_again(
+def test_transient_errors_are_retried(
     error: Exception, storage: bool, outage: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failed: State[object] = Failed(data=error)
     assert is_storage_error(None, None, failed) == storage
-    assert not is_transient_error_in_worker(None, None, failed), "a person at a command waits"
+    assert not is_transient_error_in_worker(None, None, failed), "commands do not retry"
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "0")
     assert is_transient_error_in_worker(None, None, failed) == outage

@@ -30,7 +30,7 @@ def make_grid(level: int) -> bytes:
     return encode_jpeg(np.full((8, 8, 3), level, np.uint8), quality=92)
 
 
-def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
+def test_artifact_shows_grids_and_plot(store: LocalStore) -> None:
     run = Run(store, "tiny", "run")
     files = {
         "samples/epoch-0002.jpg": make_grid(10),
@@ -42,7 +42,14 @@ def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
     for epoch, val_l1 in ((1, 0.3), (2, 0.25)):
         run.save_checkpoint(epoch, epoch, b"weights", {"val_l1": val_l1})
     locations = dict.fromkeys(["checkpoint", "samples", "metrics_file", "plot", "events"], "here")
-    fields = {"dataset": "tiny", "run": "run", "pairs": "p", "left_out": 0, "epochs": 2, "steps": 4}
+    fields = {
+        "dataset": "tiny",
+        "run": "run",
+        "pairs": "p",
+        "num_blank": 0,
+        "epochs": 2,
+        "steps": 4,
+    }
     for sketches, grids in ((None, ["samples/epoch-0002.jpg"]), ("there", list(files)[:2])):
         trained = TrainedRun(**fields, metrics={"l1": 0.25}, **locations, sketches=sketches)  # type: ignore[arg-type]
         text = render_artifact(trained, run, store)
@@ -54,7 +61,7 @@ def test_an_artifact_shows_grids_and_plot(store: LocalStore) -> None:
 
 
 def send_signal_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
-    """As a run does that notices the signal after some steps."""
+    """Send a signal to this process, and wait as a run does that checks for it between steps."""
     assert not should_stop()
     os.kill(os.getpid(), number)
     event = threading.Event()
@@ -66,7 +73,7 @@ def send_signal_and_wait(number: int, should_stop: Callable[[], bool]) -> None:
     ("number", "raised"),
     [(signal.SIGTERM, TerminationSignal), (signal.SIGINT, KeyboardInterrupt)],
 )
-def test_a_signal_waits_for_the_checkpoint_and_finds_prefects_handler(
+def test_signal_is_raised_after_checkpoint_in_prefects_handler(
     number: int, raised: type[BaseException]
 ) -> None:
     events: list[str] = []
@@ -74,7 +81,7 @@ def test_a_signal_waits_for_the_checkpoint_and_finds_prefects_handler(
 
     def learn(should_stop: Callable[[], bool]) -> NoReturn:
         send_signal_and_wait(number, should_stop)
-        events.append("a checkpoint is kept")
+        events.append("checkpoint saved")
         raise TrainingStopped
 
     def run() -> None:
@@ -82,22 +89,22 @@ def test_a_signal_waits_for_the_checkpoint_and_finds_prefects_handler(
             try:
                 run_until_signal(learn)
             finally:
-                events.append("the signal took its course")
-                # Else a worker's word that the run is cancelled is not taken.
+                events.append("signal raised")
+                # Otherwise Prefect would not accept that the worker canceled the run.
                 assert is_prefect_sigterm_handler_installed()
 
-    # Prefect passes SIGTERM on to whoever had it before.
+    # Prefect passes SIGTERM on to the previous handler.
     previous_handler = signal.signal(signal.SIGTERM, lambda got, _: passed_on.append(got))
     try:
         with pytest.raises(raised):
             run()
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
-    assert events == ["a checkpoint is kept", "the signal took its course"]
+    assert events == ["checkpoint saved", "signal raised"]
     assert passed_on == [number] * (number == signal.SIGTERM)
 
 
-def test_prefects_handler_stays_while_training() -> None:
+def test_prefects_handler_stays_installed() -> None:
     handlers: list[object] = []
 
     def learn(_: Callable[[], bool]) -> int:
@@ -110,7 +117,7 @@ def test_prefects_handler_stays_while_training() -> None:
         assert handlers == [prefect_handler]
 
 
-def test_an_error_goes_before_the_signal() -> None:
+def test_error_replaces_signal() -> None:
     def learn(should_stop: Callable[[], bool]) -> NoReturn:
         send_signal_and_wait(signal.SIGINT, should_stop)
         raise InputError("no room for the checkpoint.")
@@ -119,7 +126,7 @@ def test_an_error_goes_before_the_signal() -> None:
         run_until_signal(learn)
 
 
-def test_a_second_signal_is_not_held_back() -> None:
+def test_second_signal_is_not_delayed() -> None:
     go_on = threading.Event()
 
     def learn(should_stop: Callable[[], bool]) -> int:
@@ -134,7 +141,7 @@ def test_a_second_signal_is_not_held_back() -> None:
     go_on.set()
 
 
-def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
+def test_upload_errors_are_shown_until_resolved(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     progress = import_module("tasks.progress")
@@ -164,7 +171,7 @@ def test_trouble_is_told_at_the_bar_and_in_the_log_and_taken_back(
     assert "tiny: train: uploads fail and are retried" in printed.getvalue()
 
 
-def test_the_log_tells_the_newest_losses_and_what_a_stop_leaves(
+def test_metrics_and_stop_are_logged(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def learn(*_: object, callbacks: TrainingCallbacks, **__: object) -> NoReturn:

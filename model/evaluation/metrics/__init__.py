@@ -1,4 +1,4 @@
-"""What pictures are worth in figures, each with an interval. NumPy in, NumPy out."""
+"""Metrics of generated pictures, each with a confidence interval. NumPy in and out."""
 
 from model.evaluation.metrics.bootstrap import Estimate, estimate, estimate_mean
 from model.evaluation.metrics.definitions import METRICS, Metric

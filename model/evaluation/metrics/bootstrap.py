@@ -1,8 +1,9 @@
-"""Figures with an interval that tells how much they owe to which pictures there happened to be.
+"""Metrics with a confidence interval for the choice of pictures.
 
-The pictures are drawn again, with replacement, many times (Efron's percentile bootstrap). A draw is
-how often each picture came, so that a figure of all draws is a product of matrices. The draws of
-so many pictures are always the same ones: two checkpoints are compared on the same.
+Pictures are resampled with replacement many times (Efron's percentile bootstrap). A resample is
+represented by how often it contains each picture, so that a metric of all resamples is a matrix
+product. The resamples depend only on the number of pictures: two checkpoints are compared on the
+same ones.
 """
 
 from collections.abc import Callable
@@ -15,19 +16,22 @@ Floats = NDArray[np.float64]
 
 _NUM_RESAMPLES = 1000
 _CONFIDENCE = 0.95
-# Two pictures tell next to nothing about others.
+# Fewer pictures give no meaningful interval.
 _MIN_PICTURES = 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval.
+    """A metric with its 95 % confidence interval.
 
     Attributes
     ----------
-    value : of the pictures as they are.
-    low, high : the interval; None of fewer than three pictures.
-    pictures : how many it is of.
+    value : float
+        The metric of the given pictures.
+    low, high : float or None
+        Bounds of the interval; None for fewer than three pictures.
+    num_pictures : int
+        Number of pictures.
     """
 
     value: float
@@ -37,27 +41,59 @@ class Estimate:
 
 
 def bootstrap_weights(num_pictures: int) -> Floats:
-    """Return how often each of so many pictures came in each draw: float64 (draws, pictures)."""
+    """Return how often each resample contains each picture.
+
+    Parameters
+    ----------
+    num_pictures : int, at least 1
+
+    Returns
+    -------
+    ndarray
+        float64 (resamples, num_pictures); the same for each call.
+    """
     random = np.random.default_rng([num_pictures, _NUM_RESAMPLES])
     shares = np.full(num_pictures, 1 / num_pictures)
     return random.multinomial(num_pictures, shares, size=_NUM_RESAMPLES).astype(np.float64)
 
 
 def estimate(statistic: Callable[[Floats], Floats], num_pictures: int) -> Estimate:
-    """Return a figure of some pictures with its interval.
+    """Compute a metric and its confidence interval.
 
     Parameters
     ----------
-    figure : takes how often each picture counts, float64 (draws, pictures), and returns float64
-        (draws,), NaN for a draw that it cannot be told of.
-    pictures : how many there are, at least 1.
+    statistic : callable
+        Takes the weight of each picture, float64 (resamples, num_pictures), and returns float64
+        (resamples,), with NaN for resamples for which the metric is undefined.
+    num_pictures : int, at least 1
+
+    Returns
+    -------
+    Estimate
+
+    Examples
+    --------
+    >>> values = np.array([1.0, 2.0, 6.0])
+    >>> estimate(lambda weights: weights @ values / weights.sum(1), 3).value
+    3.0
     """
     value = float(statistic(np.ones((1, num_pictures)))[0])
     return with_interval(value, statistic(bootstrap_weights(num_pictures)), num_pictures)
 
 
 def with_interval(value: float, resampled: Floats, num_pictures: int) -> Estimate:
-    """Return a figure with the interval that the same figure of the draws, (draws,), gives."""
+    """Combine a value with the interval of the same metric over the resamples.
+
+    Parameters
+    ----------
+    value : float
+    resampled : ndarray, float64, (resamples,)
+    num_pictures : int
+
+    Returns
+    -------
+    Estimate
+    """
     if num_pictures < _MIN_PICTURES:
         return Estimate(value, None, None, num_pictures)
     tail = 50 * (1 - _CONFIDENCE)
@@ -66,24 +102,35 @@ def with_interval(value: float, resampled: Floats, num_pictures: int) -> Estimat
 
 
 def estimate_mean(values: Floats) -> Estimate:
-    """Return the mean of values, float64 (N,), of N pictures."""
+    """Estimate the mean of one value per picture.
+
+    Parameters
+    ----------
+    values : ndarray, float64, (N,)
+
+    Returns
+    -------
+    Estimate
+    """
     return estimate(lambda counts: counts @ values / counts.sum(1), len(values))
 
 
 def mean_over_pairs(pairwise: Floats, weights: Floats) -> Floats:
-    """Return the mean over all pairs of two different pictures, for each draw.
+    """Return the mean over all pairs of two different pictures, for each resample.
 
-    A picture that came twice is no pair with itself: else the mean would be biased.
+    A picture that a resample contains twice is not paired with itself, which would bias the mean.
 
     Parameters
     ----------
-    between : float64 (N, N), symmetric: something of each two pictures.
-    counts : float64 (draws, N): how often each came.
+    pairwise : ndarray, float64, (N, N)
+        Symmetric; a value for each two pictures.
+    weights : ndarray, float64, (resamples, N)
+        How often each resample contains each picture.
 
     Returns
     -------
     ndarray
-        float64 (draws,); NaN where only one picture came.
+        float64 (resamples,); NaN for resamples of a single picture.
     """
     squared_weights = np.square(weights)
     total = ((weights @ pairwise) * weights).sum(1) - squared_weights @ np.diag(pairwise)

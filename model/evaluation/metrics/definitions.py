@@ -1,4 +1,4 @@
-"""The figures that checkpoints are compared by, and what each means, for people."""
+"""The metrics that checkpoints are compared by, with their descriptions for people."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,15 +6,20 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure.
+    """Definition of one metric.
 
     Attributes
     ----------
-    key : its name in files.
-    title : its name for people.
-    meaning : one line: what it tells, and what it does not.
-    better : what is better; ``true`` for nearest to that of the true pictures.
-    digits : behind the point, to be shown.
+    key : str
+        Name in files.
+    title : str
+        Name for people.
+    description : str
+        One line: what the metric measures, and what it does not.
+    better : {"lower", "higher", "true"}
+        Which values are better; ``true`` for those closest to the true pictures' value.
+    decimals : int
+        Number of decimals to display.
     """
 
     key: str
@@ -25,83 +30,83 @@ class Metric:
 
     @property
     def direction(self) -> str:
-        """What is better, in words."""
-        return {"true": "nearest to the true pictures'"}.get(self.better, self.better)
+        """Which values are better, in words."""
+        return {"true": "closest to the true pictures'"}.get(self.better, self.better)
 
 
 METRICS = (
     Metric(
         "l1",
         "L1",
-        "Mean difference to the true picture, of 1. A blur that is right on average does well.",
+        "Mean absolute difference to the true picture, 0 to 1. Rewards blur that averages out.",
         "lower",
     ),
     Metric(
         "ssim",
         "SSIM",
-        "Likeness of small patches to the true picture's, at most 1. Blind to what a thing is.",
+        "Similarity of small patches to the true picture's, at most 1. Ignores what is depicted.",
         "higher",
     ),
     Metric(
         "ms_ssim",
         "MS-SSIM",
-        "The same at five scales, so that it forgives fine texture. Says little about colour.",
+        "SSIM at five scales, which tolerates changes of fine texture. Says little about color.",
         "higher",
     ),
     Metric(
         "edge_f1",
         "edge F1",
-        "Whether the picture's edges (HED) are the drawing's lines, within 2 px. Perfect, too, "
-        "where lines are only copied onto white.",
+        "Agreement of the picture's edges (HED) with the drawing's lines, within 2 px. Perfect "
+        "also for lines that are only copied onto white.",
         "higher",
     ),
     Metric(
         "edge_precision",
         "edge precision",
-        "Share of the picture's edges that were drawn: low where edges were invented.",
+        "Share of the picture's edges that are in the drawing: low if edges were invented.",
         "higher",
     ),
     Metric(
         "edge_recall",
         "edge recall",
-        "Share of the drawn lines that are edges of the picture: low where lines were ignored.",
+        "Share of the drawing's lines that are edges in the picture: low if lines were ignored.",
         "higher",
     ),
     Metric(
         "diversity",
         "diversity",
-        "How far pictures are from each other, where training pictures are 1 apart. Near 0: always "
-        "the same picture. Noise is diverse, too.",
+        "Mean difference between pictures, relative to training pictures. Near 0 if all pictures "
+        "are the same. Noise is diverse too.",
         "true",
         2,
     ),
     Metric(
         "colourfulness",
-        "colourfulness",
-        "Mean strength of the colours (Hasler and Süsstrunk): 0 is grey. Not whether they fit.",
+        "colorfulness",
+        "Mean strength of colors (Hasler and Süsstrunk): 0 is gray. Not whether they are right.",
         "true",
         1,
     ),
     Metric(
         "near_white",
         "near white",
-        "Share of pixels that are white or nearly so: high where things are left unpainted.",
+        "Share of pixels that are white or nearly white: high if areas were left blank.",
         "true",
         2,
     ),
     Metric(
         "colour_distance",
-        "colour distance",
-        "Share of all pixels that would need another colour to have the training pictures' colours "
-        "(histograms in Lab). Not where the colours are.",
+        "color distance",
+        "Share of pixels that need another color to match the training pictures' colors "
+        "(histograms in Lab). Ignores where the colors are.",
         "lower",
         2,
     ),
     Metric(
         "kid_efflite0",
         "KID-EffLite0",
-        "Distance to the training pictures in what EfficientNet-Lite0 sees; about 0 for real ones. "
-        "Not to be compared with a KID of other features.",
+        "Distance to the training pictures in features of EfficientNet-Lite0; about 0 for real "
+        "pictures. Not comparable with a KID of other features.",
         "lower",
         3,
     ),

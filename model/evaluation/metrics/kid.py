@@ -1,8 +1,8 @@
-"""Kernel distance of two sets of pictures, by their features.
+"""Kernel distance of two sets of pictures, computed on their features.
 
 Bińkowski et al., "Demystifying MMD GANs" (2018): the squared maximum mean discrepancy with a cubic
-kernel, unbiased whatever the number of pictures. Its authors' KID has the features of Inception;
-other features give another scale, so that its name says which they were.
+kernel, unbiased for any number of pictures. The authors' KID uses features of Inception. Other
+features give another scale, so the metric's name states which are used.
 """
 
 import numpy as np
@@ -18,25 +18,36 @@ from model.evaluation.metrics.bootstrap import (
 
 
 class KernelDistance:
-    """Distance to a set of pictures.
+    """Kernel distance to a fixed set of pictures.
 
     Parameters
     ----------
-    features : float (M, D), of at least two pictures.
+    features : ndarray, float32, (M, D)
+        Features of at least two pictures.
     """
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         self._features = features
         within = _kernel(features, features)
         self._within = float(mean_over_pairs(within, np.ones((1, len(features))))[0])
-        # Drawn apart from the other set's pictures, though there may be as many of them.
+        # Reversed, so that the set is resampled independently of an equally large set of pictures.
         self._weights = bootstrap_weights(len(features))[::-1]
         self._resampled = mean_over_pairs(within, self._weights)
 
     def estimate(self, features: NDArray[np.float32]) -> Estimate:
-        """Return the distance of some pictures' features, float (N, D), from the set's.
+        """Estimate the distance of pictures from the set.
 
-        About 0, and as often below it, where both sets are of one kind. N is at least 2.
+        The expected value is 0 if both are samples of one distribution; the estimate is then
+        negative as often as positive.
+
+        Parameters
+        ----------
+        features : ndarray, float32, (N, D)
+            Features of N pictures, N at least 2.
+
+        Returns
+        -------
+        Estimate
         """
         count = len(features)
         within, across = _kernel(features, features), _kernel(features, self._features)

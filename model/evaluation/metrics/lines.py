@@ -1,4 +1,4 @@
-"""Whether pictures keep to the lines that they were made from."""
+"""Agreement of pictures with the lines that they were generated from."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ from postprocess import LineMatchCounts, clean_edges, compare_drawings
 
 Picture = NDArray[np.uint8]
 
-# In pixels of the pictures' own size.
+# In pixels of the pictures.
 LINE_TOLERANCE = 2
 
 

@@ -1,4 +1,4 @@
-"""How near a picture is to the one that it should be."""
+"""Similarity of a picture to its target."""
 
 import numpy as np
 import torch
@@ -14,7 +14,17 @@ def l1(picture: Picture, target: Picture) -> float:
 
     Parameters
     ----------
-    picture, target : uint8 H×W×3 RGB, of one size.
+    picture, target : ndarray, uint8, H×W×3, RGB
+        Of equal size.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> l1(np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 51, np.uint8))
+    0.2
     """
     return float(np.abs(picture.astype(np.int16) - target).mean() / 255)
 
@@ -22,11 +32,16 @@ def l1(picture: Picture, target: Picture) -> float:
 def ssim(picture: Picture, target: Picture) -> float:
     """Return the structural similarity (Wang et al., 2004) of two pictures, at most 1.
 
-    The mean over the channels, in windows of 7×7.
+    It is the mean over the channels, in windows of 7×7.
 
     Parameters
     ----------
-    picture, target : uint8 H×W×3 RGB, of one size, at least 7×7.
+    picture, target : ndarray, uint8, H×W×3, RGB
+        Of equal size, at least 7×7.
+
+    Returns
+    -------
+    float
     """
     return float(structural_similarity(picture, target, channel_axis=2, data_range=255))
 
@@ -36,8 +51,12 @@ def ms_ssim(picture: Picture, target: Picture) -> float:
 
     Parameters
     ----------
-    picture, target : uint8 H×W×3 RGB, of one size, with more than 160 px a side: there are five
-        scales.
+    picture, target : ndarray, uint8, H×W×3, RGB
+        Of equal size, over 160 px a side, as required by five scales.
+
+    Returns
+    -------
+    float
     """
     pair = (
         torch.from_numpy(image.transpose(2, 0, 1)[np.newaxis].astype(np.float32))

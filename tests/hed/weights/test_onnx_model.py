@@ -211,7 +211,7 @@ def test_unsupported_model_is_rejected(
         (make_custom_network(scale=0.5), "outputs 1×1×16×24 for an input of 32×48 px"),
         (make_custom_network(kind=TensorProto.DOUBLE), "has an input that is not float32"),
     ],
-    ids=["inputs", "fixed", "grey", "batch", "channels", "half", "double"],
+    ids=["inputs", "fixed", "gray", "batch", "channels", "half", "double"],
 )
 def test_wrong_input_or_output_is_rejected(
     model: onnx.ModelProto, words: str, error_for: LoadError

@@ -1,4 +1,4 @@
-"""The same hand draws the same; a stronger one differs more."""
+"""Stroke augmentation: reproducible, and stronger with strength."""
 
 import numpy as np
 import pytest
@@ -22,31 +22,31 @@ def draw(strokes: list[Points], seed: int, strength: float) -> NDArray[np.uint8]
     return augment_strokes(strokes, 256, np.random.default_rng(seed), strength)
 
 
-def test_a_seed_decides(strokes: list[Points]) -> None:
+def test_equal_seeds_give_equal_drawings(strokes: list[Points]) -> None:
     assert (draw(strokes, 1, 1.0) == draw(strokes, 1, 1.0)).all()
     assert (draw(strokes, 1, 1.0) != draw(strokes, 2, 1.0)).any()
 
 
-def test_without_strength_the_lines_stay(strokes: list[Points]) -> None:
+def test_strength_0_changes_no_line(strokes: list[Points]) -> None:
     for seed in range(3):
         again = compare_drawings(draw(strokes, seed, 0), draw_strokes(strokes, 256), tolerance=1)
         assert again.f1 > 0.99
 
 
-def test_more_strength_is_more_different(strokes: list[Points]) -> None:
-    plain = draw_strokes(strokes, 256)
+def test_difference_grows_with_strength(strokes: list[Points]) -> None:
+    unchanged = draw_strokes(strokes, 256)
 
-    def agree(strength: float) -> float:
+    def mean_f1(strength: float) -> float:
         drawn = [draw(strokes, seed, strength) for seed in range(8)]
-        return float(np.mean([compare_drawings(one, plain, tolerance=2).f1 for one in drawn]))
+        return float(np.mean([compare_drawings(one, unchanged, tolerance=2).f1 for one in drawn]))
 
-    weak, middle, strong = agree(0.25), agree(0.5), agree(1.0)
+    weak, middle, strong = mean_f1(0.25), mean_f1(0.5), mean_f1(1.0)
     assert 0.99 > weak > middle > strong > 0.2
 
 
-def test_strokes_are_left_out_and_never_most(strokes: list[Points]) -> None:
-    plain = edge_density(draw_strokes(strokes, 256))
-    shares = [edge_density(draw(strokes, seed, 1.0)) / plain for seed in range(20)]
+def test_some_strokes_are_dropped_but_not_most(strokes: list[Points]) -> None:
+    unchanged = edge_density(draw_strokes(strokes, 256))
+    shares = [edge_density(draw(strokes, seed, 1.0)) / unchanged for seed in range(20)]
     assert min(shares) < 0.9
     assert min(shares) > 0.4
 
@@ -60,10 +60,10 @@ def test_strokes_are_left_out_and_never_most(strokes: list[Points]) -> None:
     st.floats(0, 1),
 )
 @settings(max_examples=50, deadline=None)
-def test_any_strokes_can_be_drawn(
-    places: list[list[tuple[int, int]]], seed: int, strength: float
+def test_arbitrary_strokes_can_be_augmented(
+    points: list[list[tuple[int, int]]], seed: int, strength: float
 ) -> None:
-    strokes = [np.array(one, np.float32) for one in places]
+    strokes = [np.array(one, np.float32) for one in points]
     drawing = augment_strokes(strokes, 64, np.random.default_rng(seed), strength)
     assert drawing.shape == (64, 64)
     assert set(np.unique(drawing)) <= {0, 255}

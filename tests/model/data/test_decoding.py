@@ -1,4 +1,4 @@
-"""A pair's bytes as they are stored, and damaged."""
+"""Decoding of stored pairs, intact and damaged."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from storage import LocalStore
 from tests.model.pairs import make_pair, publish_test_pairs
 
 
-def test_damage_is_told_with_its_place_and_what_to_do(store: LocalStore) -> None:
-    """Whoever meets it first: training, or the tracing before it."""
+def test_damaged_pair_is_an_error_with_offset_and_advice(store: LocalStore) -> None:
+    """Both in training and in the tracing before it."""
     publish_test_pairs(store, "ttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
     drawing, picture = pairs.load_pair(1)
@@ -22,9 +22,9 @@ def test_damage_is_told_with_its_place_and_what_to_do(store: LocalStore) -> None
     shard[offset + int(pairs.selected_records.sizes[1]) // 2] ^= 1
     store.put(key, bytes(shard))
     damaged = PairDataset(store, "tiny", "pairs", "train", 256)
-    told = rf"train-00000\.tar is damaged {offset} bytes from .*icanvas prepare tiny`"
-    with pytest.raises(CorruptObjectError, match=told):
+    message = rf"train-00000\.tar is damaged {offset} bytes from .*icanvas prepare tiny`"
+    with pytest.raises(CorruptObjectError, match=message):
         damaged.load_pair(1)
-    with pytest.raises(CorruptObjectError, match=told):
+    with pytest.raises(CorruptObjectError, match=message):
         cache_strokes(damaged.reader, damaged.split, damaged.records)
     damaged.load_pair(0)

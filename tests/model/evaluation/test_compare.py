@@ -36,13 +36,13 @@ def run_comparison(
     sketches: Mapping[str, NDArray[np.uint8]],
     **callbacks: Any,
 ) -> CheckpointComparison:
-    given = list_candidates(store, "tiny")
+    candidates = list_candidates(store, "tiny")
     lines = LineSettings(0.5, 5)
     return compare_checkpoints(
         store,
         "tiny",
         "pairs",
-        given,
+        candidates,
         sketches,
         quick_detector,
         lines,
@@ -51,41 +51,43 @@ def run_comparison(
     )
 
 
-def test_checkpoints_are_judged_on_pairs_and_sketches(
+def test_checkpoints_are_evaluated_on_pairs_and_sketches(
     store: LocalStore, quick_detector: EdgeDetector
 ) -> None:
     publish_test_pairs(store, "tttvvv")
     save_test_run(store, "aaaa", 2)
-    seen: list[str] = []
+    names: list[str] = []
     counts: list[int] = []
-    found = run_comparison(
+    comparison = run_comparison(
         store,
         quick_detector,
         {**SKETCH_IMAGES, "empty.png": np.full((60, 50, 3), 255, np.uint8)},
         on_start=counts.append,
         on_picture=lambda: counts.append(-1),
-        on_result=lambda column: seen.append(column.name),
+        on_result=lambda result: names.append(result.name),
     )
-    assert seen == [column.name for column in found.results] == ["aaaa/1", "aaaa/2"]
-    assert sum(counts) == 0, "other pictures were counted than announced"
-    assert found.counts == {VALIDATION: 2, SKETCHES: 2}
-    assert found.num_reference == 3
-    assert any("empty.png" in note for note in found.notes)
+    assert names == [result.name for result in comparison.results] == ["aaaa/1", "aaaa/2"]
+    assert sum(counts) == 0, "the announced number of pictures is wrong"
+    assert comparison.counts == {VALIDATION: 2, SKETCHES: 2}
+    assert comparison.num_reference == 3
+    assert any("empty.png" in note for note in comparison.notes)
     all_keys = {metric.key for metric in METRICS}
     if not has_feature_extractor():
         all_keys.remove("kid_efflite0")
-    for column in (*found.results, found.baselines[0]):
-        assert set(column.metrics[VALIDATION]) == all_keys
-        assert set(column.metrics[SKETCHES]) == all_keys - NO_TARGETS
-    copied, true = found.baselines
-    assert (copied.name, true.name) == (LINES_BASELINE, TARGETS_BASELINE)
-    assert [true.metrics[VALIDATION][key].value for key in ("l1", "ssim", "ms_ssim")] == [0, 1, 1]
-    # What the sheet warns of: drawing nothing but lines is perfect here, and not a picture.
-    assert copied.metrics[SKETCHES]["edge_f1"].value > 0.95
-    assert copied.metrics[SKETCHES]["near_white"].value > 0.95
-    assert [row.name for row in found.rows] == list(SKETCH_IMAGES)
-    assert found.shown_inputs == SKETCHES
-    assert all(len(column.tiles) == 2 for column in found.results)
+    for result in (*comparison.results, comparison.baselines[0]):
+        assert set(result.metrics[VALIDATION]) == all_keys
+        assert set(result.metrics[SKETCHES]) == all_keys - NO_TARGETS
+    lines_baseline, targets_baseline = comparison.baselines
+    assert (lines_baseline.name, targets_baseline.name) == (LINES_BASELINE, TARGETS_BASELINE)
+    assert [
+        targets_baseline.metrics[VALIDATION][key].value for key in ("l1", "ssim", "ms_ssim")
+    ] == [0, 1, 1]
+    # The sheet warns of this: copied lines alone get a perfect score.
+    assert lines_baseline.metrics[SKETCHES]["edge_f1"].value > 0.95
+    assert lines_baseline.metrics[SKETCHES]["near_white"].value > 0.95
+    assert [row.name for row in comparison.rows] == list(SKETCH_IMAGES)
+    assert comparison.shown_inputs == SKETCHES
+    assert all(len(result.tiles) == 2 for result in comparison.results)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +98,7 @@ def test_checkpoints_are_judged_on_pairs_and_sketches(
         ("tv", SKETCH_IMAGES, SKETCHES),
     ],
 )
-def test_little_is_enough(
+def test_validation_pairs_or_sketches_suffice(
     store: LocalStore,
     quick_detector: EdgeDetector,
     splits: str,
@@ -105,61 +107,65 @@ def test_little_is_enough(
 ) -> None:
     publish_test_pairs(store, splits)
     save_test_run(store, "aaaa", 1)
-    found = run_comparison(store, quick_detector, sketches)
-    assert found.shown_inputs == shown
-    (column,) = found.results
-    assert set(column.metrics) == {
+    comparison = run_comparison(store, quick_detector, sketches)
+    assert comparison.shown_inputs == shown
+    (result,) = comparison.results
+    assert set(result.metrics) == {
         *([VALIDATION] if "v" in splits else []),
         *([SKETCHES] if sketches else []),
     }
-    assert ("no drawings by hand" in " ".join(found.notes)) == (not sketches)
-    assert ("no validation pairs" in " ".join(found.notes)) == ("v" not in splits)
+    assert ("no sketches" in " ".join(comparison.notes)) == (not sketches)
+    assert ("no validation pairs" in " ".join(comparison.notes)) == ("v" not in splits)
 
 
-def test_nothing_is_not(store: LocalStore, quick_detector: EdgeDetector) -> None:
+def test_missing_inputs_or_checkpoints_raise(
+    store: LocalStore, quick_detector: EdgeDetector
+) -> None:
     publish_test_pairs(store, "t")
-    run_of = save_test_run(store, "aaaa", 1)
-    with pytest.raises(InputError, match="neither validation pairs nor drawings"):
+    stored_run = save_test_run(store, "aaaa", 1)
+    with pytest.raises(InputError, match="neither validation pairs nor sketches"):
         run_comparison(store, quick_detector, {})
-    run_of.put("checkpoints/epoch-0001.pt", b"damaged")
+    stored_run.put("checkpoints/epoch-0001.pt", b"damaged")
     with pytest.raises(IntegrityError, match="No checkpoint of tiny"):
         run_comparison(store, quick_detector, SKETCH_IMAGES)
 
 
-def test_a_damaged_one_is_left_out(
+def test_damaged_checkpoint_is_left_out(
     store: LocalStore, quick_detector: EdgeDetector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, "ttv")
     save_test_run(store, "aaaa", 2, pairs="others").put("checkpoints/epoch-0001.pt", b"damaged")
-    # Without the extra, too.
+    # Also without the extra ``kid``.
     monkeypatch.setattr(compare_module, "has_feature_extractor", lambda: False)
     notes: list[str] = []
-    found = run_comparison(store, quick_detector, {"one.png": make_sketch()}, on_note=notes.append)
-    assert [column.name for column in found.results] == ["aaaa/2"]
-    assert tuple(notes) == found.notes
+    comparison = run_comparison(
+        store, quick_detector, {"one.png": make_sketch()}, on_note=notes.append
+    )
+    assert [result.name for result in comparison.results] == ["aaaa/2"]
+    assert tuple(notes) == comparison.notes
     assert any("aaaa/1 is left out" in note for note in notes)
     assert any("pip install 'icanvas[kid]'" in note for note in notes)
     assert any("another pair set" in note for note in notes)
-    assert "kid_efflite0" not in found.results[0].metrics[VALIDATION]
+    assert "kid_efflite0" not in comparison.results[0].metrics[VALIDATION]
 
 
-def test_runs_of_other_drawings_and_of_no_recipe(
+def test_run_with_other_extent_or_damaged_recipe_gives_note(
     store: LocalStore, quick_detector: EdgeDetector
 ) -> None:
     publish_test_pairs(store, "ttv")
     save_test_run(store, "aaaa", 1).put("recipe.json", b"not json")
     save_test_run(store, "bbbb", 1)
     larger = save_test_run(store, "cccc", 1)
-    facts = larger.get("recipe.json")
-    assert facts is not None
-    larger.put("recipe.json", facts.replace(b'"extent": 0.8', b'"extent": 0.95'))
-    found = run_comparison(store, quick_detector, {"one.png": make_sketch()})
-    assert [column.name for column in found.results] == ["bbbb/1", "cccc/1"]
-    assert any("aaaa/1 is left out" in note and "recipe.json" in note for note in found.notes)
-    assert any("lines are shown as for cccc/1" in note for note in found.notes)
+    recipe = larger.get("recipe.json")
+    assert recipe is not None
+    larger.put("recipe.json", recipe.replace(b'"extent": 0.8', b'"extent": 0.95'))
+    comparison = run_comparison(store, quick_detector, {"one.png": make_sketch()})
+    assert [result.name for result in comparison.results] == ["bbbb/1", "cccc/1"]
+    assert any("aaaa/1 is left out" in note and "recipe.json" in note for note in comparison.notes)
+    assert any("lines are shown as for cccc/1" in note for note in comparison.notes)
 
 
-def test_what_was_learned_by_heart_is_found(
+def test_nearest_picture_finds_memorized_one(
     store: LocalStore, quick_detector: EdgeDetector
 ) -> None:
     from model.data.dataset import PairDataset
@@ -167,25 +173,25 @@ def test_what_was_learned_by_heart_is_found(
 
     publish_test_pairs(store, "tttttt")
     pairs = PairDataset(store, "tiny", "pairs", "train", 256)
-    learned = pairs.load_pair(4)[1]
+    memorized = pairs.load_pair(4)[1]
     other = np.full((256, 256, 3), 128, np.uint8)
-    sights = [extract_features([other, other], None), extract_features([other, learned], None)]
-    name, nearest = ReferenceSet(pairs, 100, None).nearest_picture(sights, 1)
+    features = [extract_features([other, other], None), extract_features([other, memorized], None)]
+    name, nearest = ReferenceSet(pairs, 100, None).nearest_picture(features, 1)
     assert name == pairs.source_paths()[4]
-    assert (nearest == learned).all()
+    assert (nearest == memorized).all()
 
 
-def test_the_best_are_shown_and_the_one_in_production() -> None:
-    def column(number: int) -> CheckpointResult:
-        figures = {
+def test_best_and_promoted_checkpoints_are_displayed() -> None:
+    def make_result(number: int) -> CheckpointResult:
+        metrics = {
             SKETCHES: {
                 "edge_f1": Estimate(number / 20, None, None, 1),
                 "colour_distance": Estimate(1 - number / 20, None, None, 1),
             }
         }
-        return CheckpointResult(f"run/{number}", figures, (b"tile",), promoted=number == 2)
+        return CheckpointResult(f"run/{number}", metrics, (b"tile",), promoted=number == 2)
 
-    columns = select_top([column(number) for number in range(12)])
-    shown = [it.name for it in columns if it.tiles]
-    assert shown == ["run/2", *(f"run/{number}" for number in range(5, 12))]
-    assert [it.name for it in columns] == [f"run/{number}" for number in range(12)]
+    results = select_top([make_result(number) for number in range(12)])
+    displayed = [result.name for result in results if result.tiles]
+    assert displayed == ["run/2", *(f"run/{number}" for number in range(5, 12))]
+    assert [result.name for result in results] == [f"run/{number}" for number in range(12)]

@@ -34,13 +34,13 @@ def test_votes_are_read_and_counted() -> None:
     other = votes.model_copy(update={"voter": "another"})
     files = [it.model_dump_json().encode() for it in (votes, other, votes)]
     assert read_votes_files(files, "demo") == (votes, other), "a file given twice counts once"
-    with pytest.raises(InputError, match="of demo, not of shoes"):
+    with pytest.raises(InputError, match="for demo, not for shoes"):
         read_votes_files(files, "shoes")
     assert read_votes(votes.model_dump_json().encode()) == votes
 
 
 @pytest.mark.parametrize(
-    ("changes", "named"),
+    ("changes", "message"),
     [
         ({"format": 2}, "format"),
         ({"at": "2026-11-27T18:11:28"}, "at"),
@@ -48,17 +48,17 @@ def test_votes_are_read_and_counted() -> None:
         ({"votes": []}, "votes"),
         ({"votes": [{"sketch": "a", "chosen": "no epoch"}]}, "votes.0.chosen"),
         ({"votes": [{"sketch": "a"}]}, "votes.0.chosen"),
-        ({"votes": [{"sketch": "a", "chosen": None}] * 2}, "twice"),
+        ({"votes": [{"sketch": "a", "chosen": None}] * 2}, "two votes"),
         ({"more": 1}, "more"),
     ],
 )
-def test_what_is_none_is_refused_in_a_line(changes: dict[str, Any], named: str) -> None:
-    with pytest.raises(InputError, match=named) as refused:
+def test_invalid_votes_give_one_line_error(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
         read_changed(**changes)
-    assert "\n" not in str(refused.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[]", b"null"])
-def test_other_bytes_are_refused(data: bytes) -> None:
+def test_other_bytes_are_rejected(data: bytes) -> None:
     with pytest.raises(InputError, match="not a votes file"):
         read_votes(data)

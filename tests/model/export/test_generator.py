@@ -53,7 +53,7 @@ def draw(shape: tuple[int, ...]) -> torch.Tensor:
     return (torch.rand(shape, generator=torch.Generator().manual_seed(5)) > 0.1).float()
 
 
-def test_both_files_give_the_pictures_of_the_averaged_generator(
+def test_both_files_equal_averaged_generator(
     trained: tuple[LocalStore, str], exported: ExportedFiles
 ) -> None:
     store, name = trained
@@ -66,14 +66,16 @@ def test_both_files_give_the_pictures_of_the_averaged_generator(
     for shape in ((1, 1, 64, 64), (3, 1, 96, 128)):
         drawing = draw(shape)
         with torch.no_grad():
-            averaged, other = state.eval_generator(drawing), state.generator(drawing)
+            averaged, latest = state.eval_generator(drawing), state.generator(drawing)
             assert torch.equal(loaded(drawing), averaged)
-        (found,) = session.run(["picture"], {"condition": drawing.numpy()})
-        assert np.abs(found - averaged.numpy()).max() <= PARITY_TOLERANCE
-        assert np.abs(found - other.numpy()).max() > PARITY_TOLERANCE
+        (onnx_picture,) = session.run(["picture"], {"condition": drawing.numpy()})
+        assert np.abs(onnx_picture - averaged.numpy()).max() <= PARITY_TOLERANCE
+        assert np.abs(onnx_picture - latest.numpy()).max() > PARITY_TOLERANCE
 
 
-def test_the_card_tells_all_of_it(trained: tuple[LocalStore, str], exported: ExportedFiles) -> None:
+def test_card_describes_checkpoint(
+    trained: tuple[LocalStore, str], exported: ExportedFiles
+) -> None:
     store, name = trained
     card = exported.export.card
     assert load_generator(exported.weights)[1] == read_card(exported.network.read_bytes()) == card
@@ -87,49 +89,49 @@ def test_the_card_tells_all_of_it(trained: tuple[LocalStore, str], exported: Exp
     assert exported.weights.name == f"tiny-{name}-0001.safetensors"
 
 
-def test_onnx_is_for_any_size_and_tells_nothing_of_this_machine(exported: ExportedFiles) -> None:
+def test_onnx_has_dynamic_size_and_no_machine_paths(exported: ExportedFiles) -> None:
     network = onnx.load(exported.network)
     for value in (*network.graph.input, *network.graph.output):
         sizes = [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
         assert sizes[:1] + sizes[2:] == ["batch", "height", "width"]
     data = exported.network.read_bytes()
-    for told in (Path(__file__).parents[3], Path(torch.__file__).parent, Path.home()):
-        assert os.fsencode(told) not in data
+    for path in (Path(__file__).parents[3], Path(torch.__file__).parent, Path.home()):
+        assert os.fsencode(path) not in data
     for part in (b".py", b"stack_trace", b"namespace"):
         assert part not in data
 
 
 @pytest.mark.slow
-def test_the_command_gives_the_same_bytes(
+def test_command_gives_same_bytes(
     trained: tuple[LocalStore, str], exported: ExportedFiles, tmp_path: Path
 ) -> None:
     store, name = trained
-    # The data set is known by its pair set alone.
+    # Without a catalogue entry the data set is found by its pair set.
     swap_current(store, "tiny", CurrentPairs(fingerprint="pairs", source="/nowhere"), None)
-    words = ["--checkpoint", f"{name}/1", "--store", store.url]
-    ended = run_icanvas("export-model", "tiny", str(tmp_path), *words)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stderr.strip().splitlines() in ([], ["tiny: export"])
-    for made in (exported.weights, exported.network):
-        assert (tmp_path / made.name).read_bytes() == made.read_bytes()
-        assert str(tmp_path / made.name) in ended.stdout
+    options = ["--checkpoint", f"{name}/1", "--store", store.url]
+    process = run_icanvas("export-model", "tiny", str(tmp_path), *options)
+    assert process.returncode == 0, process.stderr
+    assert process.stderr.strip().splitlines() in ([], ["tiny: export"])
+    for expected in (exported.weights, exported.network):
+        assert (tmp_path / expected.name).read_bytes() == expected.read_bytes()
+        assert str(tmp_path / expected.name) in process.stdout
 
 
-def test_without_an_average_the_generator_itself_is_taken(
+def test_generator_is_exported_without_average(
     trained: tuple[LocalStore, str],
 ) -> None:
     store, name = trained
     run = Run(store, "tiny", name)
     data = run.read_checkpoint(run.list_checkpoints()[0])
-    plain = SMALL.model_copy(update={"ema": 0.0})
-    state = restore_state(data, plain, torch.device("cpu"))
-    generator, averaged = restore_generator(serialize_state(state, plain), plain)
+    recipe = SMALL.model_copy(update={"ema": 0.0})
+    state = restore_state(data, recipe, torch.device("cpu"))
+    generator, averaged = restore_generator(serialize_state(state, recipe), recipe)
     assert not averaged
-    for found, expected in zip(generator.parameters(), state.generator.parameters(), strict=True):
-        assert torch.equal(found, expected)
+    for actual, expected in zip(generator.parameters(), state.generator.parameters(), strict=True):
+        assert torch.equal(actual, expected)
 
 
-def test_files_that_disagree_are_refused(exported: ExportedFiles) -> None:
+def test_files_that_disagree_are_rejected(exported: ExportedFiles) -> None:
     export = exported.export
     generator, card = load_generator(export.weights)
     network = onnx.load_from_string(export.network)
@@ -148,21 +150,21 @@ def test_files_that_disagree_are_refused(exported: ExportedFiles) -> None:
         check_parity(generator, export.weights, export.network)
 
 
-def test_other_files_are_refused(exported: ExportedFiles, tmp_path: Path) -> None:
+def test_other_files_are_rejected(exported: ExportedFiles, tmp_path: Path) -> None:
     data = exported.export.weights
     generator, card = load_generator(data)
     foreign = to_safetensors(generator, card).replace(b'"icanvas"', b'"another"')
     wide = card.model_copy(update={"generator_width": 8})
     half = to_safetensors(Generator(4, 1).half(), card)
-    for wrong, says in (
+    for wrong, message in (
         (b"", "cannot be loaded"),
         (data[:-7], "cannot be loaded"),
         (b"PK\x03\x04" + bytes(100), "cannot be loaded"),
-        (foreign, "has no card"),
+        (foreign, "has no generator card"),
         (to_safetensors(generator, wide), "cannot be loaded"),
         (half, "not float32"),
     ):
-        with pytest.raises(IntegrityError, match=says):
+        with pytest.raises(IntegrityError, match=message):
             load_generator(wrong)
     with pytest.raises(NotFoundError, match=r"none\.safetensors cannot be read"):
         load_generator(tmp_path / "none.safetensors")
@@ -171,41 +173,41 @@ def test_other_files_are_refused(exported: ExportedFiles, tmp_path: Path) -> Non
             read_card(wrong)
 
 
-def test_faults_are_told_and_nothing_is_left(
+def test_failed_export_leaves_no_files(
     trained: tuple[LocalStore, str],
     exported: ExportedFiles,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store, name = trained
-    with pytest.raises(NotFoundError, match=r"no checkpoint .*epoch-0009\.pt"):
+    with pytest.raises(NotFoundError, match=r"epoch-0009\.pt does not exist"):
         export_checkpoint(store, "tiny", name, 9)
     monkeypatch.setattr("model.export.generator.export_checkpoint", lambda *_: exported.export)
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         save_generator(store, "tiny", name, 1, tmp_path / "file")
-    # The second of the two cannot take its place.
-    place = tmp_path / "place"
-    (place / f"tiny-{name}-0001.onnx" / "full").mkdir(parents=True)
+    # The second file cannot be moved into place.
+    target = tmp_path / "place"
+    (target / f"tiny-{name}-0001.onnx" / "full").mkdir(parents=True)
     with pytest.raises(StorageError, match="cannot be written"):
-        save_generator(store, "tiny", name, 1, place)
-    assert not [path for path in place.iterdir() if path.name.startswith(".")]
+        save_generator(store, "tiny", name, 1, target)
+    assert not [path for path in target.iterdir() if path.name.startswith(".")]
 
 
-def test_a_damaged_checkpoint_or_recipe_is_told(
+def test_damaged_checkpoint_or_recipe_raises(
     trained: tuple[LocalStore, str],
 ) -> None:
     store, name = trained
     checkpoint = f"models/tiny/{name}/checkpoints/epoch-0002.pt"
-    whole = store.get(checkpoint)
-    store.put(checkpoint, whole[:-1])
+    original = store.get(checkpoint)
+    store.put(checkpoint, original[:-1])
     with pytest.raises(CorruptObjectError, match="SHA-256"):
         export_checkpoint(store, "tiny", name, 2)
-    store.put(checkpoint, whole)
+    store.put(checkpoint, original)
     recipe = f"models/tiny/{name}/recipe.json"
-    whole = store.get(recipe)
-    for damage, says in ((b"{}", "is damaged"), (None, "There is no")):
-        store.delete(recipe) if damage is None else store.put(recipe, damage)
-        with pytest.raises((IntegrityError, NotFoundError), match=says):
+    original = store.get(recipe)
+    for content, message in ((b"{}", "is corrupt"), (None, "There is no")):
+        store.delete(recipe) if content is None else store.put(recipe, content)
+        with pytest.raises((IntegrityError, NotFoundError), match=message):
             export_checkpoint(store, "tiny", name, 2)
-    store.put(recipe, whole)
+    store.put(recipe, original)

@@ -53,13 +53,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, str]:
         return store, train(store, "tiny", "pairs", SMALL).run
 
 
-# An export takes seconds, and the same one is wanted again and again.
+# An export takes seconds, and the tests need the same ones repeatedly.
 export_once = cache(export_checkpoint)
 
 
 @pytest.fixture
 def run(trained: tuple[LocalStore, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the run, of which nothing is promoted."""
+    """Return the run, with no promotion in the store."""
     monkeypatch.setattr("model.export.promotion.export_checkpoint", export_once)
     store, run = trained
     for key in list(store.list_keys("models/tiny/promoted")):
@@ -77,7 +77,7 @@ def promote(store: LocalStore, run: str, epoch: int, note: str = "") -> Promoted
     return promote_checkpoint(store, "tiny", run, epoch, title="Tiny", note=note, author="me")
 
 
-def test_what_is_promoted_is_the_checkpoints_generator(store: LocalStore, run: str) -> None:
+def test_promoted_generator_equals_checkpoint(store: LocalStore, run: str) -> None:
     promoted = promote(store, run, 2, note="sharper")
     assert read_promoted(store, "tiny") == promoted
     assert (promoted.title, promoted.note, promoted.by) == ("Tiny", "sharper", "me")
@@ -93,7 +93,7 @@ def test_what_is_promoted_is_the_checkpoints_generator(store: LocalStore, run: s
 
 
 @pytest.mark.slow
-def test_its_examples_are_drawings_that_it_did_not_learn_from(store: LocalStore, run: str) -> None:
+def test_examples_are_validation_drawings(store: LocalStore, run: str) -> None:
     promoted = promote(store, run, 1)
     assert promoted.examples == MAX_EXAMPLES
     generator, _ = load_generator(read_weights(store, "tiny", promoted))
@@ -109,12 +109,12 @@ def test_its_examples_are_drawings_that_it_did_not_learn_from(store: LocalStore,
         assert np.abs(again.astype(int) - images[1]).mean() < 1
 
 
-def test_a_second_time_changes_nothing(store: LocalStore, run: str) -> None:
+def test_promoting_again_changes_nothing(store: LocalStore, run: str) -> None:
     first = promote(store, run, 1)
     assert promote(store, run, 1) == first
 
 
-def test_a_second_time_adds_votes_and_a_note(store: LocalStore, run: str) -> None:
+def test_promoting_again_adds_votes_and_note(store: LocalStore, run: str) -> None:
     first = promote(store, run, 1)
     promote(store, run, 2)
     again = promote_checkpoint(store, "tiny", run, 2, title="Tiny", note="confirmed", votes=[VOTES])
@@ -124,7 +124,7 @@ def test_a_second_time_adds_votes_and_a_note(store: LocalStore, run: str) -> Non
     assert [old.export for old in again.previous] == [first.export]
 
 
-def test_damaged_files_are_made_anew(store: LocalStore, run: str) -> None:
+def test_damaged_files_are_exported_again(store: LocalStore, run: str) -> None:
     first = promote(store, run, 1)
     store.put(f"{keys.export_folder('tiny', first.export)}/generator.onnx", b"cut")
     with pytest.raises(CorruptObjectError):
@@ -132,14 +132,14 @@ def test_damaged_files_are_made_anew(store: LocalStore, run: str) -> None:
     second = promote(store, run, 1)
     assert second.export == first.export
     assert read_onnx(store, "tiny", second)
-    assert not second.previous, "to go back would lead nowhere"
+    assert not second.previous, "a repaired promotion must not enter the history"
 
 
-def test_there_and_back(store: LocalStore, run: str) -> None:
+def test_rollback_restores_previous_and_undoes_itself(store: LocalStore, run: str) -> None:
     for epoch in (1, 2, 3):
         promote(store, run, epoch)
-    back = rollback(store, "tiny", note="worse on cats", author="you")
-    assert (back.epoch, back.note, back.by) == (2, "worse on cats", "you")
+    restored = rollback(store, "tiny", note="worse on cats", author="you")
+    assert (restored.epoch, restored.note, restored.by) == (2, "worse on cats", "you")
     assert rollback(store, "tiny").epoch == 3
     assert rollback(store, "tiny", target=f"{run}/1").epoch == 1
     served = read_promoted(store, "tiny")
@@ -147,7 +147,7 @@ def test_there_and_back(store: LocalStore, run: str) -> None:
     assert [old.epoch for old in served.previous] == [3, 2]
 
 
-def test_back_works_when_the_checkpoint_is_gone(
+def test_rollback_works_without_checkpoint(
     store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     promote(store, run, 1)
@@ -157,18 +157,18 @@ def test_back_works_when_the_checkpoint_is_gone(
     assert rollback(store, "tiny").epoch == 1
 
 
-def test_nothing_to_go_back_to_is_told(store: LocalStore, run: str) -> None:
-    with pytest.raises(InputError, match="nothing to go back to"):
+def test_rollback_without_earlier_promotion_raises(store: LocalStore, run: str) -> None:
+    with pytest.raises(InputError, match="no earlier promotion"):
         rollback(store, "tiny")
     promote(store, run, 1)
-    with pytest.raises(InputError, match="nothing to go back to"):
+    with pytest.raises(InputError, match="no earlier promotion"):
         rollback(store, "tiny")
     promote(store, run, 2)
-    with pytest.raises(InputError, match=f"In service were: {run}/1"):
+    with pytest.raises(InputError, match=f"Earlier promotions: {run}/1"):
         rollback(store, "tiny", target=f"{run}/3")
 
 
-def test_damaged_files_are_not_gone_back_to(store: LocalStore, run: str) -> None:
+def test_rollback_to_damaged_files_raises(store: LocalStore, run: str) -> None:
     first = promote(store, run, 1)
     second = promote(store, run, 2)
     key = f"{keys.export_folder('tiny', first.export)}/generator.safetensors"
@@ -178,50 +178,54 @@ def test_damaged_files_are_not_gone_back_to(store: LocalStore, run: str) -> None
     assert read_promoted(store, "tiny") == second
 
 
-@pytest.mark.parametrize("moment", ["examples", "files", "pointer"])
-def test_a_promotion_that_fails_leaves_the_one_before(
-    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch, moment: str
+@pytest.mark.parametrize("step", ["examples", "files", "pointer"])
+def test_failed_promotion_keeps_previous_one(
+    store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     first = promote(store, run, 1)
 
-    def refuse(*_: object, **__: object) -> None:
+    def raise_conflict(*_: object, **__: object) -> None:
         raise ConflictError("no")
 
-    named = {"examples": "_generate_examples", "files": "write_export", "pointer": "swap_promoted"}
-    monkeypatch.setattr(f"model.export.promotion.{named[moment]}", refuse)
+    functions = {
+        "examples": "_generate_examples",
+        "files": "write_export",
+        "pointer": "swap_promoted",
+    }
+    monkeypatch.setattr(f"model.export.promotion.{functions[step]}", raise_conflict)
     with pytest.raises(ConflictError):
         promote(store, run, 2)
     assert read_promoted(store, "tiny") == first
 
 
 @pytest.mark.slow
-def test_a_generator_gone_wrong_is_not_promoted(
+def test_generator_with_nan_is_not_promoted(
     store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = promote(store, run, 1)
 
-    def spoil(data: bytes, recipe: Recipe) -> object:
+    def restore_with_nan(data: bytes, recipe: Recipe) -> object:
         generator, averaged = restore_generator(data, recipe)
         for weights in generator.parameters():
             weights.data.fill_(float("nan"))
         return generator, averaged
 
-    monkeypatch.setattr("model.export.generator.restore_generator", spoil)
+    monkeypatch.setattr("model.export.generator.restore_generator", restore_with_nan)
     monkeypatch.setattr("model.export.promotion.export_checkpoint", export_checkpoint)
     with pytest.raises(IntegrityError, match="nan"):
         promote(store, run, 2)
     assert read_promoted(store, "tiny") == first
 
 
-def test_only_what_is_there_is_promoted(store: LocalStore, run: str) -> None:
-    before = list(store.list_keys("models/tiny"))
+def test_missing_checkpoint_is_not_promoted(store: LocalStore, run: str) -> None:
+    keys_before = list(store.list_keys("models/tiny"))
     with pytest.raises(NotFoundError, match="epoch-0009"):
         promote_checkpoint(store, "tiny", run, 9, title="Tiny", votes=[VOTES])
     assert read_promoted(store, "tiny") is None
-    assert list(store.list_keys("models/tiny")) == before
+    assert list(store.list_keys("models/tiny")) == keys_before
 
 
-def test_a_removed_pair_set_leaves_it_without_examples(
+def test_deleted_pair_set_gives_no_examples(
     store: LocalStore, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest = keys.manifest("tiny", "pairs")

@@ -7,7 +7,7 @@ from model.networks.generator import Generator
 from model.networks.layers import count_parameters
 
 
-def test_the_parameter_counts_are_the_specified_ones() -> None:
+def test_parameter_counts_are_as_specified() -> None:
     assert count_parameters(Generator()) == 11_377_155
     assert count_parameters(Discriminator()) == 2_765_633
 
@@ -22,7 +22,7 @@ def test_shapes_and_ranges(size: int) -> None:
     assert scores.shape == (2, 1, size // 8 - 2, size // 8 - 2)
 
 
-def test_a_patch_is_70_pixels_wide() -> None:
+def test_receptive_field_is_70_pixels() -> None:
     field, step = 1, 1
     for layer in Discriminator(width=8).layers:
         if isinstance(layer, nn.Conv2d):
@@ -31,7 +31,7 @@ def test_a_patch_is_70_pixels_wide() -> None:
     assert field == 70
 
 
-def test_biases_and_norms_stand_where_specified() -> None:
+def test_biases_and_norms_are_as_specified() -> None:
     generator, discriminator = Generator(), Discriminator()
     convolutions = [m for m in generator.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     assert [m.bias is not None for m in convolutions] == [False] * 23 + [True]
@@ -48,7 +48,7 @@ def test_biases_and_norms_stand_where_specified() -> None:
     assert kinds == [True, False, "affine True", False, "affine True", False, "affine False", True]
 
 
-def test_weights_start_small_and_biases_at_zero() -> None:
+def test_initial_weights_are_small_and_biases_zero() -> None:
     for network in (Generator(), Discriminator()):
         for layer in network.modules():
             if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -56,8 +56,8 @@ def test_weights_start_small_and_biases_at_zero() -> None:
                 assert layer.bias is None or not layer.bias.any()
 
 
-def test_reflection_padding_keeps_a_plain_sheet_plain() -> None:
-    """Zero padding would leave a frame; only the strided convolutions pad with zeros."""
+def test_blank_input_has_no_border_artifact() -> None:
+    """Zero padding would cause one; only the strided convolutions pad with zeros."""
     generator = Generator(width=8, blocks=2)
     head = generator.layers[:2](torch.ones(1, 1, 32, 32))
     torch.testing.assert_close(head, head[:, :, 16:17, 16:17].expand_as(head))

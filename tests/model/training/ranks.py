@@ -1,4 +1,4 @@
-"""What ``test_distributed`` has two processes do together; torchrun starts this in each."""
+"""The program that ``test_distributed`` runs in two processes with torchrun."""
 
 import sys
 from pathlib import Path
@@ -14,48 +14,48 @@ from storage import LocalStore
 from tests.model.training.test_train import CPU, SMALL
 
 FIXED = SMALL.model_copy(update={"precision": "f32", "image_pool_size": 3, "max_grad_norm": 0.0})
-# What divides, what does not, and what leaves nothing for the second.
+# Divisible by two, not divisible, and too small for the second process.
 BATCHES = (4, 5, 1)
 
 
 def take_steps(
     context: DistributedContext = SINGLE_PROCESS, with_nan: bool = False
 ) -> list[dict[str, torch.Tensor]]:
-    """Take a step on a batch of each size; return gradients, losses and weights of each.
+    """Take a step for each batch size; return its gradients, losses and weights.
 
-    Where they are spoilt, the second process alone has what is no number.
+    With ``with_nan`` the shard of the second process contains NaN.
     """
     state = init_state(FIXED, CPU)
     networks = prepare_networks(state, False, context)
     random = torch.Generator().manual_seed(0)
-    found = []
+    results = []
     for count in BATCHES:
         condition = torch.rand(count, 1, 64, 64, generator=random).round()
         target = torch.rand(count, 3, 64, 64, generator=random) * 2 - 1
         if with_nan and count > 1:
             condition[1] = torch.nan
-        share = context.shard_batch(count)
-        batch = condition[share.indices], target[share.indices]
-        figures = train_step(state, networks, *batch, FIXED, share)
-        step = {name: torch.tensor(value) for name, value in figures.items()}
-        for kind in ("generator", "discriminator", "eval_generator"):
-            for name, parameter in getattr(state, kind).named_parameters():
-                step[f"{kind} {name}"] = parameter.detach().clone()
+        shard = context.shard_batch(count)
+        batch = condition[shard.indices], target[shard.indices]
+        metrics = train_step(state, networks, *batch, FIXED, shard)
+        step = {name: torch.tensor(value) for name, value in metrics.items()}
+        for network in ("generator", "discriminator", "eval_generator"):
+            for name, parameter in getattr(state, network).named_parameters():
+                step[f"{network} {name}"] = parameter.detach().clone()
                 if parameter.grad is not None:
-                    step[f"{kind} {name} gradient"] = parameter.grad.clone()
+                    step[f"{network} {name} gradient"] = parameter.grad.clone()
         assert state.image_pool.images is not None
         step["pool"] = state.image_pool.images.clone()
-        found.append(step)
-    return found
+        results.append(step)
+    return results
 
 
 def main(folder: Path) -> None:
     with init_distributed() as context:
         assert context.world_size == 2
-        found = {"steps": take_steps(context), "skipped": take_steps(context, with_nan=True)[:2]}
+        results = {"steps": take_steps(context), "skipped": take_steps(context, with_nan=True)[:2]}
 
-        def follow(name: str, stop: int = -1) -> list[int]:
-            """Train in one of the folders; the second process alone asks to stop."""
+        def train_run(name: str, stop: int = -1) -> list[int]:
+            """Train in one of the folders; only the second process requests the stop."""
             steps: list[int] = []
             store = LocalStore(folder / name)
             try:
@@ -74,16 +74,16 @@ def main(folder: Path) -> None:
                 assert steps[-1] == stop
             return steps
 
-        followed = [follow("whole"), follow("begun alone"), follow("begun together", stop=4)]
-        torch.save({**found, "followed": followed}, folder / f"rank-{context.rank}.pt")
+        runs = [train_run("two"), train_run("started by one"), train_run("started by two", stop=4)]
+        torch.save({**results, "runs": runs}, folder / f"rank-{context.rank}.pt")
 
-        def refuse() -> None:
-            raise ValueError("refused")
+        def fail() -> None:
+            raise ValueError("failed")
 
         try:
-            context.run_on_main(refuse)
+            context.run_on_main(fail)
         except ValueError as error:
-            (folder / f"told-{context.rank}").write_text(str(error))
+            (folder / f"error-{context.rank}").write_text(str(error))
     tasks = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
     (folder / f"threads-{context.rank}").write_text("\n".join(sorted(tasks)))
 

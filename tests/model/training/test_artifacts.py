@@ -25,20 +25,20 @@ RARE = Recipe(
 )
 
 
-def test_a_run_can_be_watched(store: LocalStore) -> None:
+def test_run_writes_plot_sketch_grids_and_events(store: LocalStore) -> None:
     publish_test_pairs(store, "ttttv")
-    made = train(store, "tiny", "pairs", RARE, sketches=[make_sketch(), make_sketch()[:, ::-1]])
-    run = Run(store, "tiny", made.run)
-    with Image.open(made.plot) as plot:
+    trained = train(store, "tiny", "pairs", RARE, sketches=[make_sketch(), make_sketch()[:, ::-1]])
+    run = Run(store, "tiny", trained.run)
+    with Image.open(trained.plot) as plot:
         assert plot.size == (1000, 900)
     for epoch in (2, 3):
         with Image.open(run.location(f"samples/sketches-{epoch:04d}.jpg")) as grid:
             assert grid.size == (4 * 68 + 4, 68 + 4)
-    assert made.sketches == run.location("samples/sketches-0003.jpg")
+    assert trained.sketches == run.location("samples/sketches-0003.jpg")
     extent = json.loads(run.get("recipe.json") or b"")["extent"]
     assert 0.5 < extent <= 1
 
-    read = EventAccumulator(made.events, {"images": 0, "scalars": 0})
+    read = EventAccumulator(trained.events, {"images": 0, "scalars": 0})
     read.Reload()
     logged = [json.loads(line) for line in (run.get("metrics.jsonl") or b"").splitlines()]
     for name, tag in {"l1": "loss/l1", "lr": "lr", "skipped": "skipped"}.items():
@@ -52,35 +52,37 @@ def test_a_run_can_be_watched(store: LocalStore) -> None:
         assert images[1].encoded_image_string == run.get(f"samples/{name}-0003.jpg")
 
 
-def test_a_finished_run_fits_no_sketch(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sketches_are_normalized_only_when_rendered(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     publish_test_pairs(store, "ttv")
     module = import_module("model.training.train")
-    real, fitted = module.prepare_sketch, []
+    real, calls = module.prepare_sketch, []
 
     def count(*arguments: object) -> object:
-        fitted.append(1)
+        calls.append(1)
         return real(*arguments)
 
     monkeypatch.setattr(module, "prepare_sketch", count)
     drawn = [make_sketch(), make_sketch()[:, ::-1]]
-    made = train(store, "tiny", "pairs", RARE, sketches=drawn)
-    assert len(fitted) == 2, "once a run"
-    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
-    assert len(fitted) == 2
-    store.delete(Run(store, "tiny", made.run).key("samples/sketches-0003.jpg"))
-    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == made
-    assert len(fitted) == 4, "what is missing is made anew"
+    trained = train(store, "tiny", "pairs", RARE, sketches=drawn)
+    assert len(calls) == 2, "each sketch once per run"
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == trained
+    assert len(calls) == 2
+    store.delete(Run(store, "tiny", trained.run).key("samples/sketches-0003.jpg"))
+    assert train(store, "tiny", "pairs", RARE, sketches=drawn) == trained
+    assert len(calls) == 4, "a missing grid is rendered again"
 
 
-def test_sketches_change_nothing_else(
+def test_sketches_only_add_their_grids(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         import_module("model.training.artifacts"), "render_loss_plot", lambda *_: b""
     )
     other = LocalStore(tmp_path / "other")
-    for place in (store, other):
-        publish_test_pairs(place, "ttv")
+    for target in (store, other):
+        publish_test_pairs(target, "ttv")
     recipe = RARE.model_copy(update={"epochs": 1})
     drawn = train(store, "tiny", "pairs", recipe, sketches=[make_sketch()])
     plain = train(other, "tiny", "pairs", recipe)

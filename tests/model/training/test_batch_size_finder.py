@@ -1,4 +1,4 @@
-"""The search for the largest batch, and the command that truly runs out of memory."""
+"""The search for the largest batch size, also with a real memory limit."""
 
 import os
 import re
@@ -28,12 +28,12 @@ RECIPE = Recipe(precision="f32")
 
 @given(st.integers(1, 2 * MAX_BATCH_SIZE))
 @settings(max_examples=200)
-def test_the_largest_is_found_to_an_eighth(most: int) -> None:
+def test_largest_batch_is_found_to_within_an_eighth(limit: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrialWorker, "measure", lambda _, batch: 0.1 if batch <= most else None)
+        patch.setattr(TrialWorker, "measure", lambda _, batch: 0.1 if batch <= limit else None)
         best, trials = find_batch_size(RECIPE)
-    assert best <= most
-    assert best + max(1, best // 8) > min(most, MAX_BATCH_SIZE)
+    assert best <= limit
+    assert best + max(1, best // 8) > min(limit, MAX_BATCH_SIZE)
     tried = [trial.batch for trial in trials]
     assert tried == sorted(set(tried))
     assert len(tried) <= 15
@@ -41,16 +41,16 @@ def test_the_largest_is_found_to_an_eighth(most: int) -> None:
     assert all(1 <= batch <= MAX_BATCH_SIZE for batch in tried)
 
 
-def test_nothing_larger_is_tried_where_a_step_takes_minutes(
+def test_search_stops_at_slow_steps(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(TrialWorker, "measure", lambda _, batch: 25.0 * batch)
     assert find_batch_size(RECIPE)[0] == 4
 
 
-def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_fitting_batch_is_an_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrialWorker, "measure", lambda *_: None)
-    with pytest.raises(InputError, match=r"Not even batch=1 at 256 px .*image_size=128"):
+    with pytest.raises(InputError, match=r"batch=1 at 256 px does not fit .*image_size=128"):
         find_batch_size(RECIPE)
     smallest = RECIPE.model_copy(update={"image_size": 64})
     with pytest.raises(InputError, match=r"Try a smaller generator_width\."):
@@ -64,50 +64,50 @@ def test_where_nothing_fits_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         ("auto", MAX_BATCH_SIZE, f"--set batch={MAX_BATCH_SIZE}"),
     ],
 )
-def test_the_batch_that_is_named_can_be_set(
+def test_printed_batch_is_valid_for_the_processes(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     processes: str,
     fits: int,
     advised: str,
 ) -> None:
-    """Of two GPUs, or of none for two processes."""
+    """Either two GPUs, or two processes without a GPU."""
     gpus = 0 if processes == "2" else 2
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setenv("ICANVAS_PROCESSES", processes)
     get_settings.cache_clear()
     monkeypatch.setattr(TrialWorker, "measure", lambda _, batch: 0.1 if batch <= fits else None)
     print_batch_sizes("demo", RECIPE)
-    told = " ".join(capsys.readouterr().out.split())
-    assert told.endswith(advised)
-    assert "not compiled, a batch of" in told
+    output = " ".join(capsys.readouterr().out.split())
+    assert output.endswith(advised)
+    assert "not compiled, a batch of" in output
 
 
 @pytest.mark.slow
-def test_the_command_tries_until_memory_runs_out(own_cache: Path) -> None:
-    room = 700 << 20
+def test_command_runs_trials_until_memory_runs_out(own_cache: Path) -> None:
+    limit = 700 << 20
     sizes = (
         *("image_size=256", "generator_width=16", "generator_blocks=1"),
         *("discriminator_width=4", "precision=f32"),
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [
             *(sys.executable, "-m", "cli", "train", "demo", "--find-batch"),
             *(word for size in sizes for word in ("--set", size)),
         ],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (room, room)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (limit, limit)),
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    rows = [line.split() for line in ended.stdout.splitlines() if re.match(r"\d", line)]
+    assert result.returncode == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines() if re.match(r"\d", line)]
     fit = [int(row[0]) for row in rows if row[1] == "yes"]
     not_fit = [int(row[0]) for row in rows if row[1] == "no"]
     assert 1 <= max(fit) < min(not_fit) <= 32
     assert all(float(row[3]) > 0 for row in rows if row[1] == "yes")
-    assert f"--set batch={max(fit)}" in ended.stdout
-    assert "at 256 px" in ended.stdout
+    assert f"--set batch={max(fit)}" in result.stdout
+    assert "at 256 px" in result.stdout
     assert f'"batch": {max(fit)}' in (own_cache / "batches.json").read_text()

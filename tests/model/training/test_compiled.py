@@ -1,4 +1,4 @@
-"""A compiled run that is stopped, and goes on in a process that compiles anew."""
+"""A compiled run that is stopped and resumed in a process that compiles again."""
 
 import os
 import shutil
@@ -16,9 +16,9 @@ from tests.model.training.test_train import SMALL, read_run_files, train_small
 COMPILED = SMALL.model_copy(update={"compile": "on", "precision": "f32", "epochs": 2})
 
 
-def go_on(folder: Path, code: Path, stop: int) -> None:
-    """Train, compiling into a folder that nothing was compiled into before."""
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(code)
+def train_in_process(folder: Path, code_folder: Path, stop: int) -> None:
+    """Train with an empty compilation cache; stop after a step, or not at all (0)."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(code_folder)
     steps: list[int] = []
     try:
         train_small(
@@ -35,13 +35,15 @@ def go_on(folder: Path, code: Path, stop: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
-def test_a_compiled_run_goes_on_bit_by_bit(store: LocalStore, tmp_path: Path) -> None:
-    """Stopped where the next batch is a small one: the first that the second process meets."""
+def test_resumed_compiled_run_equals_uninterrupted_run(store: LocalStore, tmp_path: Path) -> None:
+    """The run is stopped before a small batch, so that the second process compiles that first."""
     other = LocalStore(tmp_path / "other")
-    for place in (store, other):
-        publish_test_pairs(place, "tttttv")
-    mine, theirs = (Path(place.location("x")).parent for place in (store, other))
-    for folder, stop in ((theirs, 0), (mine, 2), (mine, 0)):
+    for target in (store, other):
+        publish_test_pairs(target, "tttttv")
+    folder_a, folder_b = (Path(target.location("x")).parent for target in (store, other))
+    for folder, stop in ((folder_b, 0), (folder_a, 2), (folder_a, 0)):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            pool.submit(go_on, folder, tmp_path / f"code-{folder.name}-{stop}", stop).result()
+            pool.submit(
+                train_in_process, folder, tmp_path / f"code-{folder.name}-{stop}", stop
+            ).result()
     assert read_run_files(store) == read_run_files(other)

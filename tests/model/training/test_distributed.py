@@ -1,4 +1,4 @@
-"""Two real processes that train together, against one that has the whole batch."""
+"""Distributed training in two real processes, compared with a single process."""
 
 import json
 import os
@@ -19,35 +19,35 @@ from tests.model.pairs import publish_test_pairs
 from tests.model.training.ranks import BATCHES, FIXED, take_steps
 from tests.model.training.test_train import assert_same, train_small
 
-PLACES = ("whole", "begun alone", "begun together", "alone")
+STORES = ("two", "started by one", "started by two", "one")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that two processes have left their results in."""
+    """The folder with the results of two processes."""
     folder = tmp_path_factory.mktemp("ranks")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ICANVAS_CACHE", str(folder / "cache"))
         get_settings.cache_clear()
-        train_everywhere(folder)
+        train_all_runs(folder)
     get_settings.cache_clear()
     return folder
 
 
-def train_everywhere(folder: Path) -> None:
-    for name in PLACES:
-        # Three batches an epoch, the last of one pair.
+def train_all_runs(folder: Path) -> None:
+    for name in STORES:
+        # Three batches per epoch, the last of one pair.
         publish_test_pairs(LocalStore(folder / name), "tttttvv")
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
         train_small(
-            LocalStore(folder / "begun alone"),
+            LocalStore(folder / "started by one"),
             recipe=FIXED,
             on_step=lambda done, _: steps.append(done),
             should_stop=lambda: steps[-1] == 4,
         )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    ended = subprocess.run(
+    result = subprocess.run(
         [*torchrun, "--nproc-per-node=2", "-m", "tests.model.training.ranks", str(folder)],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
         stdin=subprocess.DEVNULL,
@@ -56,7 +56,7 @@ def train_everywhere(folder: Path) -> None:
         timeout=300,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.fixture(scope="module")
@@ -64,29 +64,31 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
     return [torch.load(folder / f"rank-{rank}.pt") for rank in range(2)]
 
 
-def test_together_a_step_is_that_of_one_process_with_the_whole_batch(
+def test_steps_equal_those_of_one_process(
     ranks: list[dict[str, Any]],
 ) -> None:
-    for together, alone in zip(ranks[0]["steps"], take_steps(), strict=True):
-        assert together.keys() == alone.keys()
-        for name, value in together.items():
-            apart = (value - alone[name]).norm() / alone[name].norm().clamp(min=1e-6)
-            # Adam makes a whole step of a gradient that is next to nothing.
-            assert apart < (1e-4 if "gradient" in name else 1e-3), name
+    for distributed, single in zip(ranks[0]["steps"], take_steps(), strict=True):
+        assert distributed.keys() == single.keys()
+        for name, value in distributed.items():
+            relative_difference = (value - single[name]).norm() / single[name].norm().clamp(
+                min=1e-6
+            )
+            # Adam takes a full step along a tiny gradient, so weights differ more than gradients.
+            assert relative_difference < (1e-4 if "gradient" in name else 1e-3), name
 
 
-def test_all_processes_have_the_same_weights_pool_and_figures(
+def test_processes_have_equal_weights_pool_and_metrics(
     ranks: list[dict[str, Any]],
 ) -> None:
     assert len(ranks[0]["steps"]) == len(BATCHES)
-    for kept in ("steps", "followed"):
-        assert_same(ranks[0][kept], ranks[1][kept])
+    for key in ("steps", "runs"):
+        assert_same(ranks[0][key], ranks[1][key])
     first, last = ranks[0]["steps"][0], ranks[0]["steps"][-1]
-    moved = [name for name in first if not torch.equal(first[name], last[name])]
-    assert {name.split()[0] for name in moved} >= {"generator", "discriminator", "eval_generator"}
+    changed = [name for name in first if not torch.equal(first[name], last[name])]
+    assert {name.split()[0] for name in changed} >= {"generator", "discriminator", "eval_generator"}
 
 
-def test_all_skip_a_step_together(ranks: list[dict[str, Any]]) -> None:
+def test_nan_in_one_process_skips_the_step_in_all(ranks: list[dict[str, Any]]) -> None:
     for rank in ranks:
         first, last = rank["skipped"]
         assert first["skipped"] == last["skipped"] == 1
@@ -95,30 +97,30 @@ def test_all_skip_a_step_together(ranks: list[dict[str, Any]]) -> None:
                 assert torch.equal(first[name], last[name]), name
 
 
-def test_a_run_of_two_is_a_run_of_one(folder: Path, ranks: list[dict[str, Any]]) -> None:
-    train_small(LocalStore(folder / "alone"), recipe=FIXED)
-    assert ranks[0]["followed"][0] == list(range(10))
-    assert_like_alone(folder, "whole")
+def test_run_of_two_processes_equals_run_of_one(folder: Path, ranks: list[dict[str, Any]]) -> None:
+    train_small(LocalStore(folder / "one"), recipe=FIXED)
+    assert ranks[0]["runs"][0] == list(range(10))
+    assert_equals_single_process(folder, "two")
 
 
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_run_is_resumed_with_another_number_of_processes(
     folder: Path, ranks: list[dict[str, Any]]
 ) -> None:
-    train_small(LocalStore(folder / "alone"), recipe=FIXED)
-    _, alone, together = ranks[0]["followed"]
-    assert alone == list(range(4, 10))
-    assert together == list(range(5)), "one that says stop stops both"
+    train_small(LocalStore(folder / "one"), recipe=FIXED)
+    _, single, distributed = ranks[0]["runs"]
+    assert single == list(range(4, 10))
+    assert distributed == list(range(5)), "a stop in one process stops both"
     steps: list[int] = []
-    store = LocalStore(folder / "begun together")
+    store = LocalStore(folder / "started by two")
     train_small(store, recipe=FIXED, on_step=lambda done, _: steps.append(done))
     assert steps == list(range(4, 10))
-    assert_like_alone(folder, "begun alone")
-    assert_like_alone(folder, "begun together")
+    assert_equals_single_process(folder, "started by one")
+    assert_equals_single_process(folder, "started by two")
 
 
-def assert_like_alone(folder: Path, name: str) -> None:
-    """Compare a run's folder with that of one process."""
-    one, other = LocalStore(folder / "alone"), LocalStore(folder / name)
+def assert_equals_single_process(folder: Path, name: str) -> None:
+    """Compare a run with that of a single process."""
+    one, other = LocalStore(folder / "one"), LocalStore(folder / name)
     assert list(one.list_keys("models")) == list(other.list_keys("models"))
     logs = []
     for store in (one, other):
@@ -126,28 +128,30 @@ def assert_like_alone(folder: Path, name: str) -> None:
         logs.append([json.loads(line) for line in store.get(key).splitlines()])
         run = Run(store, "tiny", key.split("/")[2])
         assert [record.epoch for record in run.list_all_checkpoints()] == [1, 2, FIXED.epochs]
-    for alone, together in zip(*logs, strict=True):
-        assert together == pytest.approx(alone, rel=0.01), name
+    for single, distributed in zip(*logs, strict=True):
+        assert distributed == pytest.approx(single, rel=0.01), name
 
 
-def test_what_the_first_process_meets_all_meet(folder: Path, ranks: list[dict[str, Any]]) -> None:
-    assert [(folder / f"told-{rank}").read_text() for rank in range(2)] == ["refused"] * 2
+def test_error_in_main_process_is_raised_in_all(folder: Path, ranks: list[dict[str, Any]]) -> None:
+    assert [(folder / f"error-{rank}").read_text() for rank in range(2)] == ["failed"] * 2
 
 
-def test_the_group_ends_with_its_block(folder: Path, ranks: list[dict[str, Any]]) -> None:
-    """A thread of it that outlives the interpreter aborts the process now and then."""
+def test_process_group_is_destroyed_after_the_block(
+    folder: Path, ranks: list[dict[str, Any]]
+) -> None:
+    """A thread of the group that outlives the interpreter may abort the process."""
     for rank in range(2):
         assert "gloo" not in (folder / f"threads-{rank}").read_text()
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_shares_are_the_whole_batch_and_weigh_one(size: int, count: int) -> None:
-    shares = [BatchShard(DistributedContext(rank, size), count) for rank in range(size)]
-    assert sum(share.weight for share in shares) == pytest.approx(1)
-    given = [list(range(count))[share.indices] for share in shares]
-    assert all(given)
-    taken = [
-        place for part, share in zip(given, shares, strict=True) if share.weight for place in part
+def test_shards_cover_the_batch_and_weights_sum_to_one(size: int, count: int) -> None:
+    shards = [BatchShard(DistributedContext(rank, size), count) for rank in range(size)]
+    assert sum(shard.weight for shard in shards) == pytest.approx(1)
+    parts = [list(range(count))[shard.indices] for shard in shards]
+    assert all(parts)
+    covered = [
+        index for part, shard in zip(parts, shards, strict=True) if shard.weight for index in part
     ]
-    assert sorted(taken) == list(range(count))
+    assert sorted(covered) == list(range(count))

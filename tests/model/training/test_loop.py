@@ -1,4 +1,4 @@
-"""What the loop makes of what its loaders and its hooks say."""
+"""The training loop: loader errors, interim checkpoints, flushed logs, stops."""
 
 import json
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.model.pairs import publish_test_pairs
 from tests.model.training.test_train import SMALL, read_run_files, train_small
 
 
-def fail_as_a_worker_does(text: str) -> Iterator[Sample]:
+def raise_as_loader_process(text: str) -> Iterator[Sample]:
     try:
         raise CorruptObjectError(text)
     except CorruptObjectError:
@@ -30,17 +30,17 @@ def fail_as_a_worker_does(text: str) -> Iterator[Sample]:
     yield from ()
 
 
-def test_an_error_of_a_loaders_process_is_one_line() -> None:
-    text = "A pair is damaged: DamagedBits at 7. Make it anew."
-    with pytest.raises(CorruptObjectError) as told:
-        read_batch(fail_as_a_worker_does(text))
-    assert str(told.value) == text
+def test_loader_process_error_has_its_own_message() -> None:
+    text = "A pair is damaged: CorruptBits at 7. Prepare it again."
+    with pytest.raises(CorruptObjectError) as error:
+        read_batch(raise_as_loader_process(text))
+    assert str(error.value) == text
 
 
-def test_a_checkpoint_is_kept_before_anything_is_drawn(
+def test_checkpoint_is_written_before_samples_are_rendered(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Drawing takes long, and may be what a process is killed in."""
+    """Rendering takes long, and the process may be killed in it."""
     publish_test_pairs(store, "ttv")
     other = LocalStore(store.root / "other")
     publish_test_pairs(other, "ttv")
@@ -55,14 +55,14 @@ def test_a_checkpoint_is_kept_before_anything_is_drawn(
             train_small(store)
     steps: list[int] = []
     train_small(store, on_step=lambda done, _: steps.append(done))
-    assert steps[0] == 1, "the epoch was done again"
+    assert steps[0] == 1, "the epoch was trained again"
     assert read_run_files(store) == read_run_files(other)
 
 
-def test_within_a_long_epoch_a_checkpoint_is_kept_now_and_then(store: LocalStore) -> None:
+def test_interim_checkpoints_are_written_within_an_epoch(store: LocalStore) -> None:
     publish_test_pairs(store, "tttttttt")
     often = SMALL.model_copy(update={"checkpoint_minutes": 1e-6})
-    for recipe, begun in ((often, 2), (SMALL, 0)):
+    for recipe, resumed_step in ((often, 2), (SMALL, 0)):
         steps: list[int] = []
 
         def crash(done: int, _total: int, steps: list[int] = steps) -> None:
@@ -70,23 +70,23 @@ def test_within_a_long_epoch_a_checkpoint_is_kept_now_and_then(store: LocalStore
             if steps.count(3) == 1 == len(steps) - 3:
                 raise ZeroDivisionError
 
-        seeded = recipe.model_copy(update={"seed": begun})
+        with_seed = recipe.model_copy(update={"seed": resumed_step})
         with pytest.raises(ZeroDivisionError):
-            train_small(store, recipe=seeded, on_step=crash)
-        run = train_small(store, recipe=seeded, on_step=crash)
-        assert steps[4] == begun
+            train_small(store, recipe=with_seed, on_step=crash)
+        run = train_small(store, recipe=with_seed, on_step=crash)
+        assert steps[4] == resumed_step
         records = Run(store, "tiny", run.run).list_all_checkpoints()
         assert not any(record.batches for record in records)
 
 
-def test_an_epoch_without_a_checkpoint_is_no_reason_to_wait(
+def test_interim_checkpoint_interval_spans_epochs(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What counts is the time since the last one."""
+    """The interval counts from the last checkpoint, not from the start of the epoch."""
     publish_test_pairs(store, "tttttt")
     clock = iter(range(0, 10_000, 60))
     monkeypatch.setattr("model.training.loop.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    # Three steps an epoch, of a minute each as far as the loop knows, and some at its end.
+    # By this clock, each of the three steps of an epoch takes a minute.
     recipe = SMALL.model_copy(update={"epochs": 3, "checkpoint_every": 3, "checkpoint_minutes": 5})
 
     def crash(done: int, _total: int) -> None:
@@ -96,30 +96,32 @@ def test_an_epoch_without_a_checkpoint_is_no_reason_to_wait(
     with pytest.raises(ZeroDivisionError):
         train_small(store, recipe=recipe, on_step=crash)
     (name,) = {key.split("/")[2] for key in store.list_keys("models")}
-    (kept,) = Run(store, "tiny", name).list_all_checkpoints()
-    assert kept.batches
-    assert 3 < kept.step < 8
+    (record,) = Run(store, "tiny", name).list_all_checkpoints()
+    assert record.batches
+    assert 3 < record.step < 8
 
 
-def test_a_long_epoch_can_be_followed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves need not wait for its end, which leaves what it left before."""
+def test_logs_are_flushed_within_an_epoch(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the epoch writes the same files as without flushing."""
     publish_test_pairs(store, "t" * 60 + "v")
     other = LocalStore(store.root / "other")
     publish_test_pairs(other, "t" * 60 + "v")
     train_small(other)
     monkeypatch.setattr("model.training.loop._FLUSH_INTERVAL_S", 0.0)
-    told: list[int] = []
+    flushed_steps: list[int] = []
 
     def crash(done: int, _total: int) -> None:
         if done == 43:
             raise ZeroDivisionError
 
     def follow(line: dict[str, float]) -> None:
-        told.append(int(line["step"]))
+        flushed_steps.append(int(line["step"]))
 
     with pytest.raises(ZeroDivisionError):
         train_small(store, on_step=crash, on_log=follow)
-    assert told[-1] == 40
+    assert flushed_steps[-1] == 40
     (name,) = {key.split("/")[2] for key in store.list_keys("models")}
     run = Run(store, "tiny", name)
     lines = [json.loads(line) for line in (run.get(METRICS_FILE) or b"").splitlines()]
@@ -129,7 +131,7 @@ def test_a_long_epoch_can_be_followed(store: LocalStore, monkeypatch: pytest.Mon
     assert read_run_files(store) == read_run_files(other)
 
 
-def test_a_store_that_is_away_costs_no_step(
+def test_unreachable_store_loses_no_step(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, "tttttttt")
@@ -153,8 +155,11 @@ def test_tracing_can_be_stopped(store: LocalStore) -> None:
     publish_test_pairs(store, "tttv")
     recipe = make_recipe({}, {"image_size": 64, "generator_width": 4, "augment": 1})
     steps: list[int] = []
-    hooks = TrainingCallbacks(on_step=lambda done, _: steps.append(done), should_stop=lambda: True)
+    callbacks = TrainingCallbacks(
+        on_step=lambda done, _: steps.append(done), should_stop=lambda: True
+    )
     with pytest.raises(TrainingStopped, match="no step was taken yet"):
-        train(store, "tiny", "pairs", recipe, callbacks=hooks)
+        train(store, "tiny", "pairs", recipe, callbacks=callbacks)
     assert not steps
-    assert list(store.list_keys("datasets/tiny/pairs/pairs/strokes-1")), "what was traced is kept"
+    strokes = store.list_keys("datasets/tiny/pairs/pairs/strokes-1")
+    assert list(strokes), "the traced strokes are stored"

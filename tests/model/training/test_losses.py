@@ -7,7 +7,7 @@ from model.training.losses import adversarial_loss, discriminator_loss, join_pai
 @pytest.mark.parametrize(
     ("real", "fake", "loss"), [(1, 0, 0), (0, 0, 0.5), (1, 1, 0.5), (0, 1, 1), (3, -1, 2.5)]
 )
-def test_the_discriminator_is_told_real_from_fake(real: float, fake: float, loss: float) -> None:
+def test_discriminator_loss_values(real: float, fake: float, loss: float) -> None:
     shape = (2, 1, 6, 6)
     assert (
         discriminator_loss(torch.full(shape, float(real)), torch.full(shape, float(fake))).item()
@@ -16,11 +16,11 @@ def test_the_discriminator_is_told_real_from_fake(real: float, fake: float, loss
 
 
 @pytest.mark.parametrize(("fake", "loss"), [(1, 0), (0, 1), (-1, 4)])
-def test_the_generator_wants_to_pass_for_real(fake: float, loss: float) -> None:
+def test_adversarial_loss_values(fake: float, loss: float) -> None:
     assert adversarial_loss(torch.full((2, 1, 6, 6), float(fake))).item() == loss
 
 
-def test_a_pair_has_four_channels_in_one_range() -> None:
+def test_joined_pair_has_four_channels_in_one_range() -> None:
     picture, condition = torch.full((2, 3, 8, 8), -0.5), torch.zeros(2, 1, 8, 8)
     condition[..., 4:] = 1
     pair = join_pair(picture, condition)

@@ -1,4 +1,4 @@
-"""Runs whose store fails and whose process is killed: nothing is lost, nothing waits."""
+"""Resuming runs after kills, stops and failed uploads."""
 
 import io
 import json
@@ -26,7 +26,7 @@ from tests.model.pairs import publish_test_pairs
 from tests.model.training.test_train import SMALL, assert_same, read_run_files, train_small
 from tests.storage.contents import observe_calls
 
-PAIRS = "ttttttv"  # three steps an epoch
+PAIRS = "ttttttv"  # three steps per epoch
 
 SCRIPT = """
     import sys
@@ -37,12 +37,12 @@ SCRIPT = """
     from storage import LocalStore
 
     class Store(LocalStore):
-        room = int(sys.argv[3])
+        max_uploads = int(sys.argv[3])
 
         def put_file(self, key, file):
-            if not self.room:
+            if not self.max_uploads:
                 raise OSError("full")
-            self.room -= 1
+            self.max_uploads -= 1
             super().put_file(key, file)
 
     recipe = Recipe.model_validate_json(sys.argv[2])
@@ -52,18 +52,18 @@ SCRIPT = """
 
 
 @pytest.fixture
-def undisturbed(store: LocalStore, tmp_path: Path) -> dict[str, bytes]:
-    other = LocalStore(tmp_path / "undisturbed")
-    for place in (store, other):
-        publish_test_pairs(place, PAIRS)
+def uninterrupted(store: LocalStore, tmp_path: Path) -> dict[str, bytes]:
+    other = LocalStore(tmp_path / "uninterrupted")
+    for target in (store, other):
+        publish_test_pairs(target, PAIRS)
     train_small(other)
     return read_run_files(other)
 
 
-def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
+def intercept_uploads(store: ObjectStore, on_upload: Callable[[], object]) -> ObjectStore:
     def on_call(call: str) -> None:
         if call == "put_file":
-            spoil()
+            on_upload()
 
     return observe_calls(store, on_call)
 
@@ -71,14 +71,14 @@ def spoiled(store: ObjectStore, spoil: Callable[[], object]) -> ObjectStore:
 @pytest.mark.parametrize(
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))]
 )
-def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(
-    store: LocalStore, undisturbed: dict[str, bytes], seed: int
+def test_killed_run_is_resumed_and_writes_equal_files(
+    store: LocalStore, uninterrupted: dict[str, bytes], seed: int
 ) -> None:
-    """`kill -9` of a real process, of whose files some are in the store, some on this machine."""
-    chance = random.Random(seed)
-    step, room = chance.randrange(4, 9), chance.randrange(8)
+    """`kill -9` of a real process; some of its files are uploaded, others are not."""
+    rng = random.Random(seed)
+    step, max_uploads = rng.randrange(4, 9), rng.randrange(8)
     root = Path(store.location("x")).parent
-    arguments = [str(root), SMALL.model_dump_json(), str(room)]
+    arguments = [str(root), SMALL.model_dump_json(), str(max_uploads)]
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), *arguments],
         stdout=subprocess.PIPE,
@@ -89,14 +89,14 @@ def test_killed_at_any_step_it_goes_on_and_ends_with_the_same_bytes(
         if int(line) == step:
             process.kill()
     assert process.wait() == -9
-    assert len(read_run_files(store)) <= 1 + room
+    assert len(read_run_files(store)) <= 1 + max_uploads
     steps: list[int] = []
     train_small(store, on_step=lambda done, _: steps.append(done))
-    assert steps[0] > 0, "it began anew"
-    assert read_run_files(store) == undisturbed
+    assert steps[0] > 0, "the run was not resumed"
+    assert read_run_files(store) == uninterrupted
 
 
-def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, bytes]) -> None:
+def test_steps_do_not_wait_for_uploads(store: LocalStore, uninterrupted: dict[str, bytes]) -> None:
     done = threading.Event()
     waited: list[bool] = []
 
@@ -104,113 +104,115 @@ def test_no_step_waits_for_the_store(store: LocalStore, undisturbed: dict[str, b
         if step == total:
             done.set()
 
-    hanging = spoiled(store, lambda: waited.append(done.wait(120)))
+    hanging = intercept_uploads(store, lambda: waited.append(done.wait(120)))
     train_small(hanging, on_step=count)
     assert waited
-    assert all(waited), "training ended only after the store"
-    assert read_run_files(store) == undisturbed
+    assert all(waited), "training waited for an upload"
+    assert read_run_files(store) == uninterrupted
 
 
-def test_a_stop_waits_for_the_store_as_long_as_it_has_grace(
-    store: LocalStore, undisturbed: dict[str, bytes]
+def test_stop_waits_for_uploads_during_the_grace_period(
+    store: LocalStore, uninterrupted: dict[str, bytes]
 ) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     steps: list[int] = []
-    halted = threading.Event()
+    released = threading.Event()
     with pytest.raises(TrainingStopped):
         train_small(
-            spoiled(store, lambda: halted.wait(120)),
+            intercept_uploads(store, lambda: released.wait(120)),
             recipe=SMALL.model_copy(update={"shutdown_grace_s": 0.1}),
             on_step=lambda step, _: steps.append(step),
             should_stop=lambda: steps[-1] == 5,
-            on_upload_error=told.append,
+            on_upload_error=messages.append,
         )
-    assert "Nothing is lost" in told[-1]
-    halted.set()
+    assert "Nothing is lost" in messages[-1]
+    released.set()
     steps.clear()
     train_small(store, on_step=lambda step, _: steps.append(step))
     assert steps[0] == 5
     ended = read_run_files(store)
-    assert ended.keys() == undisturbed.keys()
+    assert ended.keys() == uninterrupted.keys()
     for key, data in ended.items():
-        assert_same(*(without_recipe(key, found) for found in (data, undisturbed[key])))
+        assert_same(*(parse_without_recipe(key, content) for content in (data, uninterrupted[key])))
 
 
-def without_recipe(key: str, data: bytes) -> object:
-    """Return a file's content but the recipe, which tells the grace period that a run began with.
+def parse_without_recipe(key: str, data: bytes) -> object:
+    """Return a file's content without the recipe, which holds the initial grace period.
 
-    And but the SHA-256, which tells of the recipe, too.
+    Also without the SHA-256, which depends on the recipe.
     """
     if key.endswith(".pt"):
-        kept: dict[str, object] = torch.load(io.BytesIO(data), weights_only=True)
+        content: dict[str, object] = torch.load(io.BytesIO(data), weights_only=True)
     elif key.endswith(".json"):
-        kept = json.loads(data)
+        content = json.loads(data)
     else:
         return data
-    return {name: value for name, value in kept.items() if name not in ("recipe", "sha256")}
+    return {name: value for name, value in content.items() if name not in ("recipe", "sha256")}
 
 
-def test_what_never_reaches_the_store_is_an_error_and_pushed_by_the_next(
-    store: LocalStore, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+def test_failed_uploads_are_an_error_and_retried_by_the_next_run(
+    store: LocalStore, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
         raise StorageError("full.")
 
     monkeypatch.setattr(uploads, "_IDLE_TIMEOUT_S", 0.3)
-    with pytest.raises(StorageError, match=r"`icanvas train tiny` on this machine pushes them"):
-        train(spoiled(store, refuse), "tiny", "pairs", SMALL)
+    with pytest.raises(StorageError, match=r"`icanvas train tiny` on this machine uploads them"):
+        train(intercept_uploads(store, refuse), "tiny", "pairs", SMALL)
     monkeypatch.undo()
     steps: list[int] = []
     train_small(store, on_step=lambda step, _: steps.append(step))
-    assert steps == [9], "a step was done again"
-    assert read_run_files(store) == undisturbed
+    assert steps == [9], "a step was repeated"
+    assert read_run_files(store) == uninterrupted
 
 
-def test_a_run_is_in_training_once(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    publish_test_pairs(store, "ttv")
-    monkeypatch.setattr(uploads, "_LOCK_TIMEOUT_S", 0.1)
-    met: list[str] = []
-
-    def train_too(_step: int, _total: int) -> None:
-        if not met:
-            with pytest.raises(ConflictError) as error:
-                train_small(store)
-            met.append(str(error.value))
-
-    train_small(store, on_step=train_too)
-    assert "is in training on this machine" in met[0]
-
-
-def test_the_last_and_the_best_checkpoints_stay_and_every_sample(
+def test_run_cannot_be_trained_twice_at_a_time(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_test_pairs(store, "ttv")
-    figures = iter([0.4, 0.1, 0.5, 0.3, 0.2])
-    monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(figures))
+    monkeypatch.setattr(uploads, "_LOCK_TIMEOUT_S", 0.1)
+    errors: list[str] = []
+
+    def train_too(_step: int, _total: int) -> None:
+        if not errors:
+            with pytest.raises(ConflictError) as error:
+                train_small(store)
+            errors.append(str(error.value))
+
+    train_small(store, on_step=train_too)
+    assert "is in training on this machine" in errors[0]
+
+
+def test_last_and_best_checkpoints_and_all_samples_are_retained(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_test_pairs(store, "ttv")
+    val_l1 = iter([0.4, 0.1, 0.5, 0.3, 0.2])
+    monkeypatch.setattr(import_module("model.training.loop"), "validate", lambda *_: next(val_l1))
     recipe = SMALL.model_copy(update={"epochs": 5, "keep_last": 2})
     assert compute_run_name("pairs", recipe) == compute_run_name(
         "pairs", recipe.model_copy(update={"keep_last": 3, "keep_best": 0, "shutdown_grace_s": 1})
     )
-    made = train_small(store, recipe=recipe)
-    run = Run(store, "tiny", made.run)
+    trained = train_small(store, recipe=recipe)
+    run = Run(store, "tiny", trained.run)
     assert [record.epoch for record in run.list_checkpoints()] == [2, 4, 5]
     assert len(list(store.list_keys(run.key("samples")))) == 5
 
 
 @pytest.mark.slow
-def test_more_workers_may_go_on_with_a_run(
-    store: LocalStore, undisturbed: dict[str, bytes]
+def test_run_is_resumed_with_more_loader_processes(
+    store: LocalStore, uninterrupted: dict[str, bytes]
 ) -> None:
     steps: list[int] = []
     with pytest.raises(TrainingStopped):
         train_small(
             store,
-            workers=1,
+            num_workers=1,
             on_step=lambda step, _: steps.append(step),
             should_stop=lambda: steps[-1] == 4,
         )
-    train_small(store, workers=2)
-    assert read_run_files(store) == undisturbed
+    train_small(store, num_workers=2)
+    assert read_run_files(store) == uninterrupted
 
 
 def test_run_names_equal_those_of_earlier_versions() -> None:
@@ -232,7 +234,7 @@ def test_run_names_equal_those_of_earlier_versions() -> None:
 
 
 def test_run_of_an_earlier_version_is_resumed(
-    store: LocalStore, undisturbed: dict[str, bytes]
+    store: LocalStore, uninterrupted: dict[str, bytes]
 ) -> None:
     """Its recipe.json and its checkpoint hold the old names of the recipe's fields."""
     old_names = {
@@ -269,32 +271,32 @@ def test_run_of_an_earlier_version_is_resumed(
     steps.clear()
     assert train_small(store, on_step=lambda step, _: steps.append(step)).run == name
     assert steps[0] == 4
-    assert json.loads(run.get("recipe.json") or b"") == metadata, "it is not rewritten"
+    assert json.loads(run.get("recipe.json") or b"") == metadata, "the metadata is not rewritten"
     ended = read_run_files(store)
-    for key in undisturbed:
-        assert key.endswith("recipe.json") or ended[key] == undisturbed[key], key
+    for key in uninterrupted:
+        assert key.endswith("recipe.json") or ended[key] == uninterrupted[key], key
 
 
-def test_its_recipe_says_which_checkpoints_stay_as_of_now(store: LocalStore) -> None:
-    """`icanvas gc` goes by it."""
+def test_retention_fields_of_metadata_are_updated(store: LocalStore) -> None:
+    """`icanvas gc` reads them."""
     publish_test_pairs(store, "ttv")
     first = train_small(store)
-    began = json.loads(Run(store, "tiny", first.run).get("recipe.json") or b"")
+    initial = json.loads(Run(store, "tiny", first.run).get("recipe.json") or b"")
     again = train_small(
         store, recipe=SMALL.model_copy(update={"keep_last": 20, "shutdown_grace_s": 5})
     )
     assert again.run == first.run
-    told = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
-    assert told == {**began, "recipe": {**began["recipe"], "keep_last": 20}}
+    metadata = json.loads(Run(store, "tiny", again.run).get("recipe.json") or b"")
+    assert metadata == {**initial, "recipe": {**initial["recipe"], "keep_last": 20}}
 
 
-def test_a_checkpoint_of_another_version_is_told_with_what_to_do(store: LocalStore) -> None:
+def test_checkpoint_of_another_version_is_an_error_with_advice(store: LocalStore) -> None:
     publish_test_pairs(store, "tttv")
     run = Run(
         store, "tiny", compute_run_name("pairs", resolve_precision(SMALL, torch.device("cpu")))
     )
     run.save_checkpoint(1, 2, b"of another version", {})
-    told = rf"{run.location('checkpoints')}: A checkpoint cannot be loaded.*seed=1"
-    with pytest.raises(IntegrityError, match=told):
+    message = rf"{run.location('checkpoints')}: Loading a checkpoint failed.*seed=1"
+    with pytest.raises(IntegrityError, match=message):
         train_small(store)
-    assert run.list_checkpoints(), "it is left as it is"
+    assert run.list_checkpoints(), "the checkpoint is not deleted"

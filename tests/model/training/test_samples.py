@@ -22,30 +22,30 @@ def make_sketch() -> NDArray[np.uint8]:
     return sketch
 
 
-def test_the_extent_is_that_of_the_training_drawings(store: LocalStore) -> None:
+def test_median_extent_of_training_drawings(store: LocalStore) -> None:
     publish_test_pairs(store, "tttv")
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
     expected = np.median([compute_extent(make_pair(number)[0]) for number in range(3)])
     assert compute_median_extent(pairs) == expected
 
 
-def test_a_sketch_becomes_a_condition() -> None:
-    fitted = prepare_sketch(make_sketch(), 0.5, 128)
-    assert fitted.shape == (128, 128)
-    rows = np.flatnonzero((fitted < 255).any(1))
+def test_sketch_is_normalized_to_the_extent() -> None:
+    sketch = prepare_sketch(make_sketch(), 0.5, 128)
+    assert sketch.shape == (128, 128)
+    rows = np.flatnonzero((sketch < 255).any(1))
     assert rows[-1] - rows[0] + 1 == pytest.approx(64, abs=3)
 
 
-def test_sketches_stand_beside_what_is_made_of_them() -> None:
+def test_sketch_grid_shows_sketches_and_generated_pictures() -> None:
     torch.manual_seed(0)
     generator = Generator(4, 1)
-    fitted = [prepare_sketch(make_sketch(), extent, 64) for extent in (0.5, 0.7, 0.9, 0.6, 0.8)]
-    with Image.open(io.BytesIO(render_sketches(generator, fitted, CPU))) as grid:
+    sketches = [prepare_sketch(make_sketch(), extent, 64) for extent in (0.5, 0.7, 0.9, 0.6, 0.8)]
+    with Image.open(io.BytesIO(render_sketches(generator, sketches, CPU))) as grid:
         assert grid.size == (8 * 68 + 4, 2 * 68 + 4)
-        shown = np.asarray(grid).astype(int)
-    drawing = shown[4:68, 4:68]
-    assert abs(drawing.mean(2) - fitted[0]).mean() < 8
-    conditions = torch.from_numpy(np.stack(fitted)[:, None] / np.float32(255))
+        pixels = np.asarray(grid).astype(int)
+    drawing = pixels[4:68, 4:68]
+    assert abs(drawing.mean(2) - sketches[0]).mean() < 8
+    conditions = torch.from_numpy(np.stack(sketches)[:, None] / np.float32(255))
     with torch.no_grad():
-        made = ((generator(conditions) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
-    assert abs(shown[72:136, 72:136] - made).mean((1, 2, 3)).argmin() == 4
+        generated = ((generator(conditions) + 1) * 127.5).permute(0, 2, 3, 1).numpy()
+    assert abs(pixels[72:136, 72:136] - generated).mean((1, 2, 3)).argmin() == 4

@@ -1,4 +1,4 @@
-"""One step: who moves, how far, and how exactly."""
+"""A training step: updates, clipping, learning rate, precision."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.model.training.test_train import CPU, METRIC_NAMES, SMALL
 FIXED = SMALL.model_copy(update={"precision": "f32"})
 
 
-def test_one_network_moves_at_a_time() -> None:
+def test_networks_are_updated_one_at_a_time() -> None:
     state = init_state(FIXED, CPU)
     condition, target = torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64) * 2 - 1
     order: list[str] = []
@@ -22,36 +22,36 @@ def test_one_network_moves_at_a_time() -> None:
         other = state.discriminator if name == "generator" else state.generator
         step = optimizer.step
 
-        def noted(name: str = name, step: Any = step, other: Any = other) -> None:
-            before = [p.clone() for p in other.parameters()]
+        def checked_step(name: str = name, step: Any = step, other: Any = other) -> None:
+            old_weights = [p.clone() for p in other.parameters()]
             step()
             order.append(name)
-            for kept, parameter in zip(before, other.parameters(), strict=True):
-                assert torch.equal(kept, parameter), f"{name}'s step moved the other network"
+            for old, parameter in zip(old_weights, other.parameters(), strict=True):
+                assert torch.equal(old, parameter), f"{name}'s step changed the other network"
 
-        optimizer.step = noted
-    figures = train_step(state, prepare_networks(state, False), condition, target, FIXED)
+        optimizer.step = checked_step
+    metrics = train_step(state, prepare_networks(state, False), condition, target, FIXED)
     assert order == ["discriminator", "generator"]
-    assert set(figures) == METRIC_NAMES
+    assert set(metrics) == METRIC_NAMES
     assert all(p.requires_grad for p in state.discriminator.parameters())
 
 
-def test_a_step_whose_gradient_is_not_finite_is_skipped_and_counted() -> None:
+def test_step_with_infinite_gradient_is_skipped_and_counted() -> None:
     state = init_state(FIXED, CPU)
-    before = [p.clone() for p in state.generator.parameters()]
+    old_weights = [p.clone() for p in state.generator.parameters()]
     other = [p.clone() for p in state.discriminator.parameters()]
     wild = FIXED.model_copy(update={"lambda_l1": 1e39})
     batch = torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64)
-    figures = train_step(state, prepare_networks(state, False), *batch, wild)
-    assert figures["skipped"] == 1
-    assert all(map(torch.equal, before, state.generator.parameters()))
+    metrics = train_step(state, prepare_networks(state, False), *batch, wild)
+    assert metrics["skipped"] == 1
+    assert all(map(torch.equal, old_weights, state.generator.parameters()))
     assert state.ema is not None
     assert not int(state.ema.n_averaged)
     assert not any(map(torch.equal, other, state.discriminator.parameters()))
     assert train_step(state, prepare_networks(state, False), *batch, FIXED)["skipped"] == 0
 
 
-def test_gradients_are_clipped_and_their_norm_told() -> None:
+def test_gradients_are_clipped_and_norms_returned() -> None:
     batch = torch.rand(2, 1, 64, 64), torch.rand(2, 3, 64, 64)
     norms = []
     for max_norm in (0.0, 1e-3):
@@ -60,15 +60,15 @@ def test_gradients_are_clipped_and_their_norm_told() -> None:
         recipe = FIXED.model_copy(update={"max_grad_norm": max_norm})
         norms.append(train_step(state, prepare_networks(state, False), *batch, recipe))
         grads = [p.grad.norm() for p in state.generator.parameters() if p.grad is not None]
-        left = torch.stack(grads).norm().item()
-        told = norms[-1]["generator_gradient"]
-        assert left == pytest.approx(max_norm or told, rel=1e-3)
-    both = [figures["generator_gradient"] for figures in norms]
+        clipped = torch.stack(grads).norm().item()
+        norm = norms[-1]["generator_gradient"]
+        assert clipped == pytest.approx(max_norm or norm, rel=1e-3)
+    both = [metrics["generator_gradient"] for metrics in norms]
     assert both[0] == pytest.approx(both[1], rel=1e-3)
     assert both[0] > 1e-2
 
 
-def test_the_learning_rate_is_constant_and_then_falls_to_nothing() -> None:
+def test_learning_rate_is_constant_then_decays_linearly() -> None:
     state = init_state(FIXED, CPU)
     rates = []
     for state.step in range(10):
@@ -81,7 +81,7 @@ def test_the_learning_rate_is_constant_and_then_falls_to_nothing() -> None:
     assert set_lr(state, FIXED.model_copy(update={"lr_decay_fraction": 0.0}), 10) == FIXED.lr
 
 
-def test_the_average_follows_the_generator() -> None:
+def test_ema_follows_the_generator() -> None:
     state = init_state(FIXED.model_copy(update={"ema": 0.5}), CPU)
     assert state.ema is not None
     assert state.eval_generator is state.ema.module
@@ -91,9 +91,9 @@ def test_the_average_follows_the_generator() -> None:
         with torch.no_grad():
             weights[0].add_(1.0)
         state.ema.update_parameters(state.generator)
-        # The first update takes the generator as it is.
-        stays = min(0.5, (1 + update) / (10 + update)) if update else 0
-        expected = stays * expected + (1 - stays) * weights[0]
+        # The first update copies the generator.
+        decay = min(0.5, (1 + update) / (10 + update)) if update else 0
+        expected = decay * expected + (1 - decay) * weights[0]
         assert torch.allclose(weights[1], expected)
     alone = init_state(FIXED.model_copy(update={"ema": 0.0}), CPU)
     assert alone.eval_generator is alone.generator
@@ -109,7 +109,7 @@ def take_steps(recipe: Recipe, compiled: bool = False, count: int = 3) -> list[d
 
 
 def test_bf16_agrees_with_f32() -> None:
-    """Also where the processor only imitates it."""
+    """Also on CPUs that emulate bf16."""
     exact = take_steps(FIXED)
     quick = take_steps(FIXED.model_copy(update={"precision": "bf16"}))
     for one, two in zip(exact, quick, strict=True):
@@ -119,23 +119,23 @@ def test_bf16_agrees_with_f32() -> None:
         assert two["skipped"] == 0
 
 
-def test_norms_colours_and_losses_stay_f32_under_bf16() -> None:
+def test_norms_and_output_layers_are_f32_under_bf16() -> None:
     state = init_state(FIXED, CPU)
-    seen: dict[str, torch.dtype] = {}
+    dtypes: dict[str, torch.dtype] = {}
 
-    def note(name: str) -> Any:
-        return lambda _module, inputs, output: seen.update({name: output.dtype})
+    def record_dtype(name: str) -> Any:
+        return lambda _module, inputs, output: dtypes.update({name: output.dtype})
 
     layers = state.generator.layers
-    layers[1].register_forward_hook(note("convolution"))
-    layers[-2].register_forward_hook(note("last convolution"))
+    layers[1].register_forward_hook(record_dtype("convolution"))
+    layers[-2].register_forward_hook(record_dtype("last convolution"))
     with torch.autocast("cpu", torch.bfloat16):
         picture = state.generator(torch.rand(1, 1, 64, 64))
     assert picture.dtype == torch.float32
-    assert seen == {"convolution": torch.bfloat16, "last convolution": torch.float32}
-    # A mean that bf16 cannot hold apart from its neighbours.
+    assert dtypes == {"convolution": torch.bfloat16, "last convolution": torch.float32}
+    # With a mean at which bf16 cannot represent the differences.
     flat = (torch.rand(1, FIXED.generator_width, 16, 16) * 0.01 + 100).bfloat16()
-    found = layers[2](flat)
-    assert found.dtype == torch.bfloat16
+    normalized = layers[2](flat)
+    assert normalized.dtype == torch.bfloat16
     expected = torch.nn.functional.instance_norm(flat.float(), eps=1e-3)
-    assert torch.allclose(found.float(), expected, atol=0.02)
+    assert torch.allclose(normalized.float(), expected, atol=0.02)

@@ -9,11 +9,11 @@ RunConcurrently = Callable[[GenerateFn, Sequence[Array]], list[Array]]
 
 
 @pytest.fixture
-def together() -> RunConcurrently:
-    """Call a generator for everything at once, a thread each."""
+def run_concurrently() -> RunConcurrently:
+    """Return a function that calls a generator with all conditions, each in its own thread."""
 
-    def run_concurrently(draw: GenerateFn, given: Sequence[Array]) -> list[Array]:
-        with ThreadPoolExecutor(len(given)) as threads:
-            return list(threads.map(draw, given))
+    def run(generate: GenerateFn, conditions: Sequence[Array]) -> list[Array]:
+        with ThreadPoolExecutor(len(conditions)) as threads:
+            return list(threads.map(generate, conditions))
 
-    return run_concurrently
+    return run

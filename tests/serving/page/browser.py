@@ -1,4 +1,4 @@
-"""The drawing page in a browser, and what a child does there."""
+"""Drivers for tests of the drawing page: the page in a browser, and mouse, touch and pen input."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from tests.serving.live_server import RunningServer
 
-# Milliseconds; many times what a quiet machine needs.
+# Many times what an idle machine needs.
 TIMEOUT_MS = 60_000
 SIZES = {
     "phone": (390, 844),
@@ -27,20 +27,20 @@ SIZES = {
 
 Line = Sequence[tuple[float, float]]
 
-# What a test draws, in shares of the sheet.
+# Lines in fractions of the sheet's side.
 SQUARE: Line = [(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8), (0.2, 0.2)]
 ACROSS: Line = [(0.1, 0.5), (0.9, 0.5)]
 
 _MEASURE_INK_JS = """([left, top, right, bottom]) => {
   const sheet = document.getElementById("sheet");
   const at = (share) => Math.round(share * sheet.width);
-  const [x, y, wide, high] = [at(left), at(top), at(right - left), at(bottom - top)];
-  const copy = new OffscreenCanvas(wide, high).getContext("2d");
+  const [x, y, width_px, height_px] = [at(left), at(top), at(right - left), at(bottom - top)];
+  const copy = new OffscreenCanvas(width_px, height_px).getContext("2d");
   copy.drawImage(sheet, -x, -y);
-  const { data } = copy.getImageData(0, 0, wide, high);
+  const { data } = copy.getImageData(0, 0, width_px, height_px);
   let inked = 0;
   for (let place = 3; place < data.length; place += 4) inked += data[place] > 127;
-  return inked / (wide * high);
+  return inked / (width_px * height_px);
 }"""
 
 
@@ -49,17 +49,17 @@ def decode_pixels(picture: bytes) -> NDArray[np.uint8]:
 
 
 def request_picture(server: RunningServer, model: str, drawing: object) -> bytes:
-    """Return what the API makes of strokes."""
-    answer = server.client.post(f"/v1/models/{model}/generate", json=drawing)
-    assert answer.status_code == 200, answer.text
-    return answer.content
+    """Return the picture that the API generates from strokes."""
+    response = server.client.post(f"/v1/models/{model}/generate", json=drawing)
+    assert response.status_code == 200, response.text
+    return response.content
 
 
 @contextmanager
 def open_browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     if chromium is None:
-        pytest.skip("there is no chromium; on Debian: apt install chromium")
+        pytest.skip("needs chromium; on Debian: apt install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         expect.set_options(timeout=TIMEOUT_MS)
@@ -69,7 +69,17 @@ def open_browser() -> Iterator[Browser]:
 
 @dataclass
 class PageDriver:
-    """A page that is open at a size, with what it asked for and complained of."""
+    """Drives an open drawing page, and records its requests and console errors.
+
+    Attributes
+    ----------
+    page : Page
+        Playwright's page.
+    requests : list of Request
+        All requests of the page.
+    console_errors : list of str
+        Uncaught errors, and errors and warnings of the console.
+    """
 
     page: Page
     requests: list[Request] = field(default_factory=list)
@@ -82,7 +92,7 @@ class PageDriver:
         self.page.on("console", lambda message: self._record_console(message.type, message.text))
 
     def _record_console(self, kind: str, text: str) -> None:
-        # That an answer was no 200 is what some tests are about.
+        # Some tests cause error responses on purpose.
         if kind in ("error", "warning") and "Failed to load resource" not in text:
             self.console_errors.append(text)
 
@@ -92,17 +102,17 @@ class PageDriver:
 
     @property
     def sent_drawings(self) -> list[Any]:
-        """Bodies of what was sent so far: strokes."""
-        return [each.post_data_json for each in self.requests if each.method == "POST"]
+        """Bodies of the generate requests so far."""
+        return [request.post_data_json for request in self.requests if request.method == "POST"]
 
     def to_screen(self, x: float, y: float) -> tuple[float, float]:
-        """Return where on the screen a place of the sheet is."""
+        """Convert fractions of the sheet to pixels of the viewport."""
         box = self.page.locator("#sheet").bounding_box()
         assert box is not None
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
 
     def draw(self, line: Line, steps: int = 8) -> None:
-        """Draw by mouse."""
+        """Draw a line with the mouse."""
         mouse = self.page.mouse
         mouse.move(*self.to_screen(*line[0]))
         mouse.down()
@@ -110,11 +120,11 @@ class PageDriver:
             mouse.move(*self.to_screen(*point), steps=steps)
         mouse.up()
 
-    def wait_for_new_picture(self, act: Callable[[], object]) -> bytes:
-        """Do something, and return the picture that is shown then."""
-        before = self.page.locator("#picture").get_attribute("src")
-        act()
-        self.expect_picture(other_than=before)
+    def wait_for_new_picture(self, action: Callable[[], object]) -> bytes:
+        """Call a function, and return the new picture that is shown afterwards, as PNG."""
+        previous_src = self.page.locator("#picture").get_attribute("src")
+        action()
+        self.expect_picture(other_than=previous_src)
         return self.get_shown_picture()
 
     def expect_picture(self, other_than: str | None = None) -> None:
@@ -125,8 +135,8 @@ class PageDriver:
         self.expect_state("ready")
 
     def get_shown_picture(self) -> bytes:
-        """Return what is shown, as a PNG."""
-        found = self.page.locator("#picture").evaluate(
+        """Return the picture that is shown, as PNG."""
+        data_url = self.page.locator("#picture").evaluate(
             """async (picture) => {
                  await picture.decode();
                  const canvas = document.createElement("canvas");
@@ -135,18 +145,20 @@ class PageDriver:
                  return canvas.toDataURL("image/png").split(",")[1];
                }"""
         )
-        return base64.b64decode(found)
+        return base64.b64decode(data_url)
 
     def expect_state(self, state: str) -> None:
         expect(self.frame).to_have_attribute("data-state", state)
 
     def expect_notice(self, words: str) -> None:
-        """Expect words in the picture's frame."""
+        """Expect a text in the picture's frame."""
         expect(self.page.locator("#notice")).to_be_visible()
         expect(self.page.locator("#notice")).to_contain_text(words)
 
-    def measure_ink(self, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1) -> float:
-        """Return which share of a part of the sheet is inked, of what is on the screen."""
+    def measure_ink(
+        self, left: float = 0, top: float = 0, right: float = 1, bottom: float = 1
+    ) -> float:
+        """Return the fraction of a part of the sheet that is inked on the screen, in [0, 1]."""
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(done))")
         return float(self.page.evaluate(_MEASURE_INK_JS, [left, top, right, bottom]))
 
@@ -154,12 +166,12 @@ class PageDriver:
         self.page.get_by_role("button", name=name, exact=True).click()
 
     def pick(self, name: str) -> None:
-        """Choose a radio button as a person does: by what is seen of it."""
+        """Choose a radio button by its label."""
         self.page.get_by_role("radio", name=name, exact=True).check()
 
 
 class TouchInput:
-    """Touches and a pen, as the browser gets them from a screen."""
+    """Sends touch and pen events through Chromium's DevTools protocol."""
 
     def __init__(self, driver: PageDriver) -> None:
         self._driver = driver
@@ -211,7 +223,10 @@ class TouchInput:
 def open_page(
     browser: Browser, address: str, size: str = "desktop", locale: str = "en-GB", **options: Any
 ) -> Iterator[PageDriver]:
-    """Open the page; what it complains of fails the test."""
+    """Open the page within the block.
+
+    At the end, fail if there were console errors or requests to other origins.
+    """
     width, height = SIZES[size]
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale=locale, **options
@@ -223,6 +238,8 @@ def open_page(
     finally:
         context.close()
     assert not driver.console_errors, driver.console_errors
-    strangers = [each.url for each in driver.requests if not each.url.startswith(("blob:", "data:"))]
+    urls = [
+        request.url for request in driver.requests if not request.url.startswith(("blob:", "data:"))
+    ]
     origin = "/".join(address.split("/")[:3])
-    assert all(url.startswith(origin) for url in strangers), strangers
+    assert all(url.startswith(origin) for url in urls), urls

@@ -1,4 +1,4 @@
-"""The page's geometry, run where it runs: for all strokes and erasers."""
+"""Property tests of the page's stroke geometry, run in the browser."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from tests.serving.page.browser import open_page
 
 Point = tuple[float, float, float]
 
-places = st.floats(-100, 1100, allow_nan=False).map(lambda value: round(value, 2))
-points = st.tuples(places, places, st.sampled_from([5.0, 10.0, 24.0]))
+coordinates = st.floats(-100, 1100, allow_nan=False).map(lambda value: round(value, 2))
+points = st.tuples(coordinates, coordinates, st.sampled_from([5.0, 10.0, 24.0]))
 lines = st.lists(points, min_size=1, max_size=8)
-ends = st.tuples(places, places)
-few = settings(
+positions = st.tuples(coordinates, coordinates)
+fast_settings = settings(
     max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -27,23 +27,28 @@ few = settings(
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: RunningServer) -> Iterator[Page]:
-    with open_page(browser, server.address) as desk:
-        desk.page.evaluate("async () => { window.strokes = await import('/static/strokes.js'); }")
-        yield desk.page
+    with open_page(browser, server.address) as driver:
+        driver.page.evaluate("async () => { window.strokes = await import('/static/strokes.js'); }")
+        yield driver.page
 
 
 def interpolate_points(stroke: list[Point]) -> Iterator[Point]:
-    """Points of a stroke, close to each other."""
+    """Yield 20 points of each segment of a stroke."""
     yield stroke[0]
     for a, b in pairwise(stroke):
         for step in range(1, 21):
             t = step / 20
-            x, y, width = (one + (other - one) * t for one, other in zip(a, b, strict=True))
+            x, y, width = (
+                start_value + (end_value - start_value) * t
+                for start_value, end_value in zip(a, b, strict=True)
+            )
             yield x, y, width
 
 
-def distance_to_segment(point: Point, start: tuple[float, float], end: tuple[float, float]) -> float:
-    """Distance of a point from a line."""
+def distance_to_segment(
+    point: Point, start: tuple[float, float], end: tuple[float, float]
+) -> float:
+    """Return the distance of a point from a segment."""
     vx, vy = end[0] - start[0], end[1] - start[1]
     square = vx * vx + vy * vy
     t = ((point[0] - start[0]) * vx + (point[1] - start[1]) * vy) / square if square else 0
@@ -51,27 +56,29 @@ def distance_to_segment(point: Point, start: tuple[float, float], end: tuple[flo
     return math.hypot(point[0] - start[0] - t * vx, point[1] - start[1] - t * vy)
 
 
-@few
-@given(stroke=lines, start=ends, end=ends)
-def test_an_eraser_leaves_no_ink_and_takes_no_more(
+@fast_settings
+@given(stroke=lines, start=positions, end=positions)
+def test_eraser_removes_the_covered_ink_only(
     page: Page, stroke: list[Point], start: tuple[float, float], end: tuple[float, float]
 ) -> None:
-    left = page.evaluate(
+    parts = page.evaluate(
         "([stroke, from, to]) => strokes.erase([stroke], from, to, 32)", [stroke, start, end]
     )
-    kept = [point for part in left for point in interpolate_points(part)]
-    for x, y, width in kept:
+    remaining = [point for part in parts for point in interpolate_points(part)]
+    for x, y, width in remaining:
         assert distance_to_segment((x, y, width), start, end) - width / 2 >= 32 - 1e-6
     for point in interpolate_points(stroke):
         if distance_to_segment(point, start, end) > 32 + 24 / 2 + 6:
-            near = min((math.hypot(point[0] - x, point[1] - y) for x, y, _ in kept), default=9e9)
-            # `along` of a cut part has other points.
-            assert near < 1500 / 20
+            nearest = min(
+                (math.hypot(point[0] - x, point[1] - y) for x, y, _ in remaining), default=9e9
+            )
+            # A part of a split stroke is sampled at other points.
+            assert nearest < 1500 / 20
 
 
-@few
+@fast_settings
 @given(stroke=lines)
-def test_what_is_on_the_sheet_stays(page: Page, stroke: list[Point]) -> None:
+def test_clipping_keeps_what_is_on_the_sheet(page: Page, stroke: list[Point]) -> None:
     parts = page.evaluate("(stroke) => strokes.onSheet(stroke)", stroke)
     for part in parts:
         for x, y, _ in part:
@@ -80,19 +87,19 @@ def test_what_is_on_the_sheet_stays(page: Page, stroke: list[Point]) -> None:
         assert [[list(point) for point in part] for part in parts] == [list(map(list, stroke))]
     if len(stroke) > 1:
         inside = sum(math.dist(a[:2], b[:2]) for part in parts for a, b in pairwise(part))
-        fine = list(interpolate_points(stroke))
+        samples = list(interpolate_points(stroke))
         expected = sum(
             math.dist(a[:2], b[:2])
-            for a, b in pairwise(fine)
+            for a, b in pairwise(samples)
             if all(0 <= value <= 1000 for value in ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2))
         )
-        # A step on either side of each edge that is crossed.
+        # Sampling errs by one step on either side of each crossed edge.
         assert abs(inside - expected) <= 2 * 1700 / 20 * len(stroke)
 
 
-@few
+@fast_settings
 @given(stroke=lines)
-def test_what_is_left_out_is_not_seen(page: Page, stroke: list[Point]) -> None:
+def test_simplification_stays_within_its_tolerance(page: Page, stroke: list[Point]) -> None:
     smooth, simple = page.evaluate(
         """(points) => {
           const smoother = new strokes.Smoother();

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from config.errors import IcanvasError, InputError, SourceError
-from sources.fetch.download import Address, HttpLimits, RemoteFile, download
+from sources.fetch.download import RequestTarget, HttpLimits, RemoteFile, download
 from tests.hosts import (
     Hosts,
     Resource,
@@ -97,7 +97,7 @@ def test_an_address_that_an_api_garbles_leaves_the_other_mirrors(
     hosts: Hosts, tmp_path: Path
 ) -> None:
     offer(hosts)
-    garbled = lambda: Address(str(httpx.URL("https://api.example").join("https://x:port/")))  # noqa: E731
+    garbled = lambda: RequestTarget(str(httpx.URL("https://api.example").join("https://x:port/")))  # noqa: E731
     fetch(tmp_path, RemoteFile("set.zip", (garbled, *remote().mirrors)))
 
 
@@ -186,9 +186,9 @@ def test_an_interrupted_mirror_counts_for_more_than_one_that_refuses(
 def test_an_address_is_made_anew_for_every_request(hosts: Hosts, tmp_path: Path) -> None:
     made: list[None] = []
 
-    def sign() -> Address:
+    def sign() -> RequestTarget:
         made.append(None)
-        return Address(f"{URL}?Signature={len(made)}")
+        return RequestTarget(f"{URL}?Signature={len(made)}")
 
     offer(hosts, broken(cut=1000), on_range(status(403)))
     fetch(tmp_path, RemoteFile("set.zip", (sign,)))
@@ -196,7 +196,7 @@ def test_an_address_is_made_anew_for_every_request(hosts: Hosts, tmp_path: Path)
 
 
 def test_an_address_that_cannot_be_made_counts_as_a_refusal(hosts: Hosts, tmp_path: Path) -> None:
-    def refuse() -> Address:
+    def refuse() -> RequestTarget:
         raise SourceError("Kaggle wants a login.")
 
     offer(hosts)

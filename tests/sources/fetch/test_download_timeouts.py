@@ -8,7 +8,7 @@ import pytest
 
 from config.errors import SourceError
 from sources.fetch import host_api
-from sources.fetch.download import Address, HttpLimits, RemoteFile
+from sources.fetch.download import RequestTarget, HttpLimits, RemoteFile
 from sources.fetch.host_api import HostUnavailable
 from tests.hosts import (
     Fault,
@@ -55,7 +55,7 @@ def test_addresses_that_differ_every_time_come_to_an_end_too(hosts: Hosts, tmp_p
     paths = (f"/{number}/set.zip" for number in range(99))
     for number in range(99):
         hosts.add(HOST, f"/{number}/set.zip", Resource(CONTENT, always=broken(cut=100_000)))
-    mirror = lambda: Address(f"https://{HOST}{next(paths)}")  # noqa: E731
+    mirror = lambda: RequestTarget(f"https://{HOST}{next(paths)}")  # noqa: E731
     assert "stopped at" in fail(tmp_path, RemoteFile("set.zip", (mirror,)))
     assert len(hosts.requests) == 1 + LIMITS.max_resume_attempts
 
@@ -169,11 +169,11 @@ def test_an_api_whose_certificate_is_not_trusted_is_not_asked_again(
 def found_by_api() -> RemoteFile:
     """Return a file whose address is asked for as Kaggle's and figshare's are."""
 
-    def locate() -> Address:
+    def locate() -> RequestTarget:
         answer = host_api.call_api("GET", "https://api.example/", ADVICE)
         if answer.status_code != 200:
             raise SourceError(f"The API refuses. {ADVICE}")
-        return Address(URL)
+        return RequestTarget(URL)
 
     return RemoteFile("set.zip", (locate,), advice=ADVICE)
 

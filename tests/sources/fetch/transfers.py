@@ -12,7 +12,7 @@ import pytest
 from config.errors import IcanvasError
 from sources.fetch import download as module
 from sources.fetch import host_api
-from sources.fetch.download import Address, DownloadRecord, HttpLimits, RemoteFile, download
+from sources.fetch.download import RequestTarget, DownloadRecord, HttpLimits, RemoteFile, download
 from tests.hosts import Fault, Hosts, Resource, broken
 
 HOST = "storage.example"
@@ -53,7 +53,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> RemoteFile:
-    mirrors = [lambda url=url: Address(url, headers or {}) for url in urls or (URL,)]
+    mirrors = [lambda url=url: RequestTarget(url, headers or {}) for url in urls or (URL,)]
     return RemoteFile("set.zip", tuple(mirrors), advice="Fetch it by hand.", **known)
 
 

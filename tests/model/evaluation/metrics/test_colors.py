@@ -23,61 +23,61 @@ def plain_picture(*color: int) -> Picture:
     return np.full((64, 64, 3), color, np.uint8)
 
 
-def test_known_colourfulness() -> None:
+def test_colorfulness_of_known_pictures() -> None:
     assert colorfulness(plain_picture(77, 77, 77)) == 0
-    # Of one colour nothing spreads: 0.3 · √((R - G)² + ((R + G) / 2 - B)²).
+    # A single color has no spread: 0.3 · √((R - G)² + ((R + G) / 2 - B)²).
     assert colorfulness(plain_picture(255, 0, 0)) == pytest.approx(0.3 * np.hypot(255, 127.5))
     halves = np.concatenate([plain_picture(255, 0, 0), plain_picture(0, 255, 0)])
     assert colorfulness(halves) == pytest.approx(255 + 0.3 * 127.5)
 
 
-def test_near_white() -> None:
+def test_near_white_share_of_known_picture() -> None:
     halves = np.concatenate([plain_picture(240, 255, 250), plain_picture(255, 255, 239)])
     assert near_white_share(halves) == 0.5
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-def test_histograms_are_distributions(one: int, other: int) -> None:
+def test_histogram_distance_is_symmetric_and_bounded(one: int, other: int) -> None:
     first, second = (lab_histogram(draw_scene(seed)) for seed in (one, other))
     assert first.sum() == pytest.approx(1)
     assert estimate_histogram_distance(first[np.newaxis], first).value == 0
-    apart = estimate_histogram_distance(first[np.newaxis], second).value
-    assert apart == pytest.approx(estimate_histogram_distance(second[np.newaxis], first).value)
-    assert 0 <= apart <= 1 + 1e-12
+    distance = estimate_histogram_distance(first[np.newaxis], second).value
+    assert distance == pytest.approx(estimate_histogram_distance(second[np.newaxis], first).value)
+    assert 0 <= distance <= 1 + 1e-12
 
 
-def test_the_distance_is_a_share_of_pixels() -> None:
-    wanted = lab_histogram(plain_picture(200, 30, 30))
+def test_histogram_distance_is_share_of_pixels() -> None:
+    target = lab_histogram(plain_picture(200, 30, 30))
     quarter = plain_picture(200, 30, 30)
     quarter[:16] = (30, 30, 200)
-    found = estimate_histogram_distance(lab_histogram(quarter)[np.newaxis], wanted)
-    assert found.value == pytest.approx(0.25)
-    trace = estimate_histogram_distance(
+    estimate = estimate_histogram_distance(lab_histogram(quarter)[np.newaxis], target)
+    assert estimate.value == pytest.approx(0.25)
+    tinted = estimate_histogram_distance(
         lab_histogram(plain_picture(250, 250, 248))[np.newaxis],
         lab_histogram(plain_picture(255, 255, 255)),
     )
-    assert trace.value == 0, "white with a trace of yellow counts as another colour"
+    assert tinted.value == 0, "slightly yellow white counts as another color"
 
 
-def test_diversity_is_a_share_of_what_is_usual() -> None:
+def test_diversity_is_relative_to_reference() -> None:
     scenes = np.stack([lab_thumbnail(draw_scene(seed)) for seed in range(12)])
-    usual = mean_distance(scenes)
-    assert estimate_diversity(scenes, usual).value == pytest.approx(1)
-    assert estimate_diversity(np.repeat(scenes[:1], 5, 0), usual).value == 0
-    between = pairwise_distances(scenes, scenes)
-    direct = np.abs(scenes[:, None].astype(int) - scenes[None]).mean(2)
-    assert between == pytest.approx(direct, abs=1e-4)
-    assert usual == pytest.approx(direct[~np.eye(12, dtype=bool)].mean())
+    reference_distance = mean_distance(scenes)
+    assert estimate_diversity(scenes, reference_distance).value == pytest.approx(1)
+    assert estimate_diversity(np.repeat(scenes[:1], 5, 0), reference_distance).value == 0
+    pairwise = pairwise_distances(scenes, scenes)
+    expected = np.abs(scenes[:, None].astype(int) - scenes[None]).mean(2)
+    assert pairwise == pytest.approx(expected, abs=1e-4)
+    assert reference_distance == pytest.approx(expected[~np.eye(12, dtype=bool)].mean())
 
 
 @given(st.integers(3, 12), st.integers(0, 100))
-def test_the_interval_holds_the_distance(count: int, seed: int) -> None:
-    """Colours of pictures that are drawn again are further off: the plain interval is too high."""
+def test_interval_contains_histogram_distance(count: int, seed: int) -> None:
+    """Resampled pictures have a larger distance: the uncorrected interval is too high."""
     histograms = np.random.default_rng(seed).dirichlet(np.full(200, 0.1), count)
     near, far = histograms.mean(0), np.eye(200)[0]
-    for wanted in (near, far):
-        found = estimate_histogram_distance(histograms, wanted)
-        assert found.low is not None and found.high is not None
-        assert 0 <= found.low <= found.value <= found.high <= 1
+    for target in (near, far):
+        estimate = estimate_histogram_distance(histograms, target)
+        assert estimate.low is not None and estimate.high is not None
+        assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
     assert estimate_histogram_distance(histograms, near).low == 0

@@ -8,18 +8,20 @@ from model.evaluation.metrics.features import FeatureExtractor, has_feature_extr
 pytestmark = pytest.mark.skipif(not has_feature_extractor(), reason="needs the extra kid")
 
 
-def test_the_network_sees_what_is_there() -> None:
-    """With wrong colours, padding or scale it would take neither for what it is."""
-    seen = FeatureExtractor()
+def test_network_classifies_known_pictures() -> None:
+    """With wrong colors, padding or scale the classes would be wrong."""
+    extractor = FeatureExtractor()
     for picture, classes in ((data.chelsea(), {281, 282, 285}), (data.coffee(), {967, 504})):
-        found = seen.extract(picture)
-        assert found.shape == (1280,) and found.dtype == np.float32
-        assert found.min() >= 0 and found.max() <= 6
-        scores = seen._network._fc.weight.numpy() @ found + seen._network._fc.bias.numpy()
+        values = extractor.extract(picture)
+        assert values.shape == (1280,) and values.dtype == np.float32
+        assert values.min() >= 0 and values.max() <= 6
+        scores = (
+            extractor._network._fc.weight.numpy() @ values + extractor._network._fc.bias.numpy()
+        )
         assert int(scores.argmax()) in classes
-        assert (seen.extract(picture) == found).all()
+        assert (extractor.extract(picture) == values).all()
 
 
-def test_without_the_extra_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extractor_requires_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(features, "find_spec", lambda name: None)
     assert not has_feature_extractor()

@@ -12,7 +12,7 @@ def sample_features(seed: int, count: int, shift: float = 0) -> NDArray[np.float
 
 
 def direct_distance(some: NDArray[np.float32], others: NDArray[np.float32]) -> float:
-    """The unbiased estimate of squared MMD, pair by pair."""
+    """The unbiased estimate of the squared MMD, pair by pair."""
 
     def kernel(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
         return float((one.astype(float) @ two / len(one) + 1) ** 3)
@@ -27,7 +27,7 @@ def direct_distance(some: NDArray[np.float32], others: NDArray[np.float32]) -> f
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 1000), st.integers(2, 9), st.integers(2, 9), st.floats(0, 2))
-def test_it_is_the_estimate_of_the_paper(seed: int, n: int, m: int, shift: float) -> None:
+def test_estimate_equals_direct_computation(seed: int, n: int, m: int, shift: float) -> None:
     some, others = sample_features(seed, n, shift), sample_features(seed + 1, m)
     expected = direct_distance(some, others)
     assert KernelDistance(others).estimate(some).value == pytest.approx(
@@ -38,19 +38,19 @@ def test_it_is_the_estimate_of_the_paper(seed: int, n: int, m: int, shift: float
     )
 
 
-def test_sets_of_one_kind_are_about_nothing_apart_however_few() -> None:
+def test_estimate_is_unbiased_for_any_number_of_pictures() -> None:
     kernel = KernelDistance(sample_features(0, 300))
     for count in (5, 40):
-        found = np.array(
+        distances = np.array(
             [kernel.estimate(sample_features(seed, count)).value for seed in range(1, 201)]
         )
-        error = found.std() / len(found) ** 0.5
-        # The reference itself is a sample: the distances are about its own small one.
-        assert abs(found.mean()) < 4 * error + 0.02, f"biased with {count} pictures"
-        assert (found < 0).any() and (found > 0).any()
+        error = distances.std() / len(distances) ** 0.5
+        # The reference is a sample too, with a small deviation of its own.
+        assert abs(distances.mean()) < 4 * error + 0.02, f"biased with {count} pictures"
+        assert (distances < 0).any() and (distances > 0).any()
 
 
-def test_what_differs_is_apart_and_the_interval_says_so() -> None:
+def test_different_sets_have_significant_distance() -> None:
     kernel = KernelDistance(sample_features(0, 200))
     near, far = (kernel.estimate(sample_features(1, 60, shift)) for shift in (0.2, 1))
     assert far.value > near.value

@@ -7,33 +7,33 @@ from postprocess import LineMatchCounts, clean_edges
 from tests.conftest import draw_scene
 
 
-def test_the_figures_are_of_all_line_pixels() -> None:
-    found = [
+def test_line_metrics_are_pooled_over_pixels() -> None:
+    counts = [
         LineMatchCounts(10, 5, 8, 4),
         LineMatchCounts(90, 90, 100, 80),
         LineMatchCounts(),
         LineMatchCounts(0, 0, 7, 0),
     ]
-    pooled = sum(found, LineMatchCounts())
-    figures = estimate_line_metrics(found)
-    assert figures["edge_f1"].value == pytest.approx(pooled.f1)
-    assert figures["edge_precision"].value == pytest.approx(pooled.precision)
-    assert figures["edge_recall"].value == pytest.approx(pooled.recall)
-    for one in figures.values():
-        assert one.low is not None and one.high is not None
-        assert 0 <= one.low <= one.high <= 1
-    alone = estimate_line_metrics([LineMatchCounts()])
-    assert alone["edge_f1"].value == LineMatchCounts().f1
+    pooled = sum(counts, LineMatchCounts())
+    estimates = estimate_line_metrics(counts)
+    assert estimates["edge_f1"].value == pytest.approx(pooled.f1)
+    assert estimates["edge_precision"].value == pytest.approx(pooled.precision)
+    assert estimates["edge_recall"].value == pytest.approx(pooled.recall)
+    for estimate in estimates.values():
+        assert estimate.low is not None and estimate.high is not None
+        assert 0 <= estimate.low <= estimate.high <= 1
+    empty = estimate_line_metrics([LineMatchCounts()])
+    assert empty["edge_f1"].value == LineMatchCounts().f1
 
 
-def test_pictures_that_keep_to_their_lines(quick_detector: EdgeDetector) -> None:
+def test_pictures_match_their_own_lines_only(quick_detector: EdgeDetector) -> None:
     scenes = [draw_scene(seed, 128, 128) for seed in range(3)]
-    own = [clean_edges(edges, 0.5) for edges in quick_detector.detect(scenes)]
-    followed = match_lines(quick_detector, scenes, own, threshold=0.5)
-    assert [one.f1 for one in followed] == [1, 1, 1]
-    mixed = match_lines(quick_detector, scenes, [*own[1:], own[0]], threshold=0.5)
+    drawings = [clean_edges(edges, 0.5) for edges in quick_detector.detect(scenes)]
+    matches = match_lines(quick_detector, scenes, drawings, threshold=0.5)
+    assert [one.f1 for one in matches] == [1, 1, 1]
+    mixed = match_lines(quick_detector, scenes, [*drawings[1:], drawings[0]], threshold=0.5)
     assert max(one.f1 for one in mixed) < 0.7
-    # The warning that no figure stands alone: lines on white do well without being a picture.
-    on_white = [np.repeat(drawing[..., None], 3, axis=2) for drawing in own]
-    copied = match_lines(quick_detector, on_white, own, threshold=0.5)
-    assert sum(copied, LineMatchCounts()).precision > 0.9
+    # Why no metric suffices alone: lines on white have a high precision.
+    on_white = [np.repeat(drawing[..., None], 3, axis=2) for drawing in drawings]
+    copied_lines = match_lines(quick_detector, on_white, drawings, threshold=0.5)
+    assert sum(copied_lines, LineMatchCounts()).precision > 0.9

@@ -17,7 +17,7 @@ def noise(seed: int) -> NDArray[np.uint8]:
 
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 2**32))
-def test_equal_pictures_are_perfect_and_order_does_not_matter(one: int, other: int) -> None:
+def test_equal_pictures_are_perfect_and_metrics_are_symmetric(one: int, other: int) -> None:
     first, second = draw_scene(one, 176, 176), noise(other)
     assert [measure(first, first) for measure in MEASURES] == pytest.approx([0, 1, 1])
     for measure in MEASURES:
@@ -25,15 +25,15 @@ def test_equal_pictures_are_perfect_and_order_does_not_matter(one: int, other: i
         assert 0 <= measure(first, second) < 1
 
 
-def test_known_values() -> None:
+def test_metrics_of_known_pictures() -> None:
     black, white = np.zeros((200, 200, 3), np.uint8), np.full((200, 200, 3), 255, np.uint8)
     assert l1(black, white) == 1
     assert l1(black, black + np.uint8(51)) == pytest.approx(0.2)
-    # Two flat pictures have a luminance term alone: c1 / (255² + c1), with c1 = (0.01 · 255)².
+    # Two flat pictures have only a luminance term: c1 / (255² + c1), with c1 = (0.01 · 255)².
     assert ssim(black, white) == pytest.approx(1e-4 / (1 + 1e-4), rel=1e-6)
 
 
-def test_ms_ssim_is_that_of_the_paper() -> None:
+def test_ms_ssim_equals_reference_implementation() -> None:
     scene = draw_scene(3, 192, 192)
     changed = np.clip(scene * 0.8 + noise(1)[:1, :1] * 0.1, 0, 255)
     changed[40:90, 60:150] += np.random.default_rng(0).normal(0, 20, (50, 90, 3))
@@ -42,7 +42,7 @@ def test_ms_ssim_is_that_of_the_paper() -> None:
 
 
 def reference_ms_ssim(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    """Wang, Simoncelli and Bovik (2003), of every channel: a Gaussian window inside the picture."""
+    """Wang, Simoncelli and Bovik (2003), per channel, with a Gaussian window inside the picture."""
     window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
     window /= window.sum()
 
