@@ -17,10 +17,10 @@ DRAWING_BODY: dict[str, Any] = {
     "required": True,
     "description": "The drawing: dark lines on light paper, or strokes.",
     "content": {
-        kind: {"schema": {"$ref": _REF.format(model="Strokes")}}
-        if kind == STROKES_TYPE
+        content_type: {"schema": {"$ref": _REF.format(model="Strokes")}}
+        if content_type == STROKES_TYPE
         else {"schema": {"type": "string", "format": "binary"}}
-        for kind in CONTENT_TYPES
+        for content_type in CONTENT_TYPES
     },
 }
 

@@ -225,8 +225,8 @@ async def wait_for_result(
     result = asyncio.wrap_future(queued.future)
     disconnected = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
-        both: set[asyncio.Future[bytes] | asyncio.Future[None]] = {result, disconnected}
-        await asyncio.wait(both, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        futures: set[asyncio.Future[bytes] | asyncio.Future[None]] = {result, disconnected}
+        await asyncio.wait(futures, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if result.done():
             return result.result()
         if disconnected.done():

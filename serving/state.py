@@ -18,7 +18,7 @@ from serving.safety import load_safety_filter
 from serving.settings import ServeSettings, read_api_keys
 from storage import ObjectStore
 
-# Bodies that may be read at once, for each place in the queue. One client may use one a place.
+# Bodies read at once: this many times the queue size in all, and the queue size for one client.
 _BODIES_PER_QUEUE_SLOT = 4
 
 

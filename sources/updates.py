@@ -75,7 +75,7 @@ def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus
     except SourceError as error:
         return UpdateStatus("unknown", str(error))
     except (TransientError, PermanentError) as failure:
-        return UpdateStatus("unknown", f"{failure.where} {failure.message}".strip())
+        return UpdateStatus("unknown", f"{failure.location} {failure.message}".strip())
 
 
 def _check_host(source: RemoteSource, origin: Origin) -> UpdateStatus:

@@ -83,10 +83,10 @@ class Batcher:
         batch = [self._pending.popleft() for _ in range(count)]
         self._on_batch(count)
         try:
-            pictures = self._run_batch(np.stack([place.condition for place in batch]))
+            pictures = self._run_batch(np.stack([item.condition for item in batch]))
         except Exception as error:
-            for place in batch:
-                place.error = error
+            for item in batch:
+                item.error = error
         else:
-            for place, picture in zip(batch, pictures, strict=True):
-                place.picture = picture
+            for item, picture in zip(batch, pictures, strict=True):
+                item.picture = picture

@@ -1,9 +1,9 @@
-// Korean and English.
+// Messages of the page in Korean and English.
 
-const WORDS = {
+const MESSAGES = {
   en: {
-    page: "icanvas: draw, and see what it becomes",
-    other: "한국어",
+    title: "icanvas: draw, and see what it becomes",
+    otherLanguage: "한국어",
     models: "What do you want to draw?",
     sheet: "Drawing sheet",
     sheetHelp:
@@ -25,18 +25,18 @@ const WORDS = {
     outlines: "Trace one",
     noOutline: "Empty sheet",
     outline: "Outline {number}",
-    waking: "One moment …",
+    loading: "One moment …",
     empty: "Draw something. Your picture appears here.",
     working: "Painting …",
     ready: "Your picture is ready.",
     busy: "Many children are painting. You are next soon!",
     too_many: "Phew, you are fast! A little break, then it goes on.",
     no_model: "The paints are still being mixed. You can draw already!",
-    away: "The painter cannot be reached. Your drawing is safe, and we keep trying.",
+    offline: "The painter cannot be reached. Your drawing is safe, and we keep trying.",
     not_shown: "That picture stays hidden. Draw on, and something else comes.",
     no_key: "This page needs a key. Please ask a grown-up.",
-    refused: "That did not work. Draw on, and it tries again.",
-    again: "again in {seconds} s",
+    rejected: "That did not work. Draw on, and it tries again.",
+    retryIn: "again in {seconds} s",
     penDown: "Pen down",
     penUp: "Pen up",
     undone: "Undone",
@@ -45,8 +45,8 @@ const WORDS = {
     saved: "Saved",
   },
   ko: {
-    page: "icanvas: 그리면 그림이 살아나요",
-    other: "English",
+    title: "icanvas: 그리면 그림이 살아나요",
+    otherLanguage: "English",
     models: "무엇을 그릴까요?",
     sheet: "도화지",
     sheetHelp:
@@ -68,18 +68,18 @@ const WORDS = {
     outlines: "따라 그리기",
     noOutline: "빈 도화지",
     outline: "밑그림 {number}",
-    waking: "잠깐만요 …",
+    loading: "잠깐만요 …",
     empty: "그려 보세요. 여기에 완성 그림이 나타나요.",
     working: "색칠하고 있어요 …",
     ready: "그림이 완성됐어요.",
     busy: "친구들이 많이 그리고 있어요. 곧 차례가 와요!",
     too_many: "우아, 정말 빨라요! 조금만 쉬었다가 할게요.",
     no_model: "아직 물감을 섞고 있어요. 먼저 그려도 괜찮아요!",
-    away: "화가와 연결이 끊겼어요. 그림은 그대로 있고, 계속 다시 해 볼게요.",
+    offline: "화가와 연결이 끊겼어요. 그림은 그대로 있고, 계속 다시 해 볼게요.",
     not_shown: "이 그림은 보여 줄 수 없어요. 조금 더 그려 보세요.",
     no_key: "열쇠가 필요해요. 어른에게 물어보세요.",
-    refused: "잘 안 됐어요. 더 그리면 다시 해 볼게요.",
-    again: "{seconds}초 뒤에 다시",
+    rejected: "잘 안 됐어요. 더 그리면 다시 해 볼게요.",
+    retryIn: "{seconds}초 뒤에 다시",
     penDown: "펜을 내렸어요",
     penUp: "펜을 들었어요",
     undone: "되돌렸어요",
@@ -91,36 +91,39 @@ const WORDS = {
 
 let language = "en";
 
-export const other = () => (language === "en" ? "ko" : "en");
+export const getOtherLanguage = () => (language === "en" ? "ko" : "en");
 
-export function chooseLanguage(kept) {
-  const wanted = [kept, ...navigator.languages].filter(Boolean);
-  const known = wanted.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag in WORDS);
-  useLanguage(known ?? "en");
+// Returns the saved language, else the browser's first supported one, else English.
+export function detectLanguage(saved) {
+  const tags = [saved, ...navigator.languages].filter(Boolean);
+  const codes = tags.map((tag) => tag.slice(0, 2).toLowerCase());
+  return codes.find((code) => code in MESSAGES) ?? "en";
 }
 
-export function word(name, values = {}) {
-  return WORDS[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
+// Returns a message in the current language, with its {placeholders} replaced.
+export function getMessage(name, values = {}) {
+  return MESSAGES[language][name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 }
 
-// Elements say by attributes which words they show: as text, as the label of what has no text.
-export function useLanguage(wanted) {
-  language = wanted;
+export function setLanguage(code) {
+  language = code;
   document.documentElement.lang = language;
-  document.title = word("page");
+  document.title = getMessage("title");
   translate(document);
 }
 
+// Translates elements: `data-text` names the message of their text, `data-label` that of their
+// label, `data-alt` that of their alternative text.
 export function translate(root) {
   for (const element of root.querySelectorAll("[data-text]")) {
-    element.textContent = word(element.dataset.text, element.dataset);
+    element.textContent = getMessage(element.dataset.text, element.dataset);
   }
   for (const element of root.querySelectorAll("[data-label]")) {
-    const label = word(element.dataset.label, element.dataset);
+    const label = getMessage(element.dataset.label, element.dataset);
     element.setAttribute("aria-label", label);
     if (element.dataset.tip !== undefined) element.title = label;
   }
   for (const element of root.querySelectorAll("[data-alt]")) {
-    element.alt = word(element.dataset.alt, element.dataset);
+    element.alt = getMessage(element.dataset.alt, element.dataset);
   }
 }

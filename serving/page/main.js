@@ -1,157 +1,158 @@
-// The page: puts the sheet, the choices and the picture together.
+// Entry point of the page: connects the sheet, the choices and the picture.
 
-import { showDrawing } from "./canvas.js";
-import { showModels, showOutlines } from "./choices.js";
-import { Trouble, fetchModels, useKey } from "./client.js";
-import { Drawing } from "./drawing.js";
 import {
-  keepKey, keepLanguage, keepModel, keepStrokes, keptKey, keptLanguage, keptModel, keptStrokes,
-} from "./keep.js";
-import { followKeys } from "./keys.js";
-import { Live } from "./live.js";
-import { refresh, say, show } from "./notice.js";
-import { followPointers } from "./pointer.js";
-import { canShare, download, share, toFile } from "./save.js";
-import { chooseLanguage, other, useLanguage } from "./words.js";
+  loadKey, loadLanguage, loadModel, loadStrokes, saveKey, saveLanguage, saveModel, saveStrokes,
+} from "./autosave.js";
+import { attachCanvas } from "./canvas.js";
+import { renderModels, renderOutlines } from "./choices.js";
+import { RequestError, fetchModels, setApiKey } from "./client.js";
+import { Drawing } from "./drawing.js";
+import { detectLanguage, getOtherLanguage, setLanguage } from "./i18n.js";
+import { handleKeyboard } from "./keys.js";
+import { announce, showState, updateText } from "./notice.js";
+import { handlePointers } from "./pointer.js";
+import { Preview } from "./preview.js";
+import { canShare, download, renderFile, share } from "./save.js";
 
-// Milliseconds: until the models are asked for again when there are some, and when there are none.
-const GLANCE = 60_000;
-const SOON = 10_000;
-// How long a picture that is being made may hold up saving.
-const UNTIL_SAVED = 5_000;
+const POLL_INTERVAL_MS = 60_000;
+// While there are no models.
+const EMPTY_POLL_INTERVAL_MS = 10_000;
+// How long saving waits for a picture that is being generated.
+const SAVE_TIMEOUT_MS = 5_000;
 
 const $ = (id) => document.getElementById(id);
 const sheet = $("sheet");
 const picture = $("picture");
+const outline = $("traced-outline");
 const buttons = { undo: $("undo"), redo: $("redo"), clear: $("clear"), save: $("save") };
 
-const drawing = new Drawing(keptStrokes());
-const live = new Live(report);
+const drawing = new Drawing(loadStrokes());
+const preview = new Preview(onPreviewUpdate);
 let models = [];
 let model = null;
-// The picture that is shown: its blob, and the strokes that it was made of.
-let made = null;
-let watch = 0;
+// The shown picture: its blob, and the strokes that it was generated from.
+let shownPicture = null;
+let pollTimer = 0;
 
-function report(kind, detail) {
-  if (kind === "picture") {
+function onPreviewUpdate(state, detail) {
+  if (state === "picture") {
     showPicture(detail);
-    const known = models.find(({ name }) => name === detail.model);
-    if (detail.version && known?.version !== detail.version) watchModels();
-    show("ready");
+    const current = models.find(({ name }) => name === detail.model);
+    if (detail.version && current?.version !== detail.version) pollModels();
+    showState("ready");
     return;
   }
-  // Next to nothing is drawn.
-  if (kind === "empty") showPicture(null);
-  // The list of models is no longer true.
-  if (kind === "unknown_model" || kind === "no_model") watchModels();
-  show(kind === "unknown_model" ? "waking" : kind, detail.seconds);
+  // The drawing is almost blank.
+  if (state === "empty") showPicture(null);
+  // The list of models is outdated.
+  if (state === "unknown_model" || state === "no_model") pollModels();
+  showState(state === "unknown_model" ? "loading" : state, detail.seconds);
 }
 
 function showPicture(detail) {
   if (picture.src) URL.revokeObjectURL(picture.src);
-  made = detail;
+  shownPicture = detail;
   picture.hidden = detail === null;
   if (detail) picture.src = URL.createObjectURL(detail.blob);
   else picture.removeAttribute("src");
 }
 
-function want(rest) {
+function updatePreview(delay) {
   if (!drawing.strokes.length) {
-    live.forget();
+    preview.cancel();
     showPicture(null);
-    if (model) show("empty");
+    if (model) showState("empty");
   } else if (model) {
-    live.want(model.name, drawing.strokes, rest);
+    preview.request(model.name, drawing.strokes, delay);
   }
 }
 
-function choose(name) {
+function selectModel(name) {
   model = models.find((each) => each.name === name) ?? null;
-  keepModel(name);
-  trace(null);
-  showOutlines($("outlines"), model, false, trace);
-  want(0);
+  saveModel(name);
+  setOutline(null);
+  renderOutlines($("outlines"), model, false, setOutline);
+  updatePreview(0);
 }
 
-// The chosen model may be of another version now; what is being traced stays.
-function renew(chosen) {
-  const same = chosen.version === model.version;
-  model = chosen;
-  if (same) return;
-  showOutlines($("outlines"), model, !$("outline-below").hidden, trace);
-  want(0);
+// Replaces the selected model by its current version; the traced outline stays.
+function updateSelectedModel(current) {
+  const isSame = current.version === model.version;
+  model = current;
+  if (isSame) return;
+  renderOutlines($("outlines"), model, !outline.hidden, setOutline);
+  updatePreview(0);
 }
 
-function trace(url) {
-  const outline = $("outline-below");
+function setOutline(url) {
   outline.hidden = url === null;
   if (url) outline.src = url;
 }
 
-async function watchModels() {
-  clearTimeout(watch);
-  let pause = GLANCE;
+async function pollModels() {
+  clearTimeout(pollTimer);
+  let interval = POLL_INTERVAL_MS;
   try {
-    const found = await fetchModels();
-    const mark = (list) => JSON.stringify(list.map(({ name, version }) => [name, version]));
-    if (mark(found) !== mark(models)) adopt(found);
-    if (!found.length) {
-      show("no_model");
-      pause = SOON;
+    const fetched = await fetchModels();
+    const toKey = (list) => JSON.stringify(list.map(({ name, version }) => [name, version]));
+    if (toKey(fetched) !== toKey(models)) setModels(fetched);
+    if (!fetched.length) {
+      showState("no_model");
+      interval = EMPTY_POLL_INTERVAL_MS;
     }
   } catch (error) {
-    if (!(error instanceof Trouble)) throw error;
-    // While a picture is waited for, its own tries tell how it goes.
-    pause = 1000 * (error.seconds ?? 5);
-    if (live.idle && !models.length) show(error.kind, pause / 1000);
+    if (!(error instanceof RequestError)) throw error;
+    // A pending preview reports its own errors.
+    interval = 1000 * (error.retryAfter ?? 5);
+    if (preview.isIdle && !models.length) showState(error.code, interval / 1000);
   }
-  clearTimeout(watch);
-  watch = setTimeout(watchModels, pause);
+  clearTimeout(pollTimer);
+  pollTimer = setTimeout(pollModels, interval);
 }
 
-function adopt(found) {
-  models = found;
-  $("models").closest("fieldset").hidden = !found.length;
-  const name = [model?.name, keptModel(), found[0]?.name].find(
-    (wanted) => found.some((each) => each.name === wanted),
+function setModels(fetched) {
+  models = fetched;
+  $("models").closest("fieldset").hidden = !fetched.length;
+  const name = [model?.name, loadModel(), fetched[0]?.name].find(
+    (candidate) => fetched.some((each) => each.name === candidate),
   );
-  showModels($("models"), found, name, choose);
+  renderModels($("models"), fetched, name, selectModel);
   if (!name) model = null;
-  else if (name === model?.name) renew(found.find((each) => each.name === name));
-  else choose(name);
+  else if (name === model?.name) updateSelectedModel(fetched.find((each) => each.name === name));
+  else selectModel(name);
 }
 
-function refreshButtons() {
+function updateButtons() {
   buttons.undo.disabled = !drawing.canUndo;
   buttons.redo.disabled = !drawing.canRedo;
   buttons.clear.disabled = buttons.save.disabled = $("share").disabled = !drawing.strokes.length;
 }
 
-function step(name, words) {
-  drawing[name]();
-  say(words);
+function runStep(method, message) {
+  drawing[method]();
+  announce(message);
 }
 
-// Waits for the picture of what is drawn, and does without when it does not come.
-async function keepBoth(how) {
-  await live.settled(UNTIL_SAVED);
-  const fits = made?.strokes === drawing.strokes;
-  await how(await toFile(drawing.strokes, fits ? made.blob : null, model?.name ?? "drawing"));
+// Renders the drawing with its picture to a file; without the picture if it takes too long.
+async function exportFile(onFile) {
+  await preview.waitUntilIdle(SAVE_TIMEOUT_MS);
+  const isCurrent = shownPicture?.strokes === drawing.strokes;
+  const blob = isCurrent ? shownPicture.blob : null;
+  await onFile(await renderFile(drawing.strokes, blob, model?.name ?? "drawing"));
 }
 
-function translateAll(language) {
-  useLanguage(language);
-  $("language").lang = other();
-  refresh();
+function switchLanguage(language) {
+  setLanguage(language);
+  $("language").lang = getOtherLanguage();
+  updateText();
 }
 
-drawing.addEventListener("start", () => live.hold());
-drawing.addEventListener("rest", () => live.resume());
+drawing.addEventListener("start", () => preview.pause());
+drawing.addEventListener("end", () => preview.resume());
 drawing.addEventListener("change", () => {
-  keepStrokes(drawing.strokes);
-  refreshButtons();
-  want();
+  saveStrokes(drawing.strokes);
+  updateButtons();
+  updatePreview();
 });
 
 for (const radio of document.querySelectorAll("input[name=tool]")) {
@@ -162,47 +163,46 @@ for (const radio of document.querySelectorAll("input[name=tool]")) {
   });
 }
 
-buttons.undo.addEventListener("click", () => step("undo", "undone"));
-buttons.redo.addEventListener("click", () => step("redo", "redone"));
-buttons.clear.addEventListener("click", () => step("clear", "cleared"));
-buttons.save.addEventListener("click", () => keepBoth((file) => {
+buttons.undo.addEventListener("click", () => runStep("undo", "undone"));
+buttons.redo.addEventListener("click", () => runStep("redo", "redone"));
+buttons.clear.addEventListener("click", () => runStep("clear", "cleared"));
+buttons.save.addEventListener("click", () => exportFile((file) => {
   download(file);
-  say("saved");
+  announce("saved");
 }));
-$("share").addEventListener("click", () => keepBoth(share));
+$("share").addEventListener("click", () => exportFile(share));
 $("share").hidden = !canShare();
 
 document.addEventListener("keydown", (event) => {
   if (!(event.ctrlKey || event.metaKey) || event.altKey) return;
   const key = event.key.toLowerCase();
-  const back = key === "z" && !event.shiftKey;
-  if (!back && key !== "z" && key !== "y") return;
+  const isUndo = key === "z" && !event.shiftKey;
+  if (!isUndo && key !== "z" && key !== "y") return;
   event.preventDefault();
-  buttons[back ? "undo" : "redo"].click();
+  buttons[isUndo ? "undo" : "redo"].click();
 });
 
 $("language").addEventListener("click", () => {
-  keepLanguage(other());
-  translateAll(other());
+  saveLanguage(getOtherLanguage());
+  switchLanguage(getOtherLanguage());
 });
 
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") watchModels();
-  else clearTimeout(watch);
+  if (document.visibilityState === "visible") pollModels();
+  else clearTimeout(pollTimer);
 });
-window.addEventListener("online", watchModels);
+window.addEventListener("online", pollModels);
 
-const given = new URLSearchParams(window.location.hash.slice(1)).get("key");
-if (given) {
-  keepKey(given);
+const keyFromUrl = new URLSearchParams(window.location.hash.slice(1)).get("key");
+if (keyFromUrl) {
+  saveKey(keyFromUrl);
   window.history.replaceState(null, "", window.location.pathname + window.location.search);
 }
-useKey(given ?? keptKey());
-chooseLanguage(keptLanguage());
-translateAll(document.documentElement.lang);
-showDrawing(sheet, drawing);
-followPointers(sheet, $("ring"), drawing);
-followKeys(sheet, $("marker"), drawing, say);
-refreshButtons();
-show("waking");
-watchModels();
+setApiKey(keyFromUrl ?? loadKey());
+switchLanguage(detectLanguage(loadLanguage()));
+attachCanvas(sheet, drawing);
+handlePointers(sheet, $("eraser-cursor"), drawing);
+handleKeyboard(sheet, $("keyboard-cursor"), drawing, announce);
+updateButtons();
+showState("loading");
+pollModels();

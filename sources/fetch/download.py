@@ -28,7 +28,7 @@ from sources.fetch.http import (
 )
 from sources.fetch.http_responses import (
     check_response,
-    find_fault,
+    find_mismatch,
     parse_content_range,
     refuses_range,
     require_archive,
@@ -185,10 +185,10 @@ def _try_mirrors(job: _DownloadJob) -> DownloadRecord:
 
 def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> IcanvasError:
     """Return the one error that tells why no mirror gave the file."""
-    kinds = [failure.kind for failure in failures]
+    kinds = [failure.error_type for failure in failures]
     interrupted = job.part.is_resumable and IntegrityError in kinds
     kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
-    told = "; ".join(f"{failure.where} {failure.message}".strip() for failure in failures)
+    told = "; ".join(f"{failure.location} {failure.message}".strip() for failure in failures)
     message = f"{job.remote.name} was not downloaded: {told or 'no address is known'}."
     if interrupted:
         return kind(f"{message} The part is kept: run again to resume.")
@@ -202,7 +202,7 @@ def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> Icanv
 def _retry_host(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
     """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
     limits, part = job.limits, job.part
-    before, came, failed, waited = part.gained, False, 0, 0.0
+    before, came, failed, waited = part.received_bytes, False, 0, 0.0
     part.reset_progress()
     while True:
         try:
@@ -211,16 +211,16 @@ def _retry_host(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> Downl
             failed += 1
             if part.has_progressed(limits.stall_bytes):
                 came, failed, waited = True, 0, 0
-            waited += broken.wait
+            waited += broken.retry_after
             if failed >= _max_attempts(limits, broken, came) or waited > limits.max_retry_after:
-                raise _interrupted_error(broken, part, part.gained > before) from None
+                raise _interrupted_error(broken, part, part.received_bytes > before) from None
             pause = limits.backoff * 2 ** max(failed - 1, 0) * random.uniform(0.5, 1)
-            pause = max(min(pause, limits.max_backoff), broken.wait)
+            pause = max(min(pause, limits.max_backoff), broken.retry_after)
             if pause > _QUIET_LOCK_WAIT_S:
                 # Without what to do: that is for a person, once this is given up.
                 why = broken.message.removesuffix("; try again later")
                 why = why.removesuffix(": run again after that")
-                host = broken.where.partition("/")[0]
+                host = broken.location.partition("/")[0]
                 job.on_wait(f"{host} {why}; goes on in {pause:.0f} s".lstrip())
             time.sleep(pause)
 
@@ -238,14 +238,14 @@ def _max_attempts(limits: HttpLimits, broken: TransientError, came: bool) -> int
 def _interrupted_error(
     broken: TransientError, part: PartialDownload, gained: bool
 ) -> PermanentError:
-    if gained and part.trace:
-        reached = format_bytes(part.size, part.trace.total)
+    if gained and part.metadata:
+        reached = format_bytes(part.size, part.metadata.total)
         refused = PermanentError(f"stopped at {reached} ({broken.message})", IntegrityError)
     elif broken.stage == "body":
         refused = PermanentError(f"stopped at the start ({broken.message})", IntegrityError)
     else:
         refused = PermanentError(broken.message, IntegrityError if part.is_resumable else SourceError)
-    refused.where = broken.where
+    refused.location = broken.location
     return refused
 
 
@@ -278,7 +278,7 @@ def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], RequestTarget]) -> 
         # The verdict says whether the advice is to follow.
         told = str(error).replace(remote.advice, "").strip().rstrip(".")
         if isinstance(error, HostUnavailable):
-            raise TransientError(told, "address", error.wait) from None
+            raise TransientError(told, "address", error.retry_after) from None
         raise PermanentError(told, type(error)) from None
     except (httpx.InvalidURL, UnicodeError):
         raise PermanentError("its address is none") from None
@@ -327,7 +327,7 @@ def _receive_body(
                 break
     if total is not None and part.size < total:
         raise TransientError("the host sent less than it said", "body")
-    if wrong := find_fault(part, goal, remote.sha256, remote.md5, headers):
+    if wrong := find_mismatch(part, goal, remote.sha256, remote.md5, headers):
         part.delete()
         did = "completed" if offset else "sent"
         raise PermanentError(f"{did} a file {wrong}; it is removed", IntegrityError)

@@ -26,7 +26,7 @@ class HostUnavailable(SourceError):
 
     def __init__(self, message: str, wait: float = 0) -> None:
         super().__init__(message)
-        self.wait = wait
+        self.retry_after = wait
 
 
 def call_api(
@@ -55,7 +55,7 @@ def call_api(
             with open_client(_API_LIMITS) as client:
                 answer = client.request(method, url, headers=headers, json=body)
         except httpx.TransportError as error:
-            failure = to_download_error(error, answered=False)
+            failure = to_download_error(error, response_started=False)
         else:
             failure = find_busy_error(answer)
             if failure is None:
@@ -64,11 +64,11 @@ def call_api(
         if isinstance(failure, PermanentError):
             raise SourceError(message)
         attempt += 1
-        waited += failure.wait
+        waited += failure.retry_after
         if attempt == _MAX_ATTEMPTS or waited > _API_LIMITS.max_retry_after:
-            raise HostUnavailable(message, failure.wait)
+            raise HostUnavailable(message, failure.retry_after)
         pause = _API_LIMITS.backoff * 2 ** (attempt - 1) * random.uniform(0.5, 1)
-        time.sleep(max(pause, failure.wait))
+        time.sleep(max(pause, failure.retry_after))
 
 
 def read_json_object(answer: httpx.Response) -> dict[str, Any]:

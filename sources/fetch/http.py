@@ -46,8 +46,8 @@ class HttpLimits:
     redirects : followed in one request.
     """
 
-    connect: float = 10
-    read: float = 30
+    connect_timeout: float = 10
+    read_timeout: float = 30
     stall_bytes: int = 60 << 10
     stall_seconds: float = 60
     max_attempts: int = 5
@@ -62,24 +62,24 @@ class HttpLimits:
 class PermanentError(Exception):
     """A host does not give the file, and asking it again is no use; ``told`` follows its name."""
 
-    where = ""
+    location = ""
 
-    def __init__(self, message: str, kind: type[IcanvasError] = SourceError) -> None:
+    def __init__(self, message: str, error_type: type[IcanvasError] = SourceError) -> None:
         super().__init__(message)
         self.message = message
-        self.kind = kind
+        self.error_type = error_type
 
 
 class TransientError(Exception):
     """A request that came to nothing this time; ``wait`` is what the host asks for, in seconds."""
 
-    where = ""
+    location = ""
 
-    def __init__(self, message: str, stage: Stage, wait: float = 0) -> None:
+    def __init__(self, message: str, stage: Stage, retry_after: float = 0) -> None:
         super().__init__(message)
         self.message = message
         self.stage = stage
-        self.wait = wait
+        self.retry_after = retry_after
 
 
 def open_client(limits: HttpLimits) -> httpx.Client:
@@ -96,7 +96,7 @@ def open_client(limits: HttpLimits) -> httpx.Client:
     try:
         return httpx.Client(
             headers={"User-Agent": "icanvas/0.1", "Accept": "*/*", "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(limits.read, connect=limits.connect),
+            timeout=httpx.Timeout(limits.read_timeout, connect=limits.connect_timeout),
         )
     except (httpx.InvalidURL, ValueError, ImportError, OSError) as error:
         raise InputError(
@@ -108,7 +108,7 @@ def open_client(limits: HttpLimits) -> httpx.Client:
 @contextmanager
 def request(
     client: httpx.Client,
-    address: RequestTarget,
+    request_target: RequestTarget,
     headers: Mapping[str, str],
     limits: HttpLimits,
     *,
@@ -121,8 +121,8 @@ def request(
     allowed, or to a host of ``plain``, as long as no header has to be kept secret.
     What breaks in the block is raised as Broken or Refused with the place in ``where``.
     """
-    first = here = _parse_url(address.url)
-    carried = dict(address.headers)
+    first = here = _parse_url(request_target.url)
+    carried = dict(request_target.headers)
     answered = False
     try:
         for _ in range(limits.max_redirects + 1):
@@ -144,10 +144,10 @@ def request(
         raise PermanentError(f"redirected more than {limits.max_redirects} times")
     except httpx.TransportError as error:
         failure = to_download_error(error, answered)
-        failure.where = _describe_hosts(first, here)
+        failure.location = _describe_hosts(first, here)
         raise failure from None
     except (PermanentError, TransientError) as failure:
-        failure.where = _describe_hosts(first, here)
+        failure.location = _describe_hosts(first, here)
         raise
 
 
@@ -170,7 +170,7 @@ def _parse_url(url: str, base: httpx.URL | None = None) -> httpx.URL:
         return parsed
     except (httpx.InvalidURL, UnicodeError):
         refused = PermanentError(_INVALID_URL)
-        refused.where = "its address"
+        refused.location = "its address"
         raise refused from None
 
 
@@ -202,11 +202,11 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 
 
 def to_download_error(
-    error: httpx.TransportError, answered: bool
+    error: httpx.TransportError, response_started: bool
 ) -> TransientError | PermanentError:
     """Return why no more came, in words of our own: httpx's may quote what has to stay secret."""
     reason = _find_reason(error)
-    if answered:
+    if response_started:
         return TransientError(reason, "body")
     if reason == "untrusted":
         return PermanentError(

@@ -55,7 +55,7 @@ def find_busy_error(response: httpx.Response) -> TransientError | None:
     return TransientError(f"{told}; try again later", "answer")
 
 
-def refuses_range(response: httpx.Response, offset: int, trace: PartialMetadata) -> bool:
+def refuses_range(response: httpx.Response, offset: int, metadata: PartialMetadata) -> bool:
     """Tell whether an answer to a range is none that can follow on the part.
 
     That is a refusal, which may be about the range alone or about an address that has expired, or
@@ -63,10 +63,10 @@ def refuses_range(response: httpx.Response, offset: int, trace: PartialMetadata)
     """
     if response.status_code == 206:
         start, total = parse_content_range(response)
-        name = "ETag" if trace.validator == trace.etag else "Last-Modified"
-        told = response.headers.get(name) if trace.validator else None
-        changed = told not in (None, trace.validator)
-        return changed or start != offset or total is None or trace.total not in (None, total)
+        name = "ETag" if metadata.validator == metadata.etag else "Last-Modified"
+        told = response.headers.get(name) if metadata.validator else None
+        changed = told not in (None, metadata.validator)
+        return changed or start != offset or total is None or metadata.total not in (None, total)
     return response.status_code != 200 and not _is_transient(response.status_code)
 
 
@@ -78,10 +78,10 @@ def parse_content_range(response: httpx.Response) -> tuple[int | None, int | Non
     return (int(found[1]), int(found[2])) if found else (None, None)
 
 
-def require_progress(pieces: Iterator[bytes], limits: HttpLimits) -> Iterator[bytes]:
+def require_progress(chunks: Iterator[bytes], limits: HttpLimits) -> Iterator[bytes]:
     """Yield the pieces of a body as long as they do not just drip."""
     since, received = time.monotonic(), 0
-    for piece in pieces:
+    for piece in chunks:
         yield piece
         received += len(piece)
         now = time.monotonic()
@@ -91,16 +91,16 @@ def require_progress(pieces: Iterator[bytes], limits: HttpLimits) -> Iterator[by
             since, received = now, 0
 
 
-def require_archive(pieces: Iterator[bytes]) -> Iterator[bytes]:
+def require_archive(chunks: Iterator[bytes]) -> Iterator[bytes]:
     """Return the pieces again, having looked whether an archive begins with them."""
     head = b""
     while not head.startswith(_ARCHIVES) and len(head) < _TAR_MAGIC.stop:
-        piece = next(pieces, None)
+        piece = next(chunks, None)
         if piece is None:
             break
         head += piece
     if head.startswith(_ARCHIVES) or head[_TAR_MAGIC] == b"ustar":
-        return chain([head], pieces)
+        return chain([head], chunks)
     if not head:
         raise PermanentError("sent nothing")
     page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head"))
@@ -109,17 +109,17 @@ def require_archive(pieces: Iterator[bytes]) -> Iterator[bytes]:
     )
 
 
-def find_fault(
-    part: PartialDownload,
-    goal: int | None,
+def find_mismatch(
+    partial: PartialDownload,
+    expected_size: int | None,
     sha256: str | None,
     md5: str | None,
     headers: httpx.Headers,
 ) -> str | None:
     """Return what is wrong with the finished bytes, if anything is."""
-    if goal not in (None, part.size):
-        return f"of another size than {goal} bytes"
-    digests = part.hexdigests()
+    if expected_size not in (None, partial.size):
+        return f"of another size than {expected_size} bytes"
+    digests = partial.hexdigests()
     if sha256 not in (None, digests[0]):
         return "whose SHA-256 is not the expected one"
     told = re.search(r"\bmd5=([A-Za-z0-9+/=]+)", headers.get("x-goog-hash", ""))

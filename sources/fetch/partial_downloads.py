@@ -86,9 +86,9 @@ class PartialDownload:
         self.target = target
         self._pinned = pinned
         self._path, self._sidecar = _part_paths(target)
-        self.trace: PartialMetadata | None = load_metadata(self._sidecar, PartialMetadata)
-        self.size = self._path.stat().st_size if self.trace and self._path.exists() else 0
-        self.gained = 0
+        self.metadata: PartialMetadata | None = load_metadata(self._sidecar, PartialMetadata)
+        self.size = self._path.stat().st_size if self.metadata and self._path.exists() else 0
+        self.received_bytes = 0
         self._peak: int | None = None
         self._digests = (hashlib.sha256(), hashlib.md5(usedforsecurity=False))
         self._hashed = 0
@@ -97,24 +97,24 @@ class PartialDownload:
     @property
     def is_resumable(self) -> bool:
         """Whether there is something that a later run can resume."""
-        trace = self.trace
+        trace = self.metadata
         if trace is None or not self.size:
             return False
         return trace.validator is not None or (self._pinned and trace.total is not None)
 
-    def get_resume_point(self, asked: str, size: int | None) -> tuple[int, PartialMetadata | None]:
+    def get_resume_point(self, requested_url: str, size: int | None) -> tuple[int, PartialMetadata | None]:
         """Return from which byte on to ask ``asked`` for the file, and the trace of what comes.
 
         That is the first byte, and none, where it has to be all.
         """
-        trace = self.trace
+        trace = self.metadata
         if trace is None or not self.is_resumable:
             return 0, None
-        if trace.asked != asked:
+        if trace.asked != requested_url:
             if not self._pinned or trace.total is None:
                 return 0, None
             # No single host vouches for bytes from several.
-            trace = PartialMetadata(asked=asked, url=asked, total=trace.total)
+            trace = PartialMetadata(asked=requested_url, url=requested_url, total=trace.total)
         if trace.total is None:
             return self.size, trace
         if self.size > trace.total or size not in (None, trace.total):
@@ -135,7 +135,7 @@ class PartialDownload:
                 self._update_hashes(piece)
 
     @contextmanager
-    def open(self, offset: int, trace: PartialMetadata) -> Iterator[None]:
+    def open(self, offset: int, metadata: PartialMetadata) -> Iterator[None]:
         """Open for writing after the first ``offset`` bytes; 0 drops what was there before."""
         if self._peak is None:
             self._peak = offset
@@ -148,10 +148,10 @@ class PartialDownload:
                 self._file.truncate(offset)
                 self._file.seek(offset)
             self.size = offset
-            if trace != self.trace or not offset:
+            if metadata != self.metadata or not offset:
                 # Only now: until here the old trace may belong to bytes that are still there.
-                save_metadata(self._sidecar, trace)
-                self.trace = trace
+                save_metadata(self._sidecar, metadata)
+                self.metadata = metadata
             yield
         finally:
             self._file.close()
@@ -166,7 +166,7 @@ class PartialDownload:
                 count = self._file.write(rest)
             self._update_hashes(rest[:count])
             self.size += count
-            self.gained += count
+            self.received_bytes += count
             rest = rest[count:]
 
     def reset_progress(self) -> None:
@@ -190,17 +190,17 @@ class PartialDownload:
         with translate_errors(self._path):
             self._path.unlink(missing_ok=True)
             self._sidecar.unlink(missing_ok=True)
-        self.trace = None
+        self.metadata = None
         self.size = 0
 
     def finish(self) -> DownloadRecord:
         """Write the receipt and turn the part into the file."""
-        assert self.trace is not None
+        assert self.metadata is not None
         sha256, md5 = self.hexdigests()
         with translate_errors(self.target):
             fsync(self._path)
             # First, so that whatever stops the process, nothing whole is fetched again.
-            receipt = _write_record(self.target, self._path, self.trace, sha256, md5)
+            receipt = _write_record(self.target, self._path, self.metadata, sha256, md5)
             _rename_to_target(self.target)
         return receipt
 
@@ -254,15 +254,15 @@ def _rename_to_target(target: Path) -> None:
 
 
 def _write_record(
-    target: Path, file: Path, trace: PartialMetadata, sha256: str, md5: str
+    target: Path, file: Path, metadata: PartialMetadata, sha256: str, md5: str
 ) -> DownloadRecord:
     state = file.stat()
     receipt = DownloadRecord(
-        url=trace.url,
+        url=metadata.url,
         size=state.st_size,
         sha256=sha256,
-        etag=trace.etag,
-        last_modified=trace.last_modified,
+        etag=metadata.etag,
+        last_modified=metadata.last_modified,
     )
     finished = _FinishedDownload(**receipt.model_dump(), md5=md5, mtime_ns=state.st_mtime_ns)
     save_metadata(_record_path(target), finished)

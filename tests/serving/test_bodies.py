@@ -53,20 +53,20 @@ def test_concurrent_bodies_are_limited_in_total_and_per_client(store: LocalStore
             connection.sendall(partial_request)
             return connection
 
-        arriving = server.state.body_reader._active
+        active = server.state.body_reader._active
         connections = [connect(2)]
-        wait_until(lambda: arriving.total() == 1)
+        wait_until(lambda: active.total() == 1)
         transport = httpx.HTTPTransport(local_address="127.0.0.2")
         with httpx.Client(transport=transport, base_url=server.address) as second:
             response = second.post(GENERATE, content=VALID_BODIES["png"][1], headers=PNG)
         assert is_error(response, 429, "too_many")
         assert server.post_drawing().status_code == 200, "another client was blocked"
         connections += [connect(client) for client in (3, 4, 5)]
-        wait_until(lambda: arriving.total() == 4)
+        wait_until(lambda: active.total() == 4)
         assert is_error(server.post_drawing(), 503, "busy")
         for connection in connections:
             connection.close()
-        wait_until(lambda: not arriving)
+        wait_until(lambda: not active)
         assert server.post_drawing().status_code == 200
 
 

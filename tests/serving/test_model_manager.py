@@ -86,7 +86,7 @@ def make_truncated_examples() -> tuple[Example, ...]:
     ("examples", "message"),
     [
         (make_swapped_examples, "picture of example 0 differs"),
-        (make_truncated_examples, "is damaged_export"),
+        (make_truncated_examples, "is damaged"),
     ],
 )
 def test_promotion_that_fails_its_check_is_rejected(

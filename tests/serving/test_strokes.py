@@ -93,7 +93,7 @@ def test_short_line_is_rendered_and_touch_is_ignored() -> None:
         ({"strokes": [{"points": []}]}, r"strokes\.0\.points: "),
         ({"strokes": [{"points": [[1]]}]}, r"strokes\.0\.points\.0: "),
         ({"strokes": [{"points": [[1, 2, 3]]}]}, r"strokes\.0\.points\.0: "),
-        ({"strokes": [{"points": [[1, 2]], "colour": "red"}]}, r"strokes\.0\.colour: "),
+        ({"strokes": [{"points": [[1, 2]], "color": "red"}]}, r"strokes\.0\.color: "),
         ({"strokes": [{"points": [[1, 99_999]]}]}, r"strokes\.0\.points\.0\.1: "),
     ],
 )

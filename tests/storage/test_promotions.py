@@ -103,7 +103,7 @@ def test_rollback_needs_only_the_exported_files(store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize(
-    "gone",
+    "deleted_key",
     [
         "models/demo/run/checkpoints/epoch-0002.json",
         keys.export_card("demo", make_promotion(epoch=2).export),
@@ -111,18 +111,18 @@ def test_rollback_needs_only_the_exported_files(store: LocalStore) -> None:
     ],
 )
 def test_pointer_is_restored_if_a_file_is_deleted_meanwhile(
-    store: LocalStore, monkeypatch: pytest.MonkeyPatch, gone: str
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, deleted_key: str
 ) -> None:
     put_checkpoints(store, 1, 2)
     first = promote_checkpoint(store, epoch=1)
     swap = store.compare_and_swap
 
     def delete_before_swap(key: str, data: bytes, expected: bytes | None) -> None:
-        store.delete(gone)
+        store.delete(deleted_key)
         swap(key, data, expected)
 
     monkeypatch.setattr(store, "compare_and_swap", delete_before_swap)
-    with pytest.raises(NotFoundError, match=gone.rpartition("/")[2]):
+    with pytest.raises(NotFoundError, match=deleted_key.rpartition("/")[2]):
         swap_promoted(store, "demo", make_promotion(epoch=2), previous=first)
     assert read_promoted(store, "demo") == first
 

@@ -206,7 +206,7 @@ def test_damaged_checkpoint_or_recipe_raises(
     store.put(checkpoint, original)
     recipe = f"models/tiny/{name}/recipe.json"
     original = store.get(recipe)
-    for content, message in ((b"{}", "is corrupt"), (None, "There is no")):
+    for content, message in ((b"{}", "is corrupt"), (None, "is missing")):
         store.delete(recipe) if content is None else store.put(recipe, content)
         with pytest.raises((IntegrityError, NotFoundError), match=message):
             export_checkpoint(store, "tiny", name, 2)

@@ -41,9 +41,10 @@ def test_concurrent_calls_get_their_own_pictures(
 ) -> None:
     generate = load_generator(name)
     conditions = [make_condition(number) for number in range(4)] * 4
-    expected = [generate(one) for one in conditions]
-    for picture, one in zip(run_concurrently(generate, conditions), expected, strict=True):
-        assert np.abs(picture - one).max() < 1e-4
+    expected = [generate(condition) for condition in conditions]
+    pictures = run_concurrently(generate, conditions)
+    for picture, expected_picture in zip(pictures, expected, strict=True):
+        assert np.abs(picture - expected_picture).max() < 1e-4
 
 
 def test_next_call_does_not_overwrite_a_picture() -> None:
@@ -93,7 +94,8 @@ def test_gpu_batches_match_the_cpu(run_concurrently: RunConcurrently) -> None:
     )
     float32 = load_generator("onnxruntime")
     conditions = [make_condition(number) for number in range(32)]
-    for picture, one in zip(run_concurrently(generate, conditions), conditions, strict=True):
-        assert np.abs(picture - float32(one)).mean() * 127.5 < 3
+    pictures = run_concurrently(generate, conditions)
+    for picture, condition in zip(pictures, conditions, strict=True):
+        assert np.abs(picture - float32(condition)).mean() * 127.5 < 3
     assert sum(sizes) == 32
     assert 1 < max(sizes) <= 4

@@ -8,5 +8,5 @@ from tests.serving.page.browser import open_browser
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    with open_browser() as found:
-        yield found
+    with open_browser() as opened_browser:
+        yield opened_browser

@@ -30,10 +30,10 @@ def driver(browser: Browser, server: RunningServer) -> Iterator[PageDriver]:
 
 def test_mouse_drawing_shows_a_picture(driver: PageDriver, server: RunningServer) -> None:
     driver.expect_notice("Your picture appears here")
-    shown = driver.wait_for_new_picture(lambda: driver.draw(SQUARE))
+    picture = driver.wait_for_new_picture(lambda: driver.draw(SQUARE))
     (drawing,) = driver.sent_drawings
     assert (
-        decode_pixels(shown).tolist()
+        decode_pixels(picture).tolist()
         == decode_pixels(request_picture(server, "bags", drawing)).tolist()
     )
     assert driver.measure_ink(0.15, 0.15, 0.25, 0.85) > 0.05

@@ -231,7 +231,7 @@ def test_page_recovers_when_the_server_restarts(
         process.send_signal(signal.SIGKILL)
         process.wait()
         driver.draw(ACROSS)
-        driver.expect_state("away")
+        driver.expect_state("offline")
         driver.expect_notice("Your drawing is safe")
         # Picture and drawing stay, and can be continued and saved.
         assert driver.get_shown_picture() == first

@@ -79,7 +79,7 @@ def test_eraser_removes_the_covered_ink_only(
 @fast_settings
 @given(stroke=lines)
 def test_clipping_keeps_what_is_on_the_sheet(page: Page, stroke: list[Point]) -> None:
-    parts = page.evaluate("(stroke) => strokes.onSheet(stroke)", stroke)
+    parts = page.evaluate("(stroke) => strokes.clipToSheet(stroke)", stroke)
     for part in parts:
         for x, y, _ in part:
             assert -1e-6 <= x <= 1000 + 1e-6 and -1e-6 <= y <= 1000 + 1e-6

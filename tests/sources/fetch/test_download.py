@@ -231,7 +231,7 @@ def test_whatever_goes_wrong_the_bytes_are_right(
     offer(hosts, *mishaps, content=content, etag=etag)
     with tempfile.TemporaryDirectory() as folder:
         path, receipt = download(
-            remote(), Path(folder), limits=HttpLimits(read=2, max_attempts=9, backoff=1e-4)
+            remote(), Path(folder), limits=HttpLimits(read_timeout=2, max_attempts=9, backoff=1e-4)
         )
         assert path.read_bytes() == content
         assert receipt.sha256 == hashlib.sha256(content).hexdigest()
