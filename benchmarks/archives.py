@@ -85,7 +85,7 @@ def prepare_acquire(archive: Path) -> Callable[[], int]:
         with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
             raw = acquire(describe_path(archive, "bench"), LocalStore(Path(folder)))
         assert not raw.rejected, raw.rejected
-        return raw.files
+        return raw.num_files
 
     return work
 

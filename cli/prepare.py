@@ -80,7 +80,7 @@ def prepare(
         find_dataset,
         format_license_terms,
         make_options,
-        read_current_pairs_of,
+        read_current_pairs,
     )
     from storage import keys, open_store
     from storage.raw_sets import read_origin
@@ -102,7 +102,7 @@ def prepare(
     object_store = open_store(get_settings().store)
     check_local_inputs(dataset, object_store)
     check_license(dataset, object_store, accept_license)
-    read_current_pairs_of(object_store, dataset)
+    read_current_pairs(object_store, dataset)
     if dataset.needs_edges:
         check_hed_settings(dataset.edges.threshold)
     with prefect_session(verbose):

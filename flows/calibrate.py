@@ -44,7 +44,7 @@ def calibrate(
     Raises
     ------
     InputError
-        If the drawings were made by HED, or the data set holds no pairs.
+        If the drawings were extracted by HED, or the data set contains no pairs.
     """
     override_settings(engine=None if engine == DEFAULT else engine)
     store_url = get_settings().store

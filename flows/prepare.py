@@ -90,7 +90,7 @@ def prepare(
     store = open_store(store_url)
     sources.check_license(dataset, store, accept_license)
     # Raises if another folder was prepared under the same name.
-    sources.read_current_pairs_of(store, dataset)
+    sources.read_current_pairs(store, dataset)
     with dataset_lock("pairs", dataset.name):
 
         def load_raw() -> RawSet:
@@ -218,14 +218,14 @@ def extract_shards(plan: PairSetPlan, raw: RawSet, store_url: str) -> None:
     existing = set(open_store(store_url).list_keys(f"{plan.folder}/parts"))
     missing = [
         shard
-        for shard in range(raw.shards)
+        for shard in range(raw.num_shards)
         if f"{plan.folder}/{keys.part_name(shard)}" not in existing
     ]
     if not missing:
         return
     # All shards but the last are full.
     size = plan.dataset.shard_size
-    num_files = {shard: min(size, raw.files - shard * size) for shard in missing}
+    num_files = {shard: min(size, raw.num_files - shard * size) for shard in missing}
     failed: list[PrefectFuture[Any]] = []
     pending: deque[tuple[int, PrefectFuture[Any]]] = deque()
 
@@ -242,9 +242,9 @@ def extract_shards(plan: PairSetPlan, raw: RawSet, store_url: str) -> None:
         elif not runs_in_process():
             advance(plan.bar_name, num_files[shard])
 
-    num_done = raw.files - sum(num_files.values())
+    num_done = raw.num_files - sum(num_files.values())
     with (
-        progress_bar(plan.bar_name, raw.files, "pictures", done=num_done),
+        progress_bar(plan.bar_name, raw.num_files, "pictures", done=num_done),
         open_runner() as runner,
         # Inside the runner, because leaving the runner waits for the shards in progress.
         handle_sigterm(),

@@ -6,7 +6,7 @@ from sources.ingest import RawSet, acquire, check_local_inputs, read_raw
 from sources.licenses import check_license, format_license_name, format_license_terms
 from sources.options import EdgeOptions, PrepareOptions, make_options
 from sources.pictures import RejectedPicture, decode_picture
-from sources.prepared import find_prepared_dataset, read_current_pairs_of
+from sources.prepared import find_prepared_dataset, read_current_pairs
 from sources.repair import delete_corrupt_shard
 from sources.sketches import load_sketches, read_sketches
 from sources.status import describe_status, get_status, list_statuses
@@ -36,7 +36,7 @@ __all__ = [
     "load_catalogue",
     "load_sketches",
     "make_options",
-    "read_current_pairs_of",
+    "read_current_pairs",
     "read_raw",
     "read_sketches",
 ]

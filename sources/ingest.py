@@ -12,7 +12,7 @@ from sources.fetch.download import OnBytes, OnWait
 from sources.fetch.kaggle import describe_credentials
 from sources.fetch.remote import FetchedArchive, delete_if_corrupt, evict, fetch_archive
 from sources.licenses import format_license_terms
-from sources.raw_shards import Advance, write_raw_shards
+from sources.raw_shards import OnProgress, write_raw_shards
 from sources.selection import compare_counts, describe_selection, incomplete_error, select_files
 from sources.tables import select_names
 from storage import ObjectStore, keys
@@ -40,10 +40,10 @@ class RawSet:
 
     dataset: str
     fingerprint: str
-    files: int
-    shards: int
+    num_files: int
+    num_shards: int
     rejected: dict[str, int]
-    short: tuple[str, ...] = ()
+    shortfalls: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -54,8 +54,8 @@ def acquire(
     refetch: bool = False,
     on_fetch: OnBytes = lambda _done, _total: None,
     on_wait: OnWait = lambda _reason: None,
-    on_bytes: Advance = lambda _: None,
-    on_files: Advance = lambda _: None,
+    on_bytes: OnProgress = lambda _: None,
+    on_files: OnProgress = lambda _: None,
 ) -> RawSet:
     """Bring a data set's files into the store as raw shards, unchanged, each with an index row.
 
@@ -87,7 +87,7 @@ def acquire(
         If the store or the cache cannot be written.
     """
     known = None if refetch else _find_existing(dataset, store)
-    if known is not None and (allow_partial or not known.short):
+    if known is not None and (allow_partial or not known.shortfalls):
         return known
     names, tables = _select_by_tables(dataset, on_fetch, on_wait, on_bytes)
     copy = _fetch_files(dataset, store, refetch, on_fetch, on_wait)
@@ -115,7 +115,7 @@ def acquire(
             write_json(store, keys.raw_origin(dataset.name, raw), origin)
             store.put(index, rows_to_parquet(rows))
     made = _summarize(dataset, raw, rows, origin)
-    refused = bool(made.short) and not allow_partial
+    refused = bool(made.shortfalls) and not allow_partial
     # What was fetched is remembered though it is short: it may yet be allowed, and then serves.
     if origin is not None and (copy.fetched or not refused):
         if copy.host_metadata:
@@ -123,7 +123,7 @@ def acquire(
             origin = origin.model_copy(update={"host_metadata": copy.host_metadata})
         _save_origin(dataset, store, origin)
     if refused:
-        raise incomplete_error(dataset, list(made.short), to_ask_again=evict(copy))
+        raise incomplete_error(dataset, list(made.shortfalls), refetch_advice=evict(copy))
     return made
 
 
@@ -133,12 +133,12 @@ def _fill_raw_set(
     raw: str,
     source: Source,
     names: frozenset[str] | None,
-    on_files: Advance,
+    on_files: OnProgress,
 ) -> tuple[list[ManifestRow], int | None]:
     """Write all of a raw set but its index; return its rows, and how many could be chosen."""
     wanted = select_files(dataset, source, names)
     folder = keys.raw_folder(dataset.name, raw)
-    files = (file for file in source.files() if wanted.fits(file.path))
+    files = (file for file in source.files() if wanted.matches(file.path))
     rows = write_raw_shards(dataset, store, folder, files, on_files)
     if not rows:
         where = "".join(
@@ -153,7 +153,7 @@ def _fill_raw_set(
     for number in sorted(reject_duplicates(rows)):
         part = f"{folder}/{keys.part_name(number)}"
         store.put(part, rows_to_parquet(row for row in rows if row.shard == number))
-    return rows, wanted.candidates
+    return rows, wanted.num_candidates
 
 
 def read_raw(dataset: DatasetConfig, raw: str, store: ObjectStore) -> RawSet:
@@ -269,7 +269,7 @@ def _max_files(dataset: DatasetConfig) -> int | None:
 
 
 def _select_by_tables(
-    dataset: DatasetConfig, on_fetch: OnBytes, on_wait: OnWait, on_bytes: Advance
+    dataset: DatasetConfig, on_fetch: OnBytes, on_wait: OnWait, on_bytes: OnProgress
 ) -> tuple[frozenset[str] | None, str | None]:
     """Return the names of the pictures that the tables choose, and the tables' identity."""
     if not dataset.where or dataset.tables is None:

@@ -34,10 +34,10 @@ def find_prepared_dataset(
         if current is None:
             raise
         return describe_path(Path(current.source), name_or_path), current
-    return dataset, read_current_pairs_of(store, dataset)
+    return dataset, read_current_pairs(store, dataset)
 
 
-def read_current_pairs_of(store: ObjectStore, dataset: DatasetConfig) -> CurrentPairs | None:
+def read_current_pairs(store: ObjectStore, dataset: DatasetConfig) -> CurrentPairs | None:
     """Return the pair set in use, None where there is none; tell folders of one name apart.
 
     A data set of the catalogue may lie anywhere, as every checkout has its own.

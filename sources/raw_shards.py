@@ -21,7 +21,7 @@ _MAX_FILE_BYTES = 1 << 30
 # A picture at the pixel limit takes some 2 GB while it is decoded: few at a time.
 _NUM_DECODERS = min(4, cpu_count() or 1)
 
-Advance = Callable[[int], None]
+OnProgress = Callable[[int], None]
 
 
 def write_raw_shards(
@@ -29,7 +29,7 @@ def write_raw_shards(
     store: ObjectStore,
     folder: str,
     files: Iterator[SourceFile],
-    on_files: Advance,
+    on_files: OnProgress,
 ) -> list[ManifestRow]:
     """Write the raw shards that are not there yet, and return the rows of all.
 
@@ -75,7 +75,7 @@ def _write_shard(
     number: int,
     files: Iterator[SourceFile],
     pool: ThreadPoolExecutor,
-    on_files: Advance,
+    on_files: OnProgress,
 ) -> list[ManifestRow]:
     rows: list[ManifestRow] = []
     with temporary_file() as scratch:

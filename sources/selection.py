@@ -30,8 +30,8 @@ class Selection:
     candidates : files that a choice was made from; None where none was made.
     """
 
-    fits: Callable[[str], bool]
-    candidates: int | None = None
+    matches: Callable[[str], bool]
+    num_candidates: int | None = None
 
 
 def select_files(
@@ -89,7 +89,7 @@ def draw_random_subset(paths: Iterable[str], subset: RandomSubset) -> frozenset[
     return frozenset(sorted(paths, key=rank)[: subset.count])
 
 
-def incomplete_error(dataset: DatasetConfig, short: list[str], to_ask_again: str) -> SourceError:
+def incomplete_error(dataset: DatasetConfig, short: list[str], refetch_advice: str) -> SourceError:
     """Return the error that says which pictures are missing, and what to do.
 
     ``to_ask_again`` is a sentence on how to get the host's archive anew, or nothing.
@@ -98,7 +98,7 @@ def incomplete_error(dataset: DatasetConfig, short: list[str], to_ask_again: str
     command = f"icanvas prepare {dataset.name}"
     sentences = (
         f"{dataset.name}: {where} is not complete: {', '.join(short)}.",
-        to_ask_again,
+        refetch_advice,
         f"Give a complete copy with {command} --archive PATH, or go on with what is there: "
         "the same with --allow-partial.",
     )

@@ -41,11 +41,11 @@ def load_sketches(
     if not Path(path).expanduser().exists() and re.fullmatch(NAME_PATTERN, path):
         current = read_current(store, path)
         if current is not None:
-            return _read_stored(store, path, current.fingerprint, limit, dataset.max_pixels)
+            return _load_from_store(store, path, current.fingerprint, limit, dataset.max_pixels)
     return read_sketches(dataset.model_copy(update={"sketches": path}), limit)
 
 
-def _read_stored(
+def _load_from_store(
     store: ObjectStore, name: str, pairs: str, limit: int, max_pixels: int
 ) -> dict[str, NDArray[np.uint8]]:
     """Return pictures as they were acquired for a pair set."""

@@ -35,7 +35,7 @@ class DatasetStatus:
     acceptance: LicenseAcceptance | None
 
     @property
-    def count(self) -> int | None:
+    def num_pairs(self) -> int | None:
         """How many pairs are in use, where that is known."""
         if self.pairs is None or self.pairs.train is None or self.pairs.val is None:
             return None
@@ -97,9 +97,9 @@ def list_statuses(store: ObjectStore) -> list[DatasetStatus]:
     return states
 
 
-def describe_status(state: DatasetStatus) -> list[tuple[str, str]]:
+def describe_status(status: DatasetStatus) -> list[tuple[str, str]]:
     """Return what there is to know of a data set, as names and values for a person."""
-    dataset, origin, pairs = state.dataset, state.origin, state.pairs
+    dataset, origin, pairs = status.dataset, status.origin, status.pairs
     source = dataset.source
     facts = [("what", dataset.title), ("source", source.title)]
     if not isinstance(source, LocalSource):
@@ -107,12 +107,12 @@ def describe_status(state: DatasetStatus) -> list[tuple[str, str]]:
     if dataset.homepage:
         facts.append(("homepage", dataset.homepage))
     facts.append(("license", " · ".join(filter(None, (dataset.license, dataset.terms)))))
-    if state.acceptance is not None:
-        facts.append(("", f"accepted {state.acceptance.accepted}"))
+    if status.acceptance is not None:
+        facts.append(("", f"accepted {status.acceptance.accepted}"))
     facts += [
-        ("pictures", _describe_count(dataset)),
+        ("pictures", _describe_num_files(dataset)),
         ("taken", describe_selection(dataset)),
-        ("download", format_download(state)),
+        ("download", format_download(status)),
         ("edges", _describe_edges(dataset)),
         ("square", f"{dataset.geometry.mode}, enlarged {dataset.geometry.enlarge}"),
     ]
@@ -120,35 +120,35 @@ def describe_status(state: DatasetStatus) -> list[tuple[str, str]]:
     facts.append(("recipe", ", ".join(f"{key}={recipe[key]}" for key in recipe) or "defaults"))
     if origin is not None:
         facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
-        if state.has_own_selection:
+        if status.has_own_selection:
             facts.append(("", f"of it {origin.selection}"))
         facts += [
             ("", f"{key}, as its host says: {origin.host_metadata[key]}")
             for key in origin.host_metadata
         ]
     if pairs is not None:
-        counts = f": {pairs.train:,} training, {pairs.val:,} validation" if state.count else ""
+        counts = f": {pairs.train:,} training, {pairs.val:,} validation" if status.num_pairs else ""
         facts.append(("pairs", f"{pairs.fingerprint}{counts}"))
-    following = state.next_command
-    if state.stage == "not acquired" and state.needs_acceptance:
+    following = status.next_command
+    if status.stage == "not acquired" and status.needs_acceptance:
         following += " --accept-license"
-    return [*facts, ("state", state.stage), ("next", following)]
+    return [*facts, ("state", status.stage), ("next", following)]
 
 
-def format_download(state: DatasetStatus) -> str:
+def format_download(status: DatasetStatus) -> str:
     """Return how much there is, or was, to fetch, as a person reads it: ``4.8 GB``."""
-    source = state.dataset.source
+    source = status.dataset.source
     if isinstance(source, LocalSource):
         return "none"
-    count = source.expected_bytes or (None if state.origin is None else state.origin.size)
+    count = source.expected_bytes or (None if status.origin is None else status.origin.size)
     if count is None:
         return "?"
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{max(1, round(count / 1e6))} MB"
 
 
-def format_license(state: DatasetStatus, max_length: int = 12) -> str:
+def format_license(status: DatasetStatus, max_length: int = 12) -> str:
     """Return the licence in so many characters: ``CC BY-NC 4.0`` of its long name, if that fits."""
-    license_name = state.license
+    license_name = status.license
     if len(license_name) > max_length and (short := re.search(r"\((CC[^)]+)\)", license_name)):
         license_name = short[1]
     return (
@@ -158,23 +158,23 @@ def format_license(state: DatasetStatus, max_length: int = 12) -> str:
     )
 
 
-def format_num_pictures(state: DatasetStatus) -> str:
+def format_num_pictures(status: DatasetStatus) -> str:
     """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
-    dataset = state.dataset
+    dataset = status.dataset
     expected = "?" if dataset.num_files is None else f"{dataset.num_files:,}"
-    made = state.count
-    if state.pairs is not None and dataset.paired and dataset.expected_in:
+    made = status.num_pairs
+    if status.pairs is not None and dataset.paired and dataset.expected_in:
         # Of published pairs only the number for training is known.
-        made = state.pairs.train
+        made = status.pairs.train
     if made is None:
         return expected
-    if state.has_own_selection:
+    if status.has_own_selection:
         # Another choice was made, as with --where: nothing is expected of that.
         return f"{made:,}"
     return f"{made:,}" if expected == "?" else f"{made:,} of {expected}"
 
 
-def _describe_count(dataset: DatasetConfig) -> str:
+def _describe_num_files(dataset: DatasetConfig) -> str:
     if dataset.num_files is None:
         return "not known"
     text = f"{dataset.num_files:,}"

@@ -152,8 +152,8 @@ class AsyncUploader:
                     self._wait(
                         _IDLE_TIMEOUT_S if is_final else self._grace_s, is_total=not is_final
                     )
-                except StorageError as left:
-                    self._report(str(left))
+                except StorageError as timeout_error:
+                    self._report(str(timeout_error))
         finally:
             with self._changed:
                 self._stopped = True

@@ -1,4 +1,4 @@
-"""The task that acquires a data set: its files, stored in raw shards."""
+"""The task that acquires a data set, i.e. stores its source files in raw shards."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -24,7 +24,7 @@ def acquire(
 ) -> RawSet:
     """Acquire a data set and show the progress; see ``sources.acquire``.
 
-    The task is retried after network and store errors, in runs that a worker started.
+    Prefect retries the task after network and store errors, but only in deployed runs.
 
     Parameters
     ----------
@@ -32,15 +32,27 @@ def acquire(
         Data set to acquire.
     store_url : str
         URL of the store.
-    allow_partial : bool
+    allow_partial : bool, default False
         Accept fewer pictures than the catalogue expects.
-    update : bool
-        Acquire what the source holds now, even if the data set was acquired before.
+    update : bool, default False
+        Acquire the current version of the source, even if another version is already stored.
 
     Returns
     -------
     RawSet
         Fingerprint, counts and warnings of the raw set.
+
+    Raises
+    ------
+    InputError
+        If the selection names a column or value that the tables of the source lack.
+    SourceError
+        If the source is missing, unreadable or refuses access, if no file matches the selection,
+        or if the source has fewer pictures than expected.
+    IntegrityError
+        If a transfer was interrupted, an archive is corrupt, or a file changed during reading.
+    StorageError
+        If the store or the cache is not writable.
     """
     fetch_bar, check_bar = f"{dataset.name}: fetch", f"{dataset.name}: check source"
     files_bar = f"{dataset.name}: acquire"
@@ -63,8 +75,8 @@ def acquire(
     get_run_logger().info(
         "%s: %d files in %d shards, %d rejected %s",
         dataset.name,
-        raw.files,
-        raw.shards,
+        raw.num_files,
+        raw.num_shards,
         sum(raw.rejected.values()),
         raw.rejected or "",
     )

@@ -19,16 +19,16 @@ _IMAGE_WIDTH = 900
 def create_artifact(key: str, description: str, markdown: str) -> None:
     """Create a Markdown artifact of the current run.
 
-    A failure is logged and not raised: the work that the artifact describes is done.
+    Errors are logged and not raised, because the work that the artifact describes has succeeded.
 
     Parameters
     ----------
     key : str
-        Lowercase letters, digits and dashes. Prefect shows artifacts of one key as versions.
+        Lowercase letters, digits and dashes. Prefect shows artifacts with the same key as versions.
     description : str
         One line of text.
     markdown : str
-        Content of the artifact.
+        Body of the artifact.
     """
     try:
         create_markdown_artifact(key=key, description=description, markdown=markdown)
@@ -39,8 +39,8 @@ def create_artifact(key: str, description: str, markdown: str) -> None:
 def render_link(store: ObjectStore, key: str) -> str:
     """Return the location of an object as Markdown.
 
-    Browsers open neither ``s3://`` URLs nor local paths from a page. If the setting
-    ``ICANVAS_STORE_WEB_URL`` is given, the location is a link; otherwise it is plain code.
+    Web pages cannot link to ``s3://`` URLs or local paths. The result is a link if the setting
+    ``ICANVAS_STORE_WEB_URL`` is set, and otherwise the location as inline code.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def create_pair_set_artifact(
     store: ObjectStore,
     diff: PairSetDiff | None,
 ) -> None:
-    """Create the artifact of a pair set, and one that compares it with the previous pair set.
+    """Create the artifact of a pair set, and an artifact of the comparison with the previous one.
 
     Parameters
     ----------
@@ -81,9 +81,9 @@ def create_pair_set_artifact(
     in_use : bool
         Whether ``current.json`` points at the pair set.
     store : ObjectStore
-        Holds the contact sheet.
+        Store that contains the contact sheet.
     diff : PairSetDiff or None
-        Comparison with the pair set that was in use before; None if there was none.
+        Comparison with the pair set that was in use before this run; None to omit the artifact.
     """
     pairs = sum(counts.values())
     file_counts = [("source files", pairs + sum(rejected.values())), ("pairs", pairs)]

@@ -1,4 +1,4 @@
-"""A map over a thread pool that keeps a bounded number of items in progress."""
+"""A thread-pool map with a bounded number of pending items."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,10 +15,10 @@ def bounded_map(
     items: Iterable[_Item],
     max_pending: int,
 ) -> Iterator[_Result]:
-    """Yield ``function(item)`` for each item, in order, computed in threads.
+    """Compute ``function(item)`` for each item in threads, and yield the results in order.
 
-    At most `max_pending` results are pending or waiting to be consumed, so memory stays bounded
-    however many items there are. When the consumer stops early, queued calls are canceled.
+    At most `max_pending` calls and unconsumed results exist beside the current one, so memory use
+    does not depend on the number of items. If the consumer stops early, queued calls are canceled.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ def bounded_map(
     Yields
     ------
     object
-        Results in the order of the items. An error in a call is raised when its turn comes.
+        Results in the order of the items. An error of a call is raised at the position of its
+        item.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Calibration: the edge threshold at which HED's lines agree best with published drawings."""
+"""The task that searches for the edge threshold at which HED reproduces published drawings best."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ from tasks.detector import format_weights_id, get_detector
 from tasks.interrupts import raise_if_interrupted
 from tasks.progress import advance, progress_bar
 
-# Pixels. The best threshold is chosen at the largest.
+# Pixels, ascending. The largest tolerance selects the best threshold.
 TOLERANCES = (1, 2)
 
 _THRESHOLDS = [step / 20 for step in range(1, 20)]
@@ -38,7 +38,7 @@ Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class ThresholdResult:
-    """Agreement of all drawings at one threshold.
+    """Agreement of HED's lines with all published drawings at one threshold.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class Calibration:
     settings : dict
         Settings of the sweep. Their fingerprint names the folder of the calibration.
     pictures : int
-        Number of drawings compared.
+        Number of compared drawings.
     results : list of ThresholdResult
         In ascending order of the threshold.
     default_threshold : float or None
@@ -108,7 +108,7 @@ class Calibration:
 
 @task(task_run_name="calibrate {dataset.name}", cache_policy=NO_CACHE)
 def calibrate(dataset: DatasetConfig, pairs: str, store_url: str, pictures: int) -> Calibration:
-    """Sweep the edge threshold over a published pair set; store settings, table and plot.
+    """Compare HED with published drawings at many thresholds; store settings, table and plot.
 
     Parameters
     ----------
@@ -124,11 +124,12 @@ def calibrate(dataset: DatasetConfig, pairs: str, store_url: str, pictures: int)
     Returns
     -------
     Calibration
+        Results at all thresholds.
 
     Raises
     ------
     InputError
-        If the drawings were made by HED, or the pair set holds no pairs.
+        If the drawings were extracted by HED, or the pair set contains no pairs.
     """
     store = open_store(store_url)
     settings = read_settings(store, dataset.name, pairs)
@@ -142,8 +143,8 @@ def calibrate(dataset: DatasetConfig, pairs: str, store_url: str, pictures: int)
     rows = [row for row in read_manifest(store, dataset.name, pairs) if row.status == "pair"]
     if not rows:
         raise InputError(
-            f"{dataset.source.title} holds no pair (drawing beside its picture, 512×256 px), so "
-            "there is nothing to compare with."
+            f"{dataset.source.title} contains no pairs (drawing beside its picture, 512×256 px). "
+            "Calibrate on a data set that was published with drawings."
         )
     selected = _select_evenly(rows, pictures)
     bar_name = f"{dataset.name}: calibrate"
@@ -186,10 +187,21 @@ def calibrate(dataset: DatasetConfig, pairs: str, store_url: str, pictures: int)
 
 
 def make_hed_drawings_error(dataset: str) -> InputError:
-    """Return the error for a data set that was not published with drawings."""
+    """Create the error for a data set that was not published with drawings.
+
+    Parameters
+    ----------
+    dataset : str
+        Name of the data set.
+
+    Returns
+    -------
+    InputError
+        The error, to be raised by the caller.
+    """
     return InputError(
-        f"The drawings of {dataset} are made by HED. Calibrate on a data set that was published "
-        "with drawings, or on a folder of pairs (drawing | picture)."
+        f"The drawings of {dataset} were extracted by HED. Calibrate on a data set that was "
+        "published with drawings, or on a folder of pairs (drawing | picture)."
     )
 
 
@@ -203,16 +215,17 @@ def sweep_thresholds(
     pairs : iterable of (ndarray, ndarray)
         Drawings of dtype uint8 and shape (H, W), and pictures of dtype uint8 and shape (H, W, 3).
     hed : EdgeDetector
-        Computes the edge maps.
+        Detector that computes the edge maps.
     min_pixels : int
-        Connected lines of fewer pixels are removed.
+        Minimum size of a connected line, in pixels. Smaller ones are removed.
     on_picture : callable
         Called without arguments after each picture.
 
     Returns
     -------
     list of ThresholdResult
-        For 0.05, 0.10, … 0.95 and the weights' default threshold, ascending.
+        One result each for 0.05, 0.10, … 0.95 and the weights' default threshold, in ascending
+        order of the threshold.
     """
     default_threshold = hed.weights.threshold
     thresholds = sorted({*_THRESHOLDS, *([] if default_threshold is None else [default_threshold])})
@@ -237,12 +250,12 @@ def sweep_thresholds(
 
 
 def render_plot(calibration: Calibration) -> bytes:
-    """Plot F1 at each tolerance, and precision and recall at the largest, against the threshold.
+    """Plot F1 at each tolerance, and precision and recall at the largest, over the threshold.
 
     Parameters
     ----------
     calibration : Calibration
-        Result to plot.
+        Results to plot.
 
     Returns
     -------

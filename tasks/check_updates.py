@@ -11,19 +11,24 @@ from storage import open_store
 
 @task(task_run_name="check {dataset.name}", cache_policy=NO_CACHE)
 def check_update(dataset: DatasetConfig, store_url: str) -> UpdateStatus | None:
-    """Compare a source with what was acquired from it; see ``sources.check_for_update``.
+    """Compare a source with its acquired version; see ``sources.check_for_update``.
 
     Parameters
     ----------
     dataset : DatasetConfig
         Data set to check.
     store_url : str
-        URL of the store, which holds what was acquired.
+        URL of the store that contains the acquired version.
 
     Returns
     -------
     UpdateStatus or None
-        None if the data set was never acquired.
+        Result of the check; None if the data set was never acquired.
+
+    Raises
+    ------
+    SourceError
+        If a local folder or archive is missing.
     """
     status = sources.check_for_update(dataset, open_store(store_url))
     if status is not None:

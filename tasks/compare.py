@@ -43,7 +43,7 @@ _LOGGED_METRICS = (
 
 @dataclass(frozen=True)
 class StoredComparison:
-    """A comparison and its place in the store.
+    """A comparison and its location in the store.
 
     Attributes
     ----------
@@ -96,6 +96,14 @@ def compare(
     Returns
     -------
     StoredComparison
+        The comparison and its location.
+
+    Raises
+    ------
+    InputError
+        If there are neither validation pairs nor sketches, or no training pictures.
+    IntegrityError
+        If no checkpoint can be loaded, or a pair is corrupt.
     """
     logger = get_run_logger()
     store = open_store(store_url)
@@ -154,7 +162,7 @@ def compare(
 
 
 def render_artifact(stored: StoredComparison, sheet: bytes, store: ObjectStore) -> str:
-    """Return a comparison as Markdown.
+    """Render a comparison as Markdown.
 
     Parameters
     ----------
@@ -163,7 +171,7 @@ def render_artifact(stored: StoredComparison, sheet: bytes, store: ObjectStore) 
     sheet : bytes
         Its comparison sheet, a JPEG.
     store : ObjectStore
-        Store that the links lead to.
+        Store that contains the linked files.
 
     Returns
     -------
@@ -191,7 +199,7 @@ def _load_line_settings(
 ) -> tuple[EdgeDetector, LineSettings]:
     """Return the edge detector and the line settings of a pair set.
 
-    What the settings of the pair set lack is taken from the data set.
+    Settings that the pair set lacks are taken from the data set.
     """
     edges = read_settings(store, dataset.name, pairs).get("edges", {})
     hed = get_detector(int(edges.get("border", dataset.edges.border)))

@@ -1,4 +1,4 @@
-"""The number of CPU cores that a process may use when it shares its machine."""
+"""The CPU budget: the number of cores that this process may use."""
 
 import sys
 
@@ -8,7 +8,7 @@ _budget: int | None = None
 
 
 def set_cpu_budget(count: int) -> None:
-    """Set the number of cores of this process. It overrides all settings.
+    """Set the number of cores that this process may use. It overrides all settings.
 
     Parameters
     ----------
@@ -20,20 +20,22 @@ def set_cpu_budget(count: int) -> None:
 
 
 def get_cpu_budget() -> int:
-    """Return the number of cores that this process may use. Call in the thread of a task.
+    """Return the number of cores that this process may use.
+
+    Call this function in the thread of a task: Dask identifies its worker by the thread.
 
     Returns
     -------
     int
-        The first that is known of: the number given to `set_cpu_budget`, the setting
-        ``ICANVAS_CORES``, the CPUs (Ray) or threads (Dask) that the cluster assigned to this
-        worker, and the number of cores that the system lets this process use.
+        Number of cores, at least 1. The first of these values that is set: the argument of
+        `set_cpu_budget`, the setting ``ICANVAS_CORES``, the CPUs (Ray) or threads (Dask) that the
+        cluster assigned to this worker, the number of cores that the operating system allows.
     """
     return _budget or get_settings().cores or _get_cluster_cpus() or count_cores()
 
 
 def _get_cluster_cpus() -> int | None:
-    # A worker process has imported its library.
+    # A worker process has already imported the library of its cluster.
     if "ray" in sys.modules:
         import ray
 

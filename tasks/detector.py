@@ -1,4 +1,4 @@
-"""HED detectors that share one engine per process: networks are large, and so is their CPU use."""
+"""HED detectors. All detectors of a process share one engine, which limits memory and CPU use."""
 
 import threading
 from functools import lru_cache
@@ -15,9 +15,9 @@ _engine_lock = threading.Lock()
 
 
 def get_detector(border: int) -> EdgeDetector:
-    """Return a detector with the engine and weights of the settings.
+    """Return a detector that uses the engine and the weights from the settings.
 
-    All detectors of a process share one engine. Threads may call this at the same time.
+    All detectors of a process share one engine. This function is thread-safe.
 
     Parameters
     ----------
@@ -27,9 +27,21 @@ def get_detector(border: int) -> EdgeDetector:
     Returns
     -------
     EdgeDetector
+        The detector.
+
+    Raises
+    ------
+    InputError
+        If the engine or the weights of the settings are not usable.
+    IntegrityError
+        If the cached default weights do not match the pinned checksum.
+    SourceError
+        If the default weights cannot be downloaded.
+    StorageError
+        If the default weights cannot be stored.
     """
     settings = get_settings()
-    # lru_cache does not lock: shards that start together would each create an engine.
+    # lru_cache does not lock, so shards that start together would each create an engine.
     with _engine_lock:
         weights = load_cached_weights(settings.weights)
         engine = _create_cached_engine(
@@ -48,16 +60,17 @@ def get_plan_detector(plan: PairSetPlan) -> EdgeDetector:
     Parameters
     ----------
     plan : PairSetPlan
-        Names the border and the weights.
+        Plan that specifies the border and the weights.
 
     Returns
     -------
     EdgeDetector
+        The detector.
 
     Raises
     ------
     InputError
-        If this machine's settings name other weights than the plan.
+        If the weights in this machine's settings differ from the weights of the plan.
     """
     hed = get_detector(plan.dataset.edges.border)
     if format_weights_id(hed.weights) != plan.weights:
@@ -69,28 +82,45 @@ def get_plan_detector(plan: PairSetPlan) -> EdgeDetector:
 
 
 def format_weights_id(weights: HedWeights) -> str:
-    """Return format and digest of weights, as in a pair set's settings.
+    """Return the identifier of weights that the settings of a pair set contain.
+
+    Parameters
+    ----------
+    weights : HedWeights
+        Weights to identify.
 
     Returns
     -------
     str
-        For example ``keras:4502…``.
+        Format and digest, for example ``keras:4502…``.
     """
     return f"{weights.format}:{weights.digest}"
 
 
 @lru_cache(maxsize=2)
 def load_cached_weights(weights: Path | None) -> HedWeights:
-    """Load HED weights, once per process; see ``hed.load_weights``.
+    """Load HED weights once per process; see ``hed.load_weights``.
 
     Parameters
     ----------
     weights : Path or None
-        File of the weights; None for the default ones.
+        Path of the weights file; None for the default weights.
 
     Returns
     -------
     HedWeights
+        The weights.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, corrupt, of an unknown format, or does not contain HED.
+    IntegrityError
+        If the cached default weights do not match the pinned checksum.
+    SourceError
+        If the default weights cannot be downloaded.
+    StorageError
+        If the default weights cannot be stored.
     """
     return load_weights(weights)
 

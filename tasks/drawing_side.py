@@ -1,4 +1,4 @@
-"""Published pairs: detects which half is the drawing, and rejects files that are no pairs."""
+"""Detects which half of published pairs is the drawing, and rejects files that are not pairs."""
 
 from collections import Counter
 
@@ -13,37 +13,38 @@ from storage.manifest import ManifestRow, rows_from_parquet
 from storage.shards import read_member
 from tasks.pair_set_plan import PairSetPlan
 
-# Number of files that vote, and of shards that they are read from.
+# Number of sampled files, and of shards from which they are read.
 _NUM_VOTES = 64
 _NUM_SHARDS = 16
 
 
 def detect_drawing_side(raw: RawSet, store: ObjectStore) -> DrawingSide:
-    """Return the side that holds the drawings of a set of published pairs.
+    """Detect the side of the drawings in a set of published pairs.
 
-    A single pair can be ambiguous: a photo of a black shoe on white looks much like a drawing. So
-    up to 64 pairs, evenly spaced over the shards and always the same ones, vote.
+    A single pair can be ambiguous: a photo of a black shoe on white resembles a drawing. The side
+    is therefore the majority over up to 64 pairs. The sample is deterministic and evenly spaced
+    over the shards.
 
     Parameters
     ----------
     raw : RawSet
         Raw set of the pairs.
     store : ObjectStore
-        Holds the raw set.
+        Store that contains the raw set.
 
     Returns
     -------
     {'left', 'right'}
-        ``left`` if there is no majority.
+        Side of the drawings; ``left`` without a majority.
 
     Raises
     ------
     CorruptObjectError
-        If a shard is corrupt or missing. It then counts as not acquired.
+        If a shard is corrupt or missing. The shard is deleted, so the next run acquires it again.
     """
     folder = keys.raw_folder(raw.dataset, raw.fingerprint)
     votes: Counter[DrawingSide] = Counter()
-    shards = np.unique(np.linspace(0, raw.shards - 1, _NUM_SHARDS).round().astype(int)).tolist()
+    shards = np.unique(np.linspace(0, raw.num_shards - 1, _NUM_SHARDS).round().astype(int)).tolist()
     for shard in shards:
         try:
             contents = _read_candidates(store, folder, shard, _NUM_VOTES // len(shards))
@@ -54,7 +55,7 @@ def detect_drawing_side(raw: RawSet, store: ObjectStore) -> DrawingSide:
             try:
                 sides = detect_drawing_sides(decode_pair(content))
             except IntegrityError:
-                # Training cannot read this format; extraction rejects the file later.
+                # Training cannot decode this format. Extraction rejects the file later.
                 continue
             if len(sides) == 1:
                 votes.update(sides)
@@ -62,7 +63,7 @@ def detect_drawing_side(raw: RawSet, store: ObjectStore) -> DrawingSide:
 
 
 def _read_candidates(store: ObjectStore, folder: str, shard: int, count: int) -> list[bytes]:
-    """Return the content of the first files of a raw shard that have the aspect of a pair."""
+    """Read the first files of a raw shard that have the aspect ratio of a pair."""
     rows = rows_from_parquet(store.get(f"{folder}/{keys.part_name(shard)}"))
     ranges = [(row.offset, row.size) for row in rows if _has_pair_aspect(row)]
     return [
@@ -73,24 +74,24 @@ def _read_candidates(store: ObjectStore, folder: str, shard: int, count: int) ->
 
 
 def check_pair_layout(plan: PairSetPlan, row: ManifestRow, image: NDArray[np.uint8]) -> bool:
-    """Check that a file is a pair whose drawing is on the side of the plan; reject its row if not.
+    """Check that a file is a pair with its drawing on the side of the plan; otherwise reject it.
 
     Parameters
     ----------
     plan : PairSetPlan
-        Names the side.
+        Plan that specifies the side.
     row : ManifestRow
-        Row of the file. It is rejected in place if the check fails.
+        Row of the file. It is changed in place if the check fails.
     image : ndarray of uint8, shape (H, W, 3)
         Pixels of the file.
 
     Returns
     -------
     bool
-        Whether the file is such a pair.
+        Whether the file passed the check.
     """
     height, width = image.shape[:2]
-    # Published pairs are not scaled: scaled drawings would not have lines of one pixel.
+    # Published pairs are not scaled: scaling would blur lines that are one pixel wide.
     if width != 2 * height or (not plan.dataset.re_extract and height != PAIR_SIZE):
         row.reject(
             RejectReason.NOT_A_PAIR,
@@ -101,10 +102,10 @@ def check_pair_layout(plan: PairSetPlan, row: ManifestRow, image: NDArray[np.uin
     if plan.drawing_side in sides:
         return True
     if sides:
-        detail = f"the drawing is not on the {plan.drawing_side}, where most of this set have it"
+        detail = f"the drawing is not on the {plan.drawing_side}, unlike in most pairs of this set"
     else:
         detail = (
-            f"the {plan.drawing_side} half is no drawing: it is not mostly white and nearly gray"
+            f"the {plan.drawing_side} half is not a drawing: it is not mostly white and nearly gray"
         )
     row.reject(RejectReason.NOT_A_PAIR, detail)
     return False

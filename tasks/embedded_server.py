@@ -1,6 +1,6 @@
-"""Prefect's temporary API server, in a session of its own.
+"""Starts Prefect's temporary API server in a separate session.
 
-Ctrl-C does not reach the server, and the server stops when this process ends.
+The server does not receive Ctrl-C, and it stops when this process ends.
 """
 
 import os
@@ -12,9 +12,9 @@ import httpx
 
 from config.errors import IcanvasError, InputError
 
-# Prefect would start this server as a child of this process. Ctrl-C would then stop it before the
-# final states are reported (minutes of retries), and `kill -9` would leave it running. This script
-# waits on a pipe that closes whenever this process ends.
+# Prefect itself starts this server in the session of this process. Ctrl-C would then stop the
+# server before the final states are reported, which causes minutes of retries, and `kill -9` would
+# leave the server running. This script waits on a pipe that closes whenever this process ends.
 _STARTER_SCRIPT = """
 import sys
 from prefect.server.api.server import SubprocessASGIServer
@@ -27,16 +27,16 @@ server.stop()
 
 
 def start_embedded_api() -> None:
-    """Start Prefect's temporary server and point Prefect at it, unless a server is configured.
+    """Start Prefect's temporary server and set ``PREFECT_API_URL``, unless a server is configured.
 
-    Call before any flow runs.
+    Call this function before any flow runs.
 
     Raises
     ------
     IcanvasError
-        If the server does not start. The message holds its last line of output.
+        If the server does not start. The message contains the last line of its output.
     InputError
-        If ``PREFECT_API_URL`` is set and that server does not answer.
+        If ``PREFECT_API_URL`` is set and that server does not respond.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.settings import PREFECT_API_URL
@@ -45,7 +45,7 @@ def start_embedded_api() -> None:
         _check_server(configured)
         return
     _bypass_proxy_for_localhost()
-    # A file: nothing reads a pipe while the flow runs, and a full pipe would block the server.
+    # Not a pipe: nothing reads stderr while the flow runs, and a full pipe would block the server.
     with tempfile.TemporaryFile("w+") as errors:
         starter = subprocess.Popen(
             [sys.executable, "-c", _STARTER_SCRIPT],
@@ -69,7 +69,7 @@ def start_embedded_api() -> None:
 
 
 def _bypass_proxy_for_localhost() -> None:
-    """Add this machine to NO_PROXY: a proxy could not reach its loopback address."""
+    """Add localhost to NO_PROXY, because a proxy cannot reach this machine's loopback address."""
     for name in ("NO_PROXY", "no_proxy"):
         hosts = [host for host in os.environ.get(name, "").split(",") if host.strip()]
         if "*" not in hosts:

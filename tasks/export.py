@@ -1,4 +1,4 @@
-"""Exports a published pair set as files that other trainers read."""
+"""Exports a published pair set to files for other training programs."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from tasks.export_card import render_dataset_card
 from tasks.export_formats import FORMATS, FormatName, PairFiles
 from tasks.progress import advance, progress_bar
 
-# Encoded pairs waiting to be written, some MB in all.
+# Encoded pairs in the write queue, a few MB in total.
 _MAX_PENDING = 64
 
 
@@ -34,8 +34,10 @@ class ExportedPairs:
     ----------
     folder : Path
         Absolute path of the export.
-    train, val : int
-        Number of pairs per split.
+    train : int
+        Number of training pairs.
+    val : int
+        Number of validation pairs.
     """
 
     folder: Path
@@ -52,24 +54,25 @@ def export_pairs(
 ) -> ExportedPairs:
     """Write all pairs of a published pair set to a folder.
 
-    The folder appears only when the export is complete.
+    The export is atomic: the folder is created or replaced after all files are written.
 
     Parameters
     ----------
     store : ObjectStore
-        Holds the pair set.
+        Store that contains the pair set.
     dataset : DatasetConfig
         Data set of the pairs.
     fingerprint : str
         Fingerprint of the pair set.
     folder : Path
-        A folder that does not exist or is empty.
+        Folder that does not exist or is empty.
     format_name : {'folder', 'hf', 'webdataset'}
         Format of the files; see ``tasks.export_formats``.
 
     Returns
     -------
     ExportedPairs
+        Folder and number of pairs.
 
     Raises
     ------
@@ -78,7 +81,7 @@ def export_pairs(
     NotFoundError
         If the pair set or one of its shards does not exist.
     SourceError
-        If the pair set holds no pairs.
+        If the pair set contains no pairs.
     IntegrityError
         If a stored pair is corrupt.
     StorageError
@@ -87,9 +90,10 @@ def export_pairs(
     rows = [row for row in read_manifest(store, dataset.name, fingerprint) if row.status == "pair"]
     if not rows:
         raise SourceError(
-            f"Pair set {fingerprint} of {dataset.name} holds no pair. Its report says why."
+            f"Pair set {fingerprint} of {dataset.name} contains no pairs. See its report for the "
+            "reasons."
         )
-    # Read each shard once.
+    # In this order, each shard is read once.
     rows.sort(key=lambda row: (row.shard, row.split, row.id))
     settings = read_settings(store, dataset.name, fingerprint)
     reader = open_pairs(store, dataset.name, fingerprint, settings)
@@ -121,12 +125,12 @@ def _atomic_folder(folder: Path) -> Iterator[Path]:
     unfinished = None
     try:
         _check_target(folder)
-        # Missing parent folders are only created at the end.
+        # Missing parent folders are created at the end, so a failed export leaves no folders.
         existing_parent = next(parent for parent in folder.parents if parent.exists())
         unfinished = existing_parent / f".icanvas-export-{uuid.uuid4().hex}"
         unfinished.mkdir()
         yield unfinished
-        # One sync: an fsync per file takes several times as long for many small files.
+        # One sync for all files: an fsync per small file takes several times as long.
         os.sync()
         folder.parent.mkdir(parents=True, exist_ok=True)
         unfinished.replace(folder)

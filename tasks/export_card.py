@@ -1,4 +1,4 @@
-"""The README of an export: license, origin and format of the pairs."""
+"""Renders the README of an export: license, origin and format of the pairs."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from storage import ObjectStore, keys
 from storage.raw_sets import Origin, read_acceptance, read_origin
 from tasks.export_formats import FormatName, list_shard_names
 
-# Licenses whose identifier on the Hub follows from their name.
+# Licenses whose identifier on the Hugging Face Hub can be derived from their name.
 _HUB_LICENSES = re.compile(r"CC BY(-NC)?(-SA|-ND)? 4\.0")
 
 
@@ -24,28 +24,29 @@ def render_dataset_card(
     format_name: FormatName,
     splits: Mapping[str | None, int],
 ) -> str:
-    """Return a README in Markdown, with the front matter of a Hugging Face data set card.
+    """Render a README in Markdown, with the front matter of a Hugging Face data set card.
 
-    It contains no local paths, because exports are passed on.
+    The README contains no local paths, because exports are shared with others.
 
     Parameters
     ----------
     store : ObjectStore
-        Holds the origin of the raw set and the accepted license.
+        Store that contains the origin of the raw set and the accepted license.
     dataset : DatasetConfig
         Data set of the pairs.
     fingerprint : str
         Fingerprint of the pair set.
-    settings : mapping
-        Settings of the pair set, as stored beside it.
+    settings : mapping of str to object
+        Stored settings of the pair set.
     format_name : {'folder', 'hf', 'webdataset'}
         Format of the export.
     splits : mapping of str to int
-        Number of pairs of ``train`` and ``val``.
+        Number of pairs per split; keys ``train`` and ``val``.
 
     Returns
     -------
     str
+        Content of the README.
     """
     title = " ".join(dataset.title.split())
     origin = read_origin(store, keys.raw_origin(dataset.name, settings["raw"]))

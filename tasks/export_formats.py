@@ -1,4 +1,4 @@
-"""Export formats: how a pair is encoded, and which files it is written to."""
+"""Export formats: the encoding of pairs and the layout of the files."""
 
 import io
 import json
@@ -24,14 +24,14 @@ from storage.shards import ShardWriter
 
 FormatName = Literal["folder", "hf", "webdataset"]
 
-# A pair's files by suffix: what follows its id in the file name.
+# Content of a pair's files by suffix. A file name is the pair's id, a dot and the suffix.
 PairFiles = Mapping[str, bytes]
 AddPair = Callable[[ManifestRow, PairFiles], None]
 
 _JPEG_QUALITY = 95
-# A shard has about 60 MB, at most 200.
+# A shard has about 60 MB, and at most 200 MB.
 _SAMPLES_PER_SHARD = 1000
-# The Hugging Face Hub wants fewer than 10,000 entries per folder.
+# The Hugging Face Hub limits folders to 10,000 entries.
 _PAIRS_PER_FOLDER = 1000
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112
@@ -44,9 +44,10 @@ class ExportFormat:
     Attributes
     ----------
     encode : callable
-        Returns a pair's files from its stored bytes and the side of its drawing. Thread-safe.
+        ``encode(content, drawing)`` returns the files of a pair, given its stored bytes and the
+        side of its drawing. Thread-safe.
     open_writer : callable
-        Returns a context manager for a folder. It yields a function that adds one pair.
+        ``open_writer(folder)`` returns a context manager that yields a function that adds one pair.
     """
 
     encode: Callable[[bytes, DrawingSide], PairFiles]
@@ -54,26 +55,26 @@ class ExportFormat:
 
 
 def encode_side_by_side(content: bytes, drawing: DrawingSide) -> PairFiles:
-    """Encode a pair as one JPEG, drawing on the left.
+    """Encode a pair as one JPEG with the drawing on the left.
 
-    A published JPEG that is such a pair is returned unchanged.
+    A published JPEG that already has this layout is returned unchanged.
 
     Parameters
     ----------
     content : bytes
-        Stored pair.
+        Stored pair, a PNG or JPEG.
     drawing : {'left', 'right'}
-        Side of its drawing.
+        Side of the drawing in the stored pair.
 
     Returns
     -------
     dict of str to bytes
-        The JPEG under ``jpg``.
+        The JPEG, with key ``jpg``.
 
     Raises
     ------
     IntegrityError
-        If the bytes are not a complete picture.
+        If `content` is not a complete picture.
     """
     if drawing == "left" and _is_plain_jpeg(content):
         return {"jpg": content}
@@ -87,19 +88,19 @@ def encode_separately(content: bytes, drawing: DrawingSide) -> PairFiles:
     Parameters
     ----------
     content : bytes
-        Stored pair.
+        Stored pair, a PNG or JPEG.
     drawing : {'left', 'right'}
-        Side of its drawing.
+        Side of the drawing in the stored pair.
 
     Returns
     -------
     dict of str to bytes
-        Files ``drawing.png`` and ``picture.jpg``.
+        The files, with keys ``drawing.png`` and ``picture.jpg``.
 
     Raises
     ------
     IntegrityError
-        If the bytes are not a complete picture.
+        If `content` is not a complete picture.
     """
     lines, picture = split_pair(decode_pair(content), drawing)
     return {
@@ -109,7 +110,7 @@ def encode_separately(content: bytes, drawing: DrawingSide) -> PairFiles:
 
 
 def _is_plain_jpeg(content: bytes) -> bool:
-    """Return whether every reader decodes a file to the same pair: upright JPEG, 512×256."""
+    """Return whether a file is a 512×256 JPEG, RGB or gray, without an EXIF rotation."""
     if not content.startswith(_JPEG_SIGNATURE):
         return False
     with Image.open(io.BytesIO(content)) as image:
@@ -122,7 +123,7 @@ def _is_plain_jpeg(content: bytes) -> bool:
 
 @contextmanager
 def open_folder_writer(folder: Path) -> Iterator[AddPair]:
-    """Write ``train/00000012.jpg`` and so on, and ``metadata.jsonl``.
+    """Write one JPEG per pair, for example ``train/00000012.jpg``, and ``metadata.jsonl``.
 
     Parameters
     ----------
@@ -132,9 +133,9 @@ def open_folder_writer(folder: Path) -> Iterator[AddPair]:
     Yields
     ------
     callable
-        Adds one pair, given its row and its files.
+        ``add_pair(row, files)`` writes one pair.
     """
-    # Beside the folders of the splits: some trainers read every file in those as a picture.
+    # Not in the folders of the splits: some trainers read every file there as a picture.
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as table:
 
         def add(row: ManifestRow, files: PairFiles) -> None:
@@ -147,7 +148,10 @@ def open_folder_writer(folder: Path) -> Iterator[AddPair]:
 
 @contextmanager
 def open_imagefolder_writer(folder: Path) -> Iterator[AddPair]:
-    """Write ``train/pictures/00000/00000012.jpg``, its drawing, and ``train/metadata.jsonl``.
+    """Write pictures, drawings and a ``metadata.jsonl`` per split, for Hugging Face's ImageFolder.
+
+    The files of a pair are, for example, ``train/pictures/00000/00000012.jpg`` and
+    ``train/drawings/00000/00000012.png``.
 
     Parameters
     ----------
@@ -157,7 +161,7 @@ def open_imagefolder_writer(folder: Path) -> Iterator[AddPair]:
     Yields
     ------
     callable
-        Adds one pair, given its row and its files.
+        ``add_pair(row, files)`` writes one pair.
     """
     with ExitStack() as stack:
         tables: dict[str, TextIO] = {}
@@ -165,7 +169,7 @@ def open_imagefolder_writer(folder: Path) -> Iterator[AddPair]:
         def add(row: ManifestRow, files: PairFiles) -> None:
             split = _get_split(row)
             stem = f"{int(row.id) // _PAIRS_PER_FOLDER:05d}/{row.id}"
-            # ImageFolder makes a column of images of every key that ends in file_name.
+            # ImageFolder creates an image column for every key that ends in file_name.
             names = {
                 "file_name": f"pictures/{stem}.jpg",
                 "drawing_file_name": f"drawings/{stem}.png",
@@ -182,7 +186,9 @@ def open_imagefolder_writer(folder: Path) -> Iterator[AddPair]:
 
 @contextmanager
 def open_webdataset_writer(folder: Path) -> Iterator[AddPair]:
-    """Write ``train-000000.tar`` and so on. A sample is a drawing, a picture and its metadata.
+    """Write WebDataset shards, for example ``train-000000.tar``.
+
+    Each sample consists of a drawing, a picture and metadata.
 
     Parameters
     ----------
@@ -192,7 +198,7 @@ def open_webdataset_writer(folder: Path) -> Iterator[AddPair]:
     Yields
     ------
     callable
-        Adds one pair, given its row and its files.
+        ``add_pair(row, files)`` writes one pair.
     """
     with ExitStack() as stack:
         writers: dict[str, _SplitWriter] = {}
@@ -202,7 +208,7 @@ def open_webdataset_writer(folder: Path) -> Iterator[AddPair]:
             if split not in writers:
                 writers[split] = stack.enter_context(_SplitWriter(folder, split))
             metadata = json.dumps(_get_metadata(row)).encode()
-            # WebDataset readers want the files of a sample sorted by name.
+            # WebDataset readers expect the files of a sample sorted by name.
             writers[split].add(row.id, sorted({**files, "json": metadata}.items()))
 
         yield add
@@ -218,6 +224,18 @@ FORMATS: dict[FormatName, ExportFormat] = {
 def list_shard_names(split: str, samples: int) -> list[str]:
     """Return the names of a split's shards in the webdataset format.
 
+    Parameters
+    ----------
+    split : str
+        ``train`` or ``val``.
+    samples : int
+        Number of samples of the split, at least 0.
+
+    Returns
+    -------
+    list of str
+        File names in ascending order.
+
     Examples
     --------
     >>> list_shard_names("train", 1001)
@@ -227,7 +245,7 @@ def list_shard_names(split: str, samples: int) -> list[str]:
 
 
 class _SplitWriter(ExitStack):
-    """Writes the shards of one split, one after the other."""
+    """Writes the shards of one split sequentially."""
 
     def __init__(self, folder: Path, split: str) -> None:
         super().__init__()

@@ -25,25 +25,25 @@ from tasks.pair_set_plan import PairSetPlan
 from tasks.progress import advance
 from tasks.retries import is_storage_error
 
-# A row of the raw index, and the content of its file; None if the row is rejected.
+# A row of the raw index and the content of its file. The content of a rejected row is None.
 _RowContent = tuple[ManifestRow, bytes | None]
 
-# HED engines that this process has logged.
+# Descriptions of the HED engines that this process has already logged.
 _logged_engines: set[str] = set()
 
 
 @task(
     task_run_name="extract {plan.dataset.name} {shard:05d}",
-    # The store is the record of what is done, not Prefect's cache.
+    # The store records which shards are done; Prefect's cache is not needed.
     cache_policy=NO_CACHE,
     retries=2,
     retry_delay_seconds=exponential_backoff(5),
     retry_condition_fn=is_storage_error,
 )
 def extract(plan: PairSetPlan, shard: int, store_url: str) -> None:
-    """Extract the pairs of one shard, unless they exist; see `extract_shard`.
+    """Extract the pairs of one shard unless they exist; see `extract_shard`.
 
-    The task is retried after store errors.
+    Prefect retries the task after store errors.
 
     Parameters
     ----------
@@ -53,6 +53,17 @@ def extract(plan: PairSetPlan, shard: int, store_url: str) -> None:
         Number of the raw shard.
     store_url : str
         URL of the store.
+
+    Raises
+    ------
+    CorruptObjectError
+        If the raw shard is corrupt or missing.
+    InputError
+        If this machine's HED weights differ from the weights of the plan.
+    IntegrityError
+        If a local copy of the raw shard is corrupt.
+    StorageError
+        If the store is unavailable.
     """
     if plan.dataset.needs_edges:
         _log_engine_once(get_plan_detector(plan).engine.description)
@@ -77,7 +88,7 @@ def _log_engine_once(engine: str) -> None:
 def extract_shard(plan: PairSetPlan, shard: int, store: ObjectStore) -> list[ManifestRow]:
     """Write the pairs of one raw shard, and then their rows.
 
-    Published pairs that are used unchanged stay in the raw shard. Their rows point there.
+    Published pairs that are used unchanged stay in the raw shard, and their rows refer to it.
 
     Parameters
     ----------
@@ -86,17 +97,19 @@ def extract_shard(plan: PairSetPlan, shard: int, store: ObjectStore) -> list[Man
     shard : int
         Number of the raw shard.
     store : ObjectStore
-        Holds the raw set and receives the pairs.
+        Store that contains the raw set. The pairs are written to the same store.
 
     Returns
     -------
     list of ManifestRow
-        Rows of the shard, each a pair or rejected. If the shard was extracted before, its rows.
+        Rows of the shard, each a pair or rejected. The stored rows if the shard is already
+        extracted.
 
     Raises
     ------
     CorruptObjectError
-        If the raw shard is corrupt or missing. It then counts as not acquired.
+        If the raw shard is corrupt or missing. The shard is deleted, so the next run acquires it
+        again.
     IntegrityError
         If a local copy of the raw shard is corrupt.
     """
@@ -156,13 +169,13 @@ def _write_pairs(
 def _generate_pairs(
     plan: PairSetPlan, contents: Iterable[_RowContent]
 ) -> Iterator[tuple[ManifestRow, bytes | None]]:
-    """Yield each row, in order, with its pair or None.
+    """Yield each row with its pair, in order. The pair of a rejected row is None.
 
-    Threads decode the network's next inputs and clean its outputs, so the network does not wait.
-    Each step holds a bounded number of pictures.
+    Threads decode the next inputs of the network and clean its outputs, so the network is always
+    busy. The number of pictures in each step is bounded.
     """
     hed, num_threads = get_plan_detector(plan), get_cpu_budget()
-    # Includes a whole batch, which the network takes at once.
+    # The network consumes a whole batch at once.
     max_pending = 2 * num_threads + hed.engine.batch_size
     with ThreadPoolExecutor(num_threads, thread_name_prefix="pairs") as pool:
         drafts = bounded_map(pool, lambda item: prepare_pair(plan, *item), contents, max_pending)
@@ -171,7 +184,7 @@ def _generate_pairs(
         pairs = bounded_map(
             pool,
             lambda item: (item[0].row, assemble_pair(plan, *item)),
-            # Drafts end first. A strict zip would then wait for one more edge map.
+            # The drafts are exhausted first. A strict zip would then request one more edge map.
             zip(drafts, edges, strict=False),
             max_pending,
         )

@@ -1,6 +1,6 @@
-"""Ctrl-C and SIGTERM for all threads.
+"""Passes Ctrl-C (SIGINT) and SIGTERM on to all threads.
 
-Python delivers signals to the main thread only; shards are extracted in other threads.
+Python handles signals in the main thread only, but shards are extracted in other threads.
 """
 
 import multiprocessing
@@ -16,7 +16,10 @@ _interrupted = threading.Event()
 
 
 def handle_sigint() -> None:
-    """Install a SIGINT handler that also stops shards in progress. Call in the main thread."""
+    """Install a SIGINT handler that also stops shards in progress.
+
+    Call this function in the main thread.
+    """
 
     def handler(_number: int, _frame: FrameType | None) -> None:
         _interrupted.set()
@@ -27,28 +30,36 @@ def handle_sigint() -> None:
 
 @contextmanager
 def handle_sigterm() -> Iterator[None]:
-    """Let SIGTERM also stop shards in progress during the block.
+    """Stop shards in progress if SIGTERM arrives during the block.
 
     A worker cancels a run with SIGTERM. Prefect's handler raises `TerminationSignal` in the main
-    thread and then waits for the other threads. It must stay installed: with another handler, a
-    canceled run would be marked crashed.
+    thread and then waits for the other threads. That handler stays installed, because Prefect
+    would otherwise mark a canceled run as crashed.
+
+    Raises
+    ------
+    TerminationSignal
+        If SIGTERM arrived; the exception is passed on.
     """
     try:
         yield
     except TerminationSignal:
         _interrupted.set()
-        # Pool processes do not get the signal. The next run extracts what they leave.
+        # Pool processes do not receive the signal. The next run extracts their unfinished shards.
         for child in multiprocessing.active_children():
             child.terminate()
         raise
 
 
 def raise_if_interrupted() -> None:
-    """Raise if SIGINT or SIGTERM arrived. Call between pictures, in any thread.
+    """Raise `KeyboardInterrupt` if SIGINT or SIGTERM arrived.
+
+    Call this function between pictures, in any thread.
 
     Raises
     ------
     KeyboardInterrupt
+        If a signal arrived.
     """
     if _interrupted.is_set():
         raise KeyboardInterrupt

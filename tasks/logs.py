@@ -10,8 +10,8 @@ _RUN_LOGGERS = ("prefect.task_runs", "prefect.flow_runs")
 def install_log_filter() -> None:
     """Filter the logs of flow and task runs.
 
-    Errors of this project become one line without a traceback. The line that a task has completed
-    is dropped, because each task logs its result.
+    Errors of this project are logged as one line without a traceback. The message "Finished in
+    state Completed()" of a task run is dropped, because each task logs its result.
     """
     for name in _RUN_LOGGERS:
         logger = logging.getLogger(name)
@@ -25,8 +25,8 @@ def _filter_record(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
     if isinstance(error, IcanvasError):
         if str(record.msg).startswith("Engine execution exited"):
-            # Prefect has logged this error before.
+            # Prefect has already logged this error.
             return False
-        # The message says what to do; a traceback does not help an operator.
+        # The message contains the remedy. A traceback does not help an operator.
         record.msg, record.args, record.exc_info = f"{type(error).__name__}: {error}", (), None
     return True

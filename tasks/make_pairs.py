@@ -1,4 +1,4 @@
-"""The steps from a source file to a pair, before and after the HED network."""
+"""Converts a source file to a pair: the steps before and after the HED network."""
 
 import hashlib
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ from tasks.pair_set_plan import PairSetPlan
 
 Picture = NDArray[np.uint8]
 
-# JPEG decoders differ by a few gray levels, and by more beside saturated colors: at most this share
-# of values may differ by more levels than the limit.
+# JPEG decoders differ by a few gray levels, and by more next to saturated colors. At most this
+# share of the values may differ by more than this number of levels.
 _MAX_LEVEL_DIFF = 32
 _MAX_DIFF_SHARE = 0.01
 
@@ -42,11 +42,11 @@ class PairDraft:
     Attributes
     ----------
     row : ManifestRow
-        Row of the file; rejected if there is no picture.
+        Row of the file.
     picture : ndarray of uint8, shape (h, w, 3), or None
-        The picture, fitted but not padded to the square; None if rejected.
+        The picture, scaled to the size of the square but not padded; None if the row is rejected.
     hed_input : ndarray of uint8, shape (H, W, 3), or None
-        The picture at the resolution for HED; None if rejected.
+        The picture at the resolution for HED; None if the row is rejected.
     """
 
     row: ManifestRow
@@ -69,11 +69,12 @@ def prepare_pair(plan: PairSetPlan, row: ManifestRow, content: bytes | None) -> 
     Returns
     -------
     PairDraft
+        The draft, without a picture if the row is rejected.
 
     Raises
     ------
     CorruptObjectError
-        If the content differs from what was acquired.
+        If the SHA-256 of the content differs from the row.
     """
     picture = None if content is None else _decode(plan, row, content)
     if picture is None:
@@ -99,21 +100,21 @@ def prepare_pair(plan: PairSetPlan, row: ManifestRow, content: bytes | None) -> 
 def assemble_pair(
     plan: PairSetPlan, draft: PairDraft, edges: NDArray[np.float32] | None
 ) -> bytes | None:
-    """Return the pair of a draft as PNG, or reject its row.
+    """Encode the pair of a draft as PNG, or reject its row.
 
     Parameters
     ----------
     plan : PairSetPlan
         The pair set.
     draft : PairDraft
-        From `prepare_pair`.
+        Result of `prepare_pair`.
     edges : ndarray of float32, shape (H, W), or None
         Edge map of ``draft.hed_input``, in [0, 1]; None if the draft is rejected.
 
     Returns
     -------
     bytes or None
-        A PNG of 512×256 pixels, drawing on the left; None if the row is rejected.
+        A PNG of 512×256 pixels with the drawing on the left; None if the row is rejected.
     """
     picture = draft.picture
     if picture is None:
@@ -131,7 +132,7 @@ def assemble_pair(
 def accept_published_pair(
     plan: PairSetPlan, row: ManifestRow, content: bytes | None
 ) -> ManifestRow:
-    """Check a published pair that is used unchanged, and mark its row as a pair or rejected.
+    """Check a published pair that is used unchanged, and set its row to a pair or rejected.
 
     Parameters
     ----------
@@ -145,12 +146,12 @@ def accept_published_pair(
     Returns
     -------
     ManifestRow
-        `row`.
+        The same object as `row`.
 
     Raises
     ------
     CorruptObjectError
-        If the content differs from what was acquired.
+        If the SHA-256 of the content differs from the row.
     """
     image = None if content is None else _decode(plan, row, content)
     if content is None or image is None or not check_pair_layout(plan, row, image):
@@ -159,7 +160,7 @@ def accept_published_pair(
         pair = decode_pair(content)
     except IntegrityError:
         pair = None
-    # Training decodes the file itself, and must see the same pixels as the checks here.
+    # Training decodes the file with `decode_pair` and must get the pixels that are checked here.
     if (
         pair is None
         or pair.shape != image.shape
@@ -167,8 +168,8 @@ def accept_published_pair(
     ):
         row.reject(
             RejectReason.NOT_A_PAIR,
-            "training would decode other pixels (transparent, CMYK or the like): save it as a "
-            "plain RGB PNG or JPEG",
+            "training would decode different pixels (the file is transparent, CMYK or similar): "
+            "save it as a plain RGB PNG or JPEG",
         )
         return row
     drawing, _ = split_pair(pair, plan.drawing_side)
@@ -178,7 +179,7 @@ def accept_published_pair(
 
 
 def _decode(plan: PairSetPlan, row: ManifestRow, content: bytes) -> Picture | None:
-    """Decode a file and set the split of its row; or reject the row and return None."""
+    """Decode a file and set the split of its row. If that fails, reject the row; return None."""
     if row.sha256 != hashlib.sha256(content).hexdigest():
         raise CorruptObjectError(
             f"{plan.raw_folder}/{keys.shard_name(row.shard)} is corrupt at {row.source_path}. Run "
@@ -191,7 +192,7 @@ def _decode(plan: PairSetPlan, row: ManifestRow, content: bytes) -> Picture | No
             content, row.source_path, dataset.geometry.background_rgb, dataset.max_pixels
         )
     except RejectedPicture as rejected:
-        # The file was acquired on a machine with another decoder.
+        # The decoder of this machine differs from the one that accepted the file.
         row.reject(rejected.reason, rejected.detail)
         return None
 

@@ -1,4 +1,4 @@
-"""The plan of a pair set: everything that determines its bytes, and so its fingerprint."""
+"""The plan of a pair set: all settings that determine its bytes and its fingerprint."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +15,7 @@ PAIR_FORMAT = 2
 
 @dataclass(frozen=True)
 class PairSetPlan:
-    """Everything that determines the bytes of a pair set.
+    """All settings that determine the bytes of a pair set.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class PairSetPlan:
     weights : str or None
         Format and digest of the HED weights; None if no edges are extracted.
     revision : int
-        0, and one more for each forced run with the same settings.
+        Number of forced runs with the same settings, at least 0.
     drawing_side : {'left', 'right'}
         Side of the drawings in published pairs; see ``tasks.drawing_side``.
     """
@@ -109,5 +109,5 @@ class PairSetPlan:
         return assign_split(row.pixel_hash, self.dataset.val_share)
 
 
-# Called for every file of a data set.
+# Cached, because `get_split` needs the matcher for every file of a data set.
 _cached_matcher = lru_cache(maxsize=8)(compile_patterns)

@@ -1,10 +1,10 @@
-"""Progress bars, by name: of the command line, and of deployed runs in the Prefect UI.
+"""Named progress bars, on the console for commands and in the Prefect UI for deployed runs.
 
-A command shows its bars on the console. Tasks run in threads of the flow's process, so they share
-that display. A run that a worker started has no console; its bars are Prefect progress artifacts.
+A command shows its bars on the console. Tasks run in threads of the flow's process and share that
+display. A deployed run has no console, so its bars are Prefect progress artifacts.
 
-Prefect takes seconds to import, and commands that run no flow show bars, too: it is imported where
-an artifact is written.
+Importing Prefect takes seconds, and commands without a flow show bars as well. Prefect is therefore
+imported in the functions that write an artifact.
 """
 
 import re
@@ -32,23 +32,23 @@ from rich.text import Text
 
 from tasks.deployments import is_deployed
 
-# Seconds between two lines where the console is no terminal.
+# Seconds between two lines if the console is not a terminal.
 _LINE_INTERVAL_S = 10.0
 
-# Seconds between two updates of an artifact: each is a request.
+# Seconds between two updates of an artifact. Each update is a request.
 _UPDATE_INTERVAL_S = 5.0
 
 _lock = threading.Lock()
 _display: Progress | None = None
 _task_ids: dict[str, TaskID] = {}
 _artifacts: dict[str, "_ProgressArtifact"] = {}
-# Also set when the display starts: work of less than an interval prints no line.
+# Also set at the start of the display, so that short work prints no line.
 _last_line_at = 0.0
 
 
 @dataclass
 class _ProgressArtifact:
-    """A bar of a deployed run. Its artifact is created once the total is known."""
+    """A bar of a deployed run. The artifact is created as soon as the total is set."""
 
     unit: str
     done: float
@@ -58,7 +58,7 @@ class _ProgressArtifact:
 
 
 class _AmountColumn(ProgressColumn):
-    """``12/64 pictures``, or ``3.2 MB`` where the total is unknown."""
+    """Renders ``12/64 pictures``, or ``3.2 MB`` if the total is unknown."""
 
     def render(self, task: Task) -> Text:
         unit = task.fields["unit"]
@@ -77,7 +77,8 @@ def show_progress(console: Console) -> Iterator[None]:
     Parameters
     ----------
     console : Console
-        A terminal shows live bars. Any other file gets a line every 10 seconds.
+        Console for the bars. A terminal shows live bars; any other file gets one line every 10
+        seconds.
     """
     global _display, _last_line_at
     columns = (
@@ -113,15 +114,15 @@ def progress_bar(
     Parameters
     ----------
     name : str
-        Title of the bar. `advance` and the other functions of this module address it by its name.
-    total : int or None
+        Title and identifier of the bar. The other functions of this module take this name.
+    total : int or None, optional
         Amount at the end; None if unknown.
-    unit : str
+    unit : str, optional
         Unit of the amounts, for example ``pictures``. ``bytes`` are shown as kB, MB or GB.
-    done : int
+    done : int, default 0
         Amount at the start, in [0, total].
-    deferred : bool
-        Show the bar, and start its clock, only with its first count.
+    deferred : bool, default False
+        Show the bar and start its clock at the first update.
 
     Examples
     --------
@@ -150,14 +151,14 @@ def progress_bar(
 
 
 def advance(name: str, count: int = 1) -> None:
-    """Add to the amount of a bar. Does nothing if the bar is not open.
+    """Increase the amount of a bar. Does nothing if the bar is not open.
 
     Parameters
     ----------
     name : str
-        The bar's name.
-    count : int
-        Amount to add, in the bar's unit.
+        Name of the bar.
+    count : int, default 1
+        Amount to add, in the unit of the bar.
     """
     _advance_artifact(name, count)
     with _lock:
@@ -173,9 +174,9 @@ def set_progress(name: str, done: int, total: int | None) -> None:
     Parameters
     ----------
     name : str
-        The bar's name.
+        Name of the bar.
     done : int
-        Amount so far, in the bar's unit.
+        Current amount, in the unit of the bar.
     total : int or None
         Amount at the end; None if unknown.
     """
@@ -188,14 +189,14 @@ def set_progress(name: str, done: int, total: int | None) -> None:
 
 
 def set_status(name: str, text: str) -> None:
-    """Show a text behind the name of a bar, for example what it waits for.
+    """Show a status after the name of a bar, for example the reason for a wait.
 
     Parameters
     ----------
     name : str
-        The bar's name.
+        Name of the bar.
     text : str
-        Stays until the next call; empty removes it.
+        Status, shown until the next call. An empty string removes it.
     """
     with _lock:
         if _display is not None and name in _task_ids:
@@ -206,7 +207,13 @@ def set_status(name: str, text: str) -> None:
 
 
 def complete_bar(name: str) -> None:
-    """Set the total of a bar to its current amount, where the total was an estimate."""
+    """Set the total of a bar to its current amount, if the total was an estimate.
+
+    Parameters
+    ----------
+    name : str
+        Name of the bar.
+    """
     _complete_artifact(name)
     with _lock:
         if _display is not None and name in _task_ids:
@@ -223,7 +230,7 @@ def _start_deferred(display: Progress, task_id: TaskID) -> None:
 
 
 def _print_line(display: Progress, task_id: TaskID) -> None:
-    """Print a bar's amount to a log file: rich draws bars there only at the end."""
+    """Print the amount of a bar if the console is a file, where rich draws bars only at the end."""
     global _last_line_at
     now = time.monotonic()
     if not display.console.is_terminal and now - _last_line_at >= _LINE_INTERVAL_S:
@@ -233,7 +240,7 @@ def _print_line(display: Progress, task_id: TaskID) -> None:
 
 
 def _close_bar(display: Progress, task_id: TaskID) -> None:
-    """Stop a bar, and remove it if it counted nothing."""
+    """Stop a bar, or remove it if its amount is 0."""
     task = next(task for task in display.tasks if task.id == task_id)
     if not task.completed:
         display.remove_task(task_id)
@@ -309,7 +316,7 @@ def _create_artifact(name: str, artifact: _ProgressArtifact) -> None:
     except Exception as error:
         _log_failure(name, error)
         return
-    assert isinstance(artifact_id, UUID), "outside of a coroutine the call is synchronous"
+    assert isinstance(artifact_id, UUID), "the call is synchronous outside of a coroutine"
     artifact.artifact_id, artifact.updated_at = artifact_id, time.monotonic()
 
 
@@ -330,5 +337,5 @@ def _compute_percentage(artifact: _ProgressArtifact) -> float:
 def _log_failure(name: str, error: Exception) -> None:
     from prefect.logging import get_logger
 
-    # A run must not fail because its bar cannot be updated.
+    # A failed update of a progress bar must not fail the run.
     get_logger("icanvas").debug("%s: updating the progress artifact failed: %s", name, error)

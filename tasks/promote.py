@@ -1,4 +1,4 @@
-"""The tasks that change which checkpoint is served."""
+"""The tasks that promote a checkpoint and roll back a promotion."""
 
 import io
 from collections.abc import Sequence
@@ -41,15 +41,17 @@ def promote(
     dataset : str
         Name of the data set.
     title : str
-        Title of the data set, for people.
+        Display name of the data set.
     checkpoint : str
-        ``RUN/EPOCH``, or ``last``.
+        Name of the checkpoint: ``RUN/EPOCH``, or ``last``.
     store_url : str
         URL of the store.
-    note, author : str
-        Why, and by whom. Stored with the promotion.
-    votes : sequence of Votes
-        Votes of people, stored with the promotion.
+    note : str, optional
+        Reason for the promotion. Stored in ``promoted.json``.
+    author : str, optional
+        Name of the person who promotes the checkpoint. Stored in ``promoted.json``.
+    votes : sequence of Votes, optional
+        Votes of the comparison. Stored with the promotion.
 
     Returns
     -------
@@ -59,7 +61,11 @@ def promote(
     Raises
     ------
     NotFoundError
-        If there is no such checkpoint.
+        If the checkpoint does not exist.
+    IntegrityError
+        If the checkpoint is corrupt, or the exported files do not generate the same pictures.
+    ConflictError
+        If another promotion runs at the same time, or `icanvas gc` deletes the checkpoint.
     """
     store = open_store(store_url)
     checkpoints = list_checkpoints(store, dataset)
@@ -85,15 +91,28 @@ def rollback(
         Name of the data set.
     store_url : str
         URL of the store.
-    note, author : str
-        Why, and by whom. Stored with the promotion.
-    target : str or None
+    note : str, optional
+        Reason for the rollback. Stored in ``promoted.json``.
+    author : str, optional
+        Name of the person who rolls back. Stored in ``promoted.json``.
+    target : str or None, optional
         ``RUN/EPOCH`` of an earlier promotion; None for the previous one.
 
     Returns
     -------
     Promoted
         Content of ``promoted.json``.
+
+    Raises
+    ------
+    InputError
+        If `target` was never promoted, or no earlier promotion exists.
+    IntegrityError
+        If the files of the earlier promotion are corrupt.
+    NotFoundError
+        If files of the earlier promotion are missing.
+    ConflictError
+        If another promotion runs at the same time.
     """
     store = open_store(store_url)
     promoted = promotion.rollback(store, dataset, target=target, note=note, author=author)
@@ -102,10 +121,10 @@ def rollback(
 
 
 def _log_promoted(store: ObjectStore, dataset: str, promoted: Promoted) -> None:
-    """Log what is served and create its artifact.
+    """Log the promoted checkpoint and create its artifact.
 
-    Failures are logged and not raised: the pointer has moved, and a retry of a rollback would roll
-    back once more.
+    Errors are logged and not raised: the pointer is already changed, and a retry of a rollback
+    would undo it.
     """
     logger = get_run_logger()
     logger.info("%s: %s is in service", dataset, promoted.checkpoint)

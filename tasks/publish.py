@@ -46,7 +46,7 @@ from tasks.verify import verify_shards
 _NUM_SHEET_PAIRS = 24
 _NUM_SHEET_COLUMNS = 3
 
-# Parts are small: reading them is bound by the latency of the store.
+# Parts are small, so the latency of the store dominates the time to read them.
 _MAX_CONCURRENT = 16
 
 
@@ -60,20 +60,23 @@ class PairSet:
         Name of the data set.
     fingerprint : str
         Fingerprint of the pair set, 12 hex digits.
-    train, val : int
-        Number of pairs per split.
+    train : int
+        Number of training pairs.
+    val : int
+        Number of validation pairs.
     rejected : dict of str to int
-        Number of rejected files per reason, most frequent first.
+        Number of rejected files per reason, in descending order.
     warnings : list of str
-        What looks wrong, and what to do about it.
+        Possible problems and their remedies.
     folder : str
         Location of the pair set.
     contact_sheet : str or None
-        Location of the contact sheet; None if there are no pairs.
+        Location of the contact sheet; None for a pair set without pairs.
     report : str
         Location of the report.
     diff : str or None
-        Location of the page that compares it with the previous pair set; None if there was none.
+        Location of the page that compares the pair set with the previous one; None without a
+        previous pair set.
     """
 
     dataset: str
@@ -104,7 +107,7 @@ def publish(
 ) -> PairSet:
     """Publish a pair set and create its artifacts; see `publish_pairs`.
 
-    The task is retried after store errors, in runs that a worker started.
+    Prefect retries the task after store errors, but only in deployed runs.
 
     Parameters
     ----------
@@ -115,13 +118,19 @@ def publish(
     store_url : str
         URL of the store.
     previous : CurrentPairs or None
-        The pair set that was in use when the run began.
-    use : bool
+        Pair set that was in use at the start of the run; None without one.
+    use : bool, default True
         Whether to put the pair set into use.
 
     Returns
     -------
     PairSet
+        Summary of the pair set.
+
+    Raises
+    ------
+    ConflictError, CorruptObjectError, IntegrityError
+        See `publish_pairs`.
     """
     store = open_store(store_url)
     with progress_bar(f"{plan.dataset.name}: publish"):
@@ -155,10 +164,10 @@ def publish_pairs(
     previous: CurrentPairs | None = None,
     use: bool = True,
 ) -> PairSet:
-    """Merge the parts of a pair set into a manifest, render sheet and report, and swap the pointer.
+    """Merge the parts of a pair set into a manifest, render sheet and report, and set the pointer.
 
-    The manifest is written last, and the pointer moves after it, so readers only see complete pair
-    sets. A pair set that is already published is only put into use.
+    The manifest is written after all other files and before the pointer, so readers only see
+    complete pair sets. If the pair set is already published, only the pointer is set.
 
     Parameters
     ----------
@@ -167,32 +176,34 @@ def publish_pairs(
     raw : RawSet
         Its raw set.
     store : ObjectStore
-        Holds the extracted shards.
-    previous : CurrentPairs or None
-        The pair set that was in use when the run began. The pointer moves only if it still is.
-    use : bool
+        Store that contains the extracted shards.
+    previous : CurrentPairs or None, optional
+        Pair set that was in use at the start of the run. The pointer is set only if it still refers
+        to this pair set.
+    use : bool, default True
         Whether to put the pair set into use.
 
     Returns
     -------
     PairSet
+        Summary of the pair set.
 
     Raises
     ------
     ConflictError
-        If another pair set came into use meanwhile, or `icanvas gc` is removing this one.
+        If another pair set was put into use during the run, or `icanvas gc` is deleting this one.
     IntegrityError
         If rows of the raw index are missing, duplicated or incomplete, or `icanvas gc` has just
-        removed the pair set.
+        deleted the pair set.
     CorruptObjectError
-        If a shard or part is corrupt. Extracting again replaces it.
+        If a shard or part is corrupt. The next extraction replaces it.
     """
     name = plan.dataset.name
     # A corrupt manifest is rebuilt from its parts.
     rows = load_rows(store, keys.manifest(name, plan.fingerprint))
     if rows is None:
         rows = _read_parts(plan, raw, store)
-        check_manifest(rows, raw.files)
+        check_manifest(rows, raw.num_files)
         verify_shards(plan, rows, store)
         pairs = [row for row in rows if row.status == "pair"]
         sheet = _render_contact_sheet(plan, pairs, store) if pairs else None
@@ -226,7 +237,7 @@ def publish_pairs(
 
 
 def _read_parts(plan: PairSetPlan, raw: RawSet, store: ObjectStore) -> list[ManifestRow]:
-    """Return the rows of all shards. A corrupt part is deleted, so it counts as not extracted."""
+    """Read the rows of all shards. Deletes a corrupt part, so that its shard is extracted again."""
 
     def read(shard: int) -> list[ManifestRow]:
         key = f"{plan.folder}/{keys.part_name(shard)}"
@@ -237,7 +248,7 @@ def _read_parts(plan: PairSetPlan, raw: RawSet, store: ObjectStore) -> list[Mani
             raise
 
     with ThreadPoolExecutor(_MAX_CONCURRENT) as pool:
-        parts = bounded_map(pool, read, range(raw.shards), 2 * _MAX_CONCURRENT)
+        parts = bounded_map(pool, read, range(raw.num_shards), 2 * _MAX_CONCURRENT)
         return [row for rows in parts for row in rows]
 
 
@@ -249,12 +260,12 @@ def _save_diff(plan: PairSetPlan, diff: PairSetDiff, store: ObjectStore) -> str:
 
 
 def _render_contact_sheet(plan: PairSetPlan, pairs: list[ManifestRow], store: ObjectStore) -> bytes:
-    """Return a JPEG of pairs that are evenly spaced over the pair set."""
+    """Render a JPEG with pairs that are evenly spaced over the pair set."""
     indices = np.linspace(0, len(pairs) - 1, min(_NUM_SHEET_PAIRS, len(pairs))).round().astype(int)
     reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
     images: list[NDArray[np.uint8]] = []
     for row in (pairs[index] for index in indices):
-        # As in training: drawing on the left, JPEG artifacts of the lines removed.
+        # As in training: the drawing is on the left, without JPEG artifacts on its lines.
         drawing, picture = split_pair(decode_pair(reader.read(row)), reader.drawing_side)
         images.append(join_pair(drawing, picture))
     return encode_jpeg(make_contact_sheet(images, _NUM_SHEET_COLUMNS), quality=90)
@@ -291,7 +302,7 @@ def _find_warnings(plan: PairSetPlan, raw: RawSet, rows: list[ManifestRow]) -> l
         )
     if pairs and plan.drawing_side == "right":
         warnings.append(
-            f"{len(pairs)} pairs hold the picture on the left and the drawing on the right; their "
+            f"{len(pairs)} pairs have the picture on the left and the drawing on the right. Their "
             "halves were swapped."
         )
     num_blank = sum(row.reason == RejectReason.BLANK_EDGES for row in rows)

@@ -1,4 +1,4 @@
-"""Conditions for Prefect's ``retry_condition_fn``: which errors may pass on a retry."""
+"""Conditions for Prefect's ``retry_condition_fn``: errors for which a retry may succeed."""
 
 from typing import Any
 
@@ -14,24 +14,67 @@ from tasks.deployments import is_deployed
 
 
 def is_storage_error(_task: object, _run: object, state: Any) -> bool:
-    """Return whether a task failed because its store was unavailable.
+    """Return whether a task failed because the store was unavailable.
 
-    Retries do not help against invalid settings, corrupt bytes, missing objects or conflicts.
+    A retry cannot repair invalid settings, corrupt bytes, missing objects or conflicts.
+
+    Parameters
+    ----------
+    _task : object
+        Task; not used.
+    _run : object
+        Task run; not used.
+    state : State
+        Final state of the task run. Its data is the error.
+
+    Returns
+    -------
+    bool
+        Whether to retry the task.
     """
     error = _get_error(state)
     return isinstance(error, StorageError) and not isinstance(error, ConflictError | NotFoundError)
 
 
 def is_storage_error_in_worker(_task: object, _run: object, state: Any) -> bool:
-    """Return whether a task failed because its store was unavailable, in a run by a worker.
+    """Return whether a task of a deployed run failed because the store was unavailable.
 
-    At the command line a person sees the error at once and decides.
+    Commands do not retry, because the user sees the error immediately and can act.
+
+    Parameters
+    ----------
+    _task : object
+        Task; not used.
+    _run : object
+        Task run; not used.
+    state : State
+        Final state of the task run. Its data is the error.
+
+    Returns
+    -------
+    bool
+        Whether to retry the task.
     """
     return is_deployed() and is_storage_error(None, None, state)
 
 
 def is_transient_error_in_worker(_task: object, _run: object, state: Any) -> bool:
-    """Return whether a task failed because of network or store, in a run by a worker."""
+    """Return whether a task of a deployed run failed because of the network or the store.
+
+    Parameters
+    ----------
+    _task : object
+        Task; not used.
+    _run : object
+        Task run; not used.
+    state : State
+        Final state of the task run. Its data is the error.
+
+    Returns
+    -------
+    bool
+        Whether to retry the task.
+    """
     error = _get_error(state)
     interrupted = isinstance(error, IntegrityError) and not isinstance(error, CorruptObjectError)
     unavailable = isinstance(error, HostUnavailable) or is_storage_error(None, None, state)

@@ -1,4 +1,4 @@
-"""The task that trains a generator, and stops it so that the run can be resumed."""
+"""The task that trains a generator. After a signal it stops, and the next run resumes."""
 
 import base64
 import contextvars
@@ -28,7 +28,7 @@ from tasks.progress import progress_bar, set_progress, set_status
 
 Result = TypeVar("Result")
 
-# Keys of a line of metrics.jsonl that are no metrics.
+# Keys in the lines of metrics.jsonl that are not metrics.
 _NON_METRIC_KEYS = {"epoch", "step", "lr"}
 
 
@@ -44,7 +44,7 @@ def train(
     """Train on a published pair set; see ``model.training.train``.
 
     Training runs in this process, or in ``ICANVAS_PROCESSES`` child processes. SIGTERM and Ctrl-C
-    stop it after the current step, with a checkpoint from which the next run resumes.
+    stop it after the current step. It then saves a checkpoint from which the next run resumes.
 
     Parameters
     ----------
@@ -53,22 +53,33 @@ def train(
     pairs : str
         Fingerprint of its pair set.
     recipe : Recipe
-        Complete recipe.
+        Complete recipe of the run.
     store_url : str
         URL of the store.
     force : bool
-        Start a new run even if one with this recipe is finished.
-    sketches : sequence of ndarray of uint8, shape (H, W, 3)
-        Hand-drawn sketches, for samples after each epoch.
+        Start a new run even if a run with this recipe is finished.
+    sketches : sequence of ndarray of uint8, shape (H, W, 3), optional
+        Hand-drawn sketches for the sample grids.
 
     Returns
     -------
     TrainedRun
+        Result of the training.
 
     Raises
     ------
     TrainingStopped
-        If a signal stopped the training.
+        If the training stopped before its end, or its uploads did not finish.
+    InputError
+        If the pair set has no training pairs, a loss is not finite, or memory is exhausted.
+    NotFoundError
+        If the pair set is not published.
+    IntegrityError
+        If a pair is corrupt, or a checkpoint does not match the networks of the recipe.
+    ConflictError
+        If `icanvas gc` is deleting the pair set, or another process trains the same run.
+    StorageError
+        If files cannot be uploaded. The next run uploads them.
     """
     logger = get_run_logger()
     store = open_store(store_url)
@@ -83,7 +94,7 @@ def train(
         logger.info("%s: epoch %d, step %d, %s", dataset, line["epoch"], line["step"], values)
 
     def log_tracing(done: int, total: int) -> None:
-        # Happens once per pair set and takes seconds to minutes.
+        # Tracing happens once per pair set and takes seconds to minutes.
         logger.info("%s: traced %d of %d drawings to strokes", dataset, done, total)
 
     def log_upload_error(message: str) -> None:
@@ -127,16 +138,16 @@ def train(
 
 
 def render_artifact(trained: TrainedRun, run: Run, store: ObjectStore) -> str:
-    """Return the results of a run as Markdown.
+    """Render the results of a run as Markdown.
 
     Parameters
     ----------
     trained : TrainedRun
         Result of the training.
     run : Run
-        Its files.
+        Stored files of the run.
     store : ObjectStore
-        Store that the links lead to.
+        Store that contains the linked files.
 
     Returns
     -------
@@ -165,30 +176,38 @@ def render_artifact(trained: TrainedRun, run: Run, store: ObjectStore) -> str:
 
 
 def run_until_signal(run_training: Callable[[Callable[[], bool]], Result]) -> Result:
-    """Run a training in a thread, while the main thread waits for SIGTERM and Ctrl-C.
+    """Run a training in a thread while the main thread waits for SIGTERM and Ctrl-C.
 
-    A signal is raised in the main thread once the training has stopped. It needs no handler of
-    ours: Prefect marks a run as canceled only while Prefect's own SIGTERM handler is installed. A
-    second signal is not delayed. Outside of the main thread, where no signals arrive, the training
-    runs in the calling thread.
+    After a signal, this function waits until the training has stopped, and then raises the signal's
+    exception in the main thread. A second signal is raised immediately. The function installs no
+    signal handler, because Prefect marks a run as canceled only if Prefect's own SIGTERM handler is
+    installed. Outside of the main thread no signals arrive, and the training runs in the calling
+    thread.
 
     Parameters
     ----------
     run_training : callable
-        Gets a function that returns whether a signal arrived. After a signal it raises
-        `TrainingStopped`, or another error, which then replaces the signal.
+        Function that trains. Its argument is a function that returns True after a signal. It must
+        then raise `TrainingStopped`. Any other error replaces the exception of the signal.
 
     Returns
     -------
     object
         Result of `run_training`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If Ctrl-C stopped the training.
+    TerminationSignal
+        If SIGTERM stopped the training in a Prefect run.
     """
     if threading.current_thread() is not threading.main_thread():
         return run_training(lambda: False)
     stop_requested, finished = threading.Event(), threading.Event()
     results: list[Result] = []
     errors: list[BaseException] = []
-    # Prefect keeps the current run in the context.
+    # Prefect stores the current run in context variables.
     context = contextvars.copy_context()
 
     def target() -> None:
@@ -202,7 +221,7 @@ def run_until_signal(run_training: Callable[[Callable[[], bool]], Result]) -> Re
     thread = threading.Thread(target=target, name="train", daemon=True)
     try:
         thread.start()
-        # Not join(): an interrupted join marks the thread as ended.
+        # Not thread.join(): an interrupted join marks the thread as finished.
         finished.wait()
     except BaseException:
         stop_requested.set()

@@ -1,4 +1,4 @@
-"""Reads stored shards back before anything points at them."""
+"""Verifies the stored shards of a pair set."""
 
 import os
 from collections import defaultdict
@@ -11,31 +11,32 @@ from storage.pair_reader import open_pairs
 from tasks.bounded_map import bounded_map
 from tasks.pair_set_plan import PairSetPlan
 
-# Shards that are read at once: one connection does not saturate the link to S3.
+# Number of shards that are read concurrently. One connection does not saturate the link to S3.
 _MAX_CONCURRENT = 4
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def verify_shards(plan: PairSetPlan, rows: list[ManifestRow], store: ObjectStore) -> None:
-    """Read all pair shards back. A corrupt shard counts as not extracted.
+    """Read and check all pair shards of a pair set before it is published.
 
-    Objects in S3 are checked against their SHA-256, and each pair must start where its row says.
-    Published pairs stay in raw shards, which extraction has checked.
+    The SHA-256 of objects in S3 is checked. Each pair must be a PNG at the offset of its row.
+    Published pairs in raw shards are skipped, because extraction has already checked them. The part
+    of a corrupt shard is deleted, so that the shard is extracted again.
 
     Parameters
     ----------
     plan : PairSetPlan
         The pair set.
     rows : list of ManifestRow
-        All of its rows.
+        All rows of the pair set.
     store : ObjectStore
-        Holds the pair set.
+        Store that contains the pair set.
 
     Raises
     ------
     CorruptObjectError
-        If a shard is missing or corrupt. Extracting again replaces it.
+        If a shard is missing or corrupt. The next extraction replaces it.
     """
     reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
     if reader.raw is not None:
@@ -60,22 +61,22 @@ def verify_shards(plan: PairSetPlan, rows: list[ManifestRow], store: ObjectStore
 
 
 def invalidate_truncated_shards(plan: PairSetPlan, store: ObjectStore) -> bool:
-    """Mark missing and truncated shards of a published pair set as not extracted.
+    """Delete the parts of missing and truncated shards, so that the shards are extracted again.
 
-    Sizes come from one listing; nothing is read. Extracting again produces the same bytes,
-    so the manifest stays valid.
+    Only the sizes of the objects are checked, with one listing of the folder. An extraction is
+    deterministic, so the manifest of the published pair set stays valid.
 
     Parameters
     ----------
     plan : PairSetPlan
         The pair set.
     store : ObjectStore
-        Holds the pair set.
+        Store that contains the pair set.
 
     Returns
     -------
     bool
-        Whether there were such shards.
+        Whether any shard was missing or truncated.
     """
     reader = open_pairs(store, plan.dataset.name, plan.fingerprint, plan.settings)
     if reader.raw is not None:

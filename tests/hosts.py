@@ -76,14 +76,14 @@ class Resource:
     content_type: str = "application/octet-stream"
     headers: Mapping[str, str] = field(default_factory=dict)
     faults: list["Fault"] = field(default_factory=list)
-    always: "Fault | None" = None
+    default_fault: "Fault | None" = None
 
     def __call__(self, request: Request) -> Reply:
         for fault in self.faults:
             if reply := fault(self, request):
                 self.faults.remove(fault)
                 return reply
-        return (self.always and self.always(self, request)) or self.serve(request)
+        return (self.default_fault and self.default_fault(self, request)) or self.serve(request)
 
     def serve(self, request: Request) -> Reply:
         """Answer as a sound host does."""
@@ -109,7 +109,7 @@ Fault = Callable[[Resource, Request], Reply | None]
 Handler = Callable[[Request], Reply]
 
 
-def broken(**how: Any) -> Fault:
+def faulty(**how: Any) -> Fault:
     """Answer properly but for some fields of ``Reply``."""
     return lambda resource, request: replace(resource.serve(request), **how)
 
@@ -120,7 +120,7 @@ def status(code: int, body: bytes = b"", **headers: str) -> Fault:
     return lambda _, __: Reply(code, named, body)
 
 
-def page() -> Fault:
+def html_page() -> Fault:
     """Answer 200 with a web page."""
     return status(200, b"<!DOCTYPE html><p>Sign in</p>", Content_Type="text/html; charset=utf-8")
 
@@ -149,7 +149,7 @@ def with_headers(**headers: str) -> Fault:
     )
 
 
-def becomes(content: bytes, etag: str | None) -> Fault:
+def replaced_by(content: bytes, etag: str | None) -> Fault:
     """Replace the file for good before answering."""
 
     def answer(resource: Resource, request: Request) -> Reply:
@@ -159,7 +159,7 @@ def becomes(content: bytes, etag: str | None) -> Fault:
     return answer
 
 
-class Hosts:
+class FakeHosts:
     """A proxy that plays every host given to ``add``; ``requests`` holds what was asked."""
 
     def __init__(self) -> None:
@@ -193,16 +193,16 @@ class Hosts:
         """Let a host answer a path, whatever the query; other paths are 404, other hosts 502."""
         self._routes[host, method, path] = handler
 
-    def environment(self) -> dict[str, str]:
+    def proxy_env(self) -> dict[str, str]:
         """Return the variables that lead httpx, requests and their like here."""
         proxy = f"http://127.0.0.1:{self._server.server_address[1]}"
         led = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), proxy)
         none = dict.fromkeys(("ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"), "")
         return led | none | dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), self._bundle)
 
-    def lead_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def set_proxy_env(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Set ``environment`` for the time of a test."""
-        for name, value in self.environment().items():
+        for name, value in self.proxy_env().items():
             monkeypatch.setenv(name, value)
 
     def context(self, host: str) -> ssl.SSLContext | None:
@@ -223,7 +223,7 @@ class Hosts:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    hosts: Hosts
+    hosts: FakeHosts
     protocol_version = "HTTP/1.1"
     timeout = 20
     disable_nagle_algorithm = True  # Else every answer waits 40 ms between its head and its body.

@@ -140,10 +140,10 @@ def running_s3(folder: Path) -> Iterator[SeaweedFS]:
 
 
 @contextmanager
-def spoiled_line(
+def corrupting_proxy(
     server: SeaweedFS,
-    spoil: Callable[[bytes, int], bytes | None],
-    hear: Callable[[bytes], object] = lambda _: None,
+    corrupt: Callable[[bytes, int], bytes | None],
+    on_request: Callable[[bytes], object] = lambda _: None,
 ) -> Iterator[str]:
     """Give an address from which a server is reached by a line that spoils what it answers.
 
@@ -160,8 +160,8 @@ def spoiled_line(
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 if number is None:
-                    hear(data)
-                arrived = data if number is None else spoil(data, number)
+                    on_request(data)
+                arrived = data if number is None else corrupt(data, number)
                 if arrived is None:
                     break
                 sink.sendall(arrived)

@@ -37,14 +37,14 @@ def translate_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def check_space(file: Path, grows: int) -> None:
+def check_space(path: Path, num_bytes: int) -> None:
     """Raise StorageError unless a file can grow by so many bytes."""
-    needed = grows + _FREE_SPACE_MARGIN
-    with translate_errors(file.parent):
-        free = shutil.disk_usage(file.parent).free
+    needed = num_bytes + _FREE_SPACE_MARGIN
+    with translate_errors(path.parent):
+        free = shutil.disk_usage(path.parent).free
     if free < needed:
         raise StorageError(
-            f"{file.name} needs {format_bytes(needed)} in {file.parent}, where {format_bytes(free)} are free. "
+            f"{path.name} needs {format_bytes(needed)} in {path.parent}, where {format_bytes(free)} are free. "
             "Free some, or choose another place with --cache."
         )
 

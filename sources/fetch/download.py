@@ -38,7 +38,7 @@ from sources.fetch.partial_downloads import (
     DownloadRecord,
     PartialDownload,
     PartialMetadata,
-    find_finished,
+    find_finished_download,
 )
 
 __all__ = ["RequestTarget", "DownloadRecord", "HttpLimits", "RemoteFile", "download"]
@@ -90,19 +90,19 @@ class _DownloadJob:
 
     client: httpx.Client
     remote: RemoteFile
-    part: PartialDownload
+    partial: PartialDownload
     limits: HttpLimits
     allow_http: bool
     on_bytes: OnBytes
     on_wait: OnWait
 
     def request_file(
-        self, address: RequestTarget, headers: Mapping[str, str]
+        self, request_target: RequestTarget, headers: Mapping[str, str]
     ) -> AbstractContextManager[httpx.Response]:
         """Ask for the file; see ``exchange.ask``."""
         return request(
             self.client,
-            address,
+            request_target,
             headers,
             self.limits,
             allow_http=self.allow_http,
@@ -158,7 +158,7 @@ def download(
             on_wait("another process is fetching it")
             lock.acquire()
     try:
-        receipt = find_finished(target, remote.size, sha256, md5)
+        receipt = find_finished_download(target, remote.size, sha256, md5)
         if receipt is None:
             with translate_errors(target):
                 part = PartialDownload(target, pinned=sha256 is not None)
@@ -186,13 +186,13 @@ def _try_mirrors(job: _DownloadJob) -> DownloadRecord:
 def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> IcanvasError:
     """Return the one error that tells why no mirror gave the file."""
     kinds = [failure.error_type for failure in failures]
-    interrupted = job.part.is_resumable and IntegrityError in kinds
+    interrupted = job.partial.is_resumable and IntegrityError in kinds
     kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
     told = "; ".join(f"{failure.location} {failure.message}".strip() for failure in failures)
     message = f"{job.remote.name} was not downloaded: {told or 'no address is known'}."
     if interrupted:
         return kind(f"{message} The part is kept: run again to resume.")
-    if job.part.is_resumable:
+    if job.partial.is_resumable:
         message += " The part is kept."
     elif IntegrityError in kinds:
         message += " Run again."
@@ -201,7 +201,7 @@ def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> Icanv
 
 def _retry_host(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
     """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
-    limits, part = job.limits, job.part
+    limits, part = job.limits, job.partial
     before, came, failed, waited = part.received_bytes, False, 0, 0.0
     part.reset_progress()
     while True:
@@ -251,7 +251,7 @@ def _interrupted_error(
 
 def _download_once(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
     """Ask once for what is missing; where a host will not have that, once for all."""
-    part = job.part
+    part = job.partial
     address = _resolve_mirror(job.remote, mirror)
     offset, trace = part.get_resume_point(redact_url(address.url), job.remote.size)
     if offset and trace:
@@ -292,7 +292,7 @@ def _receive_body(
     trace: PartialMetadata | None = None,
 ) -> DownloadRecord:
     """Write an answer's body behind the first ``offset`` bytes of the part and finish the file."""
-    remote, part, headers = job.remote, job.part, answer.headers
+    remote, part, headers = job.remote, job.partial, answer.headers
     check_response(answer, ranged=offset > 0)
     length = headers.get("Content-Length")
     total = parse_content_range(answer)[1] if offset else int(length) if length else None

@@ -24,9 +24,9 @@ _API_LIMITS = HttpLimits()
 class HostUnavailable(SourceError):
     """A host that cannot be reached or stays busy; ``wait`` is what it asks for, in seconds."""
 
-    def __init__(self, message: str, wait: float = 0) -> None:
+    def __init__(self, message: str, retry_after: float = 0) -> None:
         super().__init__(message)
-        self.retry_after = wait
+        self.retry_after = retry_after
 
 
 def call_api(
@@ -71,7 +71,7 @@ def call_api(
         time.sleep(max(pause, failure.retry_after))
 
 
-def read_json_object(answer: httpx.Response) -> dict[str, Any]:
+def read_json_object(response: httpx.Response) -> dict[str, Any]:
     """Return the JSON object of an answer.
 
     Raises
@@ -79,15 +79,15 @@ def read_json_object(answer: httpx.Response) -> dict[str, Any]:
     SourceError
         If it holds none: an error page, for example.
     """
-    host = answer.request.url.host
+    host = response.request.url.host
     try:
-        found = answer.json()
+        found = response.json()
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        kind = answer.headers.get("Content-Type", "no content type")
+        kind = response.headers.get("Content-Type", "no content type")
         raise SourceError(
-            f"{host} answered HTTP {answer.status_code} with {kind}, not with JSON. "
+            f"{host} answered HTTP {response.status_code} with {kind}, not with JSON. "
             "Run the same command again later."
         )
     return found

@@ -210,7 +210,7 @@ class PartialDownload:
         self._hashed += len(piece)
 
 
-def find_finished(
+def find_finished_download(
     target: Path, size: int | None, sha256: str | None, md5: str | None
 ) -> DownloadRecord | None:
     """Return a file's receipt if the file is whole and what is wanted; None to download it.

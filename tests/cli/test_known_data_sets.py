@@ -10,27 +10,27 @@ from hed import EdgeDetector
 from storage import LocalStore
 from storage.pair_sets import read_current, read_manifest
 from tests.cli.test_app import run_icanvas
-from tests.hosts import Hosts, Resource
-from tests.sources.hosts_data import PANDA, TOKEN, host_kaggle, pack_tar, shoe_files
+from tests.hosts import FakeHosts, Resource
+from tests.sources.hosts_data import PANDA, TOKEN, serve_kaggle, pack_tar, make_shoe_files
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def hosts() -> Iterator[Hosts]:
-    with Hosts() as playing:
+def hosts() -> Iterator[FakeHosts]:
+    with FakeHosts() as playing:
         yield playing
 
 
 @pytest.fixture
-def user_environment(hosts: Hosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]:
+def user_environment(hosts: FakeHosts, detector: EdgeDetector, tmp_path: Path) -> dict[str, str]:
     """Return the environment of a user without credentials and with an empty download cache."""
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "weights").symlink_to(get_settings().cache / "weights")
     own = {"HOME": str(tmp_path), "ICANVAS_CACHE": str(cache), "KAGGLE_API_TOKEN": ""}
     # The command's requests to its embedded server must not use the proxy.
-    return hosts.environment() | own
+    return hosts.proxy_env() | own
 
 
 def last_line(text: str) -> str:
@@ -38,10 +38,10 @@ def last_line(text: str) -> str:
 
 
 def test_shoes_are_prepared_and_listed(
-    hosts: Hosts, user_environment: dict[str, str], store: LocalStore
+    hosts: FakeHosts, user_environment: dict[str, str], store: LocalStore
 ) -> None:
     """License, missing pictures, preparation without a second download, and the list."""
-    archive = pack_tar(shoe_files(train=6, val=2))
+    archive = pack_tar(make_shoe_files(train=6, val=2))
     path = "/pix2pix/datasets/edges2shoes.tar.gz"
     hosts.add("efrosgans.eecs.berkeley.edu", path, Resource(archive))
     result = run_icanvas("prepare", "shoes", **user_environment)
@@ -68,9 +68,9 @@ def test_shoes_are_prepared_and_listed(
 
 
 def test_rejected_kaggle_credentials_are_named_but_not_printed(
-    hosts: Hosts, user_environment: dict[str, str]
+    hosts: FakeHosts, user_environment: dict[str, str]
 ) -> None:
-    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
+    serve_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     wrong = user_environment | {"KAGGLE_API_TOKEN": "a-wrong-one"}
     result = run_icanvas("prepare", "panda", "--accept-license", **wrong)
     assert result.returncode == 3

@@ -79,10 +79,10 @@ def test_calibration_needs_published_drawings(
 ) -> None:
     folder = make_folder(1)
     prepare(str(folder))
-    with pytest.raises(InputError, match="made by HED"):
+    with pytest.raises(InputError, match="were extracted by HED"):
         calibrate(str(folder))
-    with pytest.raises(InputError, match="drawings of demo are made by HED"):
+    with pytest.raises(InputError, match="The drawings of demo were extracted by HED"):
         calibrate("demo")
-    with pytest.raises(InputError, match="holds no pair"):
+    with pytest.raises(InputError, match="contains no pairs"):
         calibrate(str(folder), name="other")
     assert read_current(store, "other") is None, "a pair set without pairs is in use"

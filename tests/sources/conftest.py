@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import get_settings
-from tests.hosts import Hosts
+from tests.hosts import FakeHosts
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHosts]:
     """Play the internet, with a home, a cache and no credentials of the tests' own."""
     for name in ("KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_CONFIG_DIR"):
         monkeypatch.delenv(name, raising=False)
@@ -34,6 +34,6 @@ def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     get_settings.cache_clear()
     # Waiting is not what is tested here.
     monkeypatch.setattr("time.sleep", lambda _: None)
-    with Hosts() as playing:
-        playing.lead_here(monkeypatch)
+    with FakeHosts() as playing:
+        playing.set_proxy_env(monkeypatch)
         yield playing

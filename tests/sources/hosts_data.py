@@ -14,18 +14,18 @@ from sources import DatasetConfig, RawSet, find_dataset
 from storage import LocalStore, keys
 from storage.manifest import rows_from_parquet
 from tests.conftest import draw_scene, encode
-from tests.hosts import Hosts, Reply, Request, Resource
+from tests.hosts import FakeHosts, Reply, Request, Resource
 
 PANDA = "mattop/panda-or-bear-image-classification"
 SIGNED = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=secret-signature"
 TOKEN = "secret-token"
 
 
-def picture(seed: int, side: int = 48, kind: str = "JPEG") -> bytes:
+def encode_scene(seed: int, side: int = 48, kind: str = "JPEG") -> bytes:
     return encode(draw_scene(seed, side, side), kind)
 
 
-def ready_pair(seed: int) -> bytes:
+def encode_pair(seed: int) -> bytes:
     """Return a 512×256 JPEG as pix2pix publishes them: drawing left, picture right."""
     scene = draw_scene(seed, 256, 256)
     edges = 255 - cv2.Canny(scene, 50, 150)
@@ -50,26 +50,26 @@ def pack_tar(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def cartoon_files(count: int) -> dict[str, bytes]:
+def make_cartoon_files(count: int) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for number in range(count):
         stem = f"cartoonset100k/{number % 10}/cs{number * 7919}"
-        files[f"{stem}.png"] = picture(number, kind="PNG")
+        files[f"{stem}.png"] = encode_scene(number, kind="PNG")
         files[f"{stem}.csv"] = b'"face_shape", 4, 7\n'
     return files
 
 
-def panda_files(train: int = 250, test: int = 50) -> dict[str, bytes]:
+def make_panda_files(train: int = 250, test: int = 50) -> dict[str, bytes]:
     files = {}
     for split, count, first in (("Train", train, 0), ("Test", test, train)):
         for number in range(count):
             # Equal names in both splits, as they may well be.
-            files[f"PandasBears/{split}/Pandas/p{number}.jpeg"] = picture(first + number)
+            files[f"PandasBears/{split}/Pandas/p{number}.jpeg"] = encode_scene(first + number)
             files[f"PandasBears/{split}/Bears/b{number}.jpeg"] = b"not read"
     return files
 
 
-def car_files() -> dict[str, bytes]:
+def make_car_files() -> dict[str, bytes]:
     files = {}
     models = (
         ("BMW", "5 Series"),
@@ -81,20 +81,20 @@ def car_files() -> dict[str, bytes]:
         for copy in range(3):
             stem = f"{maker}$${model}$$201{copy}$$Red$$8_{number}$$21$$image_{copy}.jpg"
             path = f"resized_DVM/{maker}/{model}/201{copy}/Red/{stem}"
-            files[path] = picture(10 * number + copy)
+            files[path] = encode_scene(10 * number + copy)
     return files
 
 
-def shoe_files(train: int = 3, val: int = 2) -> dict[str, bytes]:
+def make_shoe_files(train: int = 3, val: int = 2) -> dict[str, bytes]:
     files = {}
     for split, count, first in (("train", train, 0), ("val", val, train)):
         for number in range(count):
-            files[f"edges2shoes/{split}/{number + 1}_AB.jpg"] = ready_pair(first + number)
+            files[f"edges2shoes/{split}/{number + 1}_AB.jpg"] = encode_pair(first + number)
     return files
 
 
-def host_kaggle(
-    hosts: Hosts, handle: str, archive: Resource, version: int = 3, token: str | None = None
+def serve_kaggle(
+    hosts: FakeHosts, handle: str, archive: Resource, version: int = 3, token: str | None = None
 ) -> None:
     """Play Kaggle: two POSTs, the second of which leads to a signed address.
 
@@ -133,7 +133,7 @@ def host_kaggle(
     hosts.add("storage.googleapis.com", "/kaggle-data-sets/7/8/bundle/archive.zip", archive)
 
 
-def host_figshare(hosts: Hosts, files: Mapping[int, tuple[str, Resource]]) -> None:
+def serve_figshare(hosts: FakeHosts, files: Mapping[int, tuple[str, Resource]]) -> None:
     """Play figshare: an article of the API, whose files lie behind a redirect to another host."""
     listed = [
         {
@@ -166,12 +166,12 @@ def _json(body: object, status: int = 200) -> Reply:
     return Reply(status, {"Content-Type": "application/json"}, json.dumps(body).encode())
 
 
-def taken_paths(store: LocalStore, raw: RawSet) -> list[str]:
+def list_source_paths(store: LocalStore, raw: RawSet) -> list[str]:
     rows = rows_from_parquet(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
     return [row.source_path for row in rows]
 
 
-def with_counts(name: str, expected_in: dict[str, int] | None = None) -> DatasetConfig:
+def dataset_with_counts(name: str, expected_in: dict[str, int] | None = None) -> DatasetConfig:
     """Return the built-in entry with the counts of a small archive."""
     changes = {"expected": None, "expected_in": expected_in or {}}
     return find_dataset(name).model_copy(update=changes)

@@ -39,7 +39,7 @@ def test_every_file_is_a_row_and_bytes_stay_unchanged(
     assert [row.source_path for row in index(store, raw)] == sorted(
         p.name for p in folder.iterdir()
     )
-    assert raw.shards == 3
+    assert raw.num_shards == 3
     reasons = {row.source_path: row.reason for row in index(store, raw) if row.reason}
     assert reasons == {
         "copy.png": "duplicate",
@@ -75,7 +75,7 @@ def test_a_new_picture_makes_a_new_set(
     (folder / "more.png").write_bytes(encode(draw_scene(99)))
     second = acquire(small_shards(folder), store)
     assert second.fingerprint != first.fingerprint
-    assert second.files == 6
+    assert second.num_files == 6
     assert store.exists(keys.raw_index(first.dataset, first.fingerprint)), "the old set is gone"
 
 
@@ -143,7 +143,7 @@ def test_the_selection_is_as_in_a_gitignore(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(encode(draw_scene(len(name) * 7 + ord(name[-5]))))
     dataset = find_dataset(str(folder)).model_copy(update={"selection": patterns})
-    assert acquire(dataset, store).files == count
+    assert acquire(dataset, store).num_files == count
 
 
 def test_a_cut_archive_leaves_no_index(

@@ -38,7 +38,7 @@ def dataset_of(tmp_path: Path, **changes: object) -> DatasetConfig:
 def taken(dataset: DatasetConfig, *paths: str, names: frozenset[str] | None = None) -> list[str]:
     source = Paths(paths)
     wanted = select_files(dataset, source, names)
-    return [file.path for file in source.files() if wanted.fits(file.path)]
+    return [file.path for file in source.files() if wanted.matches(file.path)]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
 def test_a_choice_from_another_number_is_another_choice(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, choice=RandomSubset(count=2, seed=0), expected=3)
     for paths, told in (("ab", (["2 of 3"], [])), ("abc", ([], [])), ("abcd", ([], ["4 of 3"]))):
-        candidates = select_files(dataset, Paths(tuple(paths))).candidates
+        candidates = select_files(dataset, Paths(tuple(paths))).num_candidates
         assert candidates == len(paths)
         short, over = compare_candidates(dataset, candidates)
         assert ([text[:6] for text in short], [text[:6] for text in over]) == told

@@ -10,8 +10,8 @@ from storage import LocalStore, keys
 from storage.json_objects import write_json
 from storage.raw_sets import Origin
 from tests.conftest import draw_scene, encode
-from tests.hosts import Hosts, Reply, Request, Resource
-from tests.sources.hosts_data import host_kaggle, pack_zip
+from tests.hosts import FakeHosts, Reply, Request, Resource
+from tests.sources.hosts_data import serve_kaggle, pack_zip
 
 
 def named(source: object) -> DatasetConfig:
@@ -43,7 +43,7 @@ def test_a_folder_is_new_when_its_files_are(
 
 
 def test_an_archive_on_the_web_is_compared_by_what_its_host_says(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = pack_zip({"a.png": encode(draw_scene(1))})
     hosts.add("a.example", "/all.zip", Resource(content, etag='"1"'))
@@ -66,9 +66,9 @@ def test_an_archive_on_the_web_is_compared_by_what_its_host_says(
     assert state(store, dataset) == "same"
 
 
-def test_kaggle_is_asked_for_its_version(hosts: Hosts, store: LocalStore) -> None:
+def test_kaggle_is_asked_for_its_version(hosts: FakeHosts, store: LocalStore) -> None:
     dataset = named(KaggleSource(kind="kaggle", handle="a/b"))
-    host_kaggle(hosts, "a/b", Resource(b""), version=4)
+    serve_kaggle(hosts, "a/b", Resource(b""), version=4)
     note(store, dataset, stated={"version": 4})
     assert state(store, dataset) == "same"
     note(store, dataset, stated={"version": 3})
@@ -77,7 +77,7 @@ def test_kaggle_is_asked_for_its_version(hosts: Hosts, store: LocalStore) -> Non
     assert state(store, dataset) == "unknown"
 
 
-def test_a_newer_article_is_for_a_person(hosts: Hosts, store: LocalStore) -> None:
+def test_a_newer_article_is_for_a_person(hosts: FakeHosts, store: LocalStore) -> None:
     source = FigshareSource(kind="figshare", article=7, version=2, file=1)
     dataset = named(source)
     note(store, dataset)
@@ -92,7 +92,7 @@ def test_a_newer_article_is_for_a_person(hosts: Hosts, store: LocalStore) -> Non
     assert state(store, dataset) == "ask"
 
 
-def test_what_cannot_change_or_be_asked(hosts: Hosts, store: LocalStore) -> None:
+def test_what_cannot_change_or_be_asked(hosts: FakeHosts, store: LocalStore) -> None:
     pinned = named(HttpSource(kind="http", urls=("https://a.example/x.zip",), sha256="0" * 64))
     note(store, pinned)
     assert state(store, pinned) == "same"

@@ -13,7 +13,7 @@ from config.errors import ConflictError, IntegrityError, StorageError
 from storage import open_store
 from storage.object_info import MultipartUpload
 from storage.s3 import S3Store
-from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, spoiled_line
+from tests.s3 import BUCKET, SECRET_KEY, SeaweedFS, corrupting_proxy
 
 LARGE = bytes(range(256)) * 80_000  # three parts
 
@@ -117,7 +117,7 @@ def test_broken_body_is_resumed_at_its_offset(
         num_bytes[number] += len(data)
         return None if number == 0 and num_bytes[0] > 1_000_000 else data
 
-    with spoiled_line(s3_server, first_breaks_off) as endpoint:
+    with corrupting_proxy(s3_server, first_breaks_off) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         assert open_store(s3_store.url).get("object") == LARGE
     max_header_bytes = 2_000
@@ -129,7 +129,7 @@ def test_broken_body_is_resumed_at_its_offset(
         return None if num_bytes[number] > 9_000_000 else data
 
     num_bytes = [0] * 1000
-    with spoiled_line(s3_server, others_break_off_later) as endpoint:
+    with corrupting_proxy(s3_server, others_break_off_later) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         with open_store(s3_store.url).open_range("object", 7, len(LARGE) - 7) as stream:
             assert stream.read() == LARGE[7:]
@@ -140,7 +140,7 @@ def test_broken_body_is_resumed_at_its_offset(
         return None if num_bytes[number] > 1_000_000 else data
 
     num_bytes = [0] * 1000
-    with spoiled_line(s3_server, all_break_off) as endpoint:
+    with corrupting_proxy(s3_server, all_break_off) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         with pytest.raises(IntegrityError, match=r"broke while reading s3://.*object"):
             open_store(s3_store.url).get("object")
@@ -157,7 +157,7 @@ def test_swap_with_lost_response_succeeds_once(
             return None
         return data
 
-    with spoiled_line(s3_server, lose_first) as endpoint:
+    with corrupting_proxy(s3_server, lose_first) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         open_store(s3_store.url).compare_and_swap("pointer", b"1", None)
         assert len(lost) == 1

@@ -124,7 +124,7 @@ def test_majority_decides_ambiguous_pairs(store: LocalStore, tmp_path: Path) -> 
     assert plan.drawing_side == "right"
     rows_by_path = {row.source_path: row for row in rows}
     assert rows_by_path.pop("other.png").detail == (
-        "the drawing is not on the right, where most of this set have it"
+        "the drawing is not on the right, unlike in most pairs of this set"
     )
     assert {row.status for row in rows_by_path.values()} == {"pair"}
     drawing, _ = split_pair(
@@ -219,7 +219,7 @@ def test_interrupted_extraction_resumes(store: LocalStore, tmp_path: Path) -> No
     objects = {key: store.get(key) for key in store.list_keys(plan.folder)}
     shard = store.get(f"{plan.raw_folder}/00000.tar")
     store.delete(f"{plan.raw_folder}/00000.tar")
-    rows = [row for number in range(raw.shards) for row in extract_shard(plan, number, store)]
+    rows = [row for number in range(raw.num_shards) for row in extract_shard(plan, number, store)]
     assert rows[:2] == first
     assert {key: store.get(key) for key in objects} == objects
     store.put(f"{plan.raw_folder}/00000.tar", shard)

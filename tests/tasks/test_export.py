@@ -194,7 +194,7 @@ def test_published_pairs_are_copied_or_reencoded(
 
 def test_empty_or_missing_pair_set_raises(store: LocalStore, tmp_path: Path) -> None:
     publish_test_pairs(store, "rr")
-    with pytest.raises(SourceError, match="holds no pair"):
+    with pytest.raises(SourceError, match="contains no pairs"):
         export_tiny(store, tmp_path / "out")
     dataset: DatasetConfig = describe_path(Path("/nowhere/tiny"), "tiny")
     with pytest.raises(

@@ -42,7 +42,9 @@ def extract_all(store: LocalStore, dataset: DatasetConfig) -> tuple[PairSetPlan,
     raw = acquire(dataset, store)
     plan = make_plan(dataset, raw, detect_drawing_side(raw, store) if dataset.paired else "left")
     pin(store, dataset.name, plan.fingerprint, plan.settings)
-    return plan, [row for shard in range(raw.shards) for row in extract_shard(plan, shard, store)]
+    return plan, [
+        row for shard in range(raw.num_shards) for row in extract_shard(plan, shard, store)
+    ]
 
 
 def read_pair(store: LocalStore, plan: PairSetPlan, row: ManifestRow) -> np.ndarray:

@@ -34,7 +34,7 @@ from storage.s3 import S3Store
 from tests.conftest import draw_scene, encode
 from tests.model.pairs import publish_test_pairs
 from tests.published_pairs import draw_published
-from tests.s3 import SeaweedFS, spoiled_line
+from tests.s3 import SeaweedFS, corrupting_proxy
 
 
 def test_sample_equals_the_stored_pair(store: LocalStore) -> None:
@@ -204,7 +204,7 @@ def test_loader_processes_fetch_an_s3_shard_once_if_the_cache_has_room(
     monkeypatch.setenv("ICANVAS_CACHE", f"{get_settings().cache}-{cache_gb}")
     get_settings.cache_clear()
     recipe = SMALL.model_copy(update={"augment": 1.0, "augment_share": 1.0})
-    with spoiled_line(s3_server, lambda data, _: data, count_requests) as endpoint:
+    with corrupting_proxy(s3_server, lambda data, _: data, count_requests) as endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         # A new store, so that its connections go through the proxy.
         pairs = PairDataset(open_store(s3_store.url), "tiny", "pairs", "train", 64)

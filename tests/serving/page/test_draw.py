@@ -239,17 +239,17 @@ def test_undo_lifts_the_keyboards_pen(driver: PageDriver) -> None:
     page = driver.page
     driver.wait_for_new_picture(lambda: driver.draw(ACROSS))
     page.get_by_role("application", name="Drawing sheet").focus()
-    marker = page.locator("#marker.down")
+    cursor = page.locator("#keyboard-cursor.down")
     page.keyboard.press("Space")
     for _ in range(4):
         page.keyboard.press("Shift+ArrowDown")
     assert driver.measure_ink(0.4, 0.6, 0.6, 0.8) > 0
     page.keyboard.press("Control+z")
-    expect(marker).to_have_count(0)
+    expect(cursor).to_have_count(0)
     assert driver.measure_ink(0.4, 0.6, 0.6, 0.8) == 0
     # The pen goes down again where it is.
     page.keyboard.press("Space")
-    expect(marker).to_be_visible()
+    expect(cursor).to_be_visible()
     for _ in range(4):
         page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("Escape")

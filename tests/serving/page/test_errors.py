@@ -48,7 +48,10 @@ def fill_queue(server: RunningServer, blocker: GeneratorBlocker) -> Iterator[Non
         threading.Thread(target=lambda: statuses.append(server.post_drawing().status_code))
         for _ in range(3)
     ]
-    for thread in threads:
+    threads[0].start()
+    # The worker takes the first request out of the queue before the others arrive.
+    wait_until(blocker.started.is_set)
+    for thread in threads[1:]:
         thread.start()
     wait_until(lambda: statuses == [503])
     try:

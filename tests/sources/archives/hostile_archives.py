@@ -15,7 +15,7 @@ import pytest
 from config.errors import SourceError
 from sources.archives import SourceFile, open_path
 
-Make = Callable[..., Path]
+MakeArchive = Callable[..., Path]
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -50,26 +50,26 @@ class RawMember:
     """A zip's member; what is None is as it should be for a stored file."""
 
     name: bytes
-    packed: bytes = b"x"
+    compressed: bytes = b"x"
     size: int | None = None
     crc: int | None = None
     method: int = 0
     flags: int = 0
     mode: int = 0o100644
-    name_there: bytes | None = None
+    local_name: bytes | None = None
 
-    def facts(self) -> tuple[int, ...]:
-        crc = zlib.crc32(self.packed) if self.crc is None else self.crc
-        size = len(self.packed) if self.size is None else self.size
-        return 20, self.flags, self.method, 0, 33, crc, len(self.packed), size, len(self.name), 0
+    def header_fields(self) -> tuple[int, ...]:
+        crc = zlib.crc32(self.compressed) if self.crc is None else self.crc
+        size = len(self.compressed) if self.size is None else self.size
+        return 20, self.flags, self.method, 0, 33, crc, len(self.compressed), size, len(self.name), 0
 
     def local(self) -> bytes:
-        name = self.name if self.name_there is None else self.name_there
-        return struct.pack("<4s5H3I2H", b"PK\3\4", *self.facts()) + name + self.packed
+        name = self.name if self.local_name is None else self.local_name
+        return struct.pack("<4s5H3I2H", b"PK\3\4", *self.header_fields()) + name + self.compressed
 
     def entry(self, start: int) -> bytes:
         rest = (0, 0, 0, self.mode << 16, start)
-        return struct.pack("<4s6H3I5H2I", b"PK\1\2", 0x314, *self.facts(), *rest) + self.name
+        return struct.pack("<4s6H3I5H2I", b"PK\1\2", 0x314, *self.header_fields(), *rest) + self.name
 
 
 def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
@@ -88,7 +88,7 @@ def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
     return bytes(content + entries + end)
 
 
-def large_end(members: int, start: int, size: int) -> bytes:
+def zip64_end(members: int, start: int, size: int) -> bytes:
     """Return the end of a zip with so many members, whose directory is just before."""
     return (
         struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, size, start)
@@ -97,28 +97,28 @@ def large_end(members: int, start: int, size: int) -> bytes:
     )
 
 
-def deflated(content: bytes) -> bytes:
+def deflate(content: bytes) -> bytes:
     packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     return packer.compress(content) + packer.flush()
 
 
-def header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
+def tar_header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
     """Return a tar's header."""
     member = tarfile.TarInfo(name)
     member.size, member.type, member.linkname = size, kind, target
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def blocks(content: bytes) -> bytes:
+def pad_to_block(content: bytes) -> bytes:
     return content + bytes(-len(content) % tarfile.BLOCKSIZE)
 
 
-def zeros(mebibytes: int) -> bytes:
+def gzip_zeros(mebibytes: int) -> bytes:
     """Return so many MiB of zeros packed by gzip, in no time: one MiB over and over."""
     return gzip.compress(bytes(1 << 20)) * mebibytes
 
 
-def paths(path: Path) -> list[str]:
+def list_paths(path: Path) -> list[str]:
     return [file.path for file in read_all(path)]
 
 
@@ -133,7 +133,7 @@ def read_all(path: Path) -> list[SourceFile]:
     return files
 
 
-def refusal(path: Path) -> str:
+def refusal_message(path: Path) -> str:
     with pytest.raises(SourceError) as caught:
         read_all(path)
     message = str(caught.value)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from config.errors import IcanvasError, IntegrityError, SourceError
 from sources.archives import open_path
-from tests.sources.archives.hostile_archives import blocks, header, write, zip_with
+from tests.sources.archives.hostile_archives import pad_to_block, tar_header, write, zip_with
 
 Found = list[tuple[str, str | None]]
 
@@ -169,11 +169,11 @@ def test_an_encrypted_zip(folder: Path) -> None:
     "record", [b"x", b"5 a=b", b"99 path=a\n", b"0 path=a\n", b"-9 path=a\n", b"8 size=\n"]
 )
 def test_an_extended_header_that_makes_no_sense(folder: Path, record: bytes) -> None:
-    extended = header("x", len(record), tarfile.XHDTYPE) + blocks(record)
+    extended = tar_header("x", len(record), tarfile.XHDTYPE) + pad_to_block(record)
     with pytest.raises(IntegrityError):
-        read_all(write(folder / "x.tar", extended + header("a.png") + bytes(1024)))
+        read_all(write(folder / "x.tar", extended + tar_header("a.png") + bytes(1024)))
 
 
 def test_a_negative_size(folder: Path) -> None:
     with pytest.raises(IntegrityError, match="negative"):
-        read_all(write(folder / "x.tar", header("a.png", -512) + bytes(1024)))
+        read_all(write(folder / "x.tar", tar_header("a.png", -512) + bytes(1024)))

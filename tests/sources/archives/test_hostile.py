@@ -13,14 +13,14 @@ from sources.archives import open_path
 from storage import LocalStore, keys
 from storage.manifest import rows_from_parquet
 from tests.sources.archives.hostile_archives import (
-    Make,
+    MakeArchive,
     RawMember,
-    blocks,
-    header,
-    paths,
+    pad_to_block,
+    tar_header,
+    list_paths,
     raw_zip,
     read_all,
-    refusal,
+    refusal_message,
     tar_with,
     write,
     zip_with,
@@ -45,8 +45,8 @@ BOTH = pytest.mark.parametrize("make", [zip_with, tar_with])
         ("../new\nline.png", r"member '../new\nline.png'"),
     ],
 )
-def test_names_that_lead_elsewhere(place: Path, make: Make, name: str, why: str) -> None:
-    assert why in refusal(make(place, name))
+def test_names_that_lead_elsewhere(place: Path, make: MakeArchive, name: str, why: str) -> None:
+    assert why in refusal_message(make(place, name))
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_names_that_lead_elsewhere(place: Path, make: Make, name: str, why: str)
     ],
 )
 def test_names_that_only_a_zip_has(place: Path, name: str, why: str) -> None:
-    assert why in refusal(zip_with(place, name))
+    assert why in refusal_message(zip_with(place, name))
 
 
 def test_a_nul_in_a_long_name_of_a_tar(place: Path) -> None:
-    long = header("././@LongLink", 9, tarfile.GNUTYPE_LONGNAME) + blocks(b"a.png\0b\0\0")
-    assert "NUL" in refusal(write(place / "x.tar", long + header("a.png") + bytes(1024)))
+    long = tar_header("././@LongLink", 9, tarfile.GNUTYPE_LONGNAME) + pad_to_block(b"a.png\0b\0\0")
+    assert "NUL" in refusal_message(write(place / "x.tar", long + tar_header("a.png") + bytes(1024)))
 
 
 @BOTH
@@ -80,12 +80,12 @@ def test_a_nul_in_a_long_name_of_a_tar(place: Path) -> None:
         ("a/..b/c...png", "a/..b/c...png"),
     ],
 )
-def test_names_are_normalised(place: Path, make: Make, name: str, path: str) -> None:
-    assert paths(make(place, name)) == ["first.png", path]
+def test_names_are_normalised(place: Path, make: MakeArchive, name: str, path: str) -> None:
+    assert list_paths(make(place, name)) == ["first.png", path]
 
 
 def test_a_backslash_in_a_zip_parts_folders(place: Path) -> None:
-    assert paths(zip_with(place, "a\\b.png", "a\\")) == ["first.png", "a/b.png"]
+    assert list_paths(zip_with(place, "a\\b.png", "a\\")) == ["first.png", "a/b.png"]
 
 
 @pytest.mark.parametrize(
@@ -97,18 +97,18 @@ def test_a_backslash_in_a_zip_parts_folders(place: Path) -> None:
     ],
 )
 def test_encodings_of_names_in_a_zip(place: Path, raw: bytes, flags: int, path: str) -> None:
-    assert paths(write(place / "x.zip", raw_zip([RawMember(raw, flags=flags)]))) == [path]
+    assert list_paths(write(place / "x.zip", raw_zip([RawMember(raw, flags=flags)]))) == [path]
 
 
 @BOTH
 @pytest.mark.parametrize("again", ["first.png", "./first.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_twice(place: Path, make: Make, again: str) -> None:
-    assert "is there twice" in refusal(make(place, again))
+def test_a_name_twice(place: Path, make: MakeArchive, again: str) -> None:
+    assert "is there twice" in refusal_message(make(place, again))
 
 
 @BOTH
-def test_names_that_differ_in_case_alone_are_two_files(place: Path, make: Make) -> None:
+def test_names_that_differ_in_case_alone_are_two_files(place: Path, make: MakeArchive) -> None:
     # Nothing is unpacked, so they never meet on a disk that does not tell them apart.
     files = open_path(make(place, "First.png")).files()
     assert [(file.path, file.read()) for file in files] == [
@@ -119,12 +119,12 @@ def test_names_that_differ_in_case_alone_are_two_files(place: Path, make: Make) 
 
 def special_tar(place: Path) -> Path:
     members = (
-        header("link.png", 0, tarfile.SYMTYPE, "/etc/passwd"),
-        header("hard.png", 0, tarfile.LNKTYPE, "../../secret"),
-        header("char.png", 0, tarfile.CHRTYPE),
-        header("block.png", 0, tarfile.BLKTYPE),
-        header("pipe.png", 0, tarfile.FIFOTYPE),
-        header("odd.png", 1, b"V") + blocks(b"x"),
+        tar_header("link.png", 0, tarfile.SYMTYPE, "/etc/passwd"),
+        tar_header("hard.png", 0, tarfile.LNKTYPE, "../../secret"),
+        tar_header("char.png", 0, tarfile.CHRTYPE),
+        tar_header("block.png", 0, tarfile.BLKTYPE),
+        tar_header("pipe.png", 0, tarfile.FIFOTYPE),
+        tar_header("odd.png", 1, b"V") + pad_to_block(b"x"),
     )
     return write(place / "x.tar", b"".join(members) + bytes(1024))
 
@@ -178,7 +178,7 @@ def test_links_and_devices_become_rejected_rows(
 
 
 @BOTH
-def test_a_refused_archive_leaves_no_index(place: Path, store: LocalStore, make: Make) -> None:
+def test_a_refused_archive_leaves_no_index(place: Path, store: LocalStore, make: MakeArchive) -> None:
     with pytest.raises(SourceError, match="refused"):
         acquire(find_dataset(str(make(place, "../x.png"))), store)
     assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

@@ -18,10 +18,10 @@ from config.errors import IntegrityError, SourceError
 from sources.fetch.download import DownloadRecord, HttpLimits, download
 from tests.hosts import (
     Fault,
-    Hosts,
-    broken,
+    FakeHosts,
+    faulty,
     on_range,
-    page,
+    html_page,
     range_ignored,
     status,
     with_headers,
@@ -34,19 +34,19 @@ from tests.sources.fetch.transfers import (
     MD5,
     SHA256,
     URL,
-    fail,
+    fetch_error,
     fetch,
     interrupt,
-    names,
-    offer,
-    remote,
+    list_names,
+    serve_file,
+    make_remote,
 )
 
 hosts = transfers.hosts
 
 
-def test_a_file_comes_whole_with_its_receipt(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts)
+def test_a_file_comes_whole_with_its_receipt(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts)
     receipt = fetch(tmp_path / "new" / "folder")
     assert receipt == DownloadRecord(
         url=URL,
@@ -60,9 +60,9 @@ def test_a_file_comes_whole_with_its_receipt(hosts: Hosts, tmp_path: Path) -> No
     assert request.headers["accept-encoding"] == "identity"
 
 
-def test_a_second_call_asks_nobody(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts)
-    known = remote(size=len(CONTENT), sha256=SHA256.upper(), md5=MD5)
+def test_a_second_call_asks_nobody(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts)
+    known = make_remote(size=len(CONTENT), sha256=SHA256.upper(), md5=MD5)
     assert fetch(tmp_path, known) == fetch(tmp_path, known)
     assert len(hosts.requests) == 1
 
@@ -73,23 +73,23 @@ def test_a_second_call_asks_nobody(hosts: Hosts, tmp_path: Path) -> None:
     ids=lambda known: next(iter(known)),
 )
 def test_a_finished_file_that_is_not_the_wanted_one_is_asked_for_again(
-    hosts: Hosts, tmp_path: Path, known: dict[str, Any]
+    hosts: FakeHosts, tmp_path: Path, known: dict[str, Any]
 ) -> None:
-    offer(hosts)
+    serve_file(hosts)
     fetch(tmp_path)
-    assert "set.zip was not downloaded" in fail(tmp_path, remote(**known))
+    assert "set.zip was not downloaded" in fetch_error(tmp_path, make_remote(**known))
     assert len(hosts.requests) == 2
 
 
-def test_a_finished_file_that_was_altered_is_not_trusted(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts)
+def test_a_finished_file_that_was_altered_is_not_trusted(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts)
     fetch(tmp_path)
     (tmp_path / "set.zip").write_bytes(CONTENT[:-1] + b"x")
     fetch(tmp_path)
     assert len(hosts.requests) == 2
 
 
-def test_progress_is_told_from_the_first_to_the_last_byte(hosts: Hosts, tmp_path: Path) -> None:
+def test_progress_is_told_from_the_first_to_the_last_byte(hosts: FakeHosts, tmp_path: Path) -> None:
     interrupt(hosts, tmp_path)
     told: list[tuple[int, int | None]] = []
     fetch(tmp_path, on_bytes=lambda done, total: told.append((done, total)))
@@ -109,41 +109,41 @@ def pack_tar() -> bytes:
      lzma.compress(b"x"), pack_tar()],
     ids=["zip", "empty zip", "gzip", "bzip2", "xz", "tar"],
 )  # fmt: skip
-def test_every_kind_of_archive_is_taken(hosts: Hosts, tmp_path: Path, content: bytes) -> None:
+def test_every_kind_of_archive_is_taken(hosts: FakeHosts, tmp_path: Path, content: bytes) -> None:
     # One byte after the other: the beginning may come in pieces of any size.
-    offer(hosts, content=content, faults=[broken(drip=1e-6)] if len(content) < 999 else [])
-    path, _ = download(remote(), tmp_path, limits=LIMITS)
+    serve_file(hosts, content=content, faults=[faulty(drip=1e-6)] if len(content) < 999 else [])
+    path, _ = download(make_remote(), tmp_path, limits=LIMITS)
     assert path.read_bytes() == content
 
 
 def test_bytes_are_kept_as_sent_even_where_a_host_calls_them_compressed(
-    hosts: Hosts, tmp_path: Path
+    hosts: FakeHosts, tmp_path: Path
 ) -> None:
-    offer(hosts, headers={"Content-Encoding": "gzip"})
+    serve_file(hosts, headers={"Content-Encoding": "gzip"})
     fetch(tmp_path)
 
 
-def test_a_file_of_no_told_size_is_taken_if_its_end_shows(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts, broken(framing="chunked"))
+def test_a_file_of_no_told_size_is_taken_if_its_end_shows(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts, faulty(framing="chunked"))
     fetch(tmp_path)
 
 
 def test_a_file_whose_end_does_not_show_is_refused_unless_it_can_be_checked(
-    hosts: Hosts, tmp_path: Path
+    hosts: FakeHosts, tmp_path: Path
 ) -> None:
-    offer(hosts, always=broken(framing="none"))
-    assert "SourceError" in (told := fail(tmp_path)) and "does not tell the file's size" in told
-    fetch(tmp_path, remote(sha256=SHA256))
+    serve_file(hosts, always=faulty(framing="none"))
+    assert "SourceError" in (told := fetch_error(tmp_path)) and "does not tell the file's size" in told
+    fetch(tmp_path, make_remote(sha256=SHA256))
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 410, 451])
-def test_a_refusal_is_not_asked_again(hosts: Hosts, tmp_path: Path, code: int) -> None:
-    offer(hosts, always=status(code))
-    told = fail(tmp_path)
+def test_a_refusal_is_not_asked_again(hosts: FakeHosts, tmp_path: Path, code: int) -> None:
+    serve_file(hosts, always=status(code))
+    told = fetch_error(tmp_path)
     assert told.startswith(f"SourceError: set.zip was not downloaded: {HOST}/set.zip ")
     assert str(code) in told and told.endswith(". Fetch it by hand.")
     assert len(hosts.requests) == 1
-    assert names(tmp_path) == set()
+    assert list_names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
@@ -157,20 +157,20 @@ def test_a_refusal_is_not_asked_again(hosts: Hosts, tmp_path: Path, code: int) -
         (status(226, CONTENT), "answered 226"),
         (status(304), "answered 304"),
         (status(200), "sent nothing"),
-        (broken(body=b"", framing="chunked"), "sent nothing"),
-        (page(), r"sent a web page \(text/html\), not an archive"),
+        (faulty(body=b"", framing="chunked"), "sent nothing"),
+        (html_page(), r"sent a web page \(text/html\), not an archive"),
         (status(200, b"\n<!doctype HTML><p>Sign in"), "sent a web page that is no zip or tar"),
         (status(200, b'{"error": "later"}' * 99), "sent something that is no zip or tar"),
     ],
 )
 def test_what_is_not_the_file_is_refused_and_not_kept(
-    hosts: Hosts, tmp_path: Path, fault: Fault, told: str
+    hosts: FakeHosts, tmp_path: Path, fault: Fault, told: str
 ) -> None:
-    offer(hosts, always=fault)
+    serve_file(hosts, always=fault)
     with pytest.raises(SourceError, match=told):
-        download(remote(), tmp_path, limits=LIMITS)
+        download(make_remote(), tmp_path, limits=LIMITS)
     assert len(hosts.requests) == 1
-    assert names(tmp_path) == set()
+    assert list_names(tmp_path) == set()
 
 
 @pytest.mark.parametrize(
@@ -184,29 +184,29 @@ def test_what_is_not_the_file_is_refused_and_not_kept(
     ids=["sha256", "md5", "x-goog-hash", "size"],
 )
 def test_bytes_that_fail_their_check_are_not_kept(
-    hosts: Hosts, tmp_path: Path, known: dict[str, Any], headers: dict[str, str], told: str
+    hosts: FakeHosts, tmp_path: Path, known: dict[str, Any], headers: dict[str, str], told: str
 ) -> None:
-    offer(hosts, headers=headers)
+    serve_file(hosts, headers=headers)
     with pytest.raises((SourceError, IntegrityError), match=told):
-        download(remote(**known), tmp_path, limits=LIMITS)
+        download(make_remote(**known), tmp_path, limits=LIMITS)
     assert len(hosts.requests) == 1
-    assert names(tmp_path) == set()
+    assert list_names(tmp_path) == set()
 
 
 @pytest.mark.parametrize("size", [5, len(CONTENT) + 1])
 def test_a_file_of_untold_size_has_to_have_the_known_one(
-    hosts: Hosts, tmp_path: Path, size: int
+    hosts: FakeHosts, tmp_path: Path, size: int
 ) -> None:
-    offer(hosts, broken(framing="chunked"))
-    assert f"another size than {size} bytes" in fail(tmp_path, remote(size=size))
-    assert names(tmp_path) == set()
+    serve_file(hosts, faulty(framing="chunked"))
+    assert f"another size than {size} bytes" in fetch_error(tmp_path, make_remote(size=size))
+    assert list_names(tmp_path) == set()
 
 
 after = st.integers(0, 3000)
 faults = st.one_of(
-    st.builds(lambda n: broken(cut=n), after),
-    st.builds(lambda n: broken(cut=n, reset=True), after),
-    st.builds(lambda n: broken(cut=n, framing="chunked"), after),
+    st.builds(lambda n: faulty(cut=n), after),
+    st.builds(lambda n: faulty(cut=n, reset=True), after),
+    st.builds(lambda n: faulty(cut=n, framing="chunked"), after),
     st.builds(range_ignored),
     st.builds(lambda: status(503)),
     st.builds(lambda: on_range(status(403))),
@@ -225,13 +225,13 @@ faults = st.one_of(
     etag=st.sampled_from(['"1"', 'W/"1"', None]),
 )
 def test_whatever_goes_wrong_the_bytes_are_right(
-    hosts: Hosts, body: bytes, mishaps: list[Fault], etag: str | None
+    hosts: FakeHosts, body: bytes, mishaps: list[Fault], etag: str | None
 ) -> None:
     content = b"PK\x03\x04" + body
-    offer(hosts, *mishaps, content=content, etag=etag)
+    serve_file(hosts, *mishaps, content=content, etag=etag)
     with tempfile.TemporaryDirectory() as folder:
         path, receipt = download(
-            remote(), Path(folder), limits=HttpLimits(read_timeout=2, max_attempts=9, backoff=1e-4)
+            make_remote(), Path(folder), limits=HttpLimits(read_timeout=2, max_attempts=9, backoff=1e-4)
         )
         assert path.read_bytes() == content
         assert receipt.sha256 == hashlib.sha256(content).hexdigest()

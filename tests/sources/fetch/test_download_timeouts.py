@@ -12,9 +12,9 @@ from sources.fetch.download import RequestTarget, HttpLimits, RemoteFile
 from sources.fetch.host_api import HostUnavailable
 from tests.hosts import (
     Fault,
-    Hosts,
+    FakeHosts,
     Resource,
-    broken,
+    faulty,
     status,
 )
 from tests.sources.fetch import transfers
@@ -23,27 +23,27 @@ from tests.sources.fetch.transfers import (
     HOST,
     LIMITS,
     URL,
-    fail,
+    fetch_error,
     fetch,
     interrupt,
-    offer,
-    ranges,
+    serve_file,
+    list_ranges,
 )
 
 hosts, pauses = transfers.hosts, transfers.pauses
 
 
-def test_progress_starts_the_count_of_attempts_again(hosts: Hosts, tmp_path: Path) -> None:
-    offer(hosts, *[broken(cut=2000)] * 9)
+def test_progress_starts_the_count_of_attempts_again(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts, *[faulty(cut=2000)] * 9)
     fetch(tmp_path)
     assert len(hosts.requests) == 10
 
 
 def test_attempts_that_bring_nothing_new_come_to_an_end(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    offer(hosts, always=broken(cut=100_000), etag=None, last_modified=None)
-    told = fail(tmp_path, limits=HttpLimits())
+    serve_file(hosts, always=faulty(cut=100_000), etag=None, last_modified=None)
+    told = fetch_error(tmp_path, limits=HttpLimits())
     assert "stopped at 100.0 of 307.2 kB" in told and told.endswith(" Run again. Fetch it by hand.")
     # The first brought something; from then on the same bytes came nine times.
     assert len(hosts.requests) == 10
@@ -51,52 +51,52 @@ def test_attempts_that_bring_nothing_new_come_to_an_end(
         assert most / 2 <= pause <= most
 
 
-def test_addresses_that_differ_every_time_come_to_an_end_too(hosts: Hosts, tmp_path: Path) -> None:
+def test_addresses_that_differ_every_time_come_to_an_end_too(hosts: FakeHosts, tmp_path: Path) -> None:
     paths = (f"/{number}/set.zip" for number in range(99))
     for number in range(99):
-        hosts.add(HOST, f"/{number}/set.zip", Resource(CONTENT, always=broken(cut=100_000)))
+        hosts.add(HOST, f"/{number}/set.zip", Resource(CONTENT, default_fault=faulty(cut=100_000)))
     mirror = lambda: RequestTarget(f"https://{HOST}{next(paths)}")  # noqa: E731
-    assert "stopped at" in fail(tmp_path, RemoteFile("set.zip", (mirror,)))
+    assert "stopped at" in fetch_error(tmp_path, RemoteFile("set.zip", (mirror,)))
     assert len(hosts.requests) == 1 + LIMITS.max_resume_attempts
 
 
 def test_an_outage_of_two_minutes_is_survived_once_something_came(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    resource = offer(hosts, broken(cut=100_000), always=status(503))
-    told = fail(tmp_path, limits=HttpLimits())
+    resource = serve_file(hosts, faulty(cut=100_000), always=status(503))
+    told = fetch_error(tmp_path, limits=HttpLimits())
     assert told.startswith("IntegrityError") and "stopped at 100.0 of 307.2 kB" in told
     assert 120 < sum(pauses) < 200
     pauses.clear()
     # Where nothing came in this run, nobody is kept waiting that long.
-    told = fail(tmp_path, limits=HttpLimits())
+    told = fetch_error(tmp_path, limits=HttpLimits())
     assert told.startswith("IntegrityError: set.zip was not downloaded: storage.example/set.zip ")
     assert told.endswith("answered 503; try again later. The part is kept: run again to resume.")
     assert sum(pauses) < 20
-    resource.always = None
+    resource.default_fault = None
     fetch(tmp_path)
 
 
-def test_a_host_may_ask_for_a_pause(hosts: Hosts, tmp_path: Path, pauses: list[float]) -> None:
+def test_a_host_may_ask_for_a_pause(hosts: FakeHosts, tmp_path: Path, pauses: list[float]) -> None:
     soon = formatdate(time.time() + 40, usegmt=True)
-    offer(hosts, status(429, Retry_After="3"), status(503, Retry_After=soon))
+    serve_file(hosts, status(429, Retry_After="3"), status(503, Retry_After=soon))
     fetch(tmp_path, limits=HttpLimits(backoff=0.001))
     assert pauses[0] == 3
     assert 35 < pauses[1] <= 40
 
 
 def test_too_long_a_pause_is_an_error_that_tells_it(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    offer(hosts, status(429, Retry_After="7200"))
-    told = fail(tmp_path)
+    serve_file(hosts, status(429, Retry_After="7200"))
+    told = fetch_error(tmp_path)
     assert told.startswith("SourceError") and "(429) and asks to wait 2 h: run again after" in told
     assert len(hosts.requests) == 1
 
 
-def test_pauses_in_a_row_come_to_an_end(hosts: Hosts, tmp_path: Path, pauses: list[float]) -> None:
-    offer(hosts, broken(cut=100_000), always=status(429, Retry_After="200"))
-    assert fail(tmp_path, limits=HttpLimits()) == (
+def test_pauses_in_a_row_come_to_an_end(hosts: FakeHosts, tmp_path: Path, pauses: list[float]) -> None:
+    serve_file(hosts, faulty(cut=100_000), always=status(429, Retry_After="200"))
+    assert fetch_error(tmp_path, limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: storage.example/set.zip stopped at 100.0 of "
         "307.2 kB (limits its requests (429) and asks to wait 4 min: run again after that). "
         "The part is kept: run again to resume."
@@ -109,24 +109,24 @@ def test_pauses_in_a_row_come_to_an_end(hosts: Hosts, tmp_path: Path, pauses: li
 ADVICE = "Fetch it by hand."
 
 
-def question(*faults: Fault, hosts: Hosts) -> None:
+def question(*faults: Fault, hosts: FakeHosts) -> None:
     hosts.add("api.example", "/", Resource(b"{}", faults=list(faults)))
 
 
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 520])
-def test_a_busy_api_is_asked_again(hosts: Hosts, pauses: list[float], code: int) -> None:
+def test_a_busy_api_is_asked_again(hosts: FakeHosts, pauses: list[float], code: int) -> None:
     question(status(code), status(code), status(code), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == 200
     assert len(pauses) == 3 and sum(pauses) < 10
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 501])
-def test_what_an_api_says_for_good_is_its_answer(hosts: Hosts, code: int) -> None:
+def test_what_an_api_says_for_good_is_its_answer(hosts: FakeHosts, code: int) -> None:
     question(status(code), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == code
 
 
-def test_an_api_may_ask_for_a_pause(hosts: Hosts, pauses: list[float]) -> None:
+def test_an_api_may_ask_for_a_pause(hosts: FakeHosts, pauses: list[float]) -> None:
     soon = formatdate(time.time() + 90, usegmt=True)
     question(status(429, Retry_After="200"), status(503, Retry_After=soon), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == 200
@@ -135,7 +135,7 @@ def test_an_api_may_ask_for_a_pause(hosts: Hosts, pauses: list[float]) -> None:
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_an_api_that_asks_for_too_long_a_pause_is_told(
-    hosts: Hosts, pauses: list[float], form: str
+    hosts: FakeHosts, pauses: list[float], form: str
 ) -> None:
     # Reckoned here: as a parameter the time would give each test process a test of its own.
     wait = "301" if form == "seconds" else formatdate(time.time() + 400, usegmt=True)
@@ -147,7 +147,7 @@ def test_an_api_that_asks_for_too_long_a_pause_is_told(
     assert pauses == []
 
 
-def test_an_api_without_a_network(hosts: Hosts, pauses: list[float]) -> None:
+def test_an_api_without_a_network(hosts: FakeHosts, pauses: list[float]) -> None:
     with pytest.raises(HostUnavailable) as caught:
         host_api.call_api("GET", "https://api.example/", ADVICE)
     assert str(caught.value) == (
@@ -157,7 +157,7 @@ def test_an_api_without_a_network(hosts: Hosts, pauses: list[float]) -> None:
 
 
 def test_an_api_whose_certificate_is_not_trusted_is_not_asked_again(
-    hosts: Hosts, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     question(hosts=hosts)
     monkeypatch.delenv("SSL_CERT_FILE")
@@ -179,27 +179,27 @@ def found_by_api() -> RemoteFile:
 
 
 def test_an_outage_of_the_api_does_not_end_a_transfer(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
     question(status(200), *[status(503)] * 30, hosts=hosts)
-    offer(hosts, broken(cut=100_000))
+    serve_file(hosts, faulty(cut=100_000))
     fetch(tmp_path, found_by_api(), limits=HttpLimits())
-    assert [held for held in ranges(hosts) if held] == ["bytes=100000-"]
+    assert [held for held in list_ranges(hosts) if held] == ["bytes=100000-"]
 
 
 def test_an_api_that_stays_away_leaves_a_part_to_resume(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
     question(status(200), *[status(503)] * 99, hosts=hosts)
-    offer(hosts, broken(cut=100_000))
-    assert fail(tmp_path, found_by_api(), limits=HttpLimits()) == (
+    serve_file(hosts, faulty(cut=100_000))
+    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: stopped at 100.0 of 307.2 kB "
         "(api.example answered 503; try again later). The part is kept: run again to resume."
     )
     assert sum(pauses) < 300
     pauses.clear()
     # The next run is told soon, and that the part is still there.
-    assert fail(tmp_path, found_by_api(), limits=HttpLimits()) == (
+    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: api.example answered 503; try again later. "
         "The part is kept: run again to resume."
     )
@@ -207,28 +207,28 @@ def test_an_api_that_stays_away_leaves_a_part_to_resume(
 
 
 def test_an_api_that_keeps_asking_for_pauses_is_given_up(
-    hosts: Hosts, tmp_path: Path, pauses: list[float]
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
     question(status(200), *[status(429, Retry_After="200")] * 99, hosts=hosts)
-    offer(hosts, broken(cut=100_000))
-    assert fail(tmp_path, found_by_api(), limits=HttpLimits()).startswith("IntegrityError")
+    serve_file(hosts, faulty(cut=100_000))
+    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()).startswith("IntegrityError")
     assert sum(pauses) < 700
 
 
 @pytest.mark.parametrize("code", [404, 503])
-def test_advice_comes_once(hosts: Hosts, tmp_path: Path, pauses: list[float], code: int) -> None:
+def test_advice_comes_once(hosts: FakeHosts, tmp_path: Path, pauses: list[float], code: int) -> None:
     question(*[status(code)] * 4, hosts=hosts)
-    told = fail(tmp_path, found_by_api(), limits=HttpLimits())
+    told = fetch_error(tmp_path, found_by_api(), limits=HttpLimits())
     assert told.startswith("SourceError: set.zip was not downloaded: ")
     assert told.count(ADVICE) == 1 and told.endswith(f". {ADVICE}")
 
 
 def test_advice_comes_beside_a_part_only_where_running_again_is_no_use(
-    hosts: Hosts, tmp_path: Path
+    hosts: FakeHosts, tmp_path: Path
 ) -> None:
     interrupt(hosts, tmp_path)
     question(status(404), hosts=hosts)
-    assert fail(tmp_path, found_by_api()) == (
+    assert fetch_error(tmp_path, found_by_api()) == (
         "SourceError: set.zip was not downloaded: The API refuses. The part is kept. "
         "Fetch it by hand."
     )

@@ -9,16 +9,16 @@ from config.errors import InputError, SourceError
 from sources import PrepareOptions, acquire, check_local_inputs, find_dataset
 from storage import LocalStore, keys
 from storage.raw_sets import read_origin
-from tests.hosts import Hosts, Reply, Resource, broken, status
-from tests.sources.hosts_data import PANDA, TOKEN, host_kaggle, pack_zip, panda_files, taken_paths
+from tests.hosts import FakeHosts, Reply, Resource, faulty, status
+from tests.sources.hosts_data import PANDA, TOKEN, serve_kaggle, pack_zip, make_panda_files, list_source_paths
 
 
-def test_pandas_come_from_kaggle_without_a_login(hosts: Hosts, store: LocalStore) -> None:
-    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=2000)])
-    host_kaggle(hosts, PANDA, archive)
+def test_pandas_come_from_kaggle_without_a_login(hosts: FakeHosts, store: LocalStore) -> None:
+    archive = Resource(pack_zip(make_panda_files()), faults=[faulty(cut=2000)])
+    serve_kaggle(hosts, PANDA, archive)
     raw = acquire(find_dataset("panda"), store)
-    assert raw.files == 300
-    assert not any("Bears/b" in path for path in taken_paths(store, raw))
+    assert raw.num_files == 300
+    assert not any("Bears/b" in path for path in list_source_paths(store, raw))
     origin = read_origin(store, keys.raw_origin("panda", raw.fingerprint))
     assert origin is not None
     assert origin.host_metadata == {
@@ -37,10 +37,10 @@ def test_pandas_come_from_kaggle_without_a_login(hosts: Hosts, store: LocalStore
 
 
 def test_a_token_is_given_to_kaggle_and_to_nobody_else(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())), token=TOKEN)
+    serve_kaggle(hosts, PANDA, Resource(pack_zip(make_panda_files())), token=TOKEN)
     acquire(find_dataset("panda"), store)
     for request in hosts.requests:
         given = request.headers.get("authorization")
@@ -55,7 +55,7 @@ def test_a_token_is_given_to_kaggle_and_to_nobody_else(
     ],
 )
 def test_kaggle_refuses_with_a_way_out(
-    hosts: Hosts,
+    hosts: FakeHosts,
     store: LocalStore,
     monkeypatch: pytest.MonkeyPatch,
     token: str | None,
@@ -63,7 +63,7 @@ def test_kaggle_refuses_with_a_way_out(
 ) -> None:
     if token:
         monkeypatch.setenv("KAGGLE_API_TOKEN", token)
-    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
+    serve_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     with pytest.raises(SourceError, match=says) as caught:
         acquire(find_dataset("panda"), store)
     assert "expired" not in str(caught.value).replace("mistyped or expired", "")
@@ -71,21 +71,21 @@ def test_kaggle_refuses_with_a_way_out(
 
 
 def test_a_stale_token_file_is_named(
-    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It beats good credentials of the older kind, which nobody would guess."""
     (tmp_path / "home" / ".kaggle").mkdir(parents=True)
     (tmp_path / "home" / ".kaggle" / "access_token").write_text("stale\n")
     monkeypatch.setenv("KAGGLE_USERNAME", "me")
     monkeypatch.setenv("KAGGLE_KEY", "key")
-    host_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
+    serve_kaggle(hosts, PANDA, Resource(b""), token=TOKEN)
     with pytest.raises(SourceError, match=r"~/\.kaggle/access_token"):
         acquire(find_dataset("panda"), store)
 
 
 @pytest.mark.parametrize("token", ["tökén", "two\nlines"])
 def test_a_token_that_cannot_be(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch, token: str
+    hosts: FakeHosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", token)
     with pytest.raises(SourceError, match="mistyped"):
@@ -101,7 +101,7 @@ def test_a_token_that_cannot_be(
     ],
 )
 def test_a_file_of_credentials_that_cannot_be(
-    hosts: Hosts,
+    hosts: FakeHosts,
     store: LocalStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -116,9 +116,9 @@ def test_a_file_of_credentials_that_cannot_be(
 
 
 def test_credentials_are_looked_at_before_anything_is_asked(
-    hosts: Hosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.zip").write_bytes(pack_zip(panda_files()))
+    (tmp_path / "mine.zip").write_bytes(pack_zip(make_panda_files()))
     mine = find_dataset("panda", PrepareOptions(archive=str(tmp_path / "mine.zip")))
     monkeypatch.setenv("KAGGLE_USERNAME", "somebody")
     with pytest.raises(SourceError, match="KAGGLE_KEY is not"):
@@ -139,7 +139,7 @@ def test_credentials_are_looked_at_before_anything_is_asked(
     ],
 )
 def test_an_answer_of_kaggle_that_makes_no_sense(
-    hosts: Hosts, store: LocalStore, answer: bytes, says: str
+    hosts: FakeHosts, store: LocalStore, answer: bytes, says: str
 ) -> None:
     path = "/v1/datasets.DatasetApiService/GetDataset"
     reply = Reply(200, {"Content-Type": "application/json"}, answer)
@@ -149,21 +149,21 @@ def test_an_answer_of_kaggle_that_makes_no_sense(
 
 
 def test_an_unknown_kaggle_environment(
-    hosts: Hosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    hosts: FakeHosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "MOON")
     with pytest.raises(InputError, match="KAGGLE_API_ENVIRONMENT"):
         acquire(find_dataset("panda"), store)
 
 
-def test_kaggle_has_moved_it(hosts: Hosts, store: LocalStore) -> None:
-    host_kaggle(hosts, "someone/else", Resource(b""))
+def test_kaggle_has_moved_it(hosts: FakeHosts, store: LocalStore) -> None:
+    serve_kaggle(hosts, "someone/else", Resource(b""))
     with pytest.raises(SourceError, match="Kaggle has no mattop/panda"):
         acquire(find_dataset("panda"), store)
 
 
-def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
-    host_kaggle(hosts, PANDA, Resource(pack_zip(panda_files())))
+def test_kaggle_is_busy_for_a_moment(hosts: FakeHosts, store: LocalStore) -> None:
+    serve_kaggle(hosts, PANDA, Resource(pack_zip(make_panda_files())))
     path = "/v1/datasets.DatasetApiService/GetDataset"
     sound = hosts._routes["api.kaggle.com", "POST", path]
     busy = [status(429, Retry_After="1"), status(503)]
@@ -174,11 +174,11 @@ def test_kaggle_is_busy_for_a_moment(hosts: Hosts, store: LocalStore) -> None:
         lambda request: (busy.pop()(resource, request) if busy else None) or sound(request),
         "POST",
     )
-    assert acquire(find_dataset("panda"), store).files == 300
+    assert acquire(find_dataset("panda"), store).num_files == 300
 
 
 def test_no_secret_is_kept_or_shown(
-    hosts: Hosts,
+    hosts: FakeHosts,
     store: LocalStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -186,8 +186,8 @@ def test_no_secret_is_kept_or_shown(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    archive = Resource(pack_zip(panda_files()), faults=[broken(cut=3000), status(403)])
-    host_kaggle(hosts, PANDA, archive, token=TOKEN)
+    archive = Resource(pack_zip(make_panda_files()), faults=[faulty(cut=3000), status(403)])
+    serve_kaggle(hosts, PANDA, archive, token=TOKEN)
     caplog.set_level("DEBUG")
     acquire(find_dataset("panda"), store)
     said = caplog.text + "".join(capfd.readouterr())

@@ -13,7 +13,7 @@ from config.errors import IcanvasError
 from sources.fetch import download as module
 from sources.fetch import host_api
 from sources.fetch.download import RequestTarget, DownloadRecord, HttpLimits, RemoteFile, download
-from tests.hosts import Fault, Hosts, Resource, broken
+from tests.hosts import Fault, FakeHosts, Resource, faulty
 
 HOST = "storage.example"
 URL = f"https://{HOST}/set.zip"
@@ -31,15 +31,15 @@ LIMITS = HttpLimits(
     max_retry_after=1,
 )
 # However much came, it is not called progress.
-ONCE = replace(
+SINGLE_ATTEMPT = replace(
     LIMITS, max_attempts=1, max_connect_attempts=1, max_resume_attempts=1, stall_bytes=1 << 40
 )
 
 
 @pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    with Hosts() as running:
-        running.lead_here(monkeypatch)
+def hosts(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHosts]:
+    with FakeHosts() as running:
+        running.set_proxy_env(monkeypatch)
         yield running
 
 
@@ -52,12 +52,12 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return waited
 
 
-def remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> RemoteFile:
+def make_remote(*urls: str, headers: dict[str, str] | None = None, **known: Any) -> RemoteFile:
     mirrors = [lambda url=url: RequestTarget(url, headers or {}) for url in urls or (URL,)]
     return RemoteFile("set.zip", tuple(mirrors), advice="Fetch it by hand.", **known)
 
 
-def offer(hosts: Hosts, *faults: Fault, host: str = HOST, **fields: Any) -> Resource:
+def serve_file(hosts: FakeHosts, *faults: Fault, host: str = HOST, **fields: Any) -> Resource:
     resource = Resource(**{"content": CONTENT, "faults": list(faults), **fields})
     hosts.add(host, "/set.zip", resource)
     return resource
@@ -65,31 +65,31 @@ def offer(hosts: Hosts, *faults: Fault, host: str = HOST, **fields: Any) -> Reso
 
 def fetch(folder: Path, wanted: RemoteFile | None = None, **options: Any) -> DownloadRecord:
     """Download, and see that the file is whole and nothing but the receipt lies beside it."""
-    path, receipt = download(wanted or remote(), folder, **{"limits": LIMITS, **options})
+    path, receipt = download(wanted or make_remote(), folder, **{"limits": LIMITS, **options})
     assert path == folder / "set.zip"
     assert path.read_bytes() == CONTENT
     assert (receipt.size, receipt.sha256) == (len(CONTENT), SHA256)
-    assert names(folder) == {"set.zip", "set.zip.json"}
+    assert list_names(folder) == {"set.zip", "set.zip.json"}
     return receipt
 
 
-def fail(folder: Path, wanted: RemoteFile | None = None, **options: Any) -> str:
+def fetch_error(folder: Path, wanted: RemoteFile | None = None, **options: Any) -> str:
     with pytest.raises(IcanvasError) as caught:
-        download(wanted or remote(), folder, **{"limits": LIMITS, **options})
+        download(wanted or make_remote(), folder, **{"limits": LIMITS, **options})
     return f"{type(caught.value).__name__}: {caught.value}"
 
 
-def interrupt(hosts: Hosts, folder: Path, after: int = 1000, **fields: Any) -> Resource:
+def interrupt(hosts: FakeHosts, folder: Path, after: int = 1000, **fields: Any) -> Resource:
     """Leave a part of so many bytes, and forget the requests made for it."""
-    resource = offer(hosts, broken(cut=after), **fields)
-    assert "IntegrityError" in fail(folder, limits=ONCE)
+    resource = serve_file(hosts, faulty(cut=after), **fields)
+    assert "IntegrityError" in fetch_error(folder, limits=SINGLE_ATTEMPT)
     hosts.requests.clear()
     return resource
 
 
-def names(folder: Path) -> set[str]:
+def list_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} - {"set.zip.lock"}
 
 
-def ranges(hosts: Hosts) -> list[str | None]:
+def list_ranges(hosts: FakeHosts) -> list[str | None]:
     return [request.headers.get("range") for request in hosts.requests]
