@@ -56,7 +56,7 @@ def compare(
     from sources import find_prepared_dataset
     from sources.archives import open_path
     from storage import open_store
-    from storage.checkpoint_names import check_runs_exist
+    from storage.checkpoint_selection import check_runs_exist
     from storage.runs import list_checkpoints
 
     # Errors in the arguments are found before Prefect is started.

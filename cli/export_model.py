@@ -30,7 +30,7 @@ def export_model(
     target = check_local_folder(folder).expanduser().resolve()
     from sources import find_prepared_dataset, format_license_terms
     from storage import keys, open_store
-    from storage.checkpoint_names import resolve_checkpoint
+    from storage.checkpoint_selection import resolve_checkpoint
     from storage.raw_sets import read_origin
     from storage.runs import list_checkpoints
 

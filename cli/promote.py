@@ -52,7 +52,7 @@ def promote(
     from model.evaluation.votes import count_votes, read_votes_files
     from sources import find_prepared_dataset
     from storage import open_store
-    from storage.checkpoint_names import resolve_checkpoint
+    from storage.checkpoint_selection import resolve_checkpoint
     from storage.promotions import read_promoted
     from storage.runs import list_checkpoints
 

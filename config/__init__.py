@@ -1,1 +1,1 @@
-"""What every package needs: errors, settings, the training recipe, a data set's entry."""
+"""Settings, errors, the training recipe and the data set's configuration."""

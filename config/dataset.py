@@ -1,4 +1,4 @@
-"""One entry of the catalogue: what a data set is, where it is, how its pictures are used."""
+"""The configuration of a data set: one catalogue entry with its source and picture settings."""
 
 import json
 from typing import Annotated, Literal, TypeVar
@@ -23,7 +23,11 @@ class LocalSource(_StrictModel):
 
     Attributes
     ----------
-    path : absolute once loaded; in an entry's file it may start at that file's folder.
+    kind : "local"
+        Discriminator.
+    path : str
+        Path. In a catalogue file it may be relative to the file's folder; it is absolute once
+        loaded.
     """
 
     kind: Literal["local"]
@@ -31,18 +35,23 @@ class LocalSource(_StrictModel):
 
     @property
     def title(self) -> str:
-        """Where it is, for a person."""
+        """Location of the source, for display."""
         return self.path
 
 
 class _DownloadSource(_StrictModel):
-    """What every archive from the network has.
+    """Base class of archives that are downloaded.
 
     Attributes
     ----------
-    size, sha256 : of the archive in bytes and as hex, where known; checked.
-    approximate_size : its size in bytes as far as known, for a person; not checked.
-    max_files : an archive with more files is refused.
+    size : int, bytes, or None
+        Exact length of the archive if known; checked after the download.
+    sha256 : str or None
+        SHA-256 (hex) of the archive if known; checked after the download.
+    approximate_size : int, bytes, or None
+        Approximate length of the archive, for display only.
+    max_files : int, 1 or more
+        An archive with more members is refused.
     """
 
     size: int | None = Field(default=None, ge=1)
@@ -52,12 +61,12 @@ class _DownloadSource(_StrictModel):
 
     @property
     def expected_bytes(self) -> int | None:
-        """How much there is to fetch, as far as known."""
+        """Bytes to download, exact or approximate; None if unknown."""
         return self.size or self.approximate_size
 
     @property
     def file_name(self) -> str:
-        """What to look for on the page, for a person."""
+        """Name of the file on the source's web page, for display."""
         return "it"
 
 
@@ -66,8 +75,11 @@ class HttpSource(_DownloadSource):
 
     Attributes
     ----------
-    urls : the archive's address and its mirrors', tried in this order. One that is not ``https``
-        is used only where ``sha256`` is given or the user allows it.
+    kind : "http"
+        Discriminator.
+    urls : tuple of str
+        URLs of the archive and its mirrors, tried in this order. A plain http URL is used only if
+        ``sha256`` is set or ``ICANVAS_ALLOW_HTTP`` is on.
     """
 
     kind: Literal["http"]
@@ -77,12 +89,12 @@ class HttpSource(_DownloadSource):
 
     @property
     def title(self) -> str:
-        """Where it is, for a person."""
+        """Location of the source, for display."""
         return ", ".join(dict.fromkeys(urlsplit(url).netloc for url in self.urls))
 
     @property
     def page(self) -> str:
-        """What to open in a browser."""
+        """URL to open in a browser."""
         return self.urls[0]
 
 
@@ -91,8 +103,12 @@ class KaggleSource(_DownloadSource):
 
     Attributes
     ----------
-    handle : ``owner/name``.
-    version : the newest one when left out.
+    kind : "kaggle"
+        Discriminator.
+    handle : str
+        Kaggle's handle, ``owner/name``.
+    version : int, 1 or more, or None
+        Version; None for the latest one.
     """
 
     kind: Literal["kaggle"]
@@ -101,12 +117,12 @@ class KaggleSource(_DownloadSource):
 
     @property
     def title(self) -> str:
-        """Where it is, for a person."""
+        """Location of the source, for display."""
         return f"Kaggle {self.handle}"
 
     @property
     def page(self) -> str:
-        """What to open in a browser."""
+        """URL to open in a browser."""
         return f"https://www.kaggle.com/datasets/{self.handle}"
 
 
@@ -115,9 +131,16 @@ class FigshareSource(_DownloadSource):
 
     Attributes
     ----------
-    article, version : as in ``figshare.com/articles/…/<article>/<version>``.
-    file : its number, or its name.
-    file_label : the name that goes with a number, for a person.
+    kind : "figshare"
+        Discriminator.
+    article : int
+        Article number, as in ``figshare.com/articles/…/<article>/<version>``.
+    version : int
+        Version of the article.
+    file : int or str
+        Number or name of the file.
+    file_label : str or None
+        Name of a file that is given by its number, for display.
     """
 
     kind: Literal["figshare"]
@@ -128,17 +151,17 @@ class FigshareSource(_DownloadSource):
 
     @property
     def file_name(self) -> str:
-        """What to look for on the page, for a person."""
+        """Name of the file on the source's web page, for display."""
         return self.file_label or str(self.file)
 
     @property
     def title(self) -> str:
-        """Where it is, for a person."""
+        """Location of the source, for display."""
         return f"figshare {self.article}, version {self.version}"
 
     @property
     def page(self) -> str:
-        """What to open in a browser."""
+        """URL to open in a browser."""
         return f"https://doi.org/10.6084/m9.figshare.{self.article}.v{self.version}"
 
 
@@ -147,15 +170,17 @@ AnySource = Annotated[LocalSource | RemoteSource, Field(discriminator="kind")]
 
 
 class RandomSubset(_StrictModel):
-    """Some of the selected files, by chance.
+    """A random subset of the selected files.
 
-    The files with the lowest SHA-256 of ``<seed>:<file name>`` are taken: neither their order nor
-    the folder that they lie in matters.
+    It consists of the files with the lowest SHA-256 of ``<seed>:<file name>``. It therefore
+    depends neither on the order of the files nor on their folders.
 
     Attributes
     ----------
-    count : how many.
-    seed : another one gives others.
+    count : int, 1 or more
+        Number of files.
+    seed : int
+        Seed of the hash.
     """
 
     count: int = Field(ge=1)
@@ -163,16 +188,21 @@ class RandomSubset(_StrictModel):
 
 
 class Geometry(_StrictModel):
-    """How a picture gets onto the square, and which are not fit for it.
+    """How pictures are fitted to a square, and which are rejected for their shape.
 
     Attributes
     ----------
-    mode : ``cover`` crops, ``contain`` pads, ``stretch`` changes the aspect ratio.
-    enlarge : how a picture smaller than the square is scaled up; ``nearest`` keeps the hard pixels
-        of sprites.
-    background : ``#rrggbb`` under transparency and beside a contained picture.
-    min_side : pixels; a picture with a shorter side is rejected as ``too_small``.
-    max_aspect : a picture whose longer side is more than this times the shorter is rejected.
+    mode : {"cover", "contain", "stretch"}
+        ``cover`` crops, ``contain`` pads, ``stretch`` changes the aspect ratio.
+    enlarge : {"bicubic", "nearest"}
+        Interpolation for pictures smaller than the square; ``nearest`` keeps the hard pixels of
+        sprites.
+    background : str
+        Color as ``#rrggbb`` under transparent pixels and beside a contained picture.
+    min_side : int, pixels, 1 or more
+        A picture with a shorter side is rejected as ``too_small``.
+    max_aspect : float, 1 or more
+        A picture with a larger ratio of its longer to its shorter side is rejected.
     """
 
     mode: Literal["cover", "contain", "stretch"] = "cover"
@@ -183,24 +213,29 @@ class Geometry(_StrictModel):
 
     @property
     def background_rgb(self) -> tuple[int, int, int]:
-        """The background as RGB, 0 to 255 each."""
+        """Background color as RGB, 0 to 255 each."""
         red, green, blue = bytes.fromhex(self.background[1:])
         return red, green, blue
 
 
 class EdgeSettings(_StrictModel):
-    """How edges become lines.
+    """How an edge map becomes a line drawing.
 
     Attributes
     ----------
-    threshold : probability from which on a pixel can be a line; the weights' own when left out.
-    min_pixels : parts with fewer pixels are removed.
-    border : reflected pixels around the picture while edges are detected. A smaller one is
-        quicker; one that is not 2 modulo 16 moves lines (docs/weights.md).
-    scale : edges of a larger picture are found at its own size, up to this many times the pair's,
-        and the map is scaled down: fine lines of sharp pictures stay, soft edges weaken and may
-        want a lower threshold. Costs up to scale² times as much.
-    min_density : a drawing with a smaller share of line pixels is rejected as ``blank_edges``.
+    threshold : float, 0 to 1, exclusive, or None
+        Edge probability above which a pixel can be a line; None for the default of the weights.
+    min_pixels : int, pixels, 0 to 10,000
+        Connected components of fewer pixels are removed.
+    border : int, pixels, 0 to 256
+        Reflection padding around the picture during edge detection. A smaller border is faster; a
+        border that is not 2 modulo 16 shifts lines (docs/weights.md).
+    scale : int, 1 to 4
+        Edges of a larger picture are detected at up to this multiple of the pair's size, and the
+        edge map is scaled down. Fine lines of sharp pictures are kept; soft edges become weaker and
+        may need a lower threshold. Costs up to scale² times as much.
+    min_density : float, 0 to 1, exclusive of 1
+        A drawing with a smaller share of line pixels is rejected as ``blank_edges``.
     """
 
     threshold: float | None = Field(default=None, gt=0, lt=1)
@@ -211,36 +246,64 @@ class EdgeSettings(_StrictModel):
 
 
 class DatasetConfig(_StrictModel):
-    """One entry of the catalogue.
+    """One catalogue entry.
 
     Attributes
     ----------
-    name : lower-case words joined by ``-``; part of every key in the store.
-    title : what it is, for a person.
-    source : where its files come from.
-    selection : patterns as in a .gitignore file; a source file that they match is taken.
-    choice : how many of these are taken, and which; all when left out.
-    limit : of what is taken at most so many, always the same ones; for trials.
-    tables : the archive of DVM-CAR's tables, which pictures can be chosen by; see
-        ``sources.tables``.
-    where : a column of the tables to the values that are wanted in it.
-    expected : how many files the selection should give, where known.
-    expected_in : the same for a part of the selection, by its pattern.
-    licence, homepage : as its makers state them.
-    terms : what else there is to know before using it.
-    restricted : the licence is not open, or not known: it has to be accepted once.
-    geometry, edges, recipe : see their classes.
-    sketches : a folder or archive of drawings by hand that nobody trains on: what a run makes of
-        them is shown. A relative path starts at the entry's file's folder.
-    paired : the files are pairs already, drawing and picture side by side; they are used as they
-        are.
-    re_extract : of such pairs the picture alone is taken, and edges are extracted.
-    val_share : share of the pictures that are kept for validation.
-    validation : patterns of the files that are kept for validation, in place of a share.
-    max_pixels : a picture with more is rejected before it is decoded.
-    shard_size : source files a shard.
-    archive, tables_archive : a folder or archive on this machine that is read in place of the
-        source and of the tables' source.
+    name : str
+        Lower-case words joined by ``-``, at most 64 characters; part of every key in the store.
+    title : str
+        Title, for display.
+    source : LocalSource, HttpSource, KaggleSource or FigshareSource
+        Where the files come from.
+    selection : tuple of str
+        Patterns as in a .gitignore file; matching source files are selected.
+    choice : RandomSubset or None
+        Random subset of the selected files; None for all of them.
+    limit : int, 1 or more, or None
+        Maximum number of files, always the same ones, for trial runs.
+    tables : source or None
+        Archive of DVM-CAR's tables, by which pictures can be selected; see ``sources.tables``.
+    where : dict of str to tuple of str
+        Accepted values by column of the tables.
+    expected : int, 1 or more, or None
+        Expected number of selected files.
+    expected_in : dict of str to int
+        Expected number of files by pattern, for parts of the selection.
+    license : str
+        License as the authors state it.
+    terms : str or None
+        Further terms of use.
+    homepage : str or None
+        URL of the data set's homepage.
+    restricted : bool
+        Whether the license is not open, or is unknown, and has to be accepted once.
+    geometry : Geometry
+        How pictures are fitted to the square.
+    edges : EdgeSettings
+        How line drawings are extracted.
+    paired : bool
+        Whether the files are published pairs, drawing and picture side by side. Such pairs are
+        used as they are.
+    re_extract : bool
+        Whether only the picture of a published pair is used, and its edges are extracted.
+    val_share : float, 0 to 0.5
+        Fraction of the pictures that are used for validation.
+    validation : tuple of str
+        Patterns of the files that are used for validation, instead of ``val_share``.
+    max_pixels : int, pixels, 1 or more
+        A larger picture is rejected before it is decoded.
+    shard_size : int, 1 to 256
+        Source files per shard.
+    recipe : Recipe
+        Recipe for training; only the fields that the entry sets differ from the defaults.
+    sketches : str or None
+        Folder or archive of hand-drawn sketches that are not used for training; sample images of
+        a run are generated from them. A relative path starts at the catalogue file's folder.
+    archive : str or None
+        Folder or archive on this machine that replaces the source.
+    tables_archive : str or None
+        Folder or archive on this machine that replaces the source of the tables.
     """
 
     name: str = Field(pattern=NAME_PATTERN, max_length=64)
@@ -278,21 +341,22 @@ class DatasetConfig(_StrictModel):
 
     @property
     def needs_edges(self) -> bool:
-        """Whether drawings are extracted, and not there already."""
+        """Whether line drawings are extracted instead of published."""
         return not self.paired or self.re_extract
 
     @property
     def num_files(self) -> int | None:
-        """How many files are to be taken, where known."""
-        whole = self.expected or sum(self.expected_in.values()) or None
+        """Expected number of files after subset and limit; None if unknown."""
+        total = self.expected or sum(self.expected_in.values()) or None
         if self.choice is not None:
-            whole = self.choice.count
-        return min(whole, self.limit) if whole and self.limit else whole
+            total = self.choice.count
+        return min(total, self.limit) if total and self.limit else total
 
     @property
     def origin(self) -> str:
-        """Where the files come from as one line: a path, or JSON of a source on the network."""
+        """Source as one line: a path, or the JSON of a remote source."""
         if isinstance(self.source, LocalSource):
             return self.archive or self.source.path
-        facts = self.source.model_dump(exclude_none=True, exclude={"approximate_size", "max_files", "file_label"})
+        display_only = {"approximate_size", "max_files", "file_label"}
+        facts = self.source.model_dump(exclude_none=True, exclude=display_only)
         return json.dumps(facts, sort_keys=True)

@@ -1,35 +1,35 @@
-"""The one error hierarchy. Each message says what happened, to what, and what to do next.
+"""The error hierarchy. Each message says what happened, to what, and what to do next.
 
 The command line prints the message as one line and exits with the class's ``exit_code``.
 """
 
 
 class IcanvasError(Exception):
-    """Base of every error that a user can meet; the message is meant to be read by one."""
+    """Base class of every error that is reported to a user."""
 
     exit_code = 1
 
 
 class InputError(IcanvasError):
-    """A bad setting, catalogue entry, command or picture array."""
+    """An invalid setting, catalogue entry, command or picture array."""
 
     exit_code = 2
 
 
 class SourceError(IcanvasError):
-    """A source that is missing, refused (login, licence) or not what it should be."""
+    """A source that is missing, refused (login, license) or of an unexpected form."""
 
     exit_code = 3
 
 
 class IntegrityError(IcanvasError):
-    """An interrupted transfer or bytes that fail their check; running again resumes or repairs."""
+    """An interrupted transfer, or bytes that fail a check; running again resumes or repairs."""
 
     exit_code = 4
 
 
 class CorruptObjectError(IntegrityError):
-    """A stored object is not what was written: a second read would find the same."""
+    """A stored object whose bytes differ from those written; reading it again does not help."""
 
 
 class StorageError(IcanvasError):
@@ -39,12 +39,12 @@ class StorageError(IcanvasError):
 
 
 class ConflictError(StorageError):
-    """A pointer moved between reading and writing it: another writer was first."""
+    """A pointer changed between reading and writing it because another process wrote it."""
 
 
 class NotFoundError(StorageError):
-    """The store holds no object of that key."""
+    """The store has no object with this key."""
 
 
-# What to do about a stored object that is not what was written, where no more is known than that.
-PREPARE_AGAIN = "Run `icanvas prepare` with its data set's name to make it anew."
+# Advice for a corrupt object when nothing more specific is known.
+PREPARE_AGAIN = "Run `icanvas prepare` with the data set's name to rebuild it."

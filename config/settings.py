@@ -1,4 +1,4 @@
-"""The one settings object: ``ICANVAS_*`` environment variables, overridden by command options."""
+"""The settings: ``ICANVAS_*`` environment variables, overridden by command-line options."""
 
 import os
 from functools import cache
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.errors import InputError
 
-# Fields that the command line has an option for.
+# Fields that have a command-line option.
 _FIELDS_WITH_OPTION = {
     "store",
     "cache",
@@ -24,7 +24,7 @@ _FIELDS_WITH_OPTION = {
 }
 
 _PREFECT_DEFAULTS = {
-    # Nothing is sent anywhere, and nothing waits for a network that is not there.
+    # No telemetry, and no waiting for a network that may be missing.
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -35,36 +35,52 @@ _PREFECT_DEFAULTS = {
 
 
 class Settings(BaseSettings):
-    """Where things live and how extraction runs.
+    """Storage locations and execution options of the process.
 
     Attributes
     ----------
-    store : URL of the object store, ``file:///path``; a bare path is taken as a folder.
-    cache : folder for weights and other files that can be fetched again.
-    engine : what runs the HED network; ``auto`` takes the quickest that is there.
-    precision : ``f32``, or ``auto`` for the quickest that the device does well.
-    weights : a file with HED weights, in place of the default ones.
-    catalogue : a folder with more catalogue entries, read beside the built-in ones.
-    workers : HED networks that run at once on the CPU, the cores shared out among them; as many as
-        the engine thinks best when left out (OpenCV: one a core).
-    cores : cores that one process may use; what its Ray or Dask cluster gives it when left out, and
-        without a cluster all.
-    runner : what shards are shared out to: threads of the flow's process, processes of this
-        machine, or the workers of a Ray or Dask cluster.
-    runner_address : of a cluster that runs already; with Ray or Dask and without it, one is started
-        on this machine for as long as it is needed.
-    runner_processes : worker processes that are started on this machine; they share its cores.
-    processes : that train a run together, each on its share of every batch and on a GPU of its own
-        where there are GPUs; ``auto`` for one on each GPU.
-    accept_licenses : names of data sets whose licences are accepted, or ``all``.
-    shard_cache_gb : how many GB (10⁹ bytes) in the cache folder shards of an S3 store may take; the
-        least recently used go first.
-    when_busy : what a second run for the same data set does where workers run them: ``wait`` until
-        the first has ended, or ``refuse``.
-    links : the store's address on the web (``https://…``), where its objects can be opened in a
-        browser; what the Prefect UI names is a link then.
-    allow_http : fetch from servers that have no https, although anyone on the way could change
-        the bytes.
+    store : str
+        URL of the object store, ``file:///path`` or ``s3://bucket/prefix``. A plain path is a
+        folder.
+    cache : Path
+        Folder for weights, downloads and other files that can be fetched again.
+    engine : {"auto", "opencv", "openvino", "torch"}
+        Engine that runs the HED network; ``auto`` selects the fastest available one.
+    precision : {"auto", "f32"}
+        Precision of the HED network; ``auto`` selects the fastest that the device supports well.
+    weights : Path or None
+        File with HED weights; None for the default weights.
+    catalogue : Path or None
+        Folder with further catalogue entries, loaded in addition to the built-in ones.
+    workers : int, 1 to 256, or None
+        HED networks that run concurrently on the CPU and share its cores. None for the engine's
+        own choice (OpenCV: one per core).
+    cores : int, 1 or more, or None
+        CPU cores that one process may use. None for the cores that its Ray or Dask cluster
+        assigns, or for all cores without a cluster.
+    runner : {"threads", "processes", "ray", "dask"}
+        Where shards are processed: threads of the flow's process, processes on this machine, or
+        the workers of a Ray or Dask cluster.
+    runner_address : str or None
+        Address of a running cluster. None starts a Ray or Dask cluster on this machine for the
+        duration of the flow.
+    runner_processes : int, 1 to 256
+        Worker processes that are started on this machine; they share its cores.
+    processes : str
+        Number of processes, 1 to 99, that train one run together, each on its part of every batch
+        and on its own GPU if there are GPUs; ``auto`` for one per GPU.
+    accept_licenses : str
+        Names of data sets whose licenses are accepted, separated by spaces or commas, or ``all``.
+    shard_cache_gb : float, GB (10⁹ bytes), 0 or more
+        Space in the cache folder for shards of an S3 store; the least recently used are evicted.
+    when_busy : {"wait", "refuse"}
+        What a second flow run for the same data set does on Prefect workers: wait until the first
+        one has ended, or fail.
+    store_web_url : str or None
+        Web address of the store (``https://…``) where a browser can open its objects. Artifacts in
+        the Prefect UI then link to them.
+    allow_http : bool
+        Allow downloads over plain http, which anyone on the network path can modify.
     """
 
     model_config = SettingsConfigDict(env_prefix="ICANVAS_", env_ignore_empty=True)
@@ -102,12 +118,17 @@ class Settings(BaseSettings):
 
 @cache
 def get_settings() -> Settings:
-    """Return the process's settings, read once from the environment.
+    """Return the settings of the process, which are read from the environment once.
+
+    Returns
+    -------
+    Settings
+        The same object at every call, until ``override_settings`` is called.
 
     Raises
     ------
     InputError
-        If a variable holds a value that does not fit; the message names it.
+        If a variable has an invalid value; the message names the variable.
     """
     try:
         return Settings()
@@ -116,27 +137,44 @@ def get_settings() -> Settings:
         field = str(first["loc"][0])
         option = f" (option --{field.replace('_', '-')})" if field in _FIELDS_WITH_OPTION else ""
         raise InputError(
-            f"ICANVAS_{field.upper()}={first['input']!r}{option} does not fit: {first['msg']}. "
+            f"ICANVAS_{field.upper()}={first['input']!r}{option} is invalid: {first['msg']}. "
             "Change or unset it."
         ) from None
 
 
 def count_cores() -> int:
-    """Return how many cores the system lets this process use."""
+    """Return the number of CPU cores that the system lets this process use.
+
+    Returns
+    -------
+    int, 1 or more
+        Size of the CPU affinity mask, or the number of cores where there is no such mask.
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def get_usable_cores() -> int:
-    """Return how many cores this process may use: ICANVAS_CORES, or all that it is let."""
+    """Return the number of CPU cores to use: ``ICANVAS_CORES``, else all available cores.
+
+    Returns
+    -------
+    int, 1 or more
+        Number of cores.
+    """
     return get_settings().cores or count_cores()
 
 
 def override_settings(**values: object) -> None:
-    """Put command-line options (those that are not None) over the environment's values.
+    """Override settings of the environment with command-line options.
 
-    They go through the environment, so that child processes see the same.
+    The values are written to the environment, so that child processes use them too.
+
+    Parameters
+    ----------
+    **values : object
+        Settings by field name. A value of None leaves the setting unchanged.
     """
     for name, value in values.items():
         if value is not None:
@@ -145,9 +183,9 @@ def override_settings(**values: object) -> None:
 
 
 def export_paths_to_env() -> None:
-    """Put the places that are set into the environment such that they hold in any folder.
+    """Write the absolute paths of the settings to the environment.
 
-    For child processes that run in another one.
+    Child processes with another working directory then use the same folders.
     """
     settings = get_settings()
     override_settings(
@@ -159,6 +197,9 @@ def export_paths_to_env() -> None:
 
 
 def apply_prefect_defaults() -> None:
-    """Set our defaults for Prefect where the user has set nothing. Call before importing it."""
+    """Set our defaults for Prefect, except where the user set a value.
+
+    Call it before Prefect is imported.
+    """
     for name, value in _PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)

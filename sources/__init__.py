@@ -1,4 +1,4 @@
-"""Which picture data sets exist, and how their pictures get into the store."""
+"""Picture data sets: the catalogue, and the import of their files into the store."""
 
 from config.dataset import DatasetConfig
 from sources.catalogue import apply_options, find_dataset, load_catalogue

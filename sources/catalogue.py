@@ -1,4 +1,4 @@
-"""The catalogue: one TOML file a data set, and any folder or archive beside it."""
+"""The catalogue: one TOML file per data set. Other folders and archives are used by path."""
 
 import os
 import re
@@ -17,47 +17,63 @@ CATALOGUE_FOLDER = Path(__file__).parent / "catalogue"
 
 
 def load_catalogue(*folders: Path) -> dict[str, DatasetConfig]:
-    """Return every data set of the catalogue by its name.
+    """Load all data sets of the catalogue.
 
     Parameters
     ----------
-    folders : where the entries are; the built-in ones and the setting's when none is given.
+    *folders : Path
+        Folders with catalogue files. None given: the built-in folder and ``ICANVAS_CATALOGUE``.
+
+    Returns
+    -------
+    dict of str to DatasetConfig
+        Entries by name.
 
     Raises
     ------
     InputError
-        If a file is not TOML, has an unknown key or a bad value, is not named as its data set, or
-        describes one that is there already; the message names the file and the key.
+        If a file is not TOML, has an unknown key or an invalid value, is not named after its data
+        set, or describes a data set that another file describes. The message names the file and
+        the key.
     """
     if not folders:
-        more = get_settings().catalogue
-        folders = (CATALOGUE_FOLDER,) if more is None else (CATALOGUE_FOLDER, more)
+        user_folder = get_settings().catalogue
+        folders = (CATALOGUE_FOLDER,) if user_folder is None else (CATALOGUE_FOLDER, user_folder)
     entries: dict[str, DatasetConfig] = {}
     for folder in folders:
         if not folder.is_dir():
-            raise InputError(f"There is no catalogue folder {folder}. Mend ICANVAS_CATALOGUE.")
+            raise InputError(
+                f"The catalogue folder {folder} does not exist. Set ICANVAS_CATALOGUE."
+            )
         for path in sorted(path for path in folder.glob("*.toml") if path.is_file()):
             entry = _load_entry(path)
             if entry.name in entries:
-                raise InputError(f"{path}: name: {entry.name!r} is in the catalogue already.")
+                raise InputError(f"{path}: name: {entry.name!r} is already in the catalogue.")
             entries[entry.name] = entry
     return entries
 
 
 def find_dataset(name_or_path: str, options: PrepareOptions | None = None) -> DatasetConfig:
-    """Return the data set that a user means: a name in the catalogue, or any folder or archive.
+    """Return a data set by its catalogue name, or a folder or archive by its path.
 
     Parameters
     ----------
-    name_or_path : a catalogue name is taken first; anything else is a path.
-    choices : what is to be other than the entry or the defaults say.
+    name_or_path : str
+        Catalogue name, or a path if the catalogue has no such name.
+    options : PrepareOptions or None
+        Values that override the entry or the defaults.
+
+    Returns
+    -------
+    DatasetConfig
+        Configuration with the options applied.
 
     Raises
     ------
     InputError
-        If a choice does not fit the data set, or the catalogue has a fault.
+        If an option does not apply to the data set, or a catalogue file is invalid.
     SourceError
-        If it is neither a name in the catalogue nor an existing path.
+        If it is neither a catalogue name nor an existing path.
     """
     options = options or PrepareOptions()
     catalogue = load_catalogue()
@@ -66,12 +82,28 @@ def find_dataset(name_or_path: str, options: PrepareOptions | None = None) -> Da
     else:
         dataset = _find_by_path(name_or_path, options, catalogue)
     if options.re_extract and not dataset.paired:
-        raise InputError(f"{name_or_path} is no set of pairs: its edges are extracted anyway.")
+        raise InputError(
+            f"{name_or_path} has no published pairs: its edges are extracted in any case. Leave "
+            "--re-extract out."
+        )
     return apply_options(dataset, options)
 
 
 def apply_options(dataset: DatasetConfig, options: PrepareOptions) -> DatasetConfig:
-    """Return a data set with the choices that concern how its pictures are used."""
+    """Apply the options that concern the extraction, not the source.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    options : PrepareOptions
+        Options ``fit``, ``limit``, ``re_extract`` and those of the edges are applied.
+
+    Returns
+    -------
+    DatasetConfig
+        Changed copy.
+    """
     geometry = dataset.geometry
     if options.fit is not None:
         geometry = geometry.model_copy(update={"mode": options.fit})
@@ -82,7 +114,7 @@ def apply_options(dataset: DatasetConfig, options: PrepareOptions) -> DatasetCon
 
 
 def _choose_source(entry: DatasetConfig, options: PrepareOptions) -> DatasetConfig:
-    """Return an entry of the catalogue with what the user has of it, and wants of it."""
+    """Apply the options that concern the source of a catalogue entry."""
     if options.name is not None or options.paired:
         raise InputError(
             f"{entry.name} is in the catalogue: --name and --paired are for folders and archives."
@@ -94,19 +126,19 @@ def _choose_source(entry: DatasetConfig, options: PrepareOptions) -> DatasetConf
         if entry.tables is None:
             raise InputError(f"{entry.name} has no tables: leave --where and --tables out.")
         if not options.where:
-            raise InputError("--tables goes with --where, which says what to choose by.")
-        changes["where"] = _check_where(options.where)
+            raise InputError("--tables needs --where, which selects pictures by the tables.")
+        changes["where"] = _normalize_where(options.where)
     if options.tables is not None:
         changes["tables_archive"] = _require_existing(options.tables)
     if options.everything:
         if entry.choice is None:
-            raise InputError(f"{entry.name} is taken whole as it is: leave --all out.")
+            raise InputError(f"{entry.name} is used completely by default: leave --all out.")
         changes["choice"] = None
     return entry.model_copy(update=changes)
 
 
-def _check_where(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the columns and values in one spelling, so that equal choices are one set."""
+def _normalize_where(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return sorted columns and case-folded values: equal selections get one fingerprint."""
     check_columns(where)
     return {
         column: tuple(sorted({value.casefold() for value in where[column]}))
@@ -115,17 +147,17 @@ def _check_where(where: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]
 
 
 def _require_existing(path: str) -> str:
-    found = Path(path).expanduser()
-    if not os.path.exists(found):  # noqa: PTH110  # takes names that are too long
+    expanded = Path(path).expanduser()
+    if not os.path.exists(expanded):  # noqa: PTH110  # accepts names that are too long
         raise SourceError(f"{path} does not exist. Check the path.")
-    return str(found.resolve())
+    return str(expanded.resolve())
 
 
 def _find_by_path(
     name_or_path: str, options: PrepareOptions, catalogue: dict[str, DatasetConfig]
 ) -> DatasetConfig:
     path = Path(name_or_path).expanduser()
-    if not name_or_path or not os.path.exists(path):  # noqa: PTH110  # takes names that are too long
+    if not name_or_path or not os.path.exists(path):  # noqa: PTH110  # accepts names that are too long
         raise SourceError(
             f"{name_or_path!r} is neither a data set ({', '.join(catalogue)}) nor a folder or "
             "archive. `icanvas datasets` lists the data sets."
@@ -133,30 +165,44 @@ def _find_by_path(
     if options.archive or options.tables or options.everything or options.where:
         raise InputError(
             f"{name_or_path} is not in the catalogue: --archive, --all, --tables and --where are "
-            "for data sets that are."
+            "for data sets of the catalogue."
         )
     title, name = path.resolve().name, options.name
     if name is None:
         name = re.sub(r"[^a-z0-9]+", "-", re.sub(_ARCHIVE_SUFFIX, "", title.lower())).strip("-")
         if not name:
-            raise InputError(f"No name can be made from {title!r}. Give one with --name.")
+            raise InputError(f"No name can be derived from {title!r}. Choose one with --name.")
         name = name[:64].rstrip("-")
     if name in catalogue:
         raise InputError(
-            f"{name!r} is a data set of the catalogue: for a copy of it that you have, "
-            f"icanvas prepare {name} --archive {name_or_path}; for something else, give it "
-            "another name with --name."
+            f"{name!r} is a data set of the catalogue. If {name_or_path} is a copy of it, run "
+            f"icanvas prepare {name} --archive {name_or_path}; if not, choose another name with "
+            "--name."
         )
     return describe_path(path.resolve(), name, options.paired)
 
 
 def describe_path(path: Path, name: str, paired: bool = False) -> DatasetConfig:
-    """Return a folder or archive as a data set of this name, with every setting's default.
+    """Return the configuration of a folder or archive that is not in the catalogue.
+
+    Parameters
+    ----------
+    path : Path
+        Folder or archive.
+    name : str
+        Name for the data set.
+    paired : bool
+        Whether the files are published pairs.
+
+    Returns
+    -------
+    DatasetConfig
+        Configuration with default settings.
 
     Raises
     ------
     InputError
-        If the name does not do.
+        If the name is invalid.
     """
     try:
         return DatasetConfig(
@@ -167,7 +213,7 @@ def describe_path(path: Path, name: str, paired: bool = False) -> DatasetConfig:
         )
     except ValidationError as error:
         raise InputError(
-            f"{name!r} does not do as a name: {format_validation_error(error)}"
+            f"{name!r} is not a valid name: {format_validation_error(error)}"
         ) from None
 
 
@@ -198,5 +244,5 @@ def _resolve_source(source: AnySource, folder: Path) -> AnySource:
 
 
 def _resolve_path(path: str, folder: Path) -> str:
-    """Let a relative path start at the entry's folder."""
+    """Resolve a path relative to the folder of the catalogue file."""
     return os.path.normpath(folder.absolute() / Path(path).expanduser())

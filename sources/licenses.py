@@ -1,4 +1,4 @@
-"""Licences that have to be accepted before a data set is used."""
+"""Licenses that a user has to accept before a data set is used."""
 
 from datetime import UTC, datetime
 
@@ -13,29 +13,33 @@ _SEE_HOST = "see Kaggle"
 
 
 def check_license(dataset: DatasetConfig, store: ObjectStore, accept: bool = False) -> None:
-    """Ask for a restricted data set's licence to be accepted, once a store.
+    """Check that the license of a restricted data set is accepted, once per store.
 
     Parameters
     ----------
-    dataset : one whose licence is open asks for nothing.
-    store : remembers what was accepted.
-    accept : whether the user accepts it now.
+    dataset : DatasetConfig
+        The data set. An unrestricted one needs no acceptance.
+    store : ObjectStore
+        Store that holds the record of the acceptance.
+    accept : bool
+        Whether the user accepts the license now.
 
     Raises
     ------
     SourceError
-        If it is not accepted, or another licence was; the message says how to.
+        If the license is not accepted, or a different license was accepted. The message says how
+        to accept it.
     """
     if not dataset.restricted:
         return
     terms = format_license_terms(dataset)
-    known = read_acceptance(store, dataset.name)
-    if known is not None and known.license == terms:
+    acceptance = read_acceptance(store, dataset.name)
+    if acceptance is not None and acceptance.license == terms:
         return
     if not (accept or is_accepted_by_setting(dataset)):
         raise SourceError(
-            f"{dataset.name} may not be free to use. License: {terms} If you may use it so, run "
-            f"icanvas prepare {dataset.name} --accept-license; once is enough."
+            f"{dataset.name} may not be free to use. License: {terms} If you may use it under "
+            f"these terms, run icanvas prepare {dataset.name} --accept-license; once is enough."
         )
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     record = LicenseAcceptance(license=terms, homepage=dataset.homepage, accepted=today)
@@ -43,18 +47,55 @@ def check_license(dataset: DatasetConfig, store: ObjectStore, accept: bool = Fal
 
 
 def is_accepted_by_setting(dataset: DatasetConfig) -> bool:
-    """Tell whether ``ICANVAS_ACCEPT_LICENSES`` names a data set, or all."""
+    """Return whether ``ICANVAS_ACCEPT_LICENSES`` names a data set, or all.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+
+    Returns
+    -------
+    bool
+        Whether its license is accepted by the setting.
+    """
     accepted = get_settings().accept_licenses.replace(",", " ").split()
     return dataset.name in accepted or "all" in accepted
 
 
 def format_license_name(dataset: DatasetConfig, origin: Origin | None = None) -> str:
-    """Return a data set's licence: as its host states it, where the catalogue leaves it to that."""
-    stated = None if origin is None else origin.host_metadata.get("licence")
-    return str(stated) if stated and dataset.license == _SEE_HOST else dataset.license
+    """Return the license of a data set.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    origin : Origin or None
+        Its origin, with the license that the host states.
+
+    Returns
+    -------
+    str
+        The host's license if the catalogue refers to the host, else the catalogue's.
+    """
+    host_license = None if origin is None else origin.host_metadata.get("licence")
+    return str(host_license) if host_license and dataset.license == _SEE_HOST else dataset.license
 
 
 def format_license_terms(dataset: DatasetConfig, origin: Origin | None = None) -> str:
-    """Return a data set's terms, what else there is to know, and where it is said."""
+    """Return the license, further terms and the homepage of a data set as one line.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    origin : Origin or None
+        Its origin, with the license that the host states.
+
+    Returns
+    -------
+    str
+        Sentences.
+    """
     page = f"See {dataset.homepage}" if dataset.homepage else None
     return " ".join(filter(None, (f"{format_license_name(dataset, origin)}.", dataset.terms, page)))

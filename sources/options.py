@@ -1,4 +1,4 @@
-"""What a user wants other than the catalogue, or the defaults, say."""
+"""Options of a preparation, which override the catalogue entry or the defaults."""
 
 from typing import Any, Literal
 
@@ -13,18 +13,18 @@ from pydantic import (
 
 from config.errors import InputError
 
-# Docstrings and descriptions here are read in Prefect's forms, by operators.
+# Prefect's forms show the class docstrings and field descriptions to operators.
 
 
 def _optional_field_schema(schema: dict[str, Any]) -> None:
-    """Let a form show one plain field that may stay empty, not a choice of types."""
-    given = next(kind for kind in schema.pop("anyOf") if kind.get("type") != "null")
+    """Show one plain field that may stay empty in a form, instead of a choice of types."""
+    value_schema = next(kind for kind in schema.pop("anyOf") if kind.get("type") != "null")
     schema.pop("default", None)
-    schema.update(given)
+    schema.update(value_schema)
 
 
 class EdgeOptions(BaseModel):
-    """How edges become lines; what is empty stays as the catalogue says."""
+    """Extraction of line drawings. An empty field keeps the catalogue's value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,30 +37,32 @@ class EdgeOptions(BaseModel):
         json_schema_extra=_optional_field_schema,
         gt=0,
         lt=1,
-        description="Edge probability from which on a pixel can be a line, between 0 and 1. Lower "
-        "finds fainter edges. Empty: the data set's own, else that of HED's weights (0.5).",
+        description="Edge probability above which a pixel can be a line, between 0 and 1. Lower "
+        "values find fainter edges. Empty: the data set's value, else that of HED's weights (0.5).",
     )
     min_pixels: int | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
         ge=0,
         le=10_000,
-        description="Parts of lines with fewer pixels are removed. Empty: the data set's own (5).",
+        description="Connected parts of lines with fewer pixels are removed. Empty: the data set's "
+        "value (5).",
     )
     border: int | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
         ge=0,
         le=256,
-        description="Reflected pixels around the picture. Smaller is quicker. Empty: 98.",
+        description="Reflection padding around the picture in pixels. Smaller is faster. Empty: "
+        "98.",
     )
     scale: int | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
         ge=1,
         le=4,
-        description="Find edges of large pictures at up to this many times the size; costs up to "
-        "its square as much. Empty: the data set's own (1).",
+        description="Detect edges of large pictures at up to this multiple of the size; costs up "
+        "to its square as much. Empty: the data set's value (1).",
     )
     min_density: float | None = Field(
         default=None,
@@ -72,40 +74,41 @@ class EdgeOptions(BaseModel):
 
     @property
     def edge_overrides(self) -> dict[str, Any]:
-        """Those that are chosen."""
+        """Edge settings that are set, by field name."""
         return self.model_dump(include=set(EdgeOptions.model_fields))
 
 
 class PrepareOptions(EdgeOptions):
-    """What is to be other than the catalogue says; what is empty stays as it is there."""
+    """Preparation of a data set. An empty field keeps the catalogue's value."""
 
     fit: Literal["cover", "contain", "stretch"] | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
-        description="How pictures get onto the square. Empty: the data set's own way.",
+        description="How pictures are fitted to the square. Empty: the data set's value.",
     )
     limit: int | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
         ge=1,
-        description="Take at most so many pictures, always the same ones: for a trial.",
+        description="Maximum number of pictures, always the same ones, for a trial run.",
     )
     everything: bool = Field(
-        default=False, description="Take all that the source holds, not the usual choice of it."
+        default=False,
+        description="Use all pictures of the source instead of the catalogue's random subset.",
     )
     re_extract: bool = Field(
-        default=False, description="Of published pairs take the picture alone, and find its edges."
+        default=False,
+        description="Use only the picture of published pairs, and extract its edges.",
     )
     where: dict[str, tuple[str, ...]] = Field(
         default={},
-        description="Take only pictures whose row in the data set's tables has one of these values "
-        "in a column.",
+        description="Select pictures whose row in the data set's tables has one of these values in "
+        "a column.",
     )
     archive: str | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
-        description="Your own copy of what the source holds: a folder or archive that the worker "
-        "can read.",
+        description="Your own copy of the source: a folder or archive that the worker can read.",
     )
     tables: str | None = Field(
         default=None,
@@ -115,20 +118,31 @@ class PrepareOptions(EdgeOptions):
     name: str | None = Field(
         default=None,
         json_schema_extra=_optional_field_schema,
-        description="What to call a folder or archive that is not in the catalogue.",
+        description="Name for a folder or archive that is not in the catalogue.",
     )
     paired: bool = Field(
-        default=False, description="A folder or archive of yours holds pairs: drawing | picture."
+        default=False,
+        description="The folder or archive holds pairs: drawing | picture.",
     )
 
 
 def make_options(**values: object) -> PrepareOptions:
-    """Return checked choices.
+    """Validate options.
+
+    Parameters
+    ----------
+    **values : object
+        Fields of ``PrepareOptions``.
+
+    Returns
+    -------
+    PrepareOptions
+        Valid options.
 
     Raises
     ------
     InputError
-        If a value does not fit; the message names it.
+        If a value is invalid; the message names the field.
     """
     try:
         return PrepareOptions.model_validate(values)
@@ -137,14 +151,33 @@ def make_options(**values: object) -> PrepareOptions:
 
 
 def format_validation_error(error: ValidationError) -> str:
-    """Return pydantic's findings as one line that names each key."""
-    faults = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            faults.append(f"{key}: unknown key")
-        elif fault["type"] == "missing":
-            faults.append(f"{key}: missing")
+    """Format pydantic's errors as one line.
+
+    Parameters
+    ----------
+    error : ValidationError
+        Error with one or more findings.
+
+    Returns
+    -------
+    str
+        One phrase per finding with the key, separated by semicolons.
+
+    Examples
+    --------
+    >>> try:
+    ...     PrepareOptions.model_validate({"limit": 0})
+    ... except ValidationError as error:
+    ...     print(format_validation_error(error))
+    limit: Input should be greater than or equal to 1, got 0
+    """
+    phrases = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"])
+        if finding["type"] == "extra_forbidden":
+            phrases.append(f"{key}: unknown key")
+        elif finding["type"] == "missing":
+            phrases.append(f"{key}: missing")
         else:
-            faults.append(f"{key}: {fault['msg']}, got {fault['input']!r}")
-    return "; ".join(faults)
+            phrases.append(f"{key}: {finding['msg']}, got {finding['input']!r}")
+    return "; ".join(phrases)

@@ -1,4 +1,4 @@
-"""Any picture file to plain RGB pixels, checked before it is decoded."""
+"""Decoding of picture files to RGB pixels, with checks before the decoding."""
 
 import hashlib
 import io
@@ -11,13 +11,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from storage import RejectReason
 
-# The limit is checked below, from the header; Pillow's own would only warn, or raise on opening.
+# ``decode_picture`` checks the size in the header; Pillow's own limit would warn or raise earlier.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow warns of (odd tags, a cut file) comes back as a rejected row where it matters.
+# Where Pillow's warnings (unusual tags, a truncated file) matter, the picture is rejected.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-# Raster formats only: EPS, for one, would start another program.
+# Raster formats only: EPS, for example, would start Ghostscript.
 _FORMATS = (
     "JPEG",
     "PNG",
@@ -45,7 +45,7 @@ _PICTURE_SUFFIXES = {
         ".dib",
     ),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".j2k", ".ico"),
-    # Not supported, but pictures all the same.
+    # Pictures in formats that are not supported.
     *(".heic", ".heif", ".psd", ".raw", ".cr2", ".nef", ".arw", ".dng", ".svg", ".eps"),
 }
 
@@ -53,13 +53,16 @@ Rgb = tuple[int, int, int]
 
 
 class RejectedPicture(Exception):
-    """A file that gives no usable pixels.
+    """A file that cannot be decoded to usable pixels.
 
     Attributes
     ----------
-    reason : from the closed list.
-    detail : what was found, for a person.
-    size : width and height in pixels where the header told them.
+    reason : RejectReason
+        ``NOT_A_PICTURE``, ``UNDECODABLE`` or ``TOO_LARGE``.
+    detail : str
+        Description of the problem in one line.
+    size : tuple of int, pixels, or None
+        Width and height if the header could be read.
     """
 
     def __init__(
@@ -74,27 +77,32 @@ class RejectedPicture(Exception):
 def decode_picture(
     content: bytes, path: str, background: Rgb, max_pixels: int
 ) -> NDArray[np.uint8]:
-    """Decode a picture file whole and normalise what it holds to 8-bit RGB.
+    """Decode a complete picture file and convert it to 8-bit RGB.
 
-    Turns it upright by its EXIF orientation; CMYK, 16-bit, palette and grey become RGB;
-    transparency is composited on the background. Of an animation the first frame is taken.
+    The EXIF orientation is applied. CMYK, 16-bit, palette and gray pictures are converted to RGB,
+    and transparent pixels are composited on the background. The first frame of an animation is
+    used.
 
     Parameters
     ----------
-    content : the file's bytes.
-    path : its name; only tells a broken picture from a file that never was one.
-    background : RGB colour to show under transparency, 0 to 255 each.
-    max_pixels : largest width × height, checked from the header before decoding.
+    content : bytes
+        Bytes of the file.
+    path : str
+        Name of the file; its suffix distinguishes a corrupt picture from another kind of file.
+    background : tuple of int, 0 to 255
+        RGB color under transparent pixels.
+    max_pixels : int, pixels
+        Maximum of width × height, checked in the header before decoding.
 
     Returns
     -------
     ndarray
-        uint8 H×W×3 RGB.
+        uint8 H×W×3 RGB, 0 to 255.
 
     Raises
     ------
     RejectedPicture
-        With reason ``not_a_picture``, ``undecodable`` or ``too_large``.
+        With reason ``NOT_A_PICTURE``, ``UNDECODABLE`` or ``TOO_LARGE``.
     """
     try:
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
@@ -104,7 +112,7 @@ def decode_picture(
         raise RejectedPicture(RejectReason.NOT_A_PICTURE, "not a picture file") from None
     except MemoryError:
         raise
-    # A damaged or hostile file can make a decoder raise anything at all.
+    # A corrupt or hostile file can make a decoder raise any exception.
     except Exception as error:
         raise RejectedPicture(RejectReason.UNDECODABLE, _first_line(error)) from error
     with image:
@@ -116,7 +124,7 @@ def decode_picture(
                 image.size,
             )
         try:
-            # load() decodes to the last byte; verify() lets truncated files pass.
+            # load() decodes all pixels; verify() does not detect truncated files.
             image.load()
             return _to_rgb(ImageOps.exif_transpose(image), background)
         except MemoryError:
@@ -128,12 +136,39 @@ def decode_picture(
 
 
 def is_picture_name(path: str) -> bool:
-    """Tell by a file's name whether it should be a picture."""
+    """Return whether a file's suffix is that of a picture.
+
+    Parameters
+    ----------
+    path : str
+        Name or path of the file.
+
+    Returns
+    -------
+    bool
+        True also for picture formats that cannot be decoded, such as SVG.
+
+    Examples
+    --------
+    >>> is_picture_name("photos/A.JPG"), is_picture_name("notes.txt")
+    (True, False)
+    """
     return PurePosixPath(path).suffix.lower() in _PICTURE_SUFFIXES
 
 
 def hash_pixels(picture: NDArray[np.uint8]) -> str:
-    """Return the SHA-256 (hex) of a picture's shape and pixels (uint8 H×W×3)."""
+    """Compute the hash of a picture's shape and pixels.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 H×W×3 RGB.
+
+    Returns
+    -------
+    str
+        SHA-256 (hex).
+    """
     digest = hashlib.sha256(f"{picture.shape[0]}x{picture.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(picture).data)
     return digest.hexdigest()
@@ -148,7 +183,7 @@ def _to_rgb(image: Image.Image, background: Rgb) -> NDArray[np.uint8]:
             picture[values == transparent] = background
         return picture
     if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
-        # Pillow keeps eight of the picture's sixteen bits, but all of the transparent colour's.
+        # Pillow reduces the pixels from 16 to 8 bits, but not the transparent color.
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
@@ -158,20 +193,24 @@ def _to_rgb(image: Image.Image, background: Rgb) -> NDArray[np.uint8]:
 
 
 def _gray_to_rgb(values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Deep grey to RGB; where the type leaves the range open, the values tell it."""
-    grey = values.astype(np.float32)
-    if not np.isfinite(grey).all():
+    """Convert 16-bit, 32-bit and float gray to RGB.
+
+    The white level is inferred from the type, or from the largest value where the type does not
+    define it.
+    """
+    gray = values.astype(np.float32)
+    if not np.isfinite(gray).all():
         raise ValueError("the picture holds values that are not finite")
-    peak = float(grey.max())
+    peak = float(gray.max())
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         white = 65535.0
     elif values.dtype.kind == "f" and peak <= 16:
-        # Light in units of white, with room for what overshoots it.
+        # Linear light in units of white, with room for highlights above white.
         white = 1.0
     else:
-        white = next((full for full in (255.0, 65535.0) if peak <= full), peak)
-    eight = np.round(np.clip(grey / white, 0, 1) * 255).astype(np.uint8)
-    return np.repeat(eight[..., np.newaxis], 3, axis=2)
+        white = next((level for level in (255.0, 65535.0) if peak <= level), peak)
+    scaled = np.round(np.clip(gray / white, 0, 1) * 255).astype(np.uint8)
+    return np.repeat(scaled[..., np.newaxis], 3, axis=2)
 
 
 def _first_line(error: Exception) -> str:

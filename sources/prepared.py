@@ -1,4 +1,4 @@
-"""Data sets as a training run finds them: by name, once they are prepared."""
+"""Lookup of prepared data sets for a training run."""
 
 import re
 from pathlib import Path
@@ -14,16 +14,30 @@ from storage.pair_sets import CurrentPairs, read_current
 def find_prepared_dataset(
     store: ObjectStore, name_or_path: str, name: str | None = None
 ) -> tuple[DatasetConfig, CurrentPairs | None]:
-    """Return the data set that a user means and its pair set in use; None where there is none.
+    """Return a data set and its current pair set.
 
-    Beside what ``find`` takes, the name of a folder or archive that was prepared before does.
+    Parameters
+    ----------
+    store : ObjectStore
+        Store with the pair sets.
+    name_or_path : str
+        Catalogue name, path, or name under which a folder or archive was prepared.
+    name : str or None
+        Name for a folder or archive, instead of the one derived from its path.
+
+    Returns
+    -------
+    dataset : DatasetConfig
+        The data set.
+    current : CurrentPairs or None
+        The current pair set; None if the data set is not prepared.
 
     Raises
     ------
     InputError
-        If a path is given, but the pair set in use under its name came from another one.
+        If the pair set under the path's name was made from a different path.
     SourceError
-        If nothing of that name is prepared, in the catalogue, or on this machine.
+        If no prepared data set, catalogue entry or path has this name.
     """
     try:
         dataset = find_dataset(name_or_path, PrepareOptions(name=name))
@@ -38,21 +52,33 @@ def find_prepared_dataset(
 
 
 def read_current_pairs(store: ObjectStore, dataset: DatasetConfig) -> CurrentPairs | None:
-    """Return the pair set in use, None where there is none; tell folders of one name apart.
+    """Read the current pair set of a data set, and check that it was made from the same source.
 
-    A data set of the catalogue may lie anywhere, as every checkout has its own.
+    The source of a catalogue entry is not checked: its path differs between checkouts.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Store with the pair sets.
+    dataset : DatasetConfig
+        The data set.
+
+    Returns
+    -------
+    CurrentPairs or None
+        The current pair set; None if the data set is not prepared.
 
     Raises
     ------
     InputError
-        If the pair set in use under this name came from another folder or archive.
+        If the pair set under this name was made from a different folder or archive.
     """
     current = read_current(store, dataset.name)
     if current is None or current.source == dataset.origin:
         return current
     if dataset.name not in load_catalogue():
         raise InputError(
-            f"The pairs called {dataset.name!r} were made from {current.source}, not from "
-            f"{dataset.origin}. Give this one another name with --name."
+            f"The pairs named {dataset.name!r} were made from {current.source}, not from "
+            f"{dataset.origin}. Choose another name with --name."
         )
     return current

@@ -1,4 +1,4 @@
-"""Selected files to raw shards, each file inspected on the way."""
+"""Writing of raw shards: each selected file is inspected and stored unchanged."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ from storage.manifest import ManifestRow, load_rows, rows_to_parquet
 from storage.shards import ShardWriter
 from storage.temporary_files import temporary_file
 
-# A single file beyond this is not read into memory.
+# A larger file is not read into memory.
 _MAX_FILE_BYTES = 1 << 30
 
-# A picture at the pixel limit takes some 2 GB while it is decoded: few at a time.
+# Decoding a picture at the pixel limit takes about 2 GB of memory.
 _NUM_DECODERS = min(4, cpu_count() or 1)
 
 OnProgress = Callable[[int], None]
@@ -31,29 +31,40 @@ def write_raw_shards(
     files: Iterator[SourceFile],
     on_files: OnProgress,
 ) -> list[ManifestRow]:
-    """Write the raw shards that are not there yet, and return the rows of all.
+    """Write the missing raw shards of a raw set.
 
     Parameters
     ----------
-    dataset, store : whose they are, and where they go.
-    folder : key of the raw set's folder.
-    files : those that are taken, in order.
-    on_files : called with the files done since the last call.
+    dataset : DatasetConfig
+        The data set.
+    store : ObjectStore
+        Store to write to.
+    folder : str
+        Key of the raw set's folder.
+    files : iterator of SourceFile
+        Selected files in order.
+    on_files : callable
+        Called with the number of files written since the last call.
+
+    Returns
+    -------
+    list of ManifestRow
+        Rows of all shards, existing and new, in the order of the files.
     """
     rows: list[ManifestRow] = []
     with ThreadPoolExecutor(_NUM_DECODERS) as pool:
-        for number, some in enumerate(_group_into_shards(files, dataset.shard_size)):
+        for number, shard_files in enumerate(_group_into_shards(files, dataset.shard_size)):
             part = f"{folder}/{keys.part_name(number)}"
-            kept = load_rows(store, part)
-            if kept is not None:
-                # A tar stream must be passed over all the same.
-                done = sum(1 for _ in some)
-                rows += kept
+            existing_rows = load_rows(store, part)
+            if existing_rows is not None:
+                # The files of a tar stream have to be skipped one by one.
+                done = sum(1 for _ in shard_files)
+                rows += existing_rows
             else:
-                made = _write_shard(dataset, store, folder, number, some, pool, on_files)
+                new_rows = _write_shard(dataset, store, folder, number, shard_files, pool, on_files)
                 done = 0
-                store.put(part, rows_to_parquet(made))
-                rows += made
+                store.put(part, rows_to_parquet(new_rows))
+                rows += new_rows
             on_files(done)
     return rows
 
@@ -80,14 +91,14 @@ def _write_shard(
     rows: list[ManifestRow] = []
     with temporary_file() as scratch:
         with ShardWriter(scratch) as shard:
-            # A few files at a time are held in memory: decoded by the pool, written in order.
+            # Small batches limit memory: decoded in parallel, written in order.
             while batch := list(_read_contents(islice(files, 2 * _NUM_DECODERS))):
                 start = number * dataset.shard_size + len(rows)
-                made = pool.map(
+                inspected = pool.map(
                     lambda item: _inspect(dataset, number, *item),
                     ((start + i, file, content) for i, (file, content) in enumerate(batch)),
                 )
-                for row, (_, content) in zip(made, batch, strict=True):
+                for row, (_, content) in zip(inspected, batch, strict=True):
                     if row.status == "accepted" and content is not None:
                         suffix = PurePosixPath(row.source_path).suffix.lower()
                         name = row.id + (suffix if suffix.isascii() and len(suffix) < 16 else "")
@@ -121,10 +132,10 @@ def _inspect(
         picture = decode_picture(
             content, file.path, dataset.geometry.background_rgb, dataset.max_pixels
         )
-    except RejectedPicture as rejected:
-        if rejected.size:
-            row.width, row.height = rejected.size
-        row.reject(rejected.reason, rejected.detail)
+    except RejectedPicture as error:
+        if error.size:
+            row.width, row.height = error.size
+        row.reject(error.reason, error.detail)
         return row
     row.height, row.width = picture.shape[:2]
     row.pixel_hash = hash_pixels(picture)

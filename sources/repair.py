@@ -1,4 +1,4 @@
-"""Stored files that are damaged: found for certain, and acquired anew."""
+"""Detection and removal of corrupt raw shards, so that they are acquired again."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,39 +10,46 @@ from storage.temporary_files import temporary_file
 
 
 def delete_corrupt_shard(store: ObjectStore, dataset: str, raw: str, shard: int) -> bool:
-    """Let a raw shard count as not acquired, if the store's own bytes of it are damaged.
+    """Mark a raw shard as not acquired if the stored bytes are corrupt.
 
-    A copy that was damaged on its way here is no reason: everything is read anew. Of the shard
-    nothing is removed but what says that it is complete; acquiring overwrites the rest.
+    The stored objects are read again, so a copy that was corrupted in transit does not count. Only
+    the rows that mark the shard and the raw set as complete are deleted; ``acquire`` overwrites the
+    shard itself.
 
     Parameters
     ----------
-    store : holds the raw set.
-    dataset, raw, shard : which shard: data set, fingerprint and number.
+    store : ObjectStore
+        Store with the raw set.
+    dataset : str
+        Name of the data set.
+    raw : str
+        Fingerprint of the raw set.
+    shard : int
+        Number of the shard.
 
     Returns
     -------
     bool
-        Whether it was damaged.
+        Whether the shard was corrupt.
     """
     folder = keys.raw_folder(dataset, raw)
     part = f"{folder}/{keys.part_name(shard)}"
     try:
         rows = rows_from_parquet(store.get(part))
-        damaged = not _is_complete(store, f"{folder}/{keys.shard_name(shard)}", rows)
+        is_corrupt = not _is_complete(store, f"{folder}/{keys.shard_name(shard)}", rows)
     except (CorruptObjectError, NotFoundError):
-        damaged = True
-    if damaged:
-        # The index first: with it the set would pass for complete.
+        is_corrupt = True
+    if is_corrupt:
+        # The index is deleted first, because it marks the raw set as complete.
         store.delete(keys.raw_index(dataset, raw))
         store.delete(part)
-    return damaged
+    return is_corrupt
 
 
 def _is_complete(store: ObjectStore, shard: str, rows: Iterable[ManifestRow]) -> bool:
     with temporary_file() as file:
-        # Where a store checks what it holds, also the bytes between files count: with those
-        # damaged no copy of the shard would ever be taken.
+        # The complete object is read: a store with checksums also detects corrupt bytes between
+        # the files, with which no copy of the shard would ever be accepted.
         store.get_file(shard, file)
         for row in rows:
             if row.offset is None or row.size is None:

@@ -1,4 +1,4 @@
-"""Which of a source's files are taken, and whether there are as many as there should be."""
+"""Selection of a source's files, and comparison of their number with the expected one."""
 
 import hashlib
 from collections import Counter
@@ -16,18 +16,20 @@ from sources.tables import normalize_name
 from storage import RejectReason
 from storage.manifest import ManifestRow
 
-# What such a row was is no picture, or cannot be seen.
+# Rows that do not count as pictures.
 _UNREADABLE_REASONS = (RejectReason.NOT_A_PICTURE, RejectReason.UNDECODABLE, RejectReason.LINK)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files of a source are taken.
+    """The selected files of a source.
 
     Attributes
     ----------
-    fits : tells of a path whether it is.
-    candidates : files that a choice was made from; None where none was made.
+    matches : callable
+        Returns whether the file at a path is selected.
+    num_candidates : int or None
+        Number of files from which a random subset was drawn; None without a subset.
     """
 
     matches: Callable[[str], bool]
@@ -37,117 +39,200 @@ class Selection:
 def select_files(
     dataset: DatasetConfig, source: Source, names: frozenset[str] | None = None
 ) -> Selection:
-    """Find out which files are taken: those of the patterns, of the tables, and by the choice.
+    """Select files by patterns, by tables and by a random subset.
 
     Parameters
     ----------
-    dataset : its patterns, and its choice among the files that fit them.
-    source : whose names are read where there is a choice, for it depends on all of them.
-    names : of the pictures that tables choose; None for all.
+    dataset : DatasetConfig
+        Its selection, random subset and limit are used.
+    source : Source
+        Its names are read if a subset is drawn, because a subset depends on all names.
+    names : frozenset of str or None
+        Normalized names of the pictures that the tables select; None for all.
+
+    Returns
+    -------
+    Selection
+        The selected files.
     """
     patterns = compile_patterns(dataset.selection)
 
-    def fits(path: str) -> bool:
+    def matches(path: str) -> bool:
         return patterns.match_file(path) and (names is None or normalize_name(path) in names)
 
     if dataset.choice is None and dataset.limit is None:
-        return Selection(fits)
-    candidates = [path for path in source.names() if fits(path)]
-    chosen: Iterable[str] = candidates
+        return Selection(matches)
+    candidates = [path for path in source.names() if matches(path)]
+    selected: Iterable[str] = candidates
     if dataset.choice is not None:
-        chosen = draw_random_subset(chosen, dataset.choice)
+        selected = draw_random_subset(selected, dataset.choice)
     if dataset.limit is not None:
-        chosen = draw_random_subset(chosen, RandomSubset(count=dataset.limit, seed=0))
-    return Selection(frozenset(chosen).__contains__, len(candidates))
+        selected = draw_random_subset(selected, RandomSubset(count=dataset.limit, seed=0))
+    return Selection(frozenset(selected).__contains__, len(candidates))
 
 
 def describe_selection(dataset: DatasetConfig) -> str:
-    """Return what is taken of a source, for a person."""
-    taken = ", ".join(dataset.selection) if dataset.selection != ("**",) else "all"
+    """Describe which files of a data set are selected.
+
+    The text is stored with a raw set and compared with that of the catalogue.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+
+    Returns
+    -------
+    str
+        Patterns, column values, random subset and limit.
+    """
+    text = ", ".join(dataset.selection) if dataset.selection != ("**",) else "all"
     if dataset.where:
         values = (f"{column}={'/'.join(dataset.where[column])}" for column in dataset.where)
-        taken += f", where {', '.join(values)}"
+        text += f", where {', '.join(values)}"
     if dataset.choice is not None:
-        whole = "" if dataset.expected is None else f" of {dataset.expected:,}"
-        taken += f", {dataset.choice.count:,}{whole} chosen with seed {dataset.choice.seed}"
+        total = "" if dataset.expected is None else f" of {dataset.expected:,}"
+        text += f", {dataset.choice.count:,}{total} chosen with seed {dataset.choice.seed}"
     if dataset.limit is not None:
-        taken += f", at most {dataset.limit:,}"
-    return taken
+        text += f", at most {dataset.limit:,}"
+    return text
 
 
 def draw_random_subset(paths: Iterable[str], subset: RandomSubset) -> frozenset[str]:
-    """Return as many of the paths as wanted: those with the lowest digests of seed and name.
+    """Draw the paths with the lowest hashes of seed and file name.
 
-    A path stands for its file's name alone, so that the same pictures are chosen from an archive,
-    and from a folder that it was unpacked to; the whole path decides between equal names.
+    Only the file name is hashed, so that an archive and a folder that it was unpacked to give the
+    same pictures. The path decides between equal names.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Candidates.
+    subset : RandomSubset
+        Number of paths and seed.
+
+    Returns
+    -------
+    frozenset of str
+        ``subset.count`` paths, or all if there are fewer.
     """
 
-    def rank(path: str) -> tuple[bytes, str]:
+    def sort_key(path: str) -> tuple[bytes, str]:
         name = PurePosixPath(path).name
         return hashlib.sha256(f"{subset.seed}:{name}".encode()).digest(), path
 
-    return frozenset(sorted(paths, key=rank)[: subset.count])
+    return frozenset(sorted(paths, key=sort_key)[: subset.count])
 
 
-def incomplete_error(dataset: DatasetConfig, short: list[str], refetch_advice: str) -> SourceError:
-    """Return the error that says which pictures are missing, and what to do.
+def incomplete_error(
+    dataset: DatasetConfig, shortfalls: list[str], refetch_advice: str
+) -> SourceError:
+    """Return the error for a source with fewer pictures than expected.
 
-    ``to_ask_again`` is a sentence on how to get the host's archive anew, or nothing.
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    shortfalls : list of str
+        One phrase for each count that is too low.
+    refetch_advice : str
+        Sentence on how to download the archive again, or "".
+
+    Returns
+    -------
+    SourceError
+        Error that names the missing pictures and says what to do.
     """
     where = dataset.archive or dataset.source.title
     command = f"icanvas prepare {dataset.name}"
     sentences = (
-        f"{dataset.name}: {where} is not complete: {', '.join(short)}.",
+        f"{dataset.name}: {where} is not complete: {', '.join(shortfalls)}.",
         refetch_advice,
-        f"Give a complete copy with {command} --archive PATH, or go on with what is there: "
-        "the same with --allow-partial.",
+        f"Give a complete copy with {command} --archive PATH, or use the existing pictures by "
+        "running the same with --allow-partial.",
     )
     return SourceError(" ".join(filter(None, sentences)))
 
 
 def compile_patterns(patterns: tuple[str, ...]) -> pathspec.PathSpec[Any]:
-    """Return what tells whether a path fits patterns as in a .gitignore file."""
+    """Compile patterns of the .gitignore format.
+
+    Parameters
+    ----------
+    patterns : tuple of str
+        Patterns.
+
+    Returns
+    -------
+    pathspec.PathSpec
+        Its ``match_file`` returns whether a path matches.
+    """
     return pathspec.PathSpec.from_lines("gitignore", patterns)
 
 
 def compare_counts(
-    dataset: DatasetConfig, rows: list[ManifestRow], candidates: int | None
+    dataset: DatasetConfig, rows: list[ManifestRow], num_candidates: int | None
 ) -> tuple[list[str], list[str]]:
-    """Compare the pictures found with those expected, in all and in the parts.
+    """Compare the number of pictures with the expected one, in total and by pattern.
 
     Parameters
     ----------
-    dataset : what is expected; nothing where tables choose, or a limit was set.
-    rows : what was found.
-    candidates : files that a choice was made from; None where none was made, or nobody counted.
+    dataset : DatasetConfig
+        Expected numbers. Nothing is expected of a selection by tables or with a limit.
+    rows : list of ManifestRow
+        Rows of the raw set.
+    num_candidates : int or None
+        Number of files from which a random subset was drawn; None without a subset or if unknown.
 
     Returns
     -------
-    (short, over)
-        A phrase for each count that is lower than expected, and for each that is higher.
+    shortfalls : list of str
+        One phrase for each count that is lower than expected.
+    excesses : list of str
+        One phrase for each count that is higher than expected.
     """
     if dataset.where or dataset.limit is not None:
         return [], []
     if dataset.choice is not None:
-        found = [compare_candidates(dataset, candidates), _compare(rows, dataset.choice.count)]
+        comparisons = [
+            compare_candidates(dataset, num_candidates),
+            _compare(rows, dataset.choice.count),
+        ]
     else:
-        found = [_compare(rows, dataset.expected)]
+        comparisons = [_compare(rows, dataset.expected)]
         for pattern, count in dataset.expected_in.items():
-            fits = compile_patterns((pattern,))
-            part = [row for row in rows if fits.match_file(row.source_path)]
-            found.append(_compare(part, count, f" in {pattern}"))
-    return [phrase for short, _ in found for phrase in short], [
-        phrase for _, over in found for phrase in over
+            compiled = compile_patterns((pattern,))
+            matching = [row for row in rows if compiled.match_file(row.source_path)]
+            comparisons.append(_compare(matching, count, f" in {pattern}"))
+    return [phrase for shortfalls, _ in comparisons for phrase in shortfalls], [
+        phrase for _, excesses in comparisons for phrase in excesses
     ]
 
 
 def compare_candidates(
-    dataset: DatasetConfig, candidates: int | None
+    dataset: DatasetConfig, num_candidates: int | None
 ) -> tuple[list[str], list[str]]:
-    """Compare the files to choose from with those expected: another number, another choice."""
-    if dataset.where or candidates is None or dataset.expected is None:
+    """Compare the number of candidates of a random subset with the expected one.
+
+    Another number of candidates gives another subset.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        Expected number.
+    num_candidates : int or None
+        Number of candidates; None if unknown.
+
+    Returns
+    -------
+    shortfalls : list of str
+        One phrase if there are fewer candidates than expected.
+    excesses : list of str
+        One phrase if there are more candidates than expected.
+    """
+    if dataset.where or num_candidates is None or dataset.expected is None:
         return [], []
-    return _format_count_warning(candidates, dataset.expected, "pictures to choose from")
+    return _format_count_warning(num_candidates, dataset.expected, "pictures to choose from")
 
 
 def _compare(
@@ -155,12 +240,12 @@ def _compare(
 ) -> tuple[list[str], list[str]]:
     if expected is None:
         return [], []
-    lost = Counter(row.reason for row in rows if row.reason in _UNREADABLE_REASONS)
-    reasons = ", ".join(f"{number:,} {reason}" for reason, number in lost.items())
-    what = f"pictures{where}" + (f" (and {reasons})" if lost else "")
-    return _format_count_warning(len(rows) - sum(lost.values()), expected, what)
+    unreadable = Counter(row.reason for row in rows if row.reason in _UNREADABLE_REASONS)
+    reasons = ", ".join(f"{number:,} {reason}" for reason, number in unreadable.items())
+    what = f"pictures{where}" + (f" (and {reasons})" if unreadable else "")
+    return _format_count_warning(len(rows) - sum(unreadable.values()), expected, what)
 
 
-def _format_count_warning(found: int, expected: int, what: str) -> tuple[list[str], list[str]]:
-    phrase = [f"{found:,} of {expected:,} {what}"]
-    return phrase if found < expected else [], phrase if found > expected else []
+def _format_count_warning(actual: int, expected: int, what: str) -> tuple[list[str], list[str]]:
+    phrase = [f"{actual:,} of {expected:,} {what}"]
+    return phrase if actual < expected else [], phrase if actual > expected else []

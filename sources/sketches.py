@@ -1,4 +1,4 @@
-"""A data set's drawings by hand: nobody trains on them, they show what a user will meet."""
+"""Hand-drawn sketches of a data set: evaluation inputs that are not used for training."""
 
 import re
 from pathlib import Path
@@ -21,20 +21,29 @@ _PAPER_RGB = (255, 255, 255)
 def load_sketches(
     store: ObjectStore, dataset: DatasetConfig, path: str, limit: int
 ) -> dict[str, NDArray[np.uint8]]:
-    """Return the drawings that a person means, as ``read_sketches`` does.
+    """Load sketches from a path, a prepared data set, or the data set's own sketches.
 
     Parameters
     ----------
-    store : holds prepared sets.
-    dataset : whose drawings are taken where none are given.
-    given : a folder or archive; else the name of a set whose pictures, in the store, are drawings.
-        Empty for the data set's own.
-    most : as many are taken evenly.
+    store : ObjectStore
+        Store with the prepared data sets.
+    dataset : DatasetConfig
+        Data set whose own sketches are loaded if ``path`` is empty.
+    path : str
+        Folder or archive; else the name of a prepared data set whose pictures are sketches. ""
+        for the data set's own sketches.
+    limit : int, 1 or more
+        Maximum number of sketches, evenly spaced.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Sketches by path, uint8 H×W×3 RGB of any size.
 
     Raises
     ------
     SourceError
-        If there are none, or one of them is no picture.
+        If the path is missing or holds no picture, or if a sketch cannot be decoded.
     """
     if not path:
         return read_sketches(dataset, limit)
@@ -48,40 +57,46 @@ def load_sketches(
 def _load_from_store(
     store: ObjectStore, name: str, pairs: str, limit: int, max_pixels: int
 ) -> dict[str, NDArray[np.uint8]]:
-    """Return pictures as they were acquired for a pair set."""
+    """Load the source pictures of a pair set."""
     raw = str(read_settings(store, name, pairs).get("raw"))
     rows = rows_from_parquet(store.get(keys.raw_index(name, raw)))
-    there = [row for row in rows if row.status == "accepted"]
-    found = {}
-    for place in _spread_indices(len(there), limit):
-        row = there[place]
+    accepted = [row for row in rows if row.status == "accepted"]
+    sketches = {}
+    for index in _spread_indices(len(accepted), limit):
+        row = accepted[index]
         shard = f"{keys.raw_folder(name, raw)}/{keys.shard_name(row.shard)}"
-        assert row.offset is not None and row.size is not None, "what was accepted has a place"
+        assert row.offset is not None and row.size is not None, "accepted rows have an offset"
         data = read_member(store, shard, row.offset, row.size)
-        found[row.source_path] = decode_picture(data, row.source_path, _PAPER_RGB, max_pixels)
-    return found
+        sketches[row.source_path] = decode_picture(data, row.source_path, _PAPER_RGB, max_pixels)
+    return sketches
 
 
 def _spread_indices(count: int, limit: int) -> list[int]:
-    places: list[int] = np.linspace(0, count - 1, min(limit, count)).round().astype(int).tolist()
-    return places
+    indices: list[int] = np.linspace(0, count - 1, min(limit, count)).round().astype(int).tolist()
+    return indices
 
 
 def read_sketches(dataset: DatasetConfig, limit: int = 8) -> dict[str, NDArray[np.uint8]]:
-    """Return drawings of a data set by their path, in its order; none where it has none.
+    """Read the sketches of a data set.
 
-    Where there are more than ``most``, as many are taken evenly along the sorted paths: the same
-    ones every time.
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    limit : int, 1 or more
+        Maximum number of sketches. Of more, evenly spaced ones along the sorted paths are read:
+        the same at every call.
 
     Returns
     -------
-    dict
-        uint8 H×W×3 RGB of any size, transparency on white.
+    dict of str to ndarray
+        Sketches by path, sorted: uint8 H×W×3 RGB of any size, transparency on white. Empty if the
+        data set has no sketches.
 
     Raises
     ------
     SourceError
-        If they are missing, or one of them is no picture.
+        If the folder or archive is missing or holds no picture, or if a sketch cannot be decoded.
     """
     if dataset.sketches is None:
         return {}
@@ -89,17 +104,17 @@ def read_sketches(dataset: DatasetConfig, limit: int = 8) -> dict[str, NDArray[n
     names = sorted(filter(is_picture_name, source.names()))
     if not names:
         raise SourceError(f"{dataset.name}: sketches: {dataset.sketches} holds no picture.")
-    taken = {names[place] for place in _spread_indices(len(names), limit)}
-    found: dict[str, NDArray[np.uint8]] = {}
+    selected = {names[index] for index in _spread_indices(len(names), limit)}
+    sketches: dict[str, NDArray[np.uint8]] = {}
     for file in source.files():
-        if file.path in taken:
+        if file.path in selected:
             try:
-                found[file.path] = decode_picture(
+                sketches[file.path] = decode_picture(
                     file.read(), file.path, _PAPER_RGB, dataset.max_pixels
                 )
             except RejectedPicture as error:
                 raise SourceError(
                     f"{dataset.name}: sketches: {file.path} in {dataset.sketches} cannot be used: "
-                    f"{error}. Take it out."
+                    f"{error}. Remove it."
                 ) from error
-    return dict(sorted(found.items()))
+    return dict(sorted(sketches.items()))

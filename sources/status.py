@@ -1,4 +1,4 @@
-"""How far a data set is, and what to do next."""
+"""The status of a data set: its last completed stage, its facts and the next command."""
 
 import re
 from dataclasses import dataclass
@@ -17,15 +17,20 @@ from storage.runs import has_checkpoint
 
 @dataclass(frozen=True)
 class DatasetStatus:
-    """How far a data set is.
+    """The status of a data set.
 
     Attributes
     ----------
-    dataset : which one.
-    stage : what was done last.
-    origin : where its files came from; None where it is not acquired.
-    pairs : the pair set in use; None where there is none.
-    acceptance : of its licence; None where it was not accepted, or need not be.
+    dataset : DatasetConfig
+        The data set.
+    stage : {"not acquired", "acquired", "prepared", "trained"}
+        Last completed stage.
+    origin : Origin or None
+        Where its files came from; None if it is not acquired.
+    pairs : CurrentPairs or None
+        The current pair set; None if it is not prepared.
+    acceptance : LicenseAcceptance or None
+        Record of the accepted license; None if no license was accepted.
     """
 
     dataset: DatasetConfig
@@ -36,31 +41,31 @@ class DatasetStatus:
 
     @property
     def num_pairs(self) -> int | None:
-        """How many pairs are in use, where that is known."""
+        """Number of pairs in the current pair set; None if unknown."""
         if self.pairs is None or self.pairs.train is None or self.pairs.val is None:
             return None
         return self.pairs.train + self.pairs.val
 
     @property
     def has_own_selection(self) -> bool:
-        """Whether other files were taken than the catalogue says, as with ``--where``."""
-        taken = "" if self.origin is None else self.origin.selection
-        return taken not in ("", describe_selection(self.dataset))
+        """Whether the acquired files were selected by other options than the catalogue's."""
+        selection = "" if self.origin is None else self.origin.selection
+        return selection not in ("", describe_selection(self.dataset))
 
     @property
     def license(self) -> str:
-        """Its licence, as far as known."""
+        """License, as far as known."""
         return format_license_name(self.dataset, self.origin)
 
     @property
     def needs_acceptance(self) -> bool:
-        """Whether the licence is still to be accepted."""
-        needs = self.dataset.restricted and self.acceptance is None
-        return needs and not is_accepted_by_setting(self.dataset)
+        """Whether the license still has to be accepted."""
+        is_missing = self.dataset.restricted and self.acceptance is None
+        return is_missing and not is_accepted_by_setting(self.dataset)
 
     @property
     def next_command(self) -> str:
-        """The command to run next."""
+        """Command for the next stage."""
         name = self.dataset.name
         match self.stage:
             case "not acquired" | "acquired":
@@ -71,7 +76,20 @@ class DatasetStatus:
 
 
 def get_status(store: ObjectStore, dataset: DatasetConfig) -> DatasetStatus:
-    """Look up how far a data set is."""
+    """Read the status of a data set from the store.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Store to read from.
+    dataset : DatasetConfig
+        The data set.
+
+    Returns
+    -------
+    DatasetStatus
+        Its status.
+    """
     name = dataset.name
     origin = read_origin(store, keys.latest_origin(name))
     pairs = read_current(store, name)
@@ -86,19 +104,41 @@ def get_status(store: ObjectStore, dataset: DatasetConfig) -> DatasetStatus:
 
 
 def list_statuses(store: ObjectStore) -> list[DatasetStatus]:
-    """Return the state of every data set of the catalogue, and of every own one."""
+    """List the status of all data sets of the catalogue and of all other prepared ones.
+
+    Parameters
+    ----------
+    store : ObjectStore
+        Store to read from.
+
+    Returns
+    -------
+    list of DatasetStatus
+        Catalogue entries first.
+    """
     catalogue = load_catalogue()
-    own = [name for name in list_prepared_datasets(store) if name not in catalogue]
-    states = [get_status(store, entry) for entry in catalogue.values()]
-    for name in own:
+    other_names = [name for name in list_prepared_datasets(store) if name not in catalogue]
+    statuses = [get_status(store, entry) for entry in catalogue.values()]
+    for name in other_names:
         current = read_current(store, name)
         if current is not None:
-            states.append(get_status(store, describe_path(Path(current.source), name)))
-    return states
+            statuses.append(get_status(store, describe_path(Path(current.source), name)))
+    return statuses
 
 
 def describe_status(status: DatasetStatus) -> list[tuple[str, str]]:
-    """Return what there is to know of a data set, as names and values for a person."""
+    """Describe a data set for display.
+
+    Parameters
+    ----------
+    status : DatasetStatus
+        Its status.
+
+    Returns
+    -------
+    list of (str, str)
+        Labels and values; an empty label continues the one before.
+    """
     dataset, origin, pairs = status.dataset, status.origin, status.pairs
     source = dataset.source
     facts = [("what", dataset.title), ("source", source.title)]
@@ -111,7 +151,7 @@ def describe_status(status: DatasetStatus) -> list[tuple[str, str]]:
         facts.append(("", f"accepted {status.acceptance.accepted}"))
     facts += [
         ("pictures", _describe_num_files(dataset)),
-        ("taken", describe_selection(dataset)),
+        ("selected", describe_selection(dataset)),
         ("download", format_download(status)),
         ("edges", _describe_edges(dataset)),
         ("square", f"{dataset.geometry.mode}, enlarged {dataset.geometry.enlarge}"),
@@ -121,22 +161,33 @@ def describe_status(status: DatasetStatus) -> list[tuple[str, str]]:
     if origin is not None:
         facts.append(("acquired", f"{origin.acquired} from {origin.read_from}"))
         if status.has_own_selection:
-            facts.append(("", f"of it {origin.selection}"))
+            facts.append(("", f"selected {origin.selection}"))
         facts += [
-            ("", f"{key}, as its host says: {origin.host_metadata[key]}")
+            ("", f"{key} according to the host: {origin.host_metadata[key]}")
             for key in origin.host_metadata
         ]
     if pairs is not None:
         counts = f": {pairs.train:,} training, {pairs.val:,} validation" if status.num_pairs else ""
         facts.append(("pairs", f"{pairs.fingerprint}{counts}"))
-    following = status.next_command
+    command = status.next_command
     if status.stage == "not acquired" and status.needs_acceptance:
-        following += " --accept-license"
-    return [*facts, ("state", status.stage), ("next", following)]
+        command += " --accept-license"
+    return [*facts, ("state", status.stage), ("next", command)]
 
 
 def format_download(status: DatasetStatus) -> str:
-    """Return how much there is, or was, to fetch, as a person reads it: ``4.8 GB``."""
+    """Format the size of a data set's download.
+
+    Parameters
+    ----------
+    status : DatasetStatus
+        Status of the data set.
+
+    Returns
+    -------
+    str
+        Size such as ``4.8 GB``, ``none`` for a local source, or ``?``.
+    """
     source = status.dataset.source
     if isinstance(source, LocalSource):
         return "none"
@@ -147,7 +198,20 @@ def format_download(status: DatasetStatus) -> str:
 
 
 def format_license(status: DatasetStatus, max_length: int = 12) -> str:
-    """Return the licence in so many characters: ``CC BY-NC 4.0`` of its long name, if that fits."""
+    """Format the license within a maximum length.
+
+    Parameters
+    ----------
+    status : DatasetStatus
+        Status of the data set.
+    max_length : int, characters
+        Maximum length.
+
+    Returns
+    -------
+    str
+        Full name, or the abbreviation in it such as ``CC BY-NC 4.0``, or the truncated name.
+    """
     license_name = status.license
     if len(license_name) > max_length and (short := re.search(r"\((CC[^)]+)\)", license_name)):
         license_name = short[1]
@@ -159,19 +223,30 @@ def format_license(status: DatasetStatus, max_length: int = 12) -> str:
 
 
 def format_num_pictures(status: DatasetStatus) -> str:
-    """Return how many pictures there should be, and how many became pairs: ``290 of 300``."""
+    """Format the number of pairs and the expected number of pictures.
+
+    Parameters
+    ----------
+    status : DatasetStatus
+        Status of the data set.
+
+    Returns
+    -------
+    str
+        ``290 of 300``, or one of the numbers where the other does not apply, or ``?``.
+    """
     dataset = status.dataset
     expected = "?" if dataset.num_files is None else f"{dataset.num_files:,}"
-    made = status.num_pairs
+    num_pairs = status.num_pairs
     if status.pairs is not None and dataset.paired and dataset.expected_in:
-        # Of published pairs only the number for training is known.
-        made = status.pairs.train
-    if made is None:
+        # For published pairs only the number of training pairs is expected.
+        num_pairs = status.pairs.train
+    if num_pairs is None:
         return expected
     if status.has_own_selection:
-        # Another choice was made, as with --where: nothing is expected of that.
-        return f"{made:,}"
-    return f"{made:,}" if expected == "?" else f"{made:,} of {expected}"
+        # The expected number does not apply to another selection, as with --where.
+        return f"{num_pairs:,}"
+    return f"{num_pairs:,}" if expected == "?" else f"{num_pairs:,} of {expected}"
 
 
 def _describe_num_files(dataset: DatasetConfig) -> str:
@@ -179,7 +254,7 @@ def _describe_num_files(dataset: DatasetConfig) -> str:
         return "not known"
     text = f"{dataset.num_files:,}"
     if dataset.choice is not None:
-        text += " (--all takes every one)"
+        text += " (--all selects all)"
     elif dataset.expected_in:
         parts = (f"{count:,} in {pattern}" for pattern, count in dataset.expected_in.items())
         text = ", ".join(parts) if dataset.expected is None else f"{text} ({', '.join(parts)})"
@@ -188,6 +263,6 @@ def _describe_num_files(dataset: DatasetConfig) -> str:
 
 def _describe_edges(dataset: DatasetConfig) -> str:
     if not dataset.needs_edges:
-        return "published drawings (--re-extract finds its own)"
+        return "published drawings (--re-extract extracts new ones)"
     threshold = dataset.edges.threshold
     return "threshold " + ("of the weights" if threshold is None else f"{threshold:g}")

@@ -1,8 +1,8 @@
-"""Choosing pictures by the tables that came with them.
+"""Selection of pictures by DVM-CAR's tables.
 
-DVM-CAR has a table of advertisements (`Ad_table`) and one of pictures (`Image_table`), joined by
-the advertisement's number: the first two ``$$`` parts of a picture's. A picture's row and its file
-go together by the file's name, which lacks the apostrophes that the row has.
+The table of advertisements (``Ad_table``) and the table of pictures (``Image_table``) are joined
+by the number of the advertisement: the first two ``$$`` parts of a picture's number. A row and its
+file have the same file name, except that the file's name lacks apostrophes.
 """
 
 import io
@@ -14,7 +14,7 @@ import pandas as pd
 from config.errors import InputError, SourceError
 from sources.archives import open_path
 
-# What a user calls a column: the table and its name there.
+# Column name in our options: table and column name there.
 COLUMNS = {
     "body_type": ("Ad_table", "Bodytype"),
     "viewpoint": ("Image_table", "Predicted_viewpoint"),
@@ -23,26 +23,46 @@ COLUMNS = {
 
 
 def check_columns(where: Iterable[str]) -> None:
-    """Raise InputError unless these are names of ``COLUMNS``."""
-    for column in where:
-        if column not in COLUMNS:
-            raise InputError(f"--where {column}: there is {', '.join(COLUMNS)}.")
-
-
-def select_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
-    """Return the names of the pictures whose rows fit, as ``plain_name`` makes them.
+    """Check that columns exist.
 
     Parameters
     ----------
-    path : folder or archive that holds the tables as CSV files.
-    where : names of ``COLUMNS`` to the values that are wanted in them; case does not matter.
+    where : iterable of str
+        Column names.
 
     Raises
     ------
     InputError
-        If a column is not one of ``COLUMNS``, or a value never occurs in it.
+        If a column is not one of ``COLUMNS``.
+    """
+    for column in where:
+        if column not in COLUMNS:
+            raise InputError(
+                f"--where {column}: unknown column. The columns are {', '.join(COLUMNS)}."
+            )
+
+
+def select_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """Return the names of the pictures whose rows have the given values.
+
+    Parameters
+    ----------
+    path : Path
+        Folder or archive with the tables as CSV files.
+    where : mapping of str to tuple of str
+        Accepted values by column of ``COLUMNS``; case-insensitive.
+
+    Returns
+    -------
+    frozenset of str
+        File names, normalized by ``normalize_name``.
+
+    Raises
+    ------
+    InputError
+        If a column is not one of ``COLUMNS``, or a value does not occur in it.
     SourceError
-        If a table or a column of it is not there, or a table cannot be read.
+        If a table or a column is missing, or a table cannot be read.
     """
     check_columns(where)
     tables = {COLUMNS[column][0] for column in where}
@@ -53,43 +73,59 @@ def select_names(path: Path, where: Mapping[str, tuple[str, ...]]) -> frozenset[
             pictures["Image_ID"].str.split("$$", n=2, regex=False).str[:2].str.join("$$")
         )
         pictures = pictures.merge(adverts, on="Adv_ID", how="left")
-    fits = pd.Series(True, index=pictures.index)
-    for column, wanted in where.items():
+    mask = pd.Series(True, index=pictures.index)
+    for column, accepted in where.items():
         values = pictures[COLUMNS[column][1]].str.strip().str.casefold()
-        known = set(values.dropna())
-        for value in wanted:
-            if value.casefold() not in known:
+        existing = set(values.dropna())
+        for value in accepted:
+            if value.casefold() not in existing:
                 raise InputError(
-                    f"--where {column}={value}: no picture has that; there is "
-                    f"{', '.join(sorted(known))}."
+                    f"--where {column}={value}: no picture has this value. The values are "
+                    f"{', '.join(sorted(existing))}."
                 )
-        fits &= values.isin([value.casefold() for value in wanted])
-    pictures = pictures[fits]
+        mask &= values.isin([value.casefold() for value in accepted])
+    pictures = pictures[mask]
     return frozenset(normalize_name(name) for name in pictures["Image_name"].dropna())
 
 
 def normalize_name(path: str) -> str:
-    """Return a picture's name as its file and its row have it in common."""
+    """Return the form of a picture's name that its file and its row share.
+
+    Parameters
+    ----------
+    path : str
+        Path of the file, or name in the table.
+
+    Returns
+    -------
+    str
+        File name without apostrophes.
+
+    Examples
+    --------
+    >>> normalize_name("Vauxhall/Vauxhall$$Don't$$1.jpg")
+    'Vauxhall$$Dont$$1.jpg'
+    """
     return PurePosixPath(path).name.replace("'", "")
 
 
 def _read(
     path: Path, table: str, columns: list[str], where: Mapping[str, tuple[str, ...]]
 ) -> pd.DataFrame:
-    columns = columns + [name for home, name in map(COLUMNS.__getitem__, where) if home == table]
+    columns = columns + [name for owner, name in map(COLUMNS.__getitem__, where) if owner == table]
     for file in open_path(path).files():
         if PurePosixPath(file.path).name == f"{table}.csv":
             try:
                 frame = pd.read_csv(
                     io.BytesIO(file.read()),
                     dtype=str,
-                    # Some headings begin with a blank.
+                    # Some headings begin with a space.
                     usecols=lambda name: name.strip() in columns,
                     skipinitialspace=True,
                     keep_default_na=False,
                     na_values=[""],
                 )
-            # pandas' own errors, and a text that is not UTF-8, are kinds of ValueError.
+            # pandas' own errors and UnicodeDecodeError are subclasses of ValueError.
             except ValueError as error:
                 raise SourceError(f"{path}: {table}.csv cannot be read: {error}.") from error
             frame.columns = frame.columns.str.strip()

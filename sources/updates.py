@@ -1,4 +1,4 @@
-"""Has a data set's source changed since it was acquired? Little is read to know."""
+"""Check whether a data set's source has changed since it was acquired."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,9 @@ from config.settings import get_settings
 from sources.archives import open_path
 from sources.fetch import figshare
 from sources.fetch.http import (
-    RequestTarget,
     HttpLimits,
     PermanentError,
+    RequestTarget,
     TransientError,
     open_client,
     redact_url,
@@ -28,14 +28,16 @@ from storage.raw_sets import Origin, read_origin
 
 @dataclass(frozen=True)
 class UpdateStatus:
-    """What is known of a source.
+    """Result of a check for an update.
 
     Attributes
     ----------
-    state : ``same`` as acquired; ``new``, to be acquired; ``ask``: there is something newer, which
-        the catalogue does not name, or which a person has to choose from; ``unknown``: the host
-        does not tell, or does not answer.
-    what : why, for a person.
+    state : {"same", "new", "ask", "unknown"}
+        ``same``: unchanged. ``new``: changed and can be acquired. ``ask``: a newer version exists
+        that the catalogue does not name, so a person has to decide. ``unknown``: the host gives no
+        information or does not respond.
+    message : str
+        Reason, for display.
     """
 
     state: Literal["same", "new", "ask", "unknown"]
@@ -43,16 +45,28 @@ class UpdateStatus:
 
 
 def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus | None:
-    """Compare a source with what was acquired from it; None where nothing was.
+    """Compare a source with the files that were acquired from it.
 
-    Of an archive on the web its ETag, date and size are compared, of Kaggle and figshare the
-    version, of a folder or archive on this machine the digest. An archive whose SHA-256 the
-    catalogue names cannot change.
+    For an archive on the web the ETag, date and size are compared, for Kaggle and figshare the
+    version, and for a folder or archive on this machine the digest. An archive whose SHA-256 is in
+    the catalogue cannot change.
+
+    Parameters
+    ----------
+    dataset : DatasetConfig
+        The data set.
+    store : ObjectStore
+        Store with the latest origin.
+
+    Returns
+    -------
+    UpdateStatus or None
+        None if the data set was never acquired.
 
     Raises
     ------
     SourceError
-        If a folder or archive of this machine is missing.
+        If a folder or archive on this machine is missing.
     """
     origin = read_origin(store, keys.latest_origin(dataset.name))
     if origin is None:
@@ -62,10 +76,10 @@ def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus
         return UpdateStatus("new", "the catalogue names another source")
     if isinstance(source, LocalSource):
         identity = open_path(Path(source.path)).identity(lambda _: None)
-        same = identity == origin.identity
+        is_same = identity == origin.identity
         return (
-            UpdateStatus("same", "its files")
-            if same
+            UpdateStatus("same", "its files are unchanged")
+            if is_same
             else UpdateStatus("new", "its files have changed")
         )
     if source.sha256 is not None:
@@ -80,27 +94,27 @@ def check_for_update(dataset: DatasetConfig, store: ObjectStore) -> UpdateStatus
 
 def _check_host(source: RemoteSource, origin: Origin) -> UpdateStatus:
     if isinstance(source, HttpSource):
-        return _compare_responses(source, origin)
+        return _compare_with_response(source, origin)
     if isinstance(source, FigshareSource):
-        newest = figshare.fetch_latest_version(source)
-        if newest > source.version:
+        latest = figshare.fetch_latest_version(source)
+        if latest > source.version:
             return UpdateStatus(
-                "ask", f"version {newest} is out, the catalogue names {source.version}"
+                "ask", f"version {latest} is available, the catalogue names {source.version}"
             )
         return UpdateStatus("same", f"version {source.version}")
     if source.version is not None:
         return UpdateStatus("same", f"version {source.version} is in the catalogue")
-    _, stated = resolve_remote(source, "The next check asks again.")
-    known, now = origin.host_metadata.get("version"), stated["version"]
-    if known is None:
-        return UpdateStatus("unknown", f"version {now}, and nobody noted which was acquired")
-    if known == now:
-        return UpdateStatus("same", f"version {now}")
-    return UpdateStatus("new", f"version {now} after {known}")
+    _, host_metadata = resolve_remote(source, "The next check tries again.")
+    acquired, current = origin.host_metadata.get("version"), host_metadata["version"]
+    if acquired is None:
+        return UpdateStatus("unknown", f"version {current}; the acquired version is not recorded")
+    if acquired == current:
+        return UpdateStatus("same", f"version {current}")
+    return UpdateStatus("new", f"version {current} after {acquired}")
 
 
-def _compare_responses(source: HttpSource, origin: Origin) -> UpdateStatus:
-    """Ask for the archive and read no more than the answer's head."""
+def _compare_with_response(source: HttpSource, origin: Origin) -> UpdateStatus:
+    """Request the archive, and read only the headers of the response."""
     limits = HttpLimits()
     with (
         open_client(limits) as client,
@@ -111,26 +125,26 @@ def _compare_responses(source: HttpSource, origin: Origin) -> UpdateStatus:
             limits,
             allow_http=get_settings().allow_http,
             http_allowed_hosts=frozenset(),
-        ) as answer,
+        ) as response,
     ):
-        check_response(answer, ranged=False)
-        return _compare(answer, origin)
+        check_response(response, ranged=False)
+        return _compare_headers(response, origin)
 
 
-def _compare(response: httpx.Response, origin: Origin) -> UpdateStatus:
+def _compare_headers(response: httpx.Response, origin: Origin) -> UpdateStatus:
     headers = response.headers
     length = headers.get("Content-Length", "")
-    now: dict[str, str | int | None] = {"size": int(length) if length.isdigit() else None}
-    before: dict[str, str | int | None] = {"size": origin.size}
-    # What one mirror says means nothing to another.
+    current: dict[str, str | int | None] = {"size": int(length) if length.isdigit() else None}
+    acquired: dict[str, str | int | None] = {"size": origin.size}
+    # Validators of another mirror cannot be compared.
     if redact_url(response.url) == origin.read_from:
         for name in ("ETag", "Last-Modified"):
-            now[name], before[name] = headers.get(name), origin.host_metadata.get(name)
-    told = [name for name in now if None not in (now[name], before[name])]
-    changed = [name for name in told if now[name] != before[name]]
+            current[name], acquired[name] = headers.get(name), origin.host_metadata.get(name)
+    comparable = [name for name in current if None not in (current[name], acquired[name])]
+    changed = [name for name in comparable if current[name] != acquired[name]]
     if changed:
         name = changed[-1]
-        return UpdateStatus("new", f"{name} is {now[name]}, was {before[name]}")
-    if told in ([], ["size"]):
-        return UpdateStatus("unknown", "the host gives neither ETag nor date to compare")
-    return UpdateStatus("same", f"{told[-1]} {now[told[-1]]}")
+        return UpdateStatus("new", f"{name} is {current[name]}, was {acquired[name]}")
+    if comparable in ([], ["size"]):
+        return UpdateStatus("unknown", "the host sends neither ETag nor date to compare")
+    return UpdateStatus("same", f"{comparable[-1]} {current[comparable[-1]]}")

@@ -14,7 +14,7 @@ from model.evaluation.votes import Votes
 from model.export import promotion
 from reports.pair_set_report import inline_jpeg
 from storage import ObjectStore, keys, open_store
-from storage.checkpoint_names import resolve_checkpoint
+from storage.checkpoint_selection import resolve_checkpoint
 from storage.promoted_files import read_example
 from storage.promotions import Promoted
 from storage.runs import list_checkpoints

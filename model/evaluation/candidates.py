@@ -17,7 +17,7 @@ from model.training.resume import read_metadata
 from model.training.samples import to_image
 from postprocess import PAIR_SIZE
 from storage import ObjectStore
-from storage.checkpoint_names import check_runs_exist
+from storage.checkpoint_selection import check_runs_exist
 from storage.promoted_files import read_weights
 from storage.promotions import Promoted, read_promoted
 from storage.runs import CheckpointRecord, Run, list_checkpoints

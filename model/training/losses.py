@@ -44,6 +44,26 @@ def adversarial_loss(fake: Tensor) -> Tensor:
     return torch.mean((fake - 1) ** 2)
 
 
+def generator_loss(adversarial: Tensor, l1: Tensor, lambda_l1: float) -> Tensor:
+    """Return the generator's total loss, adversarial + λ · L1 (Isola et al., 2017).
+
+    Parameters
+    ----------
+    adversarial : Tensor
+        Scalar, as from ``adversarial_loss``.
+    l1 : Tensor
+        Scalar, mean absolute difference of generated and true picture, both in [-1, 1].
+    lambda_l1 : float, at least 0
+        Weight of the L1 term.
+
+    Returns
+    -------
+    Tensor
+        A scalar, at least 0.
+    """
+    return adversarial + lambda_l1 * l1
+
+
 def join_pair(picture: Tensor, condition: Tensor) -> Tensor:
     """Return the discriminator's input.
 

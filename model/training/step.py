@@ -14,7 +14,12 @@ from config.recipe import Recipe
 from model.training.checkpoint import TrainingState
 from model.training.distributed import SINGLE_PROCESS, BatchShard, DistributedContext
 from model.training.image_pool import ImagePool
-from model.training.losses import adversarial_loss, discriminator_loss, join_pair
+from model.training.losses import (
+    adversarial_loss,
+    discriminator_loss,
+    generator_loss,
+    join_pair,
+)
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ def train_step(
         scores = networks.unwrapped_discriminator(join_pair(fake, condition))
     adversarial, l1 = adversarial_loss(scores.float()), l1_loss(fake, target)
     state.generator_optimizer.zero_grad(set_to_none=True)
-    shard.scale_loss(adversarial + recipe.lambda_l1 * l1).backward()  # type: ignore[no-untyped-call]
+    g_loss = generator_loss(adversarial, l1, recipe.lambda_l1)
+    shard.scale_loss(g_loss).backward()  # type: ignore[no-untyped-call]
     g_norm = optimizer_step(state.generator, state.generator_optimizer, recipe.max_grad_norm)
     state.discriminator.requires_grad_(True)
 

@@ -1,4 +1,4 @@
-"""Where source files come from: one small protocol, one module a kind."""
+"""Source files in a folder, zip or tar archive, behind one protocol."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,36 +16,60 @@ class Source(Protocol):
     """Files in a fixed order."""
 
     def identity(self, progress: Callable[[int], None]) -> str:
-        """Return a digest that is the same as long as the files are the same.
+        """Compute a digest of all files.
 
-        ``progress`` is called with the number of bytes read since the last call.
+        Parameters
+        ----------
+        progress : callable
+            Called with the number of bytes read since the last call.
+
+        Returns
+        -------
+        str
+            SHA-256 (hex).
         """
         ...
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield every regular file, in an order that depends on the source alone.
+        """Iterate over the files, in an order that depends on the source only.
 
-        A file's content must be read before the next file is asked for.
+        Yields
+        ------
+        SourceFile
+            File whose content has to be read before the next file is requested.
         """
         ...
 
     def names(self) -> Iterator[str]:
-        """Yield the path of every file, in the order of ``files``, without reading them."""
+        """Iterate over the paths of the regular files, without reading their contents.
+
+        Yields
+        ------
+        str
+            Paths in the order of ``files``.
+        """
         ...
 
 
 def open_path(path: Path, max_files: int | None = None) -> Source:
-    """Return a folder or an archive as a source.
+    """Open a folder or an archive as a source.
 
     Parameters
     ----------
-    path : of either.
-    max_files : an archive with more files is refused; None for the usual limit.
+    path : Path
+        Folder, or zip or tar archive.
+    max_files : int, 1 or more, or None
+        An archive with more members is refused; None for the default limit.
+
+    Returns
+    -------
+    Source
+        The source.
 
     Raises
     ------
     SourceError
-        If it is missing or is neither a folder nor an archive that can be read.
+        If the path is missing, or is neither a folder nor a readable archive.
     """
     if path.is_dir():
         return FolderSource(path)
@@ -63,8 +87,8 @@ def _describe_unknown_file(path: Path) -> str:
         start = file.read(512).lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return (
-            f"{path} is a web page: the browser has saved what a host had to say. Look at it, and "
-            "download the archive again."
+            f"{path} is a web page: the browser has saved a message of the host instead of the "
+            "archive. Read it, and download the archive again."
         )
-    found = "is empty" if not start else "is neither a folder nor a zip or tar archive"
-    return f"{path} {found}. Give the archive as it was downloaded, or the folder of its files."
+    problem = "is empty" if not start else "is neither a folder nor a zip or tar archive"
+    return f"{path} {problem}. Give the archive as it was downloaded, or the folder of its files."

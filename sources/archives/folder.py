@@ -1,4 +1,4 @@
-"""A folder of files."""
+"""A folder as a source."""
 
 import hashlib
 import os
@@ -12,50 +12,56 @@ from sources.archives.source_file import SourceFile, escape_name, hash_file
 
 
 class FolderSource:
-    """Every regular file below a folder, by path; linked folders are not entered."""
+    """All regular files below a folder, sorted by path. Linked folders are not followed.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._digests: dict[str, str] = {}
 
     def identity(self, progress: Callable[[int], None]) -> str:
-        """Return a digest of all paths and contents; see ``sources.archives.Source``."""
-        whole = hashlib.sha256()
+        """Compute a digest of all paths and contents; see ``sources.archives.Source``."""
+        total = hashlib.sha256()
         for path in self._paths():
             with _translate_errors(self._root / path):
                 digest = hash_file(self._root / path, progress)
             self._digests[path] = digest
-            whole.update(os.fsencode(path) + b"\0" + digest.encode() + b"\0")
-        return whole.hexdigest()
+            total.update(os.fsencode(path) + b"\0" + digest.encode() + b"\0")
+        return total.hexdigest()
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield the files; see ``sources.archives.Source``."""
+        """Iterate over the files; see ``sources.archives.Source``."""
         for path in self._digests or self._paths():
             with _translate_errors(self._root / path):
                 size = (self._root / path).stat().st_size
             yield SourceFile(escape_name(path), size, partial(self._read, path))
 
     def names(self) -> Iterator[str]:
-        """Yield the files' paths; see ``sources.archives.Source``."""
+        """Iterate over the files' paths; see ``sources.archives.Source``."""
         return (escape_name(path) for path in self._digests or self._paths())
 
     def _paths(self) -> list[str]:
-        def refuse(error: OSError) -> None:
+        def raise_source_error(error: OSError) -> None:
             raise SourceError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
-        found = []
-        for folder, _, names in os.walk(self._root, onerror=refuse):
+        paths = []
+        for folder, _, names in os.walk(self._root, onerror=raise_source_error):
             for name in names:
                 path = Path(folder, name)
                 if path.is_file():
-                    found.append(path.relative_to(self._root).as_posix())
-        return sorted(found, key=os.fsencode)
+                    paths.append(path.relative_to(self._root).as_posix())
+        return sorted(paths, key=os.fsencode)
 
     def _read(self, path: str) -> bytes:
         with _translate_errors(self._root / path):
             content = (self._root / path).read_bytes()
-        known = self._digests.get(path)
-        if known is not None and hashlib.sha256(content).hexdigest() != known:
+        expected = self._digests.get(path)
+        if expected is not None and hashlib.sha256(content).hexdigest() != expected:
             raise IntegrityError(f"{self._root / path} changed while it was read. Run again.")
         return content
 
@@ -66,5 +72,5 @@ def _translate_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error.strerror}. Mend its permissions, or take it out."
+            f"{path} cannot be read: {error.strerror}. Correct its permissions, or remove it."
         ) from error

@@ -1,4 +1,4 @@
-"""Zip and tar archives, told apart by their content."""
+"""Detection of zip and tar archives by their content."""
 
 import tarfile
 import zipfile
@@ -13,12 +13,28 @@ __all__ = ["TarSource", "ZipSource", "detect_archive_kind"]
 
 
 def detect_archive_kind(path: Path) -> Literal["zip", "tar"] | None:
-    """Tell by its content what an existing file is; None for neither."""
+    """Detect the kind of an archive by its content.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Returns
+    -------
+    {"zip", "tar"} or None
+        None if it is neither.
+
+    Raises
+    ------
+    SourceError
+        If the file cannot be read.
+    """
     with translate_errors(path):
         with path.open("rb") as file:
             start = file.read(tarfile.BLOCKSIZE)
-        # By its beginning, because a zip's end can stand at the end of anything, and because an
-        # archive that was cut short is none to the libraries any more, but still meant to be one.
+        # The beginning decides, because a zip's end record can be at the end of any file, and
+        # because the libraries do not recognize a truncated archive.
         if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
             return "zip"
         if start.startswith(tuple(COMPRESSIONS)) or path.suffix == ".tar" or _is_tar_header(start):
@@ -27,7 +43,7 @@ def detect_archive_kind(path: Path) -> Literal["zip", "tar"] | None:
 
 
 def _is_tar_header(block: bytes) -> bool:
-    # Not tarfile.is_tarfile: that reads as much as the first member asks for.
+    # Not tarfile.is_tarfile: it reads as many bytes as the first header declares.
     try:
         tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
     except tarfile.TarError:

@@ -1,4 +1,4 @@
-"""What an archive may ask of this machine; one that asks for more is refused as a whole."""
+"""Limits for hostile archives. An archive beyond a limit is refused as a whole."""
 
 from pathlib import Path
 
@@ -7,7 +7,8 @@ from sources.archives.source_file import escape_name
 
 MAX_FILES = 500_000
 
-# Pictures seldom pack to less than a tenth, so nothing real comes near; but a blank one does.
+# Pictures rarely compress to less than a tenth. A blank picture can exceed the ratio, so small
+# members and archives are not checked.
 MAX_RATIO = 200
 MIN_CHECKED_MEMBER_BYTES = 64 << 20
 MIN_CHECKED_ARCHIVE_BYTES = 1 << 30
@@ -16,32 +17,96 @@ MIN_CHECKED_ARCHIVE_BYTES = 1 << 30
 def refuse_archive(
     archive: Path, reason: str, member: str | None = None, advice: str | None = None
 ) -> SourceError:
-    """Return the error that says why an archive, or a member of it, is not read."""
+    """Return the error for an archive that is refused.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive.
+    reason : str
+        Verb phrase that follows the name of the archive or member.
+    member : str or None
+        Name of the member that is the reason.
+    advice : str or None
+        Sentence that says what to do; None for the default one.
+
+    Returns
+    -------
+    SourceError
+        The error.
+    """
     subject = "" if member is None else f"its member {_quote(member)} "
     return SourceError(
-        f"{archive} is refused: {subject}{reason}. Nothing was unpacked or made of it. "
-        + (advice or "Get it from its makers again, or pack its pictures anew.")
+        f"{archive} is refused: {subject}{reason}. Nothing was unpacked or imported. "
+        + (advice or "Download it again from its authors, or repack its pictures.")
     )
 
 
 def check_count(archive: Path, members: int, max_files: int) -> None:
-    """Raise ``SourceError`` where an archive has too many members."""
+    """Check the number of members of an archive.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive.
+    members : int
+        Number of members.
+    max_files : int
+        Maximum number of members.
+
+    Raises
+    ------
+    SourceError
+        If there are more members.
+    """
     if members > max_files:
         raise refuse_archive(
             archive,
             f"it holds more than {max_files:,} members",
-            advice="Is it the right one? If so, unpack it and give the folder.",
+            advice="Check that it is the right archive; if so, unpack it and give the folder.",
         )
 
 
 def check_member(archive: Path, member: str, size: int, compressed_size: int) -> None:
-    """Raise ``SourceError`` where one member unpacks to far more bytes than it has packed."""
+    """Check the compression ratio of a member.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive.
+    member : str
+        Name of the member.
+    size : int, bytes
+        Size of its content.
+    compressed_size : int, bytes
+        Size in the archive.
+
+    Raises
+    ------
+    SourceError
+        If a large member exceeds ``MAX_RATIO``.
+    """
     if size > MIN_CHECKED_MEMBER_BYTES and size > MAX_RATIO * compressed_size:
         raise refuse_archive(archive, _describe_ratio(size, compressed_size), member)
 
 
 def check_total(archive: Path, size: int, compressed_size: int) -> None:
-    """Raise ``SourceError`` where all members unpack to far more bytes than the archive has."""
+    """Check the compression ratio of an archive.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive.
+    size : int, bytes
+        Total size of the contents.
+    compressed_size : int, bytes
+        Size of the archive.
+
+    Raises
+    ------
+    SourceError
+        If a large archive exceeds ``MAX_RATIO``.
+    """
     if size > MIN_CHECKED_ARCHIVE_BYTES and size > MAX_RATIO * compressed_size:
         raise refuse_archive(archive, f"it {_describe_ratio(size, compressed_size)}")
 
@@ -54,6 +119,6 @@ def _describe_ratio(size: int, compressed_size: int) -> str:
 
 
 def _quote(name: str) -> str:
-    """Return a name as it can stand in one line."""
+    """Quote a name in one line, shortened in the middle."""
     text = escape_name(name)
     return repr(text if len(text) <= 120 else f"{text[:100]}…{text[-19:]}")

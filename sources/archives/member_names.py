@@ -1,4 +1,4 @@
-"""Names of an archive's members as relative paths; a name that leads elsewhere is none."""
+"""Validation of the names of archive members as relative paths."""
 
 import re
 import unicodedata
@@ -7,7 +7,7 @@ from pathlib import Path
 from sources.archives.limits import refuse_archive
 from sources.archives.source_file import escape_name
 
-# Longer than any system's file names, and far shorter than a header could hold.
+# Longer than the file names of any system, and much shorter than a header could hold.
 _MAX_NAME_LENGTH = 1024
 
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -15,16 +15,33 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127) if chr(code) n
 
 
 def clean_name(archive: Path, name: str) -> str:
-    """Return a member's name as a normalised relative path.
+    """Normalize the name of a member to a relative path.
 
-    In NFC, without ``.`` and empty segments; bytes that are not UTF-8 (surrogates here) and
-    control characters become escapes.
+    The result is in Unicode NFC, without ``.`` and empty segments. Bytes that are not UTF-8
+    (surrogates in ``name``) and control characters are escaped.
+
+    Parameters
+    ----------
+    archive : Path
+        The archive, for the message.
+    name : str
+        Name of the member, with ``/`` between segments.
+
+    Returns
+    -------
+    str
+        Relative path.
 
     Raises
     ------
     SourceError
-        If it leads out of a folder that the archive would be unpacked to, is cut by some programs,
-        or is empty or longer than 1,024 characters.
+        If the name is absolute, has a drive, ``..`` or a NUL character, is empty, or is longer than
+        1,024 characters.
+
+    Examples
+    --------
+    >>> clean_name(Path("x.zip"), "./a//b/c.png")
+    'a/b/c.png'
     """
     segments = name.split("/")
     if not segments[0] and len(segments) > 1:

@@ -1,4 +1,4 @@
-"""Tars, compressed or not, read as one stream from the first byte to the last."""
+"""Tar archives, compressed or not, read as one stream from the first to the last byte."""
 
 import bz2
 import gzip
@@ -14,9 +14,9 @@ from sources.archives.limits import check_count, check_member, check_total, refu
 from sources.archives.member_names import clean_name
 from sources.archives.source_file import SourceFile, escape_name
 
-# How a compressed tar begins, and what unpacks it.
+# Decompressors by the first bytes of the archive.
 COMPRESSIONS: dict[bytes, Callable[[BufferedReader], BufferedIOBase]] = {
-    b"\x1f\x8b": lambda packed: gzip.GzipFile(fileobj=packed),
+    b"\x1f\x8b": lambda compressed: gzip.GzipFile(fileobj=compressed),
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ": lzma.LZMAFile,
 }
@@ -25,7 +25,7 @@ _BLOCK = tarfile.BLOCKSIZE
 _CHUNK_SIZE = 1 << 20
 _MAX_HEADER = 1 << 20
 
-# Packed bytes that the unpackers read before they are asked for what is in them.
+# Compressed bytes that a decompressor may read in advance.
 _READ_AHEAD_BYTES = 1 << 18
 
 _LONG_NAME_TYPES = {tarfile.GNUTYPE_LONGNAME: "path", tarfile.GNUTYPE_LONGLINK: "linkpath"}
@@ -39,25 +39,25 @@ _SPECIAL_TYPES = {
 
 
 class TarSource(Archive):
-    """The regular files of a tar, in the archive's order."""
+    """The files of a tar archive, in its order."""
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield the files; see ``sources.archives.archive.Archive``."""
-        seen: set[str] = set()
+        """Iterate over the files; see ``sources.archives.archive.Archive``."""
+        names: set[str] = set()
         with (
             translate_errors(self._path),
-            self._path.open("rb") as packed,
-            _open_decompressed(packed) as unpacked,
+            self._path.open("rb") as compressed,
+            _open_decompressed(compressed) as decompressed,
         ):
-            stream = _TarStream(self._path, packed, unpacked)
+            stream = _TarStream(self._path, compressed, decompressed)
             for number, member in enumerate(_iter_members(self._path, stream), 1):
                 check_count(self._path, number, self._max_files)
                 if member.isdir():
                     continue
                 name = clean_name(self._path, member.name)
-                if name in seen:
-                    raise refuse_archive(self._path, "is there twice", member.name)
-                seen.add(name)
+                if name in names:
+                    raise refuse_archive(self._path, "occurs twice", member.name)
+                names.add(name)
                 if member.islnk() or member.issym():
                     yield SourceFile(name, 0, bytes, link=escape_name(member.linkname))
                 elif not member.isreg():
@@ -69,7 +69,7 @@ class TarSource(Archive):
                     yield SourceFile(name, member.size, read)
 
     def _read(self, stream: "_TarStream", start: int, size: int) -> bytes:
-        assert stream.position == start, "a file is read once, before the next is asked for"
+        assert stream.position == start, "each file is read once, before the next one is requested"
         with translate_errors(self._path):
             return stream.read(size)
 
@@ -77,63 +77,65 @@ class TarSource(Archive):
 def _open_decompressed(raw: BufferedReader) -> BufferedIOBase:
     start = raw.read(6)
     raw.seek(0)
-    for magic, unpack in COMPRESSIONS.items():
+    for magic, decompress in COMPRESSIONS.items():
         if start.startswith(magic):
-            return unpack(raw)
+            return decompress(raw)
     return raw
 
 
 class _TarStream:
-    """A tar's unpacked bytes, counted against the packed ones.
+    """The decompressed bytes of a tar archive, with a check of the compression ratio.
 
-    ``tarfile`` would not do: it keeps every header, reads headers of any size and stops at the end
-    mark, before a checksum of the compressed data is met.
+    ``tarfile`` is not used for this: it keeps every header in memory, reads headers of any size
+    and stops at the end mark, before the checksum of the compressed data.
     """
 
-    def __init__(self, archive: Path, packed: BufferedReader, unpacked: BufferedIOBase) -> None:
+    def __init__(
+        self, archive: Path, compressed: BufferedReader, decompressed: BufferedIOBase
+    ) -> None:
         self._archive = archive
-        self._packed = packed
-        self._unpacked = unpacked
+        self._compressed = compressed
+        self._decompressed = decompressed
         self.position = 0
         self.start_member("")
 
     def start_member(self, member: str) -> None:
-        """Note that a member begins here."""
+        """Start counting the bytes of a member."""
         self._member = member
         self._start = self.position
-        self._packed_start = self._packed.tell()
+        self._compressed_start = self._compressed.tell()
 
     def iter_chunks(self, size: int) -> Iterator[bytes]:
-        """Yield exactly so many bytes in pieces that memory holds."""
+        """Yield exactly ``size`` bytes in chunks."""
         while size > 0:
-            piece = self._read_chunk(min(size, _CHUNK_SIZE))
-            if not piece:
+            chunk = self._read_chunk(min(size, _CHUNK_SIZE))
+            if not chunk:
                 raise EOFError("the end is missing")
-            size -= len(piece)
-            yield piece
+            size -= len(chunk)
+            yield chunk
 
     def read(self, size: int) -> bytes:
-        """Return exactly so many bytes."""
+        """Return exactly ``size`` bytes."""
         return b"".join(self.iter_chunks(size))
 
     def read_rest(self) -> Iterator[bytes]:
-        """Yield all that is left."""
+        """Yield the remaining bytes in chunks."""
         return iter(partial(self._read_chunk, _CHUNK_SIZE), b"")
 
     def _read_chunk(self, size: int) -> bytes:
-        piece = self._unpacked.read(size)
-        self.position += len(piece)
-        packed = self._packed.tell()
-        since = packed - self._packed_start + _READ_AHEAD_BYTES
-        check_member(self._archive, self._member, self.position - self._start, since)
-        check_total(self._archive, self.position, packed)
-        return piece
+        chunk = self._decompressed.read(size)
+        self.position += len(chunk)
+        compressed_position = self._compressed.tell()
+        compressed_size = compressed_position - self._compressed_start + _READ_AHEAD_BYTES
+        check_member(self._archive, self._member, self.position - self._start, compressed_size)
+        check_total(self._archive, self.position, compressed_position)
+        return chunk
 
 
 def _iter_members(archive: Path, stream: _TarStream) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of all members, each with the stream at the member's content."""
-    everywhere: dict[str, str] = {}
-    here: dict[str, str] = {}
+    """Yield the headers of all members, with the stream at the start of the content."""
+    global_records: dict[str, str] = {}
+    member_records: dict[str, str] = {}
     while any(block := stream.read(_BLOCK)):
         header = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
         stream.start_member(header.name)
@@ -142,23 +144,23 @@ def _iter_members(archive: Path, stream: _TarStream) -> Iterator[tarfile.TarInfo
                 raise refuse_archive(archive, "has a header that is far too large", header.name)
             content = stream.read(_pad_to_block(header.size))[: header.size]
             if header.type in _LONG_NAME_TYPES:
-                here[_LONG_NAME_TYPES[header.type]] = _decode(content.rstrip(b"\0"))
+                member_records[_LONG_NAME_TYPES[header.type]] = _decode(content.rstrip(b"\0"))
             elif header.type == tarfile.XGLTYPE:
-                everywhere |= _read_pax(content)
+                global_records |= _read_pax(content)
             else:
-                here |= _read_pax(content)
+                member_records |= _read_pax(content)
             continue
-        _apply_extended_header(archive, header, everywhere | here)
-        here = {}
+        _apply_extended_header(archive, header, global_records | member_records)
+        member_records = {}
         # Of the known types, only files have content.
         has_content = header.isreg() or header.type not in tarfile.SUPPORTED_TYPES
         end = stream.position + (_pad_to_block(header.size) if has_content else 0)
         yield header
         for _ in stream.iter_chunks(end - stream.position):
             pass
-    # To the last byte, where gzip has its checksum; and whatever else is there would be lost.
-    for piece in stream.read_rest():
-        if piece.strip(b"\0"):
+    # Read to the last byte: gzip has its checksum there, and further members would be lost.
+    for chunk in stream.read_rest():
+        if chunk.strip(b"\0"):
             raise CorruptMember("there is more after the end mark")
 
 
@@ -169,7 +171,7 @@ def _pad_to_block(size: int) -> int:
 def _apply_extended_header(
     archive: Path, header: tarfile.TarInfo, extended: dict[str, str]
 ) -> None:
-    """Put in what a member's extended headers say."""
+    """Apply the records of extended headers to a member's header."""
     if header.type == tarfile.GNUTYPE_SPARSE or _SPARSE_KEY_PREFIX in extended:
         raise refuse_archive(archive, "is stored sparse", header.name, "Pack it without --sparse.")
     header.name = extended.get("path", header.name)
@@ -184,19 +186,19 @@ def _apply_extended_header(
 
 
 def _read_pax(content: bytes) -> dict[str, str]:
-    """Return the records of an extended header that matter here.
+    r"""Parse the relevant records of an extended header.
 
-    Each is its own length, a blank, ``key=value`` and a line's end.
+    The format of a record is its own length, a space, ``key=value`` and ``\n``.
     """
     records = {}
     start = 0
     while start < len(content):
-        blank = content.find(b" ", start, start + 9)
-        length = content[start : max(blank, 0)]
+        space = content.find(b" ", start, start + 9)
+        length = content[start : max(space, 0)]
         end = start + int(length) if length.isdigit() else 0
-        if end <= blank or content[end - 1 : end] != b"\n":
-            raise CorruptMember("an extended header is not as it should be")
-        key, _, value = content[blank + 1 : end - 1].partition(b"=")
+        if end <= space or content[end - 1 : end] != b"\n":
+            raise CorruptMember("an extended header is malformed")
+        key, _, value = content[space + 1 : end - 1].partition(b"=")
         if key in (b"path", b"linkpath", b"size"):
             records[key.decode()] = _decode(value)
         elif key.startswith(_SPARSE_KEY_PREFIX.encode()):

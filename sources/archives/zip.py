@@ -1,4 +1,4 @@
-"""Zips, read by member: what is not asked for is passed over."""
+"""Zip archives, read by member: only the requested members are decompressed."""
 
 import bz2
 import stat
@@ -31,7 +31,7 @@ _METHODS: dict[int, Callable[[], _Decompressor]] = {
     12: bz2.BZ2Decompressor,
 }
 
-# Bits for a content, and for a directory, that is encrypted.
+# Encrypted content, and encrypted central directory.
 _ENCRYPTED_FLAG = 0x1 | 0x2000
 _UTF_8_FLAG = 0x800
 
@@ -46,11 +46,11 @@ _SPECIAL_TYPES = {
 
 
 class ZipSource(Archive):
-    """The regular files of a zip, in its directory's order."""
+    """The files of a zip archive, in the order of its central directory."""
 
     def files(self) -> Iterator[SourceFile]:
-        """Yield the files; see ``sources.archives.archive.Archive``."""
-        # Two places in the file: one goes along the directory, one to and fro for content.
+        """Iterate over the files; see ``sources.archives.archive.Archive``."""
+        # Two file objects: one reads the directory sequentially, one seeks to the contents.
         with (
             translate_errors(self._path),
             self._path.open("rb") as listing,
@@ -72,10 +72,10 @@ class ZipSource(Archive):
                     yield SourceFile(path, entry.size, partial(self._read, file, entry))
 
     def _check_limits(self, listing: BinaryIO, directory: CentralDirectory) -> Iterable[str]:
-        """Go through the whole directory before anything is read; return the files' paths."""
+        """Check the complete directory before any content is read; return the files' paths."""
         check_count(self._path, directory.num_members, self._max_files)
-        seen: dict[str, None] = {}
-        size = packed = 0
+        paths: dict[str, None] = {}
+        size = compressed_size = 0
         for number, entry in enumerate(read_entries(listing, directory), 1):
             check_count(self._path, number, self._max_files)
             if _is_folder(entry):
@@ -86,18 +86,16 @@ class ZipSource(Archive):
                 )
             name = _decode_name(entry)
             path = clean_name(self._path, name)
-            if path in seen:
-                raise refuse_archive(self._path, "is there twice", name)
-            seen[path] = None
+            if path in paths:
+                raise refuse_archive(self._path, "occurs twice", name)
+            paths[path] = None
             check_member(self._path, name, entry.size, entry.compressed_size)
             size += entry.size
-            packed += _LOCAL_HEADER.size + len(entry.name) + entry.compressed_size
+            compressed_size += _LOCAL_HEADER.size + len(entry.name) + entry.compressed_size
         check_total(self._path, size, directory.start)
-        if packed > directory.start:
-            raise refuse_archive(
-                self._path, "its members overlap, so that it unpacks to more than it has"
-            )
-        return seen
+        if compressed_size > directory.start:
+            raise refuse_archive(self._path, "its members overlap")
+        return paths
 
     def _read_link_target(self, file: BinaryIO, entry: ZipEntry) -> str:
         if entry.size > _MAX_LINK_TARGET_BYTES:
@@ -114,21 +112,24 @@ class ZipSource(Archive):
             if file.read(name_size) != entry.name:
                 raise CorruptMember(f"{_decode_name(entry)!r} has another name in the directory")
             file.seek(extra_size, 1)
-            # Packing adds little; a member that says otherwise is not read into memory.
-            packed = file.read(min(entry.compressed_size, 2 * entry.size + 4096))
-            return _decompress(entry, packed)
+            # Compression adds few bytes; a member that declares more is not read completely.
+            compressed = file.read(min(entry.compressed_size, 2 * entry.size + 4096))
+            return _decompress(entry, compressed)
 
 
 def _decompress(entry: ZipEntry, compressed: bytes) -> bytes:
-    content, whole = compressed, True
+    content, is_complete = compressed, True
     if entry.method != _STORED:
         if entry.method not in _METHODS:
-            raise NotImplementedError(f"{_decode_name(entry)!r} is packed by method {entry.method}")
+            raise NotImplementedError(
+                f"{_decode_name(entry)!r} uses compression method {entry.method}, which is not "
+                "supported"
+            )
         decompressor = _METHODS[entry.method]()
-        # One byte more than it should be shows that there is more, and no more is unpacked.
+        # One byte more than declared detects a longer content without decompressing all of it.
         content = decompressor.decompress(compressed, entry.size + 1)
-        whole = decompressor.eof
-    if not whole or len(content) != entry.size:
+        is_complete = decompressor.eof
+    if not is_complete or len(content) != entry.size:
         raise CorruptMember(f"{_decode_name(entry)!r} has another size than the directory says")
     if zlib.crc32(content) != entry.crc:
         raise CorruptMember(f"{_decode_name(entry)!r} has another CRC-32 than the directory says")
@@ -136,16 +137,16 @@ def _decompress(entry: ZipEntry, compressed: bytes) -> bytes:
 
 
 def _is_folder(entry: ZipEntry) -> bool:
-    # By its name alone, as zipfile has it; with content it is a file whose name was damaged.
+    # By the name, as in zipfile. An entry with content is a file with a corrupt name.
     return entry.name.endswith((b"/", b"\\")) and not entry.size
 
 
 def _decode_name(entry: ZipEntry) -> str:
-    """Return a member's name with ``/``; bytes that are no text as surrogates."""
+    """Decode a member's name, with ``/`` and surrogates for undecodable bytes."""
     try:
         name = entry.name.decode()
     except UnicodeDecodeError:
-        # Many writers have UTF-8 without saying so. Of others the code page is not told.
-        told = entry.flags & _UTF_8_FLAG
-        name = entry.name.decode("utf-8" if told else "cp437", "surrogateescape")
+        # Many programs write UTF-8 without the flag. Other code pages are not declared.
+        is_utf_8 = entry.flags & _UTF_8_FLAG
+        name = entry.name.decode("utf-8" if is_utf_8 else "cp437", "surrogateescape")
     return name.replace("\\", "/")

@@ -1,1 +1,1 @@
-"""Archives from the network: hosts, resumable downloads, verification."""
+"""Download of archives: hosts and their APIs, resumable transfers, verification."""

@@ -1,4 +1,4 @@
-"""What a disk may do to a download: errors in plain words, small files written whole."""
+"""Disk access of downloads: error translation, free space, atomic metadata files."""
 
 import errno
 import shutil
@@ -14,7 +14,7 @@ from storage.local import fsync
 
 _DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
-# What has to stay free beside a file, in bytes.
+# Bytes that have to stay free on the disk.
 _FREE_SPACE_MARGIN = 64 << 20
 
 _ModelT = TypeVar("_ModelT", bound=BaseModel)
@@ -22,35 +22,80 @@ _ModelT = TypeVar("_ModelT", bound=BaseModel)
 
 @contextmanager
 def translate_errors(path: Path) -> Iterator[None]:
-    """Turn what a disk raises into one clear error."""
+    """Translate ``OSError`` into ``StorageError``.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder that is accessed, for the message.
+
+    Raises
+    ------
+    StorageError
+        If the disk is full, or the path cannot be read or written.
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _DISK_FULL_ERRNOS:
             raise StorageError(
-                f"The disk is full: {path} cannot grow. What is there is kept: free some space "
-                "and run again to resume, or choose another place with --cache."
+                f"The disk is full: {path} cannot grow. The downloaded part is kept: free some "
+                "space and run again to resume, or choose another folder with --cache."
             ) from error
         raise StorageError(
             f"{path} cannot be read or written: {error.strerror}. "
-            "Check its permissions, or choose another place with --cache."
+            "Check its permissions, or choose another folder with --cache."
         ) from error
 
 
 def check_space(path: Path, num_bytes: int) -> None:
-    """Raise StorageError unless a file can grow by so many bytes."""
-    needed = num_bytes + _FREE_SPACE_MARGIN
+    """Check that a file can grow.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    num_bytes : int, bytes
+        Number of bytes to be added.
+
+    Raises
+    ------
+    StorageError
+        If the disk has too little free space.
+    """
+    required = num_bytes + _FREE_SPACE_MARGIN
     with translate_errors(path.parent):
         free = shutil.disk_usage(path.parent).free
-    if free < needed:
+    if free < required:
         raise StorageError(
-            f"{path.name} needs {format_bytes(needed)} in {path.parent}, where {format_bytes(free)} are free. "
-            "Free some, or choose another place with --cache."
+            f"{path.name} needs {format_bytes(required)} in {path.parent}, where "
+            f"{format_bytes(free)} are free. Free some space, or choose another folder with "
+            "--cache."
         )
 
 
 def format_bytes(done: int, total: int | None = None) -> str:
-    """Return bytes for a person: ``3.1 of 8.6 GB``."""
+    """Format a number of bytes for display.
+
+    Parameters
+    ----------
+    done : int, bytes
+        Number of bytes.
+    total : int, bytes, or None
+        Total number of bytes, which decides the unit.
+
+    Returns
+    -------
+    str
+        Decimal units, one digit after the point.
+
+    Examples
+    --------
+    >>> format_bytes(3_100_000_000, 8_600_000_000)
+    '3.1 of 8.6 GB'
+    >>> format_bytes(999)
+    '999 bytes'
+    """
     largest = done if total is None else total
     power = next((p for p in (4, 3, 2, 1) if largest >= 1000**p), 0)
     unit = ("bytes", "kB", "MB", "GB", "TB")[power]
@@ -59,7 +104,20 @@ def format_bytes(done: int, total: int | None = None) -> str:
 
 
 def load_metadata(path: Path, model: type[_ModelT]) -> _ModelT | None:
-    """Return what a sidecar says; None where it is missing or says nothing."""
+    """Load a JSON metadata file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : type of BaseModel
+        Model of its content.
+
+    Returns
+    -------
+    BaseModel or None
+        None if the file is missing or invalid.
+    """
     try:
         return model.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
@@ -67,7 +125,20 @@ def load_metadata(path: Path, model: type[_ModelT]) -> _ModelT | None:
 
 
 def save_metadata(path: Path, model: BaseModel) -> None:
-    """Write a sidecar, whole or not at all."""
+    """Save a JSON metadata file atomically.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    model : BaseModel
+        Its content.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
     temporary = path.with_name(path.name + ".new")
     with translate_errors(path):
         temporary.write_text(model.model_dump_json(), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""One file from the first host that gives it: resumed where it stopped, checked to the last byte.
+"""Download of one file from the first mirror that sends it, with resumption and verification.
 
-Nothing under the final name was ever unfinished or unchecked, and no address with its query, no
-token and no header of the caller's is printed, logged or stored.
+A file under its final name is complete and verified. No URL with its query, no token and no request
+header is printed, logged or stored.
 """
 
 import random
@@ -18,9 +18,9 @@ from config.errors import IcanvasError, InputError, IntegrityError, SourceError,
 from sources.fetch.disk import check_space, format_bytes, translate_errors
 from sources.fetch.host_api import HostUnavailable
 from sources.fetch.http import (
-    RequestTarget,
     HttpLimits,
     PermanentError,
+    RequestTarget,
     TransientError,
     open_client,
     redact_url,
@@ -41,9 +41,9 @@ from sources.fetch.partial_downloads import (
     find_finished_download,
 )
 
-__all__ = ["RequestTarget", "DownloadRecord", "HttpLimits", "RemoteFile", "download"]
+__all__ = ["DownloadRecord", "HttpLimits", "RemoteFile", "RequestTarget", "download"]
 
-# Seconds that nobody wonders about.
+# A shorter wait is not reported.
 _QUIET_LOCK_WAIT_S = 1
 
 _DEFAULT_LIMITS = HttpLimits()
@@ -62,17 +62,25 @@ def _ignore_wait(_reason: str) -> None:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file that hosts offer.
+    """A file on one or several hosts.
 
     Attributes
     ----------
-    file : its name in the cache folder.
-    mirrors : give its addresses, best first; each is called anew for every request, because signed
-        addresses expire. One that raises counts as a host that refused.
-    size : exact bytes, where known.
-    sha256, md5 : hex, where known.
-    plain : hosts that may send it without encryption, since a known hash makes up for that.
-    advice : a sentence on how else to come by the file; ends what running again may not mend.
+    name : str
+        Name of the file in the cache folder.
+    mirrors : tuple of callable
+        Functions that return the URLs, best first. Each is called before every request, because
+        signed URLs expire. A function that raises counts as a host that refuses.
+    size : int, bytes, or None
+        Exact length if known.
+    sha256 : str or None
+        SHA-256 (hex) if known.
+    md5 : str or None
+        MD5 (hex) if known.
+    http_allowed_hosts : frozenset of str
+        Hosts that may send the file over plain http because a known hash protects it.
+    advice : str
+        Sentence on how else to get the file. It ends an error that running again may not solve.
     """
 
     name: str
@@ -86,7 +94,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class _DownloadJob:
-    """What stays the same over all requests for one file."""
+    """The constants of all requests for one file."""
 
     client: httpx.Client
     remote: RemoteFile
@@ -99,7 +107,7 @@ class _DownloadJob:
     def request_file(
         self, request_target: RequestTarget, headers: Mapping[str, str]
     ) -> AbstractContextManager[httpx.Response]:
-        """Ask for the file; see ``exchange.ask``."""
+        """Request the file; see ``sources.fetch.http.request``."""
         return request(
             self.client,
             request_target,
@@ -119,30 +127,46 @@ def download(
     on_wait: OnWait = _ignore_wait,
     limits: HttpLimits = _DEFAULT_LIMITS,
 ) -> tuple[Path, DownloadRecord]:
-    """Return the file in ``folder`` and where it came from, fetching what is missing of it.
+    """Download a file to a folder, unless it is there already.
 
-    A second call finds the finished file without asking any host, and a second process waits for
-    the first. An interrupted transfer keeps its part, and the next call goes on from there if the
-    host vouches that the file is still the same, or the pinned SHA-256 will show it.
+    A second call finds the finished file without a request, and a second process waits for the
+    first one. An interrupted transfer keeps the received bytes. The next call resumes it if the
+    host confirms that the file is unchanged, or if the known SHA-256 will detect a change.
 
     Parameters
     ----------
-    allow_http : take any address without encryption, not only those of ``remote.plain``.
-    on_bytes : called with the bytes there so far and in all, if that is known; the first number
-        falls where a host makes the transfer start again.
-    on_wait : called with what is waited for, in a few words: a host, or another process. Where
-        something is there to write, it is called with nothing.
+    remote : RemoteFile
+        The file.
+    folder : Path
+        Folder to download to; created if missing.
+    allow_http : bool
+        Allow plain http for all URLs, not only for ``remote.http_allowed_hosts``.
+    on_bytes : callable
+        Called with the received bytes and the total bytes (None if unknown). The first number
+        decreases if a host makes the transfer start again.
+    on_wait : callable
+        Called with what the download waits for, a host or another process, and with "" when data
+        arrives.
+    limits : HttpLimits
+        Timeouts and numbers of attempts.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    record : DownloadRecord
+        Where it came from.
 
     Raises
     ------
     SourceError
         If every host refused, sent something else, or cannot be reached.
     IntegrityError
-        If the transfer was interrupted, or the bytes fail their size or hash.
+        If the transfer was interrupted, or size or hash of the bytes are wrong.
     StorageError
         If the folder cannot be written or has too little space.
     InputError
-        If the name or the environment's network settings make no sense.
+        If the name of the file or the network settings of the environment are invalid.
     """
     if not remote.name.strip(".") or Path(remote.name).name != remote.name:
         raise InputError(f"{remote.name!r} is not a plain file name.")
@@ -155,118 +179,125 @@ def download(
         try:
             lock.acquire(timeout=_QUIET_LOCK_WAIT_S)
         except Timeout:
-            on_wait("another process is fetching it")
+            on_wait("another process is downloading it")
             lock.acquire()
     try:
-        receipt = find_finished_download(target, remote.size, sha256, md5)
-        if receipt is None:
+        record = find_finished_download(target, remote.size, sha256, md5)
+        if record is None:
             with translate_errors(target):
-                part = PartialDownload(target, pinned=sha256 is not None)
+                partial = PartialDownload(target, pinned=sha256 is not None)
             with open_client(limits) as client:
-                receipt = _try_mirrors(
-                    _DownloadJob(client, remote, part, limits, allow_http, on_bytes, on_wait)
+                record = _try_mirrors(
+                    _DownloadJob(client, remote, partial, limits, allow_http, on_bytes, on_wait)
                 )
-        on_bytes(receipt.size, receipt.size)
-        return target, receipt
+        on_bytes(record.size, record.size)
+        return target, record
     finally:
         lock.release()
 
 
 def _try_mirrors(job: _DownloadJob) -> DownloadRecord:
-    """Try one mirror after the other."""
+    """Try the mirrors in order."""
     failures = []
     for mirror in job.remote.mirrors:
         try:
             return _retry_host(job, mirror)
-        except PermanentError as refused:
-            failures.append(refused)
+        except PermanentError as error:
+            failures.append(error)
     raise _final_error(job, failures) from None
 
 
 def _final_error(job: _DownloadJob, failures: Sequence[PermanentError]) -> IcanvasError:
-    """Return the one error that tells why no mirror gave the file."""
-    kinds = [failure.error_type for failure in failures]
-    interrupted = job.partial.is_resumable and IntegrityError in kinds
-    kind = IntegrityError if interrupted else kinds[-1] if kinds else SourceError
-    told = "; ".join(f"{failure.location} {failure.message}".strip() for failure in failures)
-    message = f"{job.remote.name} was not downloaded: {told or 'no address is known'}."
-    if interrupted:
-        return kind(f"{message} The part is kept: run again to resume.")
+    """Return the error that combines the failures of all mirrors."""
+    error_types = [failure.error_type for failure in failures]
+    is_interrupted = job.partial.is_resumable and IntegrityError in error_types
+    error_type = (
+        IntegrityError if is_interrupted else error_types[-1] if error_types else SourceError
+    )
+    reasons = "; ".join(f"{failure.location} {failure.message}".strip() for failure in failures)
+    message = f"{job.remote.name} was not downloaded: {reasons or 'no URL is known'}."
+    if is_interrupted:
+        return error_type(f"{message} The downloaded part is kept: run again to resume.")
     if job.partial.is_resumable:
-        message += " The part is kept."
-    elif IntegrityError in kinds:
+        message += " The downloaded part is kept."
+    elif IntegrityError in error_types:
         message += " Run again."
-    return kind(f"{message} {job.remote.advice}".rstrip())
+    return error_type(f"{message} {job.remote.advice}".rstrip())
 
 
 def _retry_host(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
-    """Ask one mirror until it gives the file, refuses, or brings nothing new time after time."""
-    limits, part = job.limits, job.partial
-    before, came, failed, waited = part.received_bytes, False, 0, 0.0
-    part.reset_progress()
+    """Request the file from one mirror until it succeeds, refuses or makes no more progress."""
+    limits, partial = job.limits, job.partial
+    bytes_before, has_received, num_failed, waited = partial.received_bytes, False, 0, 0.0
+    partial.reset_progress()
     while True:
         try:
             return _download_once(job, mirror)
-        except TransientError as broken:
-            failed += 1
-            if part.has_progressed(limits.stall_bytes):
-                came, failed, waited = True, 0, 0
-            waited += broken.retry_after
-            if failed >= _max_attempts(limits, broken, came) or waited > limits.max_retry_after:
-                raise _interrupted_error(broken, part, part.received_bytes > before) from None
-            pause = limits.backoff * 2 ** max(failed - 1, 0) * random.uniform(0.5, 1)
-            pause = max(min(pause, limits.max_backoff), broken.retry_after)
+        except TransientError as error:
+            num_failed += 1
+            if partial.has_progressed(limits.stall_bytes):
+                has_received, num_failed, waited = True, 0, 0
+            waited += error.retry_after
+            max_attempts = _max_attempts(limits, error, has_received)
+            if num_failed >= max_attempts or waited > limits.max_retry_after:
+                has_grown = partial.received_bytes > bytes_before
+                raise _interrupted_error(error, partial, has_grown) from None
+            pause = limits.backoff * 2 ** max(num_failed - 1, 0) * random.uniform(0.5, 1)
+            pause = max(min(pause, limits.max_backoff), error.retry_after)
             if pause > _QUIET_LOCK_WAIT_S:
-                # Without what to do: that is for a person, once this is given up.
-                why = broken.message.removesuffix("; try again later")
-                why = why.removesuffix(": run again after that")
-                host = broken.location.partition("/")[0]
-                job.on_wait(f"{host} {why}; goes on in {pause:.0f} s".lstrip())
+                # The advice is for a person, after the last attempt.
+                reason = error.message.removesuffix("; try again later")
+                reason = reason.removesuffix(": run again after that")
+                host = error.location.partition("/")[0]
+                job.on_wait(f"{host} {reason}; retrying in {pause:.0f} s".lstrip())
             time.sleep(pause)
 
 
-def _max_attempts(limits: HttpLimits, broken: TransientError, came: bool) -> int:
-    """Return how many requests in a row may fail."""
-    if came:
+def _max_attempts(limits: HttpLimits, error: TransientError, has_received: bool) -> int:
+    """Return the maximum number of failed requests in a row."""
+    if has_received:
         return limits.max_resume_attempts
-    # An API was asked time after time before it counts as broken.
-    return {"connect": limits.max_connect_attempts, "address": 1}.get(
-        broken.stage, limits.max_attempts
+    # call_api has already repeated the request for a URL.
+    return {"connect": limits.max_connect_attempts, "resolve": 1}.get(
+        error.stage, limits.max_attempts
     )
 
 
 def _interrupted_error(
-    broken: TransientError, part: PartialDownload, gained: bool
+    error: TransientError, partial: PartialDownload, has_grown: bool
 ) -> PermanentError:
-    if gained and part.metadata:
-        reached = format_bytes(part.size, part.metadata.total)
-        refused = PermanentError(f"stopped at {reached} ({broken.message})", IntegrityError)
-    elif broken.stage == "body":
-        refused = PermanentError(f"stopped at the start ({broken.message})", IntegrityError)
+    if has_grown and partial.metadata:
+        reached = format_bytes(partial.size, partial.metadata.total)
+        permanent = PermanentError(f"stopped at {reached} ({error.message})", IntegrityError)
+    elif error.stage == "body":
+        permanent = PermanentError(f"stopped at the start ({error.message})", IntegrityError)
     else:
-        refused = PermanentError(broken.message, IntegrityError if part.is_resumable else SourceError)
-    refused.location = broken.location
-    return refused
+        error_type = IntegrityError if partial.is_resumable else SourceError
+        permanent = PermanentError(error.message, error_type)
+    permanent.location = error.location
+    return permanent
 
 
 def _download_once(job: _DownloadJob, mirror: Callable[[], RequestTarget]) -> DownloadRecord:
-    """Ask once for what is missing; where a host will not have that, once for all."""
-    part = job.partial
-    address = _resolve_mirror(job.remote, mirror)
-    offset, trace = part.get_resume_point(redact_url(address.url), job.remote.size)
-    if offset and trace:
-        part.hash_to(offset)
-        wish = {"Range": f"bytes={offset}-"}
-        if trace.validator:
-            wish["If-Range"] = trace.validator
-        with job.request_file(address, wish) as answer:
-            if not refuses_range(answer, offset, trace):
-                resumed = answer.status_code == 206
-                return _receive_body(job, address, answer, offset if resumed else 0, trace)
-        # The part stays until a whole answer is there to replace it.
-        address = _resolve_mirror(job.remote, mirror)
-    with job.request_file(address, {}) as answer:
-        return _receive_body(job, address, answer)
+    """Request the missing bytes; if the host refuses the range, request the whole file."""
+    partial = job.partial
+    request_target = _resolve_mirror(job.remote, mirror)
+    requested_url = redact_url(request_target.url)
+    offset, metadata = partial.get_resume_point(requested_url, job.remote.size)
+    if offset and metadata:
+        partial.hash_to(offset)
+        headers = {"Range": f"bytes={offset}-"}
+        if metadata.validator:
+            headers["If-Range"] = metadata.validator
+        with job.request_file(request_target, headers) as response:
+            if not refuses_range(response, offset, metadata):
+                is_range = response.status_code == 206
+                start = offset if is_range else 0
+                return _receive_body(job, request_target, response, start, metadata)
+        # The partial download is kept until a response for the whole file replaces it.
+        request_target = _resolve_mirror(job.remote, mirror)
+    with job.request_file(request_target, {}) as response:
+        return _receive_body(job, request_target, response)
 
 
 def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], RequestTarget]) -> RequestTarget:
@@ -275,60 +306,63 @@ def _resolve_mirror(remote: RemoteFile, mirror: Callable[[], RequestTarget]) -> 
     except StorageError:
         raise
     except IcanvasError as error:
-        # The verdict says whether the advice is to follow.
-        told = str(error).replace(remote.advice, "").strip().rstrip(".")
+        # _final_error appends the advice once, if it applies.
+        message = str(error).replace(remote.advice, "").strip().rstrip(".")
         if isinstance(error, HostUnavailable):
-            raise TransientError(told, "address", error.retry_after) from None
-        raise PermanentError(told, type(error)) from None
+            raise TransientError(message, "resolve", error.retry_after) from None
+        raise PermanentError(message, type(error)) from None
     except (httpx.InvalidURL, UnicodeError):
-        raise PermanentError("its address is none") from None
+        raise PermanentError("its URL is invalid") from None
 
 
 def _receive_body(
     job: _DownloadJob,
-    address: RequestTarget,
-    answer: httpx.Response,
+    request_target: RequestTarget,
+    response: httpx.Response,
     offset: int = 0,
-    trace: PartialMetadata | None = None,
+    metadata: PartialMetadata | None = None,
 ) -> DownloadRecord:
-    """Write an answer's body behind the first ``offset`` bytes of the part and finish the file."""
-    remote, part, headers = job.remote, job.partial, answer.headers
-    check_response(answer, ranged=offset > 0)
+    """Append a response's body to the first ``offset`` bytes and finish the file."""
+    remote, partial, headers = job.remote, job.partial, response.headers
+    check_response(response, ranged=offset > 0)
     length = headers.get("Content-Length")
-    total = parse_content_range(answer)[1] if offset else int(length) if length else None
+    total = parse_content_range(response)[1] if offset else int(length) if length else None
     if total is not None and remote.size not in (None, total):
         raise PermanentError(
-            f"offers another file: of {total} bytes, where {remote.size} are expected"
+            f"offers another file: it has {total} bytes, expected are {remote.size}"
         )
-    known = any(fact is not None for fact in (total, remote.size, remote.sha256, remote.md5))
-    if not known and "chunked" not in headers.get("Transfer-Encoding", "").lower():
-        raise PermanentError("does not tell the file's size, so that a cut would pass unseen")
-    pieces = require_progress(answer.iter_raw(), job.limits)
-    if not offset or trace is None:
-        pieces = require_archive(pieces)
-        trace = PartialMetadata(
-            asked=redact_url(address.url),
-            url=redact_url(answer.url),
+    checks = (total, remote.size, remote.sha256, remote.md5)
+    can_verify = any(check is not None for check in checks)
+    if not can_verify and "chunked" not in headers.get("Transfer-Encoding", "").lower():
+        raise PermanentError(
+            "does not state the file's size, so a truncated transfer could not be detected"
+        )
+    chunks = require_progress(response.iter_raw(), job.limits)
+    if not offset or metadata is None:
+        chunks = require_archive(chunks)
+        metadata = PartialMetadata(
+            asked=redact_url(request_target.url),
+            url=redact_url(response.url),
             etag=headers.get("ETag"),
             last_modified=headers.get("Last-Modified"),
             total=total,
         )
     else:
-        trace = trace.model_copy(update={"url": redact_url(answer.url)})
-    goal = total if total is not None else remote.size
-    check_space(part.target, max((goal or 0) - part.size, 0))
-    with part.open(offset, trace):
+        metadata = metadata.model_copy(update={"url": redact_url(response.url)})
+    expected_size = total if total is not None else remote.size
+    check_space(partial.target, max((expected_size or 0) - partial.size, 0))
+    with partial.open(offset, metadata):
         job.on_wait("")
-        job.on_bytes(part.size, goal)
-        for piece in pieces:
-            part.write(piece)
-            job.on_bytes(part.size, goal)
-            if goal is not None and part.size > goal:
+        job.on_bytes(partial.size, expected_size)
+        for chunk in chunks:
+            partial.write(chunk)
+            job.on_bytes(partial.size, expected_size)
+            if expected_size is not None and partial.size > expected_size:
                 break
-    if total is not None and part.size < total:
-        raise TransientError("the host sent less than it said", "body")
-    if wrong := find_mismatch(part, goal, remote.sha256, remote.md5, headers):
-        part.delete()
-        did = "completed" if offset else "sent"
-        raise PermanentError(f"{did} a file {wrong}; it is removed", IntegrityError)
-    return part.finish()
+    if total is not None and partial.size < total:
+        raise TransientError("the host sent less than it declared", "body")
+    if mismatch := find_mismatch(partial, expected_size, remote.sha256, remote.md5, headers):
+        partial.delete()
+        verb = "completed" if offset else "sent"
+        raise PermanentError(f"{verb} a file {mismatch}; it was deleted", IntegrityError)
+    return partial.finish()

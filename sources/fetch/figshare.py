@@ -1,6 +1,6 @@
-"""Files on figshare, found through its API.
+"""Files on figshare, located through its API.
 
-The addresses that a browser uses answer programs with an empty challenge; the API's do not.
+The URLs of figshare's website answer programs with an empty bot challenge; the API's do not.
 """
 
 from pathlib import PurePosixPath
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from config.dataset import FigshareSource
 from config.errors import SourceError
-from sources.fetch.download import RequestTarget, RemoteFile
+from sources.fetch.download import RemoteFile, RequestTarget
 from sources.fetch.host_api import call_api, read_json_object
 
 _API_URL = "https://api.figshare.com/v2"
@@ -35,38 +35,43 @@ class _Article(BaseModel):
 
 
 def find_archive(source: FigshareSource, advice: str) -> tuple[RemoteFile, dict[str, str | int]]:
-    """Ask figshare for a file of an article.
+    """Request the metadata of a figshare file.
 
     Parameters
     ----------
-    source : which one.
-    advice : what to do where figshare refuses.
+    source : FigshareSource
+        Article and file.
+    advice : str
+        Sentence on how else to get the file, appended to errors.
 
     Returns
     -------
-    (Remote, dict)
-        The file with the size and MD5 that figshare gives, and what it states of the article.
+    remote : RemoteFile
+        The file, with the size and MD5 that figshare states.
+    host_metadata : dict of str to str or int
+        Title, license, version, file name and size, as far as figshare states them.
 
     Raises
     ------
     SourceError
-        If there is no such article or file, or figshare cannot be reached.
+        If the article or file does not exist, or figshare cannot be reached.
     """
-    answer = call_api(
+    response = call_api(
         "GET", f"{_API_URL}/articles/{source.article}/versions/{source.version}", advice
     )
-    if "x-amzn-waf-action" in answer.headers:
+    status = response.status_code
+    if "x-amzn-waf-action" in response.headers:
         raise SourceError(
-            f"{source.title}: figshare answered HTTP {answer.status_code} with a bot challenge and "
-            f"no data. Run again later. {advice}"
+            f"{source.title}: figshare answered HTTP {status} with a bot challenge and no data. "
+            f"Run again later. {advice}"
         )
-    if answer.status_code != 200:
-        raise SourceError(f"{source.title}: figshare answered HTTP {answer.status_code}. {advice}")
+    if status != 200:
+        raise SourceError(f"{source.title}: figshare answered HTTP {status}. {advice}")
     try:
-        article = _Article.model_validate(read_json_object(answer))
+        article = _Article.model_validate(read_json_object(response))
     except ValidationError:
         raise SourceError(
-            f"{source.title}: figshare's answer is not understood. {advice}"
+            f"{source.title}: figshare's response has an unexpected format. {advice}"
         ) from None
     file = next((file for file in article.files if source.file in (file.id, file.name)), None)
     if file is None:
@@ -83,29 +88,42 @@ def find_archive(source: FigshareSource, advice: str) -> tuple[RemoteFile, dict[
         md5=file.computed_md5 or file.supplied_md5 or None,
         advice=advice,
     )
-    stated = {
+    # The keys are stored with the raw set.
+    host_metadata = {
         "title": article.title,
         "licence": article.license.name if article.license else None,
         "version": article.version,
         "file": file.name,
         "size": file.size,
     }
-    return remote, {name: value for name, value in stated.items() if value is not None}
+    return remote, {name: value for name, value in host_metadata.items() if value is not None}
 
 
 def fetch_latest_version(source: FigshareSource) -> int:
-    """Return the newest version of a source's article.
+    """Request the latest version number of an article.
+
+    Parameters
+    ----------
+    source : FigshareSource
+        The article.
+
+    Returns
+    -------
+    int
+        Version number.
 
     Raises
     ------
     SourceError
-        If figshare cannot be reached, or does not tell.
+        If figshare cannot be reached or states no version.
     """
-    answer = call_api("GET", f"{_API_URL}/articles/{source.article}", "The next check asks again.")
+    response = call_api(
+        "GET", f"{_API_URL}/articles/{source.article}", "The next check tries again."
+    )
     try:
-        found = _Article.model_validate(read_json_object(answer)).version
+        version = _Article.model_validate(read_json_object(response)).version
     except ValidationError:
-        found = None
-    if answer.status_code != 200 or found is None:
-        raise SourceError(f"figshare tells no version of article {source.article}.")
-    return found
+        version = None
+    if response.status_code != 200 or version is None:
+        raise SourceError(f"figshare states no version of article {source.article}.")
+    return version

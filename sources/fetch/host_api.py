@@ -1,4 +1,4 @@
-"""Questions to a host's API: short answers, asked again where the host is busy."""
+"""Requests to the APIs of hosts: short responses, with retries while the host is busy."""
 
 import random
 import time
@@ -22,7 +22,13 @@ _API_LIMITS = HttpLimits()
 
 
 class HostUnavailable(SourceError):
-    """A host that cannot be reached or stays busy; ``wait`` is what it asks for, in seconds."""
+    """A host that cannot be reached or stays busy.
+
+    Attributes
+    ----------
+    retry_after : float, seconds
+        Wait that the host asks for; 0 if it asks for none.
+    """
 
     def __init__(self, message: str, retry_after: float = 0) -> None:
         super().__init__(message)
@@ -36,16 +42,34 @@ def call_api(
     headers: Mapping[str, str] | None = None,
     body: Mapping[str, object] | None = None,
 ) -> httpx.Response:
-    """Return a host's answer, whatever its status; a redirect is not followed.
+    """Send a request to an API. Redirects are not followed.
+
+    Parameters
+    ----------
+    method : str
+        HTTP method.
+    url : str
+        URL.
+    advice : str
+        Sentence on what else to do, appended to errors.
+    headers : mapping of str to str, or None
+        Request headers.
+    body : mapping or None
+        Body of the request, sent as JSON.
+
+    Returns
+    -------
+    httpx.Response
+        Response of any status except a transient one.
 
     Raises
     ------
-    Unavailable
-        If the host cannot be reached, or stays busy; ends with the advice.
+    HostUnavailable
+        If the host cannot be reached or stays busy.
     SourceError
         If its certificate is not trusted.
     InputError
-        If the environment's network settings make no sense.
+        If the network settings of the environment are invalid.
     """
     host = httpx.URL(url).host
     attempt, waited = 0, 0.0
@@ -53,13 +77,13 @@ def call_api(
         failure: TransientError | PermanentError | None
         try:
             with open_client(_API_LIMITS) as client:
-                answer = client.request(method, url, headers=headers, json=body)
+                response = client.request(method, url, headers=headers, json=body)
         except httpx.TransportError as error:
             failure = to_download_error(error, response_started=False)
         else:
-            failure = find_busy_error(answer)
+            failure = find_busy_error(response)
             if failure is None:
-                return answer
+                return response
         message = f"{host} {failure.message}. {advice}"
         if isinstance(failure, PermanentError):
             raise SourceError(message)
@@ -72,22 +96,32 @@ def call_api(
 
 
 def read_json_object(response: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of an answer.
+    """Parse the JSON object in a response.
+
+    Parameters
+    ----------
+    response : httpx.Response
+        Response.
+
+    Returns
+    -------
+    dict
+        The object.
 
     Raises
     ------
     SourceError
-        If it holds none: an error page, for example.
+        If the body is not a JSON object, but an error page, for example.
     """
     host = response.request.url.host
     try:
-        found = response.json()
+        content = response.json()
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        kind = response.headers.get("Content-Type", "no content type")
+        content = None
+    if not isinstance(content, dict):
+        content_type = response.headers.get("Content-Type", "no content type")
         raise SourceError(
-            f"{host} answered HTTP {response.status_code} with {kind}, not with JSON. "
+            f"{host} answered HTTP {response.status_code} with {content_type}, not with JSON. "
             "Run the same command again later."
         )
-    return found
+    return content

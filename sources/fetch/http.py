@@ -1,4 +1,4 @@
-"""One request over HTTP: redirects that leak nothing, and what an answer means."""
+"""One HTTP request: redirects without leaking secrets, and translation of errors."""
 
 import logging
 import os
@@ -13,17 +13,25 @@ import httpx
 
 from config.errors import IcanvasError, InputError, SourceError
 
-_INVALID_URL = "is or leads to something that is no address"
+_INVALID_URL = "is not a valid URL or redirects to one that is not"
 
-# What a redirect to another host may be told of the caller's headers.
+# Request headers that may be sent to another host after a redirect.
 _SAFE_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
 
-Stage = Literal["address", "connect", "answer", "body"]
+Stage = Literal["resolve", "connect", "response", "body"]
 
 
 @dataclass(frozen=True)
 class RequestTarget:
-    """Where the bytes are right now; both may hold secrets, so neither is ever shown."""
+    """URL of a file and the headers for its host. Both can hold secrets and are not shown.
+
+    Attributes
+    ----------
+    url : str
+        URL.
+    headers : mapping of str to str
+        Headers for the host of the URL only.
+    """
 
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -31,19 +39,32 @@ class RequestTarget:
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """How patient a download is.
+    """Timeouts and numbers of attempts of a download.
 
     Attributes
     ----------
-    connect, read : seconds until a connection stands, and between two pieces of an answer.
-    stall_bytes, stall_seconds : fewer bytes in so many seconds are a stall, even where some drip.
-    attempts : requests to one host in a row that bring nothing new, or less than ``stall_bytes``.
-    connect_attempts : the same where no connection stood and nothing came yet: no network.
-    resume_attempts : the same once something came: an outage of two minutes ends no long transfer.
-    backoff, backoff_most : seconds before the second attempt, doubling up to the most.
-    retry_after_most : seconds; a host that asks for a longer wait, at once or bit by bit, is given
-        up.
-    redirects : followed in one request.
+    connect_timeout : float, seconds
+        Maximum time to connect.
+    read_timeout : float, seconds
+        Maximum time between two chunks of a response.
+    stall_bytes : int, bytes
+        Fewer bytes within ``stall_seconds`` are a stall, and are no progress between attempts.
+    stall_seconds : float, seconds
+        Period in which ``stall_bytes`` have to arrive.
+    max_attempts : int
+        Requests to one host in a row without progress.
+    max_connect_attempts : int
+        The same if no connection was made and no bytes were received: no network.
+    max_resume_attempts : int
+        The same after bytes were received: a long transfer survives an outage of two minutes.
+    backoff : float, seconds
+        Pause before the second attempt; it doubles with every attempt.
+    max_backoff : float, seconds
+        Maximum pause.
+    max_retry_after : float, seconds
+        A host that asks for a longer wait in total is given up.
+    max_redirects : int
+        Redirects that are followed in one request.
     """
 
     connect_timeout: float = 10
@@ -60,7 +81,17 @@ class HttpLimits:
 
 
 class PermanentError(Exception):
-    """A host does not give the file, and asking it again is no use; ``told`` follows its name."""
+    """A host does not send the file, and another request would not help.
+
+    Attributes
+    ----------
+    message : str
+        Verb phrase that follows the location.
+    error_type : type of IcanvasError
+        Error to raise if no other mirror sends the file.
+    location : str
+        Host and path of the URL, or "".
+    """
 
     location = ""
 
@@ -71,7 +102,19 @@ class PermanentError(Exception):
 
 
 class TransientError(Exception):
-    """A request that came to nothing this time; ``wait`` is what the host asks for, in seconds."""
+    """A request failed, and another one may succeed.
+
+    Attributes
+    ----------
+    message : str
+        Verb phrase that follows the location.
+    stage : {"resolve", "connect", "response", "body"}
+        Stage of the request that failed.
+    retry_after : float, seconds
+        Wait that the host asks for; 0 if it asks for none.
+    location : str
+        Host and path of the URL, or "".
+    """
 
     location = ""
 
@@ -83,14 +126,24 @@ class TransientError(Exception):
 
 
 def open_client(limits: HttpLimits) -> httpx.Client:
-    """Return a client that heeds the environment's proxies and certificates.
+    """Open an HTTP client that uses the proxies and certificates of the environment.
+
+    Parameters
+    ----------
+    limits : HttpLimits
+        Timeouts.
+
+    Returns
+    -------
+    httpx.Client
+        The client, a context manager.
 
     Raises
     ------
     InputError
-        If those make no sense.
+        If the proxy or certificate settings are invalid.
     """
-    # At INFO and DEBUG these two log whole URLs and headers, signatures and tokens among them.
+    # At levels INFO and DEBUG these loggers write complete URLs and headers with their secrets.
     for name in ("httpx", "httpcore"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
@@ -115,44 +168,93 @@ def request(
     allow_http: bool,
     http_allowed_hosts: frozenset[str],
 ) -> Iterator[httpx.Response]:
-    """Give the answer to a GET, its body unread, for the time of the block.
+    """Send a GET request and follow redirects.
 
-    ``headers`` go to every host, the address's own only to its own. Plain http is refused unless
-    allowed, or to a host of ``plain``, as long as no header has to be kept secret.
-    What breaks in the block is raised as Broken or Refused with the place in ``where``.
+    Plain http is refused, unless it is allowed, or the host is in ``http_allowed_hosts`` and no
+    secret header would be sent.
+
+    Parameters
+    ----------
+    client : httpx.Client
+        Client.
+    request_target : RequestTarget
+        URL, and headers that are sent to the URL's own host only.
+    headers : mapping of str to str
+        Headers that are sent to every host.
+    limits : HttpLimits
+        Limit of redirects.
+    allow_http : bool
+        Allow plain http for all hosts.
+    http_allowed_hosts : frozenset of str
+        Hosts for which plain http is allowed.
+
+    Yields
+    ------
+    httpx.Response
+        Response whose body is not read yet; open within the block.
+
+    Raises
+    ------
+    TransientError
+        If the connection fails, also within the block. ``location`` is set.
+    PermanentError
+        If the URL or a redirect is invalid or not allowed, or a certificate is not trusted.
+        ``location`` is set.
     """
-    first = here = _parse_url(request_target.url)
-    carried = dict(request_target.headers)
-    answered = False
+    first = current = _parse_url(request_target.url)
+    host_headers = dict(request_target.headers)
+    response_started = False
     try:
         for _ in range(limits.max_redirects + 1):
-            _check_scheme(
-                here, allow_http or (here.host in http_allowed_hosts and not _has_secret_headers(carried))
+            is_allowed = current.host in http_allowed_hosts and not _has_secret_headers(
+                host_headers
             )
-            response = _send(client, here, {**carried, **headers})
+            _check_scheme(current, allow_http or is_allowed)
+            response = _send(client, current, {**host_headers, **headers})
             try:
                 if not response.has_redirect_location:
-                    answered = True
+                    response_started = True
                     yield response
                     return
-                there = _parse_url(response.headers["Location"], here)
+                redirected = _parse_url(response.headers["Location"], current)
             finally:
                 response.close()
-            if _origin(there) != _origin(here):
-                carried = {k: v for k, v in carried.items() if k.lower() in _SAFE_HEADERS}
-            here = there
+            if _origin(redirected) != _origin(current):
+                host_headers = {k: v for k, v in host_headers.items() if k.lower() in _SAFE_HEADERS}
+            current = redirected
         raise PermanentError(f"redirected more than {limits.max_redirects} times")
     except httpx.TransportError as error:
-        failure = to_download_error(error, answered)
-        failure.location = _describe_hosts(first, here)
+        failure = to_download_error(error, response_started)
+        failure.location = _describe_hosts(first, current)
         raise failure from None
     except (PermanentError, TransientError) as failure:
-        failure.location = _describe_hosts(first, here)
+        failure.location = _describe_hosts(first, current)
         raise
 
 
 def redact_url(url: str | httpx.URL) -> str:
-    """Return a URL without user, password, query and fragment: what may be printed and stored."""
+    """Remove user, password, query and fragment from a URL, for messages and storage.
+
+    Parameters
+    ----------
+    url : str or httpx.URL
+        URL.
+
+    Returns
+    -------
+    str
+        Scheme, host, port and path.
+
+    Raises
+    ------
+    PermanentError
+        If the URL is invalid.
+
+    Examples
+    --------
+    >>> redact_url("https://user:word@host.example/set.zip?Signature=secret")
+    'https://host.example/set.zip'
+    """
     parsed = _parse_url(str(url))
     port = f":{parsed.port}" if parsed.port else ""
     return f"{parsed.scheme}://{parsed.host}{port}{parsed.path}"
@@ -166,29 +268,29 @@ def _describe_hosts(first: httpx.URL, last: httpx.URL) -> str:
 def _parse_url(url: str, base: httpx.URL | None = None) -> httpx.URL:
     try:
         parsed = httpx.URL(url) if base is None else base.join(url)
-        _ = parsed.host  # Decoded only when asked for, and so only then known to be a name.
+        _ = parsed.host  # httpx decodes the host lazily; an invalid one raises here.
         return parsed
     except (httpx.InvalidURL, UnicodeError):
-        refused = PermanentError(_INVALID_URL)
-        refused.location = "its address"
-        raise refused from None
+        error = PermanentError(_INVALID_URL)
+        error.location = "its address"
+        raise error from None
 
 
 def _send(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> httpx.Response:
     try:
-        request = client.build_request("GET", url, headers=headers)
-        return client.send(request, stream=True, follow_redirects=False)
+        http_request = client.build_request("GET", url, headers=headers)
+        return client.send(http_request, stream=True, follow_redirects=False)
     except (httpx.InvalidURL, UnicodeError):
-        # Some names pass for names until they are looked up.
+        # Some invalid host names raise only when they are looked up.
         raise PermanentError(_INVALID_URL) from None
 
 
 def _check_scheme(url: httpx.URL, http_allowed: bool) -> None:
     if url.scheme not in ("http", "https") or not url.host:
-        raise PermanentError("leads to an address that is not http or https")
+        raise PermanentError("is not an http or https URL or redirects to one that is not")
     if url.scheme == "http" and not http_allowed:
         raise PermanentError(
-            "goes over plain http, which others can read and alter; allow that with --allow-http "
+            "uses plain http, which others can read and modify; allow it with --allow-http "
             "(or ICANVAS_ALLOW_HTTP=1)"
         )
 
@@ -204,28 +306,41 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
 def to_download_error(
     error: httpx.TransportError, response_started: bool
 ) -> TransientError | PermanentError:
-    """Return why no more came, in words of our own: httpx's may quote what has to stay secret."""
+    """Translate an error of httpx, whose own message may contain secrets.
+
+    Parameters
+    ----------
+    error : httpx.TransportError
+        Error.
+    response_started : bool
+        Whether the headers of a response were received.
+
+    Returns
+    -------
+    TransientError or PermanentError
+        Permanent if the certificate is not trusted.
+    """
     reason = _find_reason(error)
     if response_started:
         return TransientError(reason, "body")
     if reason == "untrusted":
         return PermanentError(
-            "shows a certificate that is not trusted; SSL_CERT_FILE can name others"
+            "has a certificate that is not trusted; SSL_CERT_FILE can name others"
         )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return TransientError(f"cannot be reached ({reason}; check the network)", "connect")
-    return TransientError(f"gave no answer ({reason})", "answer")
+    return TransientError(f"did not respond ({reason})", "response")
 
 
 def _find_reason(error: httpx.TransportError) -> str:
-    """Return why a transfer failed in a few words, without any address."""
+    """Return the cause of a failed transfer in a few words, without any URL."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None and cause not in causes:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    for known in causes:
-        match known:
+    for cause in causes:
+        match cause:
             case ssl.SSLCertVerificationError():
                 return "untrusted"
             case socket.gaierror():
@@ -236,6 +351,6 @@ def _find_reason(error: httpx.TransportError) -> str:
                 return "refused by the proxy"
             case httpx.RemoteProtocolError():
                 return "connection closed early"
-            case OSError(errno=int(number)) if not isinstance(known, ssl.SSLError):
+            case OSError(errno=int(number)) if not isinstance(cause, ssl.SSLError):
                 return os.strerror(number).lower()
     return "connection broken"

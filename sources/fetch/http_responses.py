@@ -1,4 +1,4 @@
-"""What an answer means: whether it is the file, or the range asked for, and whole."""
+"""Checks of HTTP responses: whether one holds the file or the requested range, completely."""
 
 import base64
 import binascii
@@ -18,72 +18,141 @@ _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00")
 _TAR_MAGIC = slice(257, 262)
 
 _STATUS_MESSAGES = {
-    401: "wants a login (401)",
+    401: "requires a login (401)",
     403: "refused access (403)",
     404: "has no such file (404)",
-    410: "has the file no longer (410)",
+    410: "no longer has the file (410)",
 }
 
 
 def check_response(response: httpx.Response, *, ranged: bool) -> None:
-    """Raise Broken or Refused unless an answer's head promises the file, or the range asked for."""
+    """Check the status and headers of a response.
+
+    Parameters
+    ----------
+    response : httpx.Response
+        Response whose body is not read yet.
+    ranged : bool
+        Whether a range was requested.
+
+    Raises
+    ------
+    TransientError
+        If the host is busy.
+    PermanentError
+        If the response is neither the file nor the requested range.
+    """
     status = response.status_code
     if "x-amzn-waf-action" in response.headers:
         raise PermanentError(f"answered {status} with a bot challenge instead of the file")
-    if busy := find_busy_error(response):
-        raise busy
+    if busy_error := find_busy_error(response):
+        raise busy_error
     if status != 200 and not (status == 206 and ranged):
         raise PermanentError(_STATUS_MESSAGES.get(status, f"answered {status} instead of the file"))
-    kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind in ("text/html", "application/xhtml+xml"):
-        raise PermanentError(f"sent a web page ({kind}), not an archive")
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type in ("text/html", "application/xhtml+xml"):
+        raise PermanentError(f"sent a web page ({content_type}), not an archive")
 
 
 def find_busy_error(response: httpx.Response) -> TransientError | None:
-    """Return what a host says that may give another answer soon; None where this one is its last.
+    """Return the error of a response with a transient status.
 
-    Whoever asks decides how long a wait is too long.
+    Parameters
+    ----------
+    response : httpx.Response
+        Response.
+
+    Returns
+    -------
+    TransientError or None
+        Error with the host's Retry-After; None if the status is final.
     """
     status = response.status_code
     if not _is_transient(status):
         return None
-    told = "limits its requests (429)" if status == 429 else f"answered {status}"
-    wait = _parse_retry_after(response.headers.get("Retry-After", ""))
-    if wait:
-        told = f"{told} and asks to wait {_format_duration(wait)}: run again after that"
-        return TransientError(told, "answer", wait)
-    return TransientError(f"{told}; try again later", "answer")
+    message = "limits its requests (429)" if status == 429 else f"answered {status}"
+    retry_after = _parse_retry_after(response.headers.get("Retry-After", ""))
+    if retry_after:
+        wait = _format_duration(retry_after)
+        message = f"{message} and asks to wait {wait}: run again after that"
+        return TransientError(message, "response", retry_after)
+    return TransientError(f"{message}; try again later", "response")
 
 
 def refuses_range(response: httpx.Response, offset: int, metadata: PartialMetadata) -> bool:
-    """Tell whether an answer to a range is none that can follow on the part.
+    """Return whether a response to a range request cannot continue the partial download.
 
-    That is a refusal, which may be about the range alone or about an address that has expired, or
-    a range of something else.
+    This is a refusal, of the range or of an expired URL, or a range that does not fit.
+
+    Parameters
+    ----------
+    response : httpx.Response
+        Response to the range request.
+    offset : int, bytes
+        First byte of the requested range.
+    metadata : PartialMetadata
+        Metadata of the partial download.
+
+    Returns
+    -------
+    bool
+        False also for a transient status.
     """
     if response.status_code == 206:
         start, total = parse_content_range(response)
         name = "ETag" if metadata.validator == metadata.etag else "Last-Modified"
-        told = response.headers.get(name) if metadata.validator else None
-        changed = told not in (None, metadata.validator)
-        return changed or start != offset or total is None or metadata.total not in (None, total)
+        validator = response.headers.get(name) if metadata.validator else None
+        has_changed = validator not in (None, metadata.validator)
+        has_other_total = total is None or metadata.total not in (None, total)
+        return has_changed or start != offset or has_other_total
     return response.status_code != 200 and not _is_transient(response.status_code)
 
 
 def parse_content_range(response: httpx.Response) -> tuple[int | None, int | None]:
-    """Return the first byte and the total of a 206; None for what it does not tell."""
-    found = re.fullmatch(
+    """Parse the Content-Range header of a 206 response.
+
+    Parameters
+    ----------
+    response : httpx.Response
+        Response.
+
+    Returns
+    -------
+    start : int, bytes, or None
+        First byte of the range.
+    total : int, bytes, or None
+        Length of the file. Both are None if the header is missing or invalid.
+    """
+    match = re.fullmatch(
         r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", "").strip()
     )
-    return (int(found[1]), int(found[2])) if found else (None, None)
+    return (int(match[1]), int(match[2])) if match else (None, None)
 
 
 def require_progress(chunks: Iterator[bytes], limits: HttpLimits) -> Iterator[bytes]:
-    """Yield the pieces of a body as long as they do not just drip."""
+    """Yield the chunks of a body while they arrive fast enough.
+
+    Parameters
+    ----------
+    chunks : iterator of bytes
+        Body.
+    limits : HttpLimits
+        Limits of a stall.
+
+    Yields
+    ------
+    bytes
+        The same chunks.
+
+    Raises
+    ------
+    TransientError
+        If the transfer stalls.
+    """
     since, received = time.monotonic(), 0
-    for piece in chunks:
-        yield piece
-        received += len(piece)
+    for chunk in chunks:
+        yield chunk
+        received += len(chunk)
         now = time.monotonic()
         if now - since >= limits.stall_seconds:
             if received < limits.stall_bytes:
@@ -92,20 +161,36 @@ def require_progress(chunks: Iterator[bytes], limits: HttpLimits) -> Iterator[by
 
 
 def require_archive(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Return the pieces again, having looked whether an archive begins with them."""
+    """Check that a body begins like a zip or tar archive.
+
+    Parameters
+    ----------
+    chunks : iterator of bytes
+        Body.
+
+    Returns
+    -------
+    iterator of bytes
+        The complete body.
+
+    Raises
+    ------
+    PermanentError
+        If the body is empty or something else.
+    """
     head = b""
     while not head.startswith(_ARCHIVES) and len(head) < _TAR_MAGIC.stop:
-        piece = next(chunks, None)
-        if piece is None:
+        chunk = next(chunks, None)
+        if chunk is None:
             break
-        head += piece
+        head += chunk
     if head.startswith(_ARCHIVES) or head[_TAR_MAGIC] == b"ustar":
         return chain([head], chunks)
     if not head:
-        raise PermanentError("sent nothing")
-    page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head"))
+        raise PermanentError("sent an empty file")
+    is_page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head"))
     raise PermanentError(
-        f"sent {'a web page' if page else 'something'} that is no zip or tar archive"
+        f"sent {'a web page' if is_page else 'something'} that is no zip or tar archive"
     )
 
 
@@ -116,24 +201,43 @@ def find_mismatch(
     md5: str | None,
     headers: httpx.Headers,
 ) -> str | None:
-    """Return what is wrong with the finished bytes, if anything is."""
+    """Compare size and hashes of the received bytes with the expected ones.
+
+    Parameters
+    ----------
+    partial : PartialDownload
+        The received bytes.
+    expected_size : int, bytes, or None
+        Expected length; None if unknown.
+    sha256 : str or None
+        Expected SHA-256 (hex); None if unknown.
+    md5 : str or None
+        Expected MD5 (hex); None if unknown.
+    headers : httpx.Headers
+        Headers of the response; the MD5 in ``x-goog-hash`` is compared too.
+
+    Returns
+    -------
+    str or None
+        Phrase that follows "a file"; None if everything matches.
+    """
     if expected_size not in (None, partial.size):
         return f"of another size than {expected_size} bytes"
-    digests = partial.hexdigests()
-    if sha256 not in (None, digests[0]):
+    actual_sha256, actual_md5 = partial.hexdigests()
+    if sha256 not in (None, actual_sha256):
         return "whose SHA-256 is not the expected one"
-    told = re.search(r"\bmd5=([A-Za-z0-9+/=]+)", headers.get("x-goog-hash", ""))
+    match = re.search(r"\bmd5=([A-Za-z0-9+/=]+)", headers.get("x-goog-hash", ""))
     try:
-        promised = base64.b64decode(told[1], validate=True).hex() if told else None
+        header_md5 = base64.b64decode(match[1], validate=True).hex() if match else None
     except binascii.Error:
-        promised = None
-    if any(expected not in (None, digests[1]) for expected in (md5, promised)):
+        header_md5 = None
+    if any(expected not in (None, actual_md5) for expected in (md5, header_md5)):
         return "whose MD5 is not the expected one"
     return None
 
 
 def _is_transient(status: int) -> bool:
-    """Tell whether a status may be another one soon."""
+    """Return whether a later request may get another status."""
     return status in (408, 425, 429) or (status >= 500 and status != 501)
 
 

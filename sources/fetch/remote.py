@@ -1,4 +1,4 @@
-"""Archives from the network: found, fetched into the cache once, read from there."""
+"""Archives of remote sources: located on their hosts and downloaded into the cache."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,21 +13,27 @@ from config.errors import IntegrityError
 from config.settings import get_settings
 from sources.archives.archive import CorruptArchive
 from sources.fetch import figshare, kaggle
-from sources.fetch.download import RequestTarget, OnBytes, OnWait, RemoteFile, download
+from sources.fetch.download import OnBytes, OnWait, RemoteFile, RequestTarget, download
 
 
 @dataclass(frozen=True)
 class FetchedArchive:
-    """A data set's files on this machine.
+    """The files of a source on this machine.
 
     Attributes
     ----------
-    path : folder or archive.
-    read_from : address without its query, or the path.
-    sha256 : of the archive (hex); None where it was not fetched, but given.
-    size : of the archive in bytes; None where it was not fetched.
-    certain : whether a hash was known beforehand, so that fetching it again gives the same.
-    stated : what the host says of it.
+    path : Path
+        Folder or archive.
+    read_from : str
+        URL without its query, or path.
+    sha256 : str or None
+        SHA-256 (hex) of a downloaded archive; None if it is the user's own.
+    size : int, bytes, or None
+        Length of a downloaded archive.
+    hash_known : bool
+        Whether a hash was known before the download, so that another download gives the same.
+    host_metadata : dict of str to str or int
+        What the host states: license, version, size, title, ETag.
     """
 
     path: Path
@@ -39,7 +45,7 @@ class FetchedArchive:
 
     @property
     def fetched(self) -> bool:
-        """Whether it came from the network."""
+        """Whether it was downloaded."""
         return self.sha256 is not None
 
 
@@ -52,26 +58,38 @@ def fetch_archive(
     on_wait: OnWait = lambda _reason: None,
     refetch: bool = False,
 ) -> FetchedArchive:
-    """Return a source's files, fetching them into the cache where they are not.
+    """Return the files of a source, downloaded into the cache if they are missing there.
 
     Parameters
     ----------
-    dataset : whose they are.
-    source : of its pictures, or of its tables.
-    own : the user's copy, which is used in place of the source.
-    to_give : how the user gives such a copy: ends the advice where a host refuses.
-    on_bytes : called with the bytes so far and in all.
-    on_wait : called with what is waited for, and with nothing once that has ended.
-    anew : fetch it again, unless a hash was known beforehand.
+    dataset : DatasetConfig
+        Data set of the source.
+    source : LocalSource, HttpSource, KaggleSource or FigshareSource
+        Source of its pictures or of its tables.
+    local_path : str or None
+        The user's copy, which replaces the source.
+    advice : str
+        How to give such a copy: a verb phrase that ends an error of the host.
+    on_bytes : callable
+        Called with the received bytes and the total bytes (None if unknown).
+    on_wait : callable
+        Called with what the download waits for, and with "" when data arrives.
+    refetch : bool
+        Download again, unless a hash is known.
+
+    Returns
+    -------
+    FetchedArchive
+        Folder or archive.
 
     Raises
     ------
     SourceError
         If a host refuses or cannot be reached; the message says what to do.
     IntegrityError
-        If a transfer was interrupted, or its bytes are not those that were expected.
+        If a transfer was interrupted, or size or hash of its bytes are wrong.
     StorageError
-        If the cache cannot be written, or is full.
+        If the cache cannot be written or is full.
     """
     if local_path is not None:
         return FetchedArchive(Path(local_path), local_path)
@@ -80,15 +98,15 @@ def fetch_archive(
     settings = get_settings()
     page = source.page
     if isinstance(source, HttpSource) and dataset.homepage:
-        page = f"{page} (its home page is {dataset.homepage})"
-    advice = f"Or fetch {source.file_name} in a browser from {page} and {advice}."
-    remote, stated = resolve_remote(source, advice)
-    certain = remote.sha256 is not None or remote.md5 is not None
+        page = f"{page} (homepage: {dataset.homepage})"
+    advice = f"Or download {source.file_name} in a browser from {page} and {advice}."
+    remote, host_metadata = resolve_remote(source, advice)
+    hash_known = remote.sha256 is not None or remote.md5 is not None
     folder = settings.cache / "downloads" / dataset.name
-    # Kaggle's files are named by their version.
-    if refetch and isinstance(source, HttpSource) and not certain:
+    # The names of Kaggle's files contain the version.
+    if refetch and isinstance(source, HttpSource) and not hash_known:
         (folder / remote.name).unlink(missing_ok=True)
-    path, receipt = download(
+    path, record = download(
         remote,
         folder,
         allow_http=settings.allow_http,
@@ -96,19 +114,24 @@ def fetch_archive(
         on_wait=on_wait,
     )
     if isinstance(source, HttpSource):
-        known = {"ETag": receipt.etag, "Last-Modified": receipt.last_modified}
-        stated |= {name: value for name, value in known.items() if value is not None}
-    return FetchedArchive(path, receipt.url, receipt.sha256, receipt.size, certain, stated)
+        validators = {"ETag": record.etag, "Last-Modified": record.last_modified}
+        host_metadata |= {name: value for name, value in validators.items() if value is not None}
+    return FetchedArchive(path, record.url, record.sha256, record.size, hash_known, host_metadata)
 
 
 @contextmanager
 def delete_if_corrupt(archive: FetchedArchive) -> Iterator[None]:
-    """Remove a fetched archive that turns out to be damaged, so that it is fetched anew.
+    """Delete a downloaded archive that turns out to be corrupt within the block.
+
+    Parameters
+    ----------
+    archive : FetchedArchive
+        The archive that is read in the block.
 
     Raises
     ------
     IntegrityError
-        If it does; the text says what was done.
+        If the archive is corrupt. The message says whether it was deleted.
     """
     try:
         yield
@@ -117,38 +140,66 @@ def delete_if_corrupt(archive: FetchedArchive) -> Iterator[None]:
             raise
         archive.path.unlink()
         raise IntegrityError(
-            f"{error} It came so from {archive.read_from}, and is removed: run again to fetch it anew."
+            f"{error} {archive.read_from} sent it like this. It was deleted: run again to download "
+            "it again."
         ) from error
 
 
 def evict(archive: FetchedArchive) -> str:
-    """Remove a fetched archive that was sound, but is not all, unless its hash was known.
+    """Delete a downloaded archive with too few pictures, unless its hash was known.
 
-    Returns a sentence for a person that says so; nothing where it is kept.
+    Parameters
+    ----------
+    archive : FetchedArchive
+        The archive.
+
+    Returns
+    -------
+    str
+        Sentence for the error message; "" if the archive is kept.
     """
     if not archive.fetched or archive.hash_known:
         return ""
     archive.path.unlink(missing_ok=True)
-    return "It may be that the host sent too little: run again to fetch it anew."
+    return "The host may have sent an incomplete archive: run again to download it again."
 
 
 def resolve_remote(source: RemoteSource, advice: str) -> tuple[RemoteFile, dict[str, str | int]]:
-    """Return a source's archive, and what its host states of it; Kaggle and figshare are asked.
+    """Locate the archive of a source. The APIs of Kaggle and figshare are called.
+
+    Parameters
+    ----------
+    source : HttpSource, KaggleSource or FigshareSource
+        The source.
+    advice : str
+        Sentence on how else to get the archive, appended to errors.
+
+    Returns
+    -------
+    remote : RemoteFile
+        The archive.
+    host_metadata : dict of str to str or int
+        What the host states of it; empty for a web server.
 
     Raises
     ------
     SourceError
-        If the host refuses or cannot be reached; ends with the advice.
+        If the host refuses or cannot be reached.
     """
     if isinstance(source, HttpSource):
         mirrors = tuple(partial(RequestTarget, url) for url in source.urls)
-        # The same name at another address is another file.
-        place = hashlib.sha256(source.urls[0].encode()).hexdigest()[:8]
-        name = f"{place}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"
-        listed = frozenset(str(urlsplit(url).hostname) for url in source.urls)
-        plain = listed if source.sha256 else frozenset()
+        # The same file name at another URL is another file.
+        prefix = hashlib.sha256(source.urls[0].encode()).hexdigest()[:8]
+        name = f"{prefix}-{urlsplit(source.urls[0]).path.rsplit('/', 1)[-1]}"
+        hosts = frozenset(str(urlsplit(url).hostname) for url in source.urls)
+        http_allowed_hosts = hosts if source.sha256 else frozenset()
         return RemoteFile(
-            name, mirrors, source.size, source.sha256, http_allowed_hosts=plain, advice=advice
+            name,
+            mirrors,
+            source.size,
+            source.sha256,
+            http_allowed_hosts=http_allowed_hosts,
+            advice=advice,
         ), {}
     if isinstance(source, FigshareSource):
         return figshare.find_archive(source, advice)

@@ -11,7 +11,7 @@ from storage import LocalStore
 from storage.pair_sets import read_current, read_manifest
 from tests.cli.test_app import run_icanvas
 from tests.hosts import FakeHosts, Resource
-from tests.sources.hosts_data import PANDA, TOKEN, serve_kaggle, pack_tar, make_shoe_files
+from tests.sources.hosts_data import PANDA, TOKEN, make_shoe_files, pack_tar, serve_kaggle
 
 pytestmark = pytest.mark.slow
 

@@ -14,17 +14,17 @@ from storage.raw_sets import read_origin
 from tests.hosts import FakeHosts, Resource, html_page, status
 from tests.sources.hosts_data import (
     PANDA,
+    dataset_with_counts,
+    encode_scene,
+    list_source_paths,
     make_car_files,
     make_cartoon_files,
-    serve_figshare,
-    serve_kaggle,
+    make_panda_files,
+    make_shoe_files,
     pack_tar,
     pack_zip,
-    make_panda_files,
-    encode_scene,
-    make_shoe_files,
-    list_source_paths,
-    dataset_with_counts,
+    serve_figshare,
+    serve_kaggle,
 )
 from tests.sources.test_tables import ADVERTS, PICTURES
 
@@ -118,7 +118,9 @@ def test_gemstones_of_both_splits(hosts: FakeHosts, store: LocalStore) -> None:
 def test_cars_are_read_member_by_member(hosts: FakeHosts, store: LocalStore) -> None:
     archive = Resource(pack_zip(make_car_files()))
     serve_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
-    raw = acquire(dataset_with_counts("car", {"**/BMW/5 Series/**": 3, "**/BMW/7 Series/**": 3}), store)
+    raw = acquire(
+        dataset_with_counts("car", {"**/BMW/5 Series/**": 3, "**/BMW/7 Series/**": 3}), store
+    )
     assert [path.split("/")[2] for path in list_source_paths(store, raw)] == ["5 Series"] * 3 + [
         "7 Series"
     ] * 3
@@ -193,7 +195,8 @@ def test_shoes_over_http_only_if_asked(
     hosts.add(
         *SHOES,
         lambda request: Resource(
-            pack_tar(make_shoe_files()), default_fault=status(503) if request.scheme == "https" else None
+            pack_tar(make_shoe_files()),
+            default_fault=status(503) if request.scheme == "https" else None,
         )(request),
     )
     with pytest.raises(IcanvasError, match="--allow-http"):
@@ -237,7 +240,9 @@ def test_more_than_expected_is_a_warning(hosts: FakeHosts, store: LocalStore) ->
     assert raw.warnings == ("4 of 3 pictures in **/train/*_AB.jpg",)
 
 
-def test_a_copy_of_ones_own_asks_nobody(hosts: FakeHosts, store: LocalStore, tmp_path: Path) -> None:
+def test_a_copy_of_ones_own_asks_nobody(
+    hosts: FakeHosts, store: LocalStore, tmp_path: Path
+) -> None:
     """It is the same raw set, and stands for the source from then on."""
     archive = pack_zip(make_panda_files())
     (tmp_path / "mine.zip").write_bytes(archive)
@@ -270,7 +275,9 @@ def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
     assert acquire(dataset_with_counts("shoes"), store).num_files == 5
 
 
-def test_a_sound_archive_is_kept_when_the_store_is_damaged(hosts: FakeHosts, store: LocalStore) -> None:
+def test_a_sound_archive_is_kept_when_the_store_is_damaged(
+    hosts: FakeHosts, store: LocalStore
+) -> None:
     hosts.add(*SHOES, Resource(pack_tar(make_shoe_files())))
     dataset = dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3})
     raw = acquire(dataset, store)
@@ -284,14 +291,18 @@ def test_a_sound_archive_is_kept_when_the_store_is_damaged(hosts: FakeHosts, sto
     assert store.get(part) == table, "it was made anew"
 
 
-def test_the_same_name_at_another_address_is_another_file(hosts: FakeHosts, store: LocalStore) -> None:
+def test_the_same_name_at_another_address_is_another_file(
+    hosts: FakeHosts, store: LocalStore
+) -> None:
     for year, files in ((2024, make_panda_files(2, 1)), (2025, make_panda_files(3, 1))):
         hosts.add("example.org", f"/{year}/data.zip", Resource(pack_zip(files)))
     counts = []
     for year in (2024, 2025):
         source = HttpSource(kind="http", urls=(f"https://example.org/{year}/data.zip",))
         changes = {"source": source, "selection": ("**/Pandas/*",)}
-        counts.append(acquire(dataset_with_counts("panda").model_copy(update=changes), store).num_files)
+        counts.append(
+            acquire(dataset_with_counts("panda").model_copy(update=changes), store).num_files
+        )
     assert counts == [3, 4]
 
 

@@ -11,7 +11,7 @@ from storage.json_objects import write_json
 from storage.raw_sets import Origin
 from tests.conftest import draw_scene, encode
 from tests.hosts import FakeHosts, Reply, Request, Resource
-from tests.sources.hosts_data import serve_kaggle, pack_zip
+from tests.sources.hosts_data import pack_zip, serve_kaggle
 
 
 def named(source: object) -> DatasetConfig:

@@ -270,7 +270,7 @@ def test_missing_and_damaged_pairs_are_errors(store: LocalStore) -> None:
     pairs = PairDataset(store, "tiny", "pairs", "train", 64)
     key = "datasets/tiny/pairs/pairs/train-00000.tar"
     store.put(key, store.get(key)[:-12_000])
-    with pytest.raises(IntegrityError, match="to make it anew"):
+    with pytest.raises(IntegrityError, match="to rebuild it"):
         pairs[1]
 
 

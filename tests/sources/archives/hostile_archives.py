@@ -61,7 +61,18 @@ class RawMember:
     def header_fields(self) -> tuple[int, ...]:
         crc = zlib.crc32(self.compressed) if self.crc is None else self.crc
         size = len(self.compressed) if self.size is None else self.size
-        return 20, self.flags, self.method, 0, 33, crc, len(self.compressed), size, len(self.name), 0
+        return (
+            20,
+            self.flags,
+            self.method,
+            0,
+            33,
+            crc,
+            len(self.compressed),
+            size,
+            len(self.name),
+            0,
+        )
 
     def local(self) -> bytes:
         name = self.name if self.local_name is None else self.local_name
@@ -69,7 +80,9 @@ class RawMember:
 
     def entry(self, start: int) -> bytes:
         rest = (0, 0, 0, self.mode << 16, start)
-        return struct.pack("<4s6H3I5H2I", b"PK\1\2", 0x314, *self.header_fields(), *rest) + self.name
+        return (
+            struct.pack("<4s6H3I5H2I", b"PK\1\2", 0x314, *self.header_fields(), *rest) + self.name
+        )
 
 
 def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:

@@ -15,12 +15,12 @@ from storage.manifest import rows_from_parquet
 from tests.sources.archives.hostile_archives import (
     MakeArchive,
     RawMember,
-    pad_to_block,
-    tar_header,
     list_paths,
+    pad_to_block,
     raw_zip,
     read_all,
     refusal_message,
+    tar_header,
     tar_with,
     write,
     zip_with,
@@ -67,7 +67,9 @@ def test_names_that_only_a_zip_has(place: Path, name: str, why: str) -> None:
 
 def test_a_nul_in_a_long_name_of_a_tar(place: Path) -> None:
     long = tar_header("././@LongLink", 9, tarfile.GNUTYPE_LONGNAME) + pad_to_block(b"a.png\0b\0\0")
-    assert "NUL" in refusal_message(write(place / "x.tar", long + tar_header("a.png") + bytes(1024)))
+    assert "NUL" in refusal_message(
+        write(place / "x.tar", long + tar_header("a.png") + bytes(1024))
+    )
 
 
 @BOTH
@@ -178,7 +180,9 @@ def test_links_and_devices_become_rejected_rows(
 
 
 @BOTH
-def test_a_refused_archive_leaves_no_index(place: Path, store: LocalStore, make: MakeArchive) -> None:
+def test_a_refused_archive_leaves_no_index(
+    place: Path, store: LocalStore, make: MakeArchive
+) -> None:
     with pytest.raises(SourceError, match="refused"):
         acquire(find_dataset(str(make(place, "../x.png"))), store)
     assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

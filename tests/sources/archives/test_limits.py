@@ -18,21 +18,23 @@ from config.errors import IcanvasError, IntegrityError
 from sources.archives import limits
 from tests.sources.archives.hostile_archives import (
     RawMember,
-    pad_to_block,
     deflate,
-    tar_header,
-    zip64_end,
+    gzip_zeros,
     list_paths,
+    pad_to_block,
     raw_zip,
     read_all,
     refusal_message,
+    tar_header,
     write,
-    gzip_zeros,
+    zip64_end,
 )
 
 
 def test_a_bomb_in_a_tar(place: Path) -> None:
-    path = write(place / "x.tar.gz", gzip.compress(tar_header("bomb.png", 5 << 30)) + gzip_zeros(100))
+    path = write(
+        place / "x.tar.gz", gzip.compress(tar_header("bomb.png", 5 << 30)) + gzip_zeros(100)
+    )
     message = refusal_message(path)
     assert "'bomb.png' unpacks from 0." in message
     assert "to 65 MiB" in message, "it was read further than the limit"

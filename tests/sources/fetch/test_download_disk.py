@@ -1,4 +1,4 @@
-"""What a download leaves on the disk, whatever stops it, and who waits for whom."""
+"""Files on disk after a download was stopped, and processes that download concurrently."""
 
 import os
 import shutil
@@ -33,23 +33,23 @@ from tests.sources.fetch.transfers import (
     HOST,
     LIMITS,
     MD5,
-    SINGLE_ATTEMPT,
     SHA256,
+    SINGLE_ATTEMPT,
     URL,
-    fetch_error,
     fetch,
+    fetch_error,
     interrupt,
     list_names,
-    serve_file,
     list_ranges,
     make_remote,
+    serve_file,
 )
 
 ROOT = Path(__file__).parents[3]
 hosts = transfers.hosts
 
 
-def test_too_little_space_is_told_before_anything_is_written(
+def test_insufficient_space_is_reported_before_writing(
     hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve_file(hosts)
@@ -57,14 +57,14 @@ def test_too_little_space_is_told_before_anything_is_written(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     assert fetch_error(tmp_path) == (
         f"StorageError: set.zip needs 67.4 MB in {tmp_path}, where 67.4 MB are free. "
-        "Free some, or choose another place with --cache."
+        "Free some space, or choose another folder with --cache."
     )
     assert list_names(tmp_path) == set()
     usage.free += 1
     fetch(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_uncreatable_folder_is_reported(hosts: FakeHosts, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "folder"):
         with pytest.raises(StorageError, match="--cache"):
@@ -74,12 +74,13 @@ def test_a_folder_that_cannot_be_made_is_told(hosts: FakeHosts, tmp_path: Path) 
 SCRIPT = f"""
 import resource, sys
 from pathlib import Path
-from sources.fetch.download import Address, Remote, download
-if most := int(sys.argv[2]):
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+from sources.fetch.download import RemoteFile, RequestTarget, download
+if limit := int(sys.argv[2]):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 print("ready", flush=True)
 try:
-    print(download(Remote("set.zip", (lambda: Address("{URL}"),)), Path(sys.argv[1]))[1].sha256)
+    remote = RemoteFile("set.zip", (lambda: RequestTarget("{URL}"),))
+    print(download(remote, Path(sys.argv[1]))[1].sha256)
 except Exception as error:
     print(type(error).__name__, error)
 """
@@ -87,33 +88,33 @@ except Exception as error:
 
 @pytest.fixture
 def start(hosts: FakeHosts) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Start downloads in processes of their own; the files they write may be limited in size."""
-    started = []
+    """Start downloads in separate processes, optionally with a limit of the file size."""
+    processes = []
 
-    def run(folder: Path, most: int = 0) -> "subprocess.Popen[str]":
-        started.append(
+    def run(folder: Path, max_file_size: int = 0) -> "subprocess.Popen[str]":
+        processes.append(
             subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, str(folder), str(most)],
+                [sys.executable, "-c", SCRIPT, str(folder), str(max_file_size)],
                 cwd=ROOT,
                 env={**os.environ, **hosts.proxy_env()},
                 stdout=subprocess.PIPE,
                 text=True,
             )
         )
-        return started[-1]
+        return processes[-1]
 
     yield run
-    for process in started:
+    for process in processes:
         process.kill()
         process.communicate()
 
 
-def test_a_full_disk_keeps_what_fits(
+def test_full_disk_keeps_the_written_bytes(
     hosts: FakeHosts, tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     serve_file(hosts)
-    told, _ = start(tmp_path, most=100_001).communicate(timeout=20)
-    assert "StorageError The disk is full" in told and "--cache" in told
+    message, _ = start(tmp_path, max_file_size=100_001).communicate(timeout=20)
+    assert "StorageError The disk is full" in message and "--cache" in message
     assert (tmp_path / "set.zip.part").read_bytes() == CONTENT[:100_001]
     fetch(tmp_path)
     assert list_ranges(hosts) == [None, "bytes=100001-"]
@@ -122,51 +123,51 @@ def test_a_full_disk_keeps_what_fits(
 FULL_SCRIPT = f"""
 import shutil, sys
 from pathlib import Path
-from sources.fetch.download import Address, Remote, download
+from sources.fetch.download import RemoteFile, RequestTarget, download
 from config.errors import StorageError
 folder, filler = Path(sys.argv[1]), Path(sys.argv[1], "filler")
 def fill(done, total):
     if not filler.exists():
         filler.write_bytes(bytes(shutil.disk_usage(folder).free - 100_000))
-wanted = Remote("set.zip", (lambda: Address("{URL}"),))
+remote = RemoteFile("set.zip", (lambda: RequestTarget("{URL}"),))
 try:
-    download(wanted, folder, on_bytes=fill)
+    download(remote, folder, on_bytes=fill)
 except StorageError as error:
     print(error)
 print((folder / "set.zip.part").stat().st_size)
 filler.unlink()
-print(download(wanted, folder)[1].sha256)
+print(download(remote, folder)[1].sha256)
 """
 
 
-def test_a_disk_that_fills_up_meanwhile(hosts: FakeHosts, tmp_path: Path) -> None:
-    """There was room for it all when it began."""
+def test_disk_filling_up_during_a_download(hosts: FakeHosts, tmp_path: Path) -> None:
+    """The free space was sufficient at the start."""
     serve_file(hosts)
-    before = with_small_disk(str(tmp_path), "size=68m")
-    ended = subprocess.run(
-        [*before, sys.executable, "-c", FULL_SCRIPT, str(tmp_path)],
+    prefix = with_small_disk(str(tmp_path), "size=68m")
+    completed = subprocess.run(
+        [*prefix, sys.executable, "-c", FULL_SCRIPT, str(tmp_path)],
         cwd=ROOT,
         env={**os.environ, **hosts.proxy_env()},
         stdout=subprocess.PIPE,
         text=True,
         timeout=60,
     )
-    told, reached, sha256 = ended.stdout.splitlines()
-    assert told.startswith("The disk is full") and "run again to resume" in told
+    message, reached, sha256 = completed.stdout.splitlines()
+    assert message.startswith("The disk is full") and "run again to resume" in message
     assert 0 < int(reached) < len(CONTENT)
     assert sha256 == SHA256
     assert list_ranges(hosts) == [None, f"bytes={reached}-"]
 
 
-def test_a_killed_process_leaves_a_part_that_is_resumed(
+def test_download_of_a_killed_process_is_resumed(
     hosts: FakeHosts, tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
     serve_file(hosts, faulty(cut=200_000, stall=30))
     process = start(tmp_path)
     part = tmp_path / "set.zip.part"
-    until = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while not part.exists() or part.stat().st_size < 200_000:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -174,13 +175,13 @@ def test_a_killed_process_leaves_a_part_that_is_resumed(
     assert list_ranges(hosts) == [None, "bytes=200000-"]
 
 
-def test_two_processes_at_once_fetch_the_bytes_once(
+def test_two_concurrent_processes_download_once(
     hosts: FakeHosts, tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"]
 ) -> None:
-    both_ready = threading.Event()
+    processes_ready = threading.Event()
 
     def serve(request: Request) -> Reply:
-        both_ready.wait(20)
+        processes_ready.wait(20)
         return Resource(CONTENT).serve(request)
 
     hosts.add(HOST, "/set.zip", serve)
@@ -188,12 +189,12 @@ def test_two_processes_at_once_fetch_the_bytes_once(
     for process in processes:
         assert process.stdout and process.stdout.readline() == "ready\n"
     time.sleep(0.2)
-    both_ready.set()
+    processes_ready.set()
     assert [process.communicate(timeout=20)[0] for process in processes] == [f"{SHA256}\n"] * 2
     assert len(hosts.requests) == 1
 
 
-def test_a_file_without_receipt_that_fails_its_hash_is_replaced(
+def test_file_without_record_and_with_wrong_hash_is_replaced(
     hosts: FakeHosts, tmp_path: Path
 ) -> None:
     serve_file(hosts)
@@ -201,44 +202,44 @@ def test_a_file_without_receipt_that_fails_its_hash_is_replaced(
     fetch(tmp_path, make_remote(sha256=SHA256))
 
 
-@pytest.mark.parametrize("known", [{"sha256": SHA256}, {"md5": MD5}, {"size": len(CONTENT)}, {}])
-def test_a_file_without_its_receipt_is_trusted_for_its_hash_alone(
-    hosts: FakeHosts, tmp_path: Path, known: dict[str, Any]
+@pytest.mark.parametrize("checks", [{"sha256": SHA256}, {"md5": MD5}, {"size": len(CONTENT)}, {}])
+def test_file_without_record_is_accepted_only_for_a_known_hash(
+    hosts: FakeHosts, tmp_path: Path, checks: dict[str, Any]
 ) -> None:
     serve_file(hosts)
     fetch(tmp_path)
     (tmp_path / "set.zip.json").unlink()
-    trusted = "sha256" in known or "md5" in known
-    assert fetch(tmp_path, make_remote(**known)).url == ("" if trusted else URL)
-    assert len(hosts.requests) == (1 if trusted else 2)
+    is_accepted = "sha256" in checks or "md5" in checks
+    assert fetch(tmp_path, make_remote(**checks)).url == ("" if is_accepted else URL)
+    assert len(hosts.requests) == (1 if is_accepted else 2)
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_a_process_killed_at_the_end_loses_nothing(
-    hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: bool
+@pytest.mark.parametrize("before_rename", [True, False])
+def test_process_killed_during_the_final_rename_loses_nothing(
+    hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_rename: bool
 ) -> None:
-    """Just before the part takes the file's name, or just after."""
+    """Directly before or after the partial file is renamed."""
     rename = Path.replace
 
-    def stop(self: Path, target: Path) -> Path:
+    def interrupted_rename(self: Path, target: Path) -> Path:
         if self.suffix != ".part":
             return rename(self, target)
-        if not before:
+        if not before_rename:
             rename(self, target)
         raise KeyboardInterrupt
 
-    # Nothing names these bytes, and nothing is known of them: they could not be resumed.
+    # Without validator and hash, the download cannot be resumed.
     serve_file(hosts, etag=None, last_modified=None)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "replace", stop)
+        patched.setattr(Path, "replace", interrupted_rename)
         with pytest.raises(KeyboardInterrupt):
             download(make_remote(), tmp_path, limits=LIMITS)
-    path, receipt = download(make_remote(), tmp_path, limits=LIMITS)
-    assert (path.read_bytes(), receipt.url, receipt.sha256) == (CONTENT, URL, SHA256)
+    path, record = download(make_remote(), tmp_path, limits=LIMITS)
+    assert (path.read_bytes(), record.url, record.sha256) == (CONTENT, URL, SHA256)
     assert len(hosts.requests) == 1
 
 
-def test_a_receipt_whose_file_is_gone_does_no_harm(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_record_without_its_file_is_ignored(hosts: FakeHosts, tmp_path: Path) -> None:
     serve_file(hosts)
     fetch(tmp_path)
     (tmp_path / "set.zip").unlink()
@@ -249,7 +250,7 @@ def test_a_receipt_whose_file_is_gone_does_no_harm(hosts: FakeHosts, tmp_path: P
     assert list_ranges(hosts) == [None, None, "bytes=1000-"]
 
 
-def test_a_whole_part_that_is_not_the_receipts_does_not_become_the_file(
+def test_complete_partial_file_of_another_record_is_not_used(
     hosts: FakeHosts, tmp_path: Path
 ) -> None:
     interrupt(hosts, tmp_path)
@@ -261,35 +262,35 @@ def test_a_whole_part_that_is_not_the_receipts_does_not_become_the_file(
     assert list_ranges(hosts) == ["bytes=1000-", None]
 
 
-def test_who_waits_for_another_process_is_told_once(
+def test_waiting_for_another_process_is_reported_once(
     hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_UNNOTICED", 0.1)
+    monkeypatch.setattr(module, "_QUIET_LOCK_WAIT_S", 0.1)
     serve_file(hosts)
-    told: list[str] = []
+    reasons: list[str] = []
     other = FileLock(tmp_path / "set.zip.lock", is_singleton=False)
 
     def release(reason: str) -> None:
-        told.append(reason)
+        reasons.append(reason)
         other.release()
 
     other.acquire()
     fetch(tmp_path, on_wait=release)
     fetch(tmp_path, on_wait=release)
-    assert told == ["another process is fetching it", ""]
+    assert reasons == ["another process is downloading it", ""]
 
 
-def test_who_waits_for_a_host_is_told_why(
+def test_waiting_for_a_host_is_reported_with_its_reason(
     hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_UNNOTICED", -1)
+    monkeypatch.setattr(module, "_QUIET_LOCK_WAIT_S", -1)
     serve_file(hosts, status(503))
-    told: list[str] = []
-    fetch(tmp_path, on_wait=told.append)
-    assert len(told) == 2
-    assert told[0].startswith("storage.example answered 503; goes on in ")
-    assert told[1] == ""
+    reasons: list[str] = []
+    fetch(tmp_path, on_wait=reasons.append)
+    assert len(reasons) == 2
+    assert reasons[0].startswith("storage.example answered 503; retrying in ")
+    assert reasons[1] == ""
     serve_file(hosts, status(429, Retry_After="1"))
-    fetch(tmp_path / "again", on_wait=told.append)
-    waits = "storage.example limits its requests (429) and asks to wait 1 s; goes on in 1 s"
-    assert told[2:] == [waits, ""]
+    fetch(tmp_path / "again", on_wait=reasons.append)
+    expected = "storage.example limits its requests (429) and asks to wait 1 s; retrying in 1 s"
+    assert reasons[2:] == [expected, ""]

@@ -1,4 +1,4 @@
-"""Where the downloader goes: redirects, secrets, mirrors, APIs and no network at all."""
+"""Redirects, secrets, mirrors, APIs and missing networks in downloads."""
 
 import logging
 import traceback
@@ -8,13 +8,13 @@ import httpx
 import pytest
 
 from config.errors import IcanvasError, InputError, SourceError
-from sources.fetch.download import RequestTarget, HttpLimits, RemoteFile, download
+from sources.fetch.download import HttpLimits, RemoteFile, RequestTarget, download
 from tests.hosts import (
     FakeHosts,
     Resource,
     faulty,
-    on_range,
     html_page,
+    on_range,
     redirect,
     status,
     with_headers,
@@ -22,21 +22,21 @@ from tests.hosts import (
 from tests.sources.fetch import transfers
 from tests.sources.fetch.transfers import (
     HOST,
-    SINGLE_ATTEMPT,
     SHA256,
+    SINGLE_ATTEMPT,
     URL,
-    fetch_error,
     fetch,
-    serve_file,
+    fetch_error,
     list_ranges,
     make_remote,
+    serve_file,
 )
 
 hosts, pauses = transfers.hosts, transfers.pauses
 
 
 @pytest.mark.parametrize(
-    ("there", "kept"),
+    ("location", "same_origin"),
     [
         (f"https://{HOST}/set.zip", True),
         ("https://other.example/set.zip", False),
@@ -44,90 +44,104 @@ hosts, pauses = transfers.hosts, transfers.pauses
     ],
     ids=["same", "host", "port"],
 )
-def test_a_token_goes_to_its_own_host_only(
-    hosts: FakeHosts, tmp_path: Path, there: str, kept: bool
+def test_token_is_sent_to_its_own_origin_only(
+    hosts: FakeHosts, tmp_path: Path, location: str, same_origin: bool
 ) -> None:
     serve_file(hosts)
     serve_file(hosts, host="other.example")
-    hosts.add(HOST, "/api", Resource(b"", default_fault=redirect(there)))
+    hosts.add(HOST, "/api", Resource(b"", default_fault=redirect(location)))
     secret = {"authorization": "Bearer secret-token", "X-Key": "secret", "Accept": "a/b"}
     fetch(tmp_path, make_remote(f"https://{HOST}/api", headers=secret))
     first, second = hosts.requests
     assert first.headers["authorization"] == "Bearer secret-token"
-    assert ("authorization" in second.headers, "x-key" in second.headers) == (kept, kept)
+    assert ("authorization" in second.headers, "x-key" in second.headers) == (
+        same_origin,
+        same_origin,
+    )
     assert second.headers["accept"] == "a/b"
 
 
-def test_redirects_come_to_an_end(hosts: FakeHosts, tmp_path: Path) -> None:
-    serve_file(hosts, always=redirect(URL))
+def test_redirects_are_limited(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts, default_fault=redirect(URL))
     assert "redirected more than 10 times" in fetch_error(tmp_path)
     assert len(hosts.requests) == 11
 
 
-@pytest.mark.parametrize("there", ["ftp://other.example/set.zip", "file:///etc/passwd", "https://"])
-def test_only_web_addresses_are_followed(hosts: FakeHosts, tmp_path: Path, there: str) -> None:
-    assert "leads to" in fetch_error(tmp_path, make_remote(there))
-    serve_file(hosts, always=redirect(there))
+@pytest.mark.parametrize(
+    "location", ["ftp://other.example/set.zip", "file:///etc/passwd", "https://"]
+)
+def test_only_http_and_https_urls_are_followed(
+    hosts: FakeHosts, tmp_path: Path, location: str
+) -> None:
+    assert "redirects to" in fetch_error(tmp_path, make_remote(location))
+    serve_file(hosts, default_fault=redirect(location))
     assert "SourceError" in fetch_error(tmp_path)
 
 
-@pytest.mark.parametrize("there", ["mailto:x", "https://xn--/", "https://xn--a/"])
-def test_a_redirect_to_no_address_leaves_the_other_mirrors(
-    hosts: FakeHosts, tmp_path: Path, there: str
+@pytest.mark.parametrize("location", ["mailto:x", "https://xn--/", "https://xn--a/"])
+def test_redirect_to_an_invalid_url_falls_back_to_other_mirrors(
+    hosts: FakeHosts, tmp_path: Path, location: str
 ) -> None:
-    serve_file(hosts, always=redirect(there))
-    told = fetch_error(tmp_path)
-    assert told.startswith("SourceError: set.zip was not downloaded: storage.example/set.zip ")
-    assert "leads to" in told and told.count("address") == 1
+    serve_file(hosts, default_fault=redirect(location))
+    message = fetch_error(tmp_path)
+    assert message.startswith("SourceError: set.zip was not downloaded: storage.example/set.zip ")
+    assert message.count("valid URL") == 1
     serve_file(hosts, host="other.example")
-    fetch(tmp_path, make_remote(URL, there, "https://other.example/set.zip"))
+    fetch(tmp_path, make_remote(URL, location, "https://other.example/set.zip"))
 
 
-@pytest.mark.parametrize("there", ["https://a..b/set.zip", f"https://{'a' * 70}.example/"])
-def test_a_name_that_cannot_be_looked_up_leaves_the_other_mirrors(
-    hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: str
+@pytest.mark.parametrize("location", ["https://a..b/set.zip", f"https://{'a' * 70}.example/"])
+def test_unresolvable_host_name_falls_back_to_other_mirrors(
+    hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
 ) -> None:
     serve_file(hosts)
     monkeypatch.setenv("no_proxy", f"a..b,{'a' * 70}.example")
-    assert "is or leads to something that is no address" in fetch_error(tmp_path, make_remote(there))
-    fetch(tmp_path, make_remote(there, URL))
+    assert "is not a valid URL or redirects to one that is not" in fetch_error(
+        tmp_path, make_remote(location)
+    )
+    fetch(tmp_path, make_remote(location, URL))
 
 
-def test_an_address_that_an_api_garbles_leaves_the_other_mirrors(
+def test_invalid_url_of_an_api_falls_back_to_other_mirrors(
     hosts: FakeHosts, tmp_path: Path
 ) -> None:
     serve_file(hosts)
-    garbled = lambda: RequestTarget(str(httpx.URL("https://api.example").join("https://x:port/")))  # noqa: E731
-    fetch(tmp_path, RemoteFile("set.zip", (garbled, *make_remote().mirrors)))
+
+    def invalid_url() -> RequestTarget:
+        return RequestTarget(str(httpx.URL("https://api.example").join("https://x:port/")))
+
+    fetch(tmp_path, RemoteFile("set.zip", (invalid_url, *make_remote().mirrors)))
 
 
 @pytest.mark.parametrize("redirected", [False, True])
-def test_plain_http_needs_leave_or_to_be_listed(
-    hosts: FakeHosts, tmp_path: Path, redirected: bool
-) -> None:
-    plain = f"http://{HOST}/set.zip"
+def test_plain_http_must_be_allowed(hosts: FakeHosts, tmp_path: Path, redirected: bool) -> None:
+    http_url = f"http://{HOST}/set.zip"
     serve_file(hosts)
-    hosts.add(HOST, "/api", Resource(b"", default_fault=redirect(plain)))
-    url = f"https://{HOST}/api" if redirected else plain
-    told = fetch_error(tmp_path, make_remote(url))
-    assert told.startswith("SourceError") and "--allow-http (or ICANVAS_ALLOW_HTTP=1)" in told
+    hosts.add(HOST, "/api", Resource(b"", default_fault=redirect(http_url)))
+    url = f"https://{HOST}/api" if redirected else http_url
+    message = fetch_error(tmp_path, make_remote(url))
+    assert message.startswith("SourceError") and "--allow-http (or ICANVAS_ALLOW_HTTP=1)" in message
     fetch(tmp_path / "allowed", make_remote(url), allow_http=True)
-    elsewhere = make_remote(url, sha256=SHA256, plain=frozenset({"other.example"}))
+    elsewhere = make_remote(url, sha256=SHA256, http_allowed_hosts=frozenset({"other.example"}))
     assert "--allow-http" in fetch_error(tmp_path / "elsewhere", elsewhere)
-    fetch(tmp_path / "listed", make_remote(url, sha256=SHA256, plain=frozenset({HOST})))
+    fetch(
+        tmp_path / "listed", make_remote(url, sha256=SHA256, http_allowed_hosts=frozenset({HOST}))
+    )
     schemes = [request.scheme for request in hosts.requests if request.path == "/set.zip"]
     assert schemes == ["http", "http"]
 
 
-def test_a_token_never_goes_over_plain_http_unasked(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_token_is_not_sent_over_plain_http(hosts: FakeHosts, tmp_path: Path) -> None:
     serve_file(hosts)
-    plain = frozenset({HOST})
-    wanted = make_remote(f"http://{HOST}/set.zip", headers={"Authorization": "x"}, plain=plain)
-    assert "--allow-http" in fetch_error(tmp_path, wanted)
+    allowed = frozenset({HOST})
+    remote = make_remote(
+        f"http://{HOST}/set.zip", headers={"Authorization": "x"}, http_allowed_hosts=allowed
+    )
+    assert "--allow-http" in fetch_error(tmp_path, remote)
     assert not hosts.requests
 
 
-def test_no_secret_is_shown_logged_or_stored(
+def test_secrets_are_not_printed_logged_or_stored(
     hosts: FakeHosts,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -141,75 +155,89 @@ def test_no_secret_is_shown_logged_or_stored(
               redirect(f"http://{HOST}/?xyzzy"), redirect("https://gone.example/?xyzzy"),
               redirect("https://x:port/?xyzzy"), faulty(cut=1, reset=True)]  # fmt: skip
     resource = serve_file(hosts)
-    wanted = make_remote("https://api.example/api?key=xyzzy", headers={"Authorization": "Bearer xyzzy"})
-    shown = repr(wanted.mirrors[0]())
+    remote = make_remote(
+        "https://api.example/api?key=xyzzy", headers={"Authorization": "Bearer xyzzy"}
+    )
+    output = repr(remote.mirrors[0]())
     for fault in faults:
         resource.faults = [on_range(status(403)), fault]
         with pytest.raises(IcanvasError) as caught:
-            download(wanted, tmp_path, limits=SINGLE_ATTEMPT)
-        shown += "".join(traceback.format_exception(caught.value))
-        shown += b"".join(path.read_bytes()[:9999] for path in tmp_path.iterdir()).decode("latin-1")
+            download(remote, tmp_path, limits=SINGLE_ATTEMPT)
+        output += "".join(traceback.format_exception(caught.value))
+        output += b"".join(path.read_bytes()[:9999] for path in tmp_path.iterdir()).decode(
+            "latin-1"
+        )
     resource.faults = []
-    shown += fetch(tmp_path, wanted).model_dump_json()
-    shown += (tmp_path / "set.zip.json").read_text() + caplog.text + "".join(capfd.readouterr())
-    assert "api.example" in shown
-    assert "xyzzy" not in shown
+    output += fetch(tmp_path, remote).model_dump_json()
+    output += (tmp_path / "set.zip.json").read_text() + caplog.text + "".join(capfd.readouterr())
+    assert "api.example" in output
+    assert "xyzzy" not in output
     assert any("xyzzy" in request.query for request in hosts.requests)
 
 
-def test_the_next_mirror_is_tried(hosts: FakeHosts, tmp_path: Path) -> None:
-    serve_file(hosts, always=html_page())
+def test_next_mirror_is_tried(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts, default_fault=html_page())
     serve_file(hosts, host="other.example")
-    receipt = fetch(tmp_path, make_remote(URL, "https://other.example/set.zip"))
-    assert receipt.url == "https://other.example/set.zip"
+    record = fetch(tmp_path, make_remote(URL, "https://other.example/set.zip"))
+    assert record.url == "https://other.example/set.zip"
 
 
-def test_an_error_names_every_mirror_and_is_the_last_ones(hosts: FakeHosts, tmp_path: Path) -> None:
-    serve_file(hosts, always=html_page())
-    serve_file(hosts, host="other.example", always=with_headers(ETag='"3"'))
-    told = fetch_error(tmp_path, make_remote(URL, "https://other.example/set.zip", sha256="0" * 64))
-    assert told.startswith("IntegrityError: set.zip was not downloaded: storage.example/set.zip ")
-    assert "web page" in told and "; other.example/set.zip sent a file whose SHA-256" in told
+def test_error_names_every_mirror_and_has_the_last_type(hosts: FakeHosts, tmp_path: Path) -> None:
+    serve_file(hosts, default_fault=html_page())
+    serve_file(hosts, host="other.example", default_fault=with_headers(ETag='"3"'))
+    message = fetch_error(
+        tmp_path, make_remote(URL, "https://other.example/set.zip", sha256="0" * 64)
+    )
+    assert message.startswith(
+        "IntegrityError: set.zip was not downloaded: storage.example/set.zip "
+    )
+    assert "web page" in message and "; other.example/set.zip sent a file whose SHA-256" in message
 
 
-def test_an_interrupted_mirror_counts_for_more_than_one_that_refuses(
+def test_interrupted_mirror_takes_precedence_over_a_refusal(
     hosts: FakeHosts, tmp_path: Path
 ) -> None:
     serve_file(hosts, faulty(cut=1000))
-    serve_file(hosts, host="other.example", always=status(404))
-    told = fetch_error(tmp_path, make_remote(URL, "https://other.example/set.zip"), limits=SINGLE_ATTEMPT)
-    assert told.startswith("IntegrityError") and "The part is kept: run again to resume." in told
+    serve_file(hosts, host="other.example", default_fault=status(404))
+    message = fetch_error(
+        tmp_path, make_remote(URL, "https://other.example/set.zip"), limits=SINGLE_ATTEMPT
+    )
+    assert (
+        message.startswith("IntegrityError") and "The part is kept: run again to resume." in message
+    )
     fetch(tmp_path)
     assert list_ranges(hosts)[-1] == "bytes=1000-"
 
 
-def test_an_address_is_made_anew_for_every_request(hosts: FakeHosts, tmp_path: Path) -> None:
-    made: list[None] = []
+def test_signed_url_is_requested_for_every_request(hosts: FakeHosts, tmp_path: Path) -> None:
+    calls: list[None] = []
 
     def sign() -> RequestTarget:
-        made.append(None)
-        return RequestTarget(f"{URL}?Signature={len(made)}")
+        calls.append(None)
+        return RequestTarget(f"{URL}?Signature={len(calls)}")
 
     serve_file(hosts, faulty(cut=1000), on_range(status(403)))
     fetch(tmp_path, RemoteFile("set.zip", (sign,)))
     assert [request.query for request in hosts.requests] == [f"Signature={i}" for i in (1, 2, 3)]
 
 
-def test_an_address_that_cannot_be_made_counts_as_a_refusal(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_failing_mirror_function_counts_as_a_refusal(hosts: FakeHosts, tmp_path: Path) -> None:
     def refuse() -> RequestTarget:
         raise SourceError("Kaggle wants a login.")
 
     serve_file(hosts)
     fetch(tmp_path, RemoteFile("set.zip", (refuse, *make_remote().mirrors)))
-    told = fetch_error(tmp_path / "other", RemoteFile("set.zip", (refuse,)))
-    assert told == "SourceError: set.zip was not downloaded: Kaggle wants a login."
+    message = fetch_error(tmp_path / "other", RemoteFile("set.zip", (refuse,)))
+    assert message == "SourceError: set.zip was not downloaded: Kaggle wants a login."
 
 
-def test_without_a_network_the_error_comes_soon_and_says_so(
+def test_missing_network_is_reported_quickly(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = fetch_error(tmp_path, limits=HttpLimits())
-    assert told.startswith("SourceError") and "cannot be reached (refused by the proxy" in told
+    message = fetch_error(tmp_path, limits=HttpLimits())
+    assert (
+        message.startswith("SourceError") and "cannot be reached (refused by the proxy" in message
+    )
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "")
     for url, reason in (
@@ -222,7 +250,7 @@ def test_without_a_network_the_error_comes_soon_and_says_so(
     assert len(pauses) == 6 and sum(pauses[:2]) < 10
 
 
-def test_a_certificate_that_is_not_trusted_is_refused(
+def test_untrusted_certificate_is_refused(
     hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve_file(hosts)
@@ -231,7 +259,7 @@ def test_a_certificate_that_is_not_trusted_is_refused(
     assert not hosts.requests
 
 
-def test_network_settings_that_make_no_sense_are_named(
+def test_invalid_network_setting_is_named(
     hosts: FakeHosts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/none/such.pem")
@@ -240,6 +268,6 @@ def test_network_settings_that_make_no_sense_are_named(
 
 
 @pytest.mark.parametrize("name", ["../set.zip", "", "a/b", "/etc/x", ".."])
-def test_a_file_cannot_leave_its_folder(tmp_path: Path, name: str) -> None:
+def test_file_name_with_a_folder_is_rejected(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
         download(RemoteFile(name, ()), tmp_path)

@@ -1,4 +1,4 @@
-"""How long the downloader waits, and how often it asks: files and APIs."""
+"""Pauses and numbers of attempts of downloads and API calls."""
 
 import time
 from email.utils import formatdate
@@ -8,50 +8,51 @@ import pytest
 
 from config.errors import SourceError
 from sources.fetch import host_api
-from sources.fetch.download import RequestTarget, HttpLimits, RemoteFile
+from sources.fetch.download import HttpLimits, RemoteFile, RequestTarget
 from sources.fetch.host_api import HostUnavailable
 from tests.hosts import (
-    Fault,
     FakeHosts,
+    Fault,
     Resource,
     faulty,
     status,
 )
 from tests.sources.fetch import transfers
 from tests.sources.fetch.transfers import (
+    ADVICE,
     CONTENT,
     HOST,
     LIMITS,
     URL,
-    fetch_error,
     fetch,
+    fetch_error,
     interrupt,
-    serve_file,
     list_ranges,
+    serve_file,
 )
 
 hosts, pauses = transfers.hosts, transfers.pauses
 
 
-def test_progress_starts_the_count_of_attempts_again(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_progress_resets_the_number_of_attempts(hosts: FakeHosts, tmp_path: Path) -> None:
     serve_file(hosts, *[faulty(cut=2000)] * 9)
     fetch(tmp_path)
     assert len(hosts.requests) == 10
 
 
-def test_attempts_that_bring_nothing_new_come_to_an_end(
+def test_attempts_without_progress_are_limited(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    serve_file(hosts, always=faulty(cut=100_000), etag=None, last_modified=None)
-    told = fetch_error(tmp_path, limits=HttpLimits())
-    assert "stopped at 100.0 of 307.2 kB" in told and told.endswith(" Run again. Fetch it by hand.")
-    # The first brought something; from then on the same bytes came nine times.
+    serve_file(hosts, default_fault=faulty(cut=100_000), etag=None, last_modified=None)
+    message = fetch_error(tmp_path, limits=HttpLimits())
+    assert "stopped at 100.0 of 307.2 kB" in message and message.endswith(f" Run again. {ADVICE}")
+    # The first request made progress; nine more sent the same bytes.
     assert len(hosts.requests) == 10
-    for pause, most in zip(pauses, (1, 1, 2, 4, 8, 16, 32, 60, 60), strict=True):
-        assert most / 2 <= pause <= most
+    for pause, max_pause in zip(pauses, (1, 1, 2, 4, 8, 16, 32, 60, 60), strict=True):
+        assert max_pause / 2 <= pause <= max_pause
 
 
-def test_addresses_that_differ_every_time_come_to_an_end_too(hosts: FakeHosts, tmp_path: Path) -> None:
+def test_attempts_with_changing_urls_are_limited(hosts: FakeHosts, tmp_path: Path) -> None:
     paths = (f"/{number}/set.zip" for number in range(99))
     for number in range(99):
         hosts.add(HOST, f"/{number}/set.zip", Resource(CONTENT, default_fault=faulty(cut=100_000)))
@@ -60,24 +61,28 @@ def test_addresses_that_differ_every_time_come_to_an_end_too(hosts: FakeHosts, t
     assert len(hosts.requests) == 1 + LIMITS.max_resume_attempts
 
 
-def test_an_outage_of_two_minutes_is_survived_once_something_came(
+def test_outage_of_two_minutes_does_not_end_a_started_transfer(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    resource = serve_file(hosts, faulty(cut=100_000), always=status(503))
-    told = fetch_error(tmp_path, limits=HttpLimits())
-    assert told.startswith("IntegrityError") and "stopped at 100.0 of 307.2 kB" in told
+    resource = serve_file(hosts, faulty(cut=100_000), default_fault=status(503))
+    message = fetch_error(tmp_path, limits=HttpLimits())
+    assert message.startswith("IntegrityError") and "stopped at 100.0 of 307.2 kB" in message
     assert 120 < sum(pauses) < 200
     pauses.clear()
-    # Where nothing came in this run, nobody is kept waiting that long.
-    told = fetch_error(tmp_path, limits=HttpLimits())
-    assert told.startswith("IntegrityError: set.zip was not downloaded: storage.example/set.zip ")
-    assert told.endswith("answered 503; try again later. The part is kept: run again to resume.")
+    # A run without received bytes gives up earlier.
+    message = fetch_error(tmp_path, limits=HttpLimits())
+    assert message.startswith(
+        "IntegrityError: set.zip was not downloaded: storage.example/set.zip "
+    )
+    assert message.endswith(
+        "answered 503; try again later. The downloaded part is kept: run again to resume."
+    )
     assert sum(pauses) < 20
     resource.default_fault = None
     fetch(tmp_path)
 
 
-def test_a_host_may_ask_for_a_pause(hosts: FakeHosts, tmp_path: Path, pauses: list[float]) -> None:
+def test_retry_after_is_respected(hosts: FakeHosts, tmp_path: Path, pauses: list[float]) -> None:
     soon = formatdate(time.time() + 40, usegmt=True)
     serve_file(hosts, status(429, Retry_After="3"), status(503, Retry_After=soon))
     fetch(tmp_path, limits=HttpLimits(backoff=0.001))
@@ -85,150 +90,156 @@ def test_a_host_may_ask_for_a_pause(hosts: FakeHosts, tmp_path: Path, pauses: li
     assert 35 < pauses[1] <= 40
 
 
-def test_too_long_a_pause_is_an_error_that_tells_it(
+def test_too_long_retry_after_is_reported(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
     serve_file(hosts, status(429, Retry_After="7200"))
-    told = fetch_error(tmp_path)
-    assert told.startswith("SourceError") and "(429) and asks to wait 2 h: run again after" in told
+    message = fetch_error(tmp_path)
+    assert (
+        message.startswith("SourceError")
+        and "(429) and asks to wait 2 h: run again after" in message
+    )
     assert len(hosts.requests) == 1
 
 
-def test_pauses_in_a_row_come_to_an_end(hosts: FakeHosts, tmp_path: Path, pauses: list[float]) -> None:
-    serve_file(hosts, faulty(cut=100_000), always=status(429, Retry_After="200"))
+def test_repeated_retry_after_is_limited(
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float]
+) -> None:
+    serve_file(hosts, faulty(cut=100_000), default_fault=status(429, Retry_After="200"))
     assert fetch_error(tmp_path, limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: storage.example/set.zip stopped at 100.0 of "
         "307.2 kB (limits its requests (429) and asks to wait 4 min: run again after that). "
-        "The part is kept: run again to resume."
+        "The downloaded part is kept: run again to resume."
     )
     assert pauses[1:] == [200]
 
 
-# ---- An API that is asked for an address
-
-ADVICE = "Fetch it by hand."
+# ---- APIs that return the URL of a file
 
 
-def question(*faults: Fault, hosts: FakeHosts) -> None:
+def serve_api(*faults: Fault, hosts: FakeHosts) -> None:
     hosts.add("api.example", "/", Resource(b"{}", faults=list(faults)))
 
 
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504, 520])
-def test_a_busy_api_is_asked_again(hosts: FakeHosts, pauses: list[float], code: int) -> None:
-    question(status(code), status(code), status(code), hosts=hosts)
+def test_busy_api_is_retried(hosts: FakeHosts, pauses: list[float], code: int) -> None:
+    serve_api(status(code), status(code), status(code), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == 200
     assert len(pauses) == 3 and sum(pauses) < 10
 
 
 @pytest.mark.parametrize("code", [400, 401, 404, 501])
-def test_what_an_api_says_for_good_is_its_answer(hosts: FakeHosts, code: int) -> None:
-    question(status(code), hosts=hosts)
+def test_final_status_of_an_api_is_returned(hosts: FakeHosts, code: int) -> None:
+    serve_api(status(code), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == code
 
 
-def test_an_api_may_ask_for_a_pause(hosts: FakeHosts, pauses: list[float]) -> None:
+def test_retry_after_of_an_api_is_respected(hosts: FakeHosts, pauses: list[float]) -> None:
     soon = formatdate(time.time() + 90, usegmt=True)
-    question(status(429, Retry_After="200"), status(503, Retry_After=soon), hosts=hosts)
+    serve_api(status(429, Retry_After="200"), status(503, Retry_After=soon), hosts=hosts)
     assert host_api.call_api("GET", "https://api.example/", ADVICE).status_code == 200
     assert pauses[0] == 200 and 85 < pauses[1] <= 90
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_an_api_that_asks_for_too_long_a_pause_is_told(
+def test_too_long_retry_after_of_an_api_is_reported(
     hosts: FakeHosts, pauses: list[float], form: str
 ) -> None:
-    # Reckoned here: as a parameter the time would give each test process a test of its own.
+    # Computed here: a time in the parameter would differ between pytest-xdist workers.
     wait = "301" if form == "seconds" else formatdate(time.time() + 400, usegmt=True)
-    question(status(429, Retry_After=wait), hosts=hosts)
+    serve_api(status(429, Retry_After=wait), hosts=hosts)
     with pytest.raises(HostUnavailable) as caught:
         host_api.call_api("GET", "https://api.example/", ADVICE)
     assert str(caught.value).startswith("api.example limits its requests (429) and asks to wait ")
-    assert str(caught.value).endswith(" min: run again after that. Fetch it by hand.")
+    assert str(caught.value).endswith(" min: run again after that. Get it another way.")
     assert pauses == []
 
 
-def test_an_api_without_a_network(hosts: FakeHosts, pauses: list[float]) -> None:
+def test_unreachable_api_is_reported(hosts: FakeHosts, pauses: list[float]) -> None:
     with pytest.raises(HostUnavailable) as caught:
         host_api.call_api("GET", "https://api.example/", ADVICE)
     assert str(caught.value) == (
-        "api.example cannot be reached (refused by the proxy; check the network). Fetch it by hand."
+        f"api.example cannot be reached (refused by the proxy; check the network). {ADVICE}"
     )
     assert sum(pauses) < 10
 
 
-def test_an_api_whose_certificate_is_not_trusted_is_not_asked_again(
+def test_untrusted_certificate_of_an_api_is_not_retried(
     hosts: FakeHosts, pauses: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    question(hosts=hosts)
+    serve_api(hosts=hosts)
     monkeypatch.delenv("SSL_CERT_FILE")
     with pytest.raises(SourceError, match="not trusted; SSL_CERT_FILE"):
         host_api.call_api("GET", "https://api.example/", ADVICE)
     assert pauses == []
 
 
-def found_by_api() -> RemoteFile:
-    """Return a file whose address is asked for as Kaggle's and figshare's are."""
+def make_api_remote() -> RemoteFile:
+    """Return a file whose URL an API returns, as for Kaggle."""
 
-    def locate() -> RequestTarget:
-        answer = host_api.call_api("GET", "https://api.example/", ADVICE)
-        if answer.status_code != 200:
+    def request_url() -> RequestTarget:
+        response = host_api.call_api("GET", "https://api.example/", ADVICE)
+        if response.status_code != 200:
             raise SourceError(f"The API refuses. {ADVICE}")
         return RequestTarget(URL)
 
-    return RemoteFile("set.zip", (locate,), advice=ADVICE)
+    return RemoteFile("set.zip", (request_url,), advice=ADVICE)
 
 
-def test_an_outage_of_the_api_does_not_end_a_transfer(
+def test_api_outage_does_not_end_a_transfer(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    question(status(200), *[status(503)] * 30, hosts=hosts)
+    serve_api(status(200), *[status(503)] * 30, hosts=hosts)
     serve_file(hosts, faulty(cut=100_000))
-    fetch(tmp_path, found_by_api(), limits=HttpLimits())
-    assert [held for held in list_ranges(hosts) if held] == ["bytes=100000-"]
+    fetch(tmp_path, make_api_remote(), limits=HttpLimits())
+    assert [value for value in list_ranges(hosts) if value] == ["bytes=100000-"]
 
 
-def test_an_api_that_stays_away_leaves_a_part_to_resume(
+def test_long_api_outage_keeps_the_partial_download(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    question(status(200), *[status(503)] * 99, hosts=hosts)
+    serve_api(status(200), *[status(503)] * 99, hosts=hosts)
     serve_file(hosts, faulty(cut=100_000))
-    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()) == (
+    assert fetch_error(tmp_path, make_api_remote(), limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: stopped at 100.0 of 307.2 kB "
-        "(api.example answered 503; try again later). The part is kept: run again to resume."
+        "(api.example answered 503; try again later). The downloaded part is kept: run again to "
+        "resume."
     )
     assert sum(pauses) < 300
     pauses.clear()
-    # The next run is told soon, and that the part is still there.
-    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()) == (
+    # The next run fails quickly, and reports the partial download.
+    assert fetch_error(tmp_path, make_api_remote(), limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: api.example answered 503; try again later. "
-        "The part is kept: run again to resume."
+        "The downloaded part is kept: run again to resume."
     )
     assert len(pauses) == 3
 
 
-def test_an_api_that_keeps_asking_for_pauses_is_given_up(
+def test_repeated_retry_after_of_an_api_is_limited(
     hosts: FakeHosts, tmp_path: Path, pauses: list[float]
 ) -> None:
-    question(status(200), *[status(429, Retry_After="200")] * 99, hosts=hosts)
+    serve_api(status(200), *[status(429, Retry_After="200")] * 99, hosts=hosts)
     serve_file(hosts, faulty(cut=100_000))
-    assert fetch_error(tmp_path, found_by_api(), limits=HttpLimits()).startswith("IntegrityError")
+    assert fetch_error(tmp_path, make_api_remote(), limits=HttpLimits()).startswith(
+        "IntegrityError"
+    )
     assert sum(pauses) < 700
 
 
 @pytest.mark.parametrize("code", [404, 503])
-def test_advice_comes_once(hosts: FakeHosts, tmp_path: Path, pauses: list[float], code: int) -> None:
-    question(*[status(code)] * 4, hosts=hosts)
-    told = fetch_error(tmp_path, found_by_api(), limits=HttpLimits())
-    assert told.startswith("SourceError: set.zip was not downloaded: ")
-    assert told.count(ADVICE) == 1 and told.endswith(f". {ADVICE}")
-
-
-def test_advice_comes_beside_a_part_only_where_running_again_is_no_use(
-    hosts: FakeHosts, tmp_path: Path
+def test_advice_is_given_once(
+    hosts: FakeHosts, tmp_path: Path, pauses: list[float], code: int
 ) -> None:
+    serve_api(*[status(code)] * 4, hosts=hosts)
+    message = fetch_error(tmp_path, make_api_remote(), limits=HttpLimits())
+    assert message.startswith("SourceError: set.zip was not downloaded: ")
+    assert message.count(ADVICE) == 1 and message.endswith(f". {ADVICE}")
+
+
+def test_advice_is_given_if_resumption_may_not_help(hosts: FakeHosts, tmp_path: Path) -> None:
     interrupt(hosts, tmp_path)
-    question(status(404), hosts=hosts)
-    assert fetch_error(tmp_path, found_by_api()) == (
-        "SourceError: set.zip was not downloaded: The API refuses. The part is kept. "
-        "Fetch it by hand."
+    serve_api(status(404), hosts=hosts)
+    assert fetch_error(tmp_path, make_api_remote()) == (
+        "SourceError: set.zip was not downloaded: The API refuses. The downloaded part is kept. "
+        "Get it another way."
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from config.errors import InputError, NotFoundError
-from storage.checkpoint_names import format_ranges, resolve_checkpoint
+from storage.checkpoint_selection import format_ranges, resolve_checkpoint
 
 AVAILABLE = {"0123456789ab": [1, 2, 4], "ab0123456789": [3, 10]}
 
