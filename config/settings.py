@@ -175,7 +175,14 @@ def override_settings(**values: object) -> None:
     ----------
     **values : object
         Settings by field name. A value of None leaves the setting unchanged.
+
+    Raises
+    ------
+    TypeError
+        If there is no setting of a name.
     """
+    if unknown := values.keys() - Settings.model_fields:
+        raise TypeError(f"There is no setting {min(unknown)!r}.")
     for name, value in values.items():
         if value is not None:
             os.environ[f"ICANVAS_{name.upper()}"] = str(value)

@@ -155,7 +155,14 @@ def override_serve_settings(**values: object) -> None:
     ----------
     **values : object
         Values by name of the setting; None leaves a setting as it is.
+
+    Raises
+    ------
+    TypeError
+        If there is no setting of a name.
     """
+    if unknown := values.keys() - ServeSettings.model_fields:
+        raise TypeError(f"There is no setting {min(unknown)!r} of the server.")
     for name, value in values.items():
         if value is not None:
             os.environ[f"ICANVAS_SERVE_{name.upper()}"] = str(value)

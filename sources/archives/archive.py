@@ -83,4 +83,4 @@ class CorruptArchive(IntegrityError):
 
 
 def _corrupt_archive(path: Path, error: Exception) -> CorruptArchive:
-    return CorruptArchive(f"{path} is damaged or cut short ({error}). Copy or download it again.")
+    return CorruptArchive(f"{path} is damaged or truncated ({error}). Copy or download it again.")

@@ -161,7 +161,7 @@ def _iter_members(archive: Path, stream: _TarStream) -> Iterator[tarfile.TarInfo
     # Read to the last byte: gzip has its checksum there, and further members would be lost.
     for chunk in stream.read_rest():
         if chunk.strip(b"\0"):
-            raise CorruptMember("there is more after the end mark")
+            raise CorruptMember("there is more data after the end mark")
 
 
 def _pad_to_block(size: int) -> int:
@@ -180,7 +180,7 @@ def _apply_extended_header(
         try:
             header.size = int(extended["size"])
         except ValueError:
-            raise CorruptMember("a size is no number") from None
+            raise CorruptMember("a size is not a number") from None
     if header.size < 0:
         raise CorruptMember("a size is negative")
 

@@ -328,9 +328,7 @@ def _receive_body(
     length = headers.get("Content-Length")
     total = parse_content_range(response)[1] if offset else int(length) if length else None
     if total is not None and remote.size not in (None, total):
-        raise PermanentError(
-            f"offers another file: it has {total} bytes, expected are {remote.size}"
-        )
+        raise PermanentError(f"offers another file, of {total} bytes instead of {remote.size}")
     checks = (total, remote.size, remote.sha256, remote.md5)
     can_verify = any(check is not None for check in checks)
     if not can_verify and "chunked" not in headers.get("Transfer-Encoding", "").lower():

@@ -13,7 +13,7 @@ import httpx
 
 from config.errors import IcanvasError, InputError, SourceError
 
-_INVALID_URL = "is not a valid URL or redirects to one that is not"
+_INVALID_URL = "is invalid, or redirects to an invalid URL"
 
 # Request headers that may be sent to another host after a redirect.
 _SAFE_HEADERS = frozenset({"accept", "accept-language", "user-agent"})
@@ -272,7 +272,7 @@ def _parse_url(url: str, base: httpx.URL | None = None) -> httpx.URL:
         return parsed
     except (httpx.InvalidURL, UnicodeError):
         error = PermanentError(_INVALID_URL)
-        error.location = "its address"
+        error.location = "its URL"
         raise error from None
 
 
@@ -287,7 +287,7 @@ def _send(client: httpx.Client, url: httpx.URL, headers: Mapping[str, str]) -> h
 
 def _check_scheme(url: httpx.URL, http_allowed: bool) -> None:
     if url.scheme not in ("http", "https") or not url.host:
-        raise PermanentError("is not an http or https URL or redirects to one that is not")
+        raise PermanentError("is not an http or https URL, or redirects to another scheme")
     if url.scheme == "http" and not http_allowed:
         raise PermanentError(
             "uses plain http, which others can read and modify; allow it with --allow-http "
@@ -325,7 +325,7 @@ def to_download_error(
         return TransientError(reason, "body")
     if reason == "untrusted":
         return PermanentError(
-            "has a certificate that is not trusted; SSL_CERT_FILE can name others"
+            "has a certificate that is not trusted; SSL_CERT_FILE can name other certificates"
         )
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
         return TransientError(f"cannot be reached ({reason}; check the network)", "connect")

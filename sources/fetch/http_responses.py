@@ -70,7 +70,7 @@ def find_busy_error(response: httpx.Response) -> TransientError | None:
     status = response.status_code
     if not _is_transient(status):
         return None
-    message = "limits its requests (429)" if status == 429 else f"answered {status}"
+    message = "limits requests (429)" if status == 429 else f"answered {status}"
     retry_after = _parse_retry_after(response.headers.get("Retry-After", ""))
     if retry_after:
         wait = _format_duration(retry_after)
@@ -190,7 +190,7 @@ def require_archive(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise PermanentError("sent an empty file")
     is_page = head.lstrip().lower().startswith((b"<!doctype html", b"<html", b"<head"))
     raise PermanentError(
-        f"sent {'a web page' if is_page else 'something'} that is no zip or tar archive"
+        f"sent {'a web page' if is_page else 'something'} that is not a zip or tar archive"
     )
 
 
@@ -222,7 +222,7 @@ def find_mismatch(
         Phrase that follows "a file"; None if everything matches.
     """
     if expected_size not in (None, partial.size):
-        return f"of another size than {expected_size} bytes"
+        return f"whose size is not the expected {expected_size} bytes"
     actual_sha256, actual_md5 = partial.hexdigests()
     if sha256 not in (None, actual_sha256):
         return "whose SHA-256 is not the expected one"

@@ -1,4 +1,4 @@
-"""The eight data sets' homes as their hosts have them, from small generated archives."""
+"""The eight data sets as their hosts serve them, in small generated archives."""
 
 import hashlib
 import io
@@ -17,7 +17,7 @@ from tests.conftest import draw_scene, encode
 from tests.hosts import FakeHosts, Reply, Request, Resource
 
 PANDA = "mattop/panda-or-bear-image-classification"
-SIGNED = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=secret-signature"
+SIGNED_QUERY = "X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Signature=secret-signature"
 TOKEN = "secret-token"
 
 
@@ -26,7 +26,7 @@ def encode_scene(seed: int, side: int = 48, kind: str = "JPEG") -> bytes:
 
 
 def encode_pair(seed: int) -> bytes:
-    """Return a 512×256 JPEG as pix2pix publishes them: drawing left, picture right."""
+    """Return a 512×256 JPEG pair in pix2pix's layout: drawing left, picture right."""
     scene = draw_scene(seed, 256, 256)
     edges = 255 - cv2.Canny(scene, 50, 150)
     return encode(np.hstack([np.repeat(edges[..., None], 3, 2), scene]).astype(np.uint8), "JPEG")
@@ -63,7 +63,7 @@ def make_panda_files(train: int = 250, test: int = 50) -> dict[str, bytes]:
     files = {}
     for split, count, first in (("Train", train, 0), ("Test", test, train)):
         for number in range(count):
-            # Equal names in both splits, as they may well be.
+            # Equal names in both splits.
             files[f"PandasBears/{split}/Pandas/p{number}.jpeg"] = encode_scene(first + number)
             files[f"PandasBears/{split}/Bears/b{number}.jpeg"] = b"not read"
     return files
@@ -96,16 +96,16 @@ def make_shoe_files(train: int = 3, val: int = 2) -> dict[str, bytes]:
 def serve_kaggle(
     hosts: FakeHosts, handle: str, archive: Resource, version: int = 3, token: str | None = None
 ) -> None:
-    """Play Kaggle: two POSTs, the second of which leads to a signed address.
+    """Serve Kaggle's API: two POST endpoints, the second of which redirects to a signed URL.
 
-    Where a token is given, nobody is let in without it.
+    If ``token`` is set, requests without it are refused.
     """
     service = "/v1/datasets.DatasetApiService"
     owner, slug = handle.split("/")
 
-    def let_in(request: Request) -> Reply | None:
-        wrong = token is not None and request.headers.get("authorization") != f"Bearer {token}"
-        if not wrong:
+    def check_token(request: Request) -> Reply | None:
+        is_refused = token is not None and request.headers.get("authorization") != f"Bearer {token}"
+        if not is_refused:
             return None
         code = 401 if "authorization" in request.headers else 403
         return _json({"code": code, "message": "Permission denied"}, code)
@@ -113,29 +113,27 @@ def serve_kaggle(
     def metadata(request: Request) -> Reply:
         if json.loads(request.body) != {"ownerSlug": owner, "datasetSlug": slug}:
             return _json({"code": 404, "message": "Not found"}, 404)
-        stated = {
+        body = {
             "title": slug.replace("-", " "),
             "licenseName": "CC0: Public Domain",
             "currentVersionNumber": version,
             "totalBytes": len(archive.content),
         }
-        return let_in(request) or _json(stated)
+        return check_token(request) or _json(body)
 
-    def address(request: Request) -> Reply:
+    def signed_url(request: Request) -> Reply:
         assert json.loads(request.body)["datasetVersionNumber"] == str(version)
-        place = (
-            f"https://storage.googleapis.com:443/kaggle-data-sets/7/8/bundle/archive.zip?{SIGNED}"
-        )
-        return let_in(request) or Reply(302, {"Location": place})
+        location = f"https://storage.googleapis.com:443/kaggle-data-sets/7/8/bundle/archive.zip?{SIGNED_QUERY}"
+        return check_token(request) or Reply(302, {"Location": location})
 
     hosts.add("api.kaggle.com", f"{service}/GetDataset", metadata, "POST")
-    hosts.add("api.kaggle.com", f"{service}/DownloadDataset", address, "POST")
+    hosts.add("api.kaggle.com", f"{service}/DownloadDataset", signed_url, "POST")
     hosts.add("storage.googleapis.com", "/kaggle-data-sets/7/8/bundle/archive.zip", archive)
 
 
 def serve_figshare(hosts: FakeHosts, files: Mapping[int, tuple[str, Resource]]) -> None:
-    """Play figshare: an article of the API, whose files lie behind a redirect to another host."""
-    listed = [
+    """Serve figshare's API: an article whose files are redirects to another host."""
+    file_entries = [
         {
             "id": number,
             "name": name,
@@ -149,15 +147,15 @@ def serve_figshare(hosts: FakeHosts, files: Mapping[int, tuple[str, Resource]]) 
         "title": "DVM-CAR",
         "version": 1,
         "license": {"name": "CC BY-NC 4.0"},
-        "files": listed,
+        "files": file_entries,
     }
     hosts.add("api.figshare.com", "/v2/articles/19586296/versions/1", lambda _: _json(article))
     for number, (_, resource) in files.items():
-        place = f"https://s3-eu-west-1.amazonaws.com/pfigshare/{number}?X-Amz-Signature=secret-signature"
+        location = f"https://s3-eu-west-1.amazonaws.com/pfigshare/{number}?X-Amz-Signature=secret-signature"
         hosts.add(
             "api.figshare.com",
             f"/v2/file/download/{number}",
-            lambda _, place=place: Reply(302, {"Location": place}),  # type: ignore[misc]
+            lambda _, location=location: Reply(302, {"Location": location}),  # type: ignore[misc]
         )
         hosts.add("s3-eu-west-1.amazonaws.com", f"/pfigshare/{number}", resource)
 
@@ -172,6 +170,6 @@ def list_source_paths(store: LocalStore, raw: RawSet) -> list[str]:
 
 
 def dataset_with_counts(name: str, expected_in: dict[str, int] | None = None) -> DatasetConfig:
-    """Return the built-in entry with the counts of a small archive."""
+    """Return a built-in entry with the expected counts of a small archive."""
     changes = {"expected": None, "expected_in": expected_in or {}}
     return find_dataset(name).model_copy(update=changes)

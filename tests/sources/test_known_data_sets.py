@@ -1,4 +1,4 @@
-"""Each data set from its home: its very addresses, its layout, and what goes wrong there."""
+"""The built-in data sets: their URLs, their layout, and faults of their hosts."""
 
 import hashlib
 from pathlib import Path
@@ -36,51 +36,51 @@ MIRROR = (
 SHOES = ("efrosgans.eecs.berkeley.edu", "/pix2pix/datasets/edges2shoes.tar.gz")
 
 
-def small_cartoon(archive: bytes, count: int, whole: int) -> DatasetConfig:
-    """Return the built-in entry with the counts and the hash of a small archive."""
+def small_cartoon(archive: bytes, count: int, total: int) -> DatasetConfig:
+    """Return the built-in entry with the expected counts and the hash of a small archive."""
     entry = find_dataset("cartoon")
     assert entry.choice is not None and entry.source.kind == "http"
     sha256 = hashlib.sha256(archive).hexdigest()
     return entry.model_copy(
         update={
-            "expected": whole,
+            "expected": total,
             "choice": entry.choice.model_copy(update={"count": count}),
             "source": entry.source.model_copy(update={"size": len(archive), "sha256": sha256}),
         }
     )
 
 
-def test_cartoons_come_from_google(hosts: FakeHosts, store: LocalStore) -> None:
+def test_cartoon_is_downloaded_from_google(hosts: FakeHosts, store: LocalStore) -> None:
     archive = pack_tar(make_cartoon_files(30))
     hosts.add(*GOOGLE, Resource(archive))
-    dataset = small_cartoon(archive, count=10, whole=30)
+    dataset = small_cartoon(archive, count=10, total=30)
     raw = acquire(dataset, store)
     assert len(list_source_paths(store, raw)) == 10
     assert all(path.endswith(".png") for path in list_source_paths(store, raw))
     assert raw.warnings == ()
-    # Everything is another set, for which nothing is fetched again.
-    asked = len(hosts.requests)
+    # All pictures are another raw set, which needs no further download.
+    num_requests = len(hosts.requests)
     everything = acquire(dataset.model_copy(update={"choice": None}), store)
     assert everything.num_files == 30
-    assert len(hosts.requests) == asked
+    assert len(hosts.requests) == num_requests
 
 
-def test_cartoons_come_from_the_mirror_when_google_asks_to_sign_in(
+def test_cartoon_is_downloaded_from_the_mirror_if_google_sends_a_login_page(
     hosts: FakeHosts, store: LocalStore
 ) -> None:
     archive = pack_tar(make_cartoon_files(12))
     hosts.add(*GOOGLE, Resource(archive, default_fault=html_page()))
     hosts.add(*MIRROR, Resource(archive))
-    raw = acquire(small_cartoon(archive, count=5, whole=12), store)
+    raw = acquire(small_cartoon(archive, count=5, total=12), store)
     assert raw.num_files == 5
     origin = read_origin(store, keys.raw_origin("cartoon", raw.fingerprint))
     assert origin is not None
     assert origin.read_from.startswith("https://huggingface.co/")
 
 
-def test_cartoons_of_another_hash_are_refused(hosts: FakeHosts, store: LocalStore) -> None:
+def test_cartoon_with_another_hash_is_refused(hosts: FakeHosts, store: LocalStore) -> None:
     archive = pack_tar(make_cartoon_files(12))
-    dataset = small_cartoon(archive, count=5, whole=12)
+    dataset = small_cartoon(archive, count=5, total=12)
     other = bytearray(archive)
     other[len(other) // 2] ^= 1
     hosts.add(*GOOGLE, Resource(bytes(other)))
@@ -91,19 +91,19 @@ def test_cartoons_of_another_hash_are_refused(hosts: FakeHosts, store: LocalStor
     assert acquire(dataset, store).num_files == 5
 
 
-def test_what_was_acquired_needs_no_network(
+def test_acquired_data_set_needs_no_network(
     hosts: FakeHosts, store: LocalStore, tmp_path: Path
 ) -> None:
     serve_kaggle(hosts, PANDA, Resource(pack_zip(make_panda_files())))
     first = acquire(find_dataset("panda"), store)
-    asked = len(hosts.requests)
+    num_requests = len(hosts.requests)
     for file in (tmp_path / "cache" / "downloads" / "panda").iterdir():
         file.unlink()
     assert acquire(find_dataset("panda"), store) == first
-    assert len(hosts.requests) == asked
+    assert len(hosts.requests) == num_requests
 
 
-def test_gemstones_of_both_splits(hosts: FakeHosts, store: LocalStore) -> None:
+def test_gemstone_is_acquired_with_both_splits(hosts: FakeHosts, store: LocalStore) -> None:
     names = [
         f"{split}/Aventurine Green/aventurine_{i}.jpg"
         for split in ("train", "test")
@@ -115,7 +115,7 @@ def test_gemstones_of_both_splits(hosts: FakeHosts, store: LocalStore) -> None:
     assert list_source_paths(store, raw) == names
 
 
-def test_cars_are_read_member_by_member(hosts: FakeHosts, store: LocalStore) -> None:
+def test_car_is_read_by_member(hosts: FakeHosts, store: LocalStore) -> None:
     archive = Resource(pack_zip(make_car_files()))
     serve_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
     raw = acquire(
@@ -129,14 +129,14 @@ def test_cars_are_read_member_by_member(hosts: FakeHosts, store: LocalStore) -> 
     assert origin.host_metadata["licence"] == "CC BY-NC 4.0"
 
 
-def test_cars_are_chosen_by_their_tables(hosts: FakeHosts, store: LocalStore) -> None:
+def test_car_is_selected_by_tables(hosts: FakeHosts, store: LocalStore) -> None:
     names = [line.split(",")[2].replace("'", "") for line in PICTURES.splitlines()[1:]]
     files = {
         f"resized_DVM/BMW/{name.split('$$')[1]}/{name}": encode_scene(seed)
         for seed, name in enumerate(names)
     }
     tables = {"tables_V2.0/Ad_table.csv": ADVERTS, "tables_V2.0/Image_table.csv": PICTURES}
-    packed = pack_zip({name: text.encode() for name, text in tables.items()})
+    tables_zip = pack_zip({name: text.encode() for name, text in tables.items()})
     saloons = find_dataset(
         "car", PrepareOptions(where={"body_type": ("Saloon",), "viewpoint": ("0",)})
     )
@@ -147,19 +147,19 @@ def test_cars_are_chosen_by_their_tables(hosts: FakeHosts, store: LocalStore) ->
         hosts,
         {
             34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files))),
-            34792483: ("tables_V2.0.zip", Resource(packed)),
+            34792483: ("tables_V2.0.zip", Resource(tables_zip)),
         },
     )
     raw = acquire(saloons, store)
     assert [path.rsplit("/")[-1] for path in list_source_paths(store, raw)] == names[:1]
-    assert raw.warnings == (), "a choice is not expected to be whole"
-    asked = len(hosts.requests)
+    assert raw.warnings == (), "nothing is expected of a selection by tables"
+    num_requests = len(hosts.requests)
     assert acquire(saloons, store) == raw
-    assert len(hosts.requests) == asked
+    assert len(hosts.requests) == num_requests
 
 
-def test_figshare_answers_with_a_challenge(hosts: FakeHosts, store: LocalStore) -> None:
-    """An empty 202 is how its other addresses answer programs."""
+def test_bot_challenge_of_figshare_is_reported(hosts: FakeHosts, store: LocalStore) -> None:
+    """The URLs of figshare's website answer programs with an empty 202."""
     archive = Resource(pack_zip(make_car_files()))
     archive.default_fault = status(202, x_amzn_waf_action="challenge")
     serve_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
@@ -169,18 +169,18 @@ def test_figshare_answers_with_a_challenge(hosts: FakeHosts, store: LocalStore) 
     assert acquire(dataset_with_counts("car"), store).num_files == 6
 
 
-def test_figshare_tells_what_a_file_must_be(hosts: FakeHosts, store: LocalStore) -> None:
+def test_md5_of_figshare_is_checked(hosts: FakeHosts, store: LocalStore) -> None:
     archive = Resource(pack_zip(make_car_files()))
     serve_figshare(hosts, {34792453: ("resized_DVM_v2.zip", archive)})
     hosts.add("ndownloader.figshare.com", "/files/34792453", archive)
-    whole, archive.content = archive.content, archive.content[:-1] + b"x"
+    original, archive.content = archive.content, archive.content[:-1] + b"x"
     with pytest.raises(IntegrityError, match="MD5"):
         acquire(dataset_with_counts("car"), store)
-    archive.content = whole
+    archive.content = original
     assert acquire(dataset_with_counts("car"), store).num_files == 6
 
 
-def test_shoes_come_as_pairs(hosts: FakeHosts, store: LocalStore) -> None:
+def test_shoes_are_acquired_as_pairs(hosts: FakeHosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(make_shoe_files())))
     raw = acquire(dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3}), store)
     assert raw.num_files == 5
@@ -188,10 +188,10 @@ def test_shoes_come_as_pairs(hosts: FakeHosts, store: LocalStore) -> None:
     assert hosts.requests[0].scheme == "https"
 
 
-def test_shoes_over_http_only_if_asked(
+def test_shoes_use_plain_http_only_if_allowed(
     hosts: FakeHosts, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No hash of them is published, so that anybody on the way could change them."""
+    """No hash is published, so that the bytes could be modified on the way."""
     hosts.add(
         *SHOES,
         lambda request: Resource(
@@ -207,77 +207,73 @@ def test_shoes_over_http_only_if_asked(
     assert acquire(dataset_with_counts("shoes"), store).num_files == 5
 
 
-def test_a_short_archive_is_told_and_may_do(hosts: FakeHosts, store: LocalStore) -> None:
+def test_incomplete_archive_is_reported_and_can_be_accepted(
+    hosts: FakeHosts, store: LocalStore
+) -> None:
     hosts.add(*SHOES, Resource(pack_tar(make_shoe_files(train=2))))
     dataset = dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3})
     with pytest.raises(SourceError, match=r"2 of 3 pictures in \*\*/train/\*_AB\.jpg"):
         acquire(dataset, store)
-    asked = len(hosts.requests)
+    num_requests = len(hosts.requests)
     raw = acquire(dataset, store, allow_partial=True)
     assert raw.num_files == 4
     assert "2 of 3" in raw.warnings[0]
-    assert len(hosts.requests) == asked, "what was read is kept"
+    assert len(hosts.requests) == num_requests, "the raw set is reused"
 
 
-def test_a_host_that_sent_too_little_is_asked_again(hosts: FakeHosts, store: LocalStore) -> None:
-    """Neither a hash nor the format can tell, only the number of pictures."""
+def test_incomplete_download_is_requested_again(hosts: FakeHosts, store: LocalStore) -> None:
+    """Only the number of pictures shows that the archive is incomplete."""
     archive = Resource(pack_tar(make_shoe_files(train=2)))
     hosts.add(*SHOES, archive)
     dataset = dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3})
-    with pytest.raises(SourceError, match=r"2 of 3 .*run again to fetch it anew"):
+    with pytest.raises(SourceError, match=r"2 of 3 .*run again to download it again"):
         acquire(dataset, store)
-    archive.content, archive.etag = pack_tar(make_shoe_files(train=3)), '"mended"'
+    archive.content, archive.etag = pack_tar(make_shoe_files(train=3)), '"complete"'
     raw = acquire(dataset, store)
     assert (raw.num_files, raw.warnings) == (5, ())
-    asked = len(hosts.requests)
+    num_requests = len(hosts.requests)
     assert acquire(dataset, store) == raw
-    assert len(hosts.requests) == asked
+    assert len(hosts.requests) == num_requests
 
 
-def test_more_than_expected_is_a_warning(hosts: FakeHosts, store: LocalStore) -> None:
+def test_more_pictures_than_expected_are_a_warning(hosts: FakeHosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(make_shoe_files(train=4))))
     raw = acquire(dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3}), store)
     assert raw.warnings == ("4 of 3 pictures in **/train/*_AB.jpg",)
 
 
-def test_a_copy_of_ones_own_asks_nobody(
-    hosts: FakeHosts, store: LocalStore, tmp_path: Path
-) -> None:
-    """It is the same raw set, and stands for the source from then on."""
+def test_local_copy_sends_no_request(hosts: FakeHosts, store: LocalStore, tmp_path: Path) -> None:
+    """The raw set is the same, and is found for the source afterwards."""
     archive = pack_zip(make_panda_files())
     (tmp_path / "mine.zip").write_bytes(archive)
-    mine = acquire(find_dataset("panda", PrepareOptions(archive=str(tmp_path / "mine.zip"))), store)
+    own = acquire(find_dataset("panda", PrepareOptions(archive=str(tmp_path / "mine.zip"))), store)
     assert hosts.requests == []
-    assert acquire(find_dataset("panda"), store) == mine
+    assert acquire(find_dataset("panda"), store) == own
     assert hosts.requests == []
     serve_kaggle(hosts, PANDA, Resource(archive))
-    fresh = LocalStore(tmp_path / "other-store")
-    assert acquire(find_dataset("panda"), fresh).fingerprint == mine.fingerprint
+    other_store = LocalStore(tmp_path / "other-store")
+    assert acquire(find_dataset("panda"), other_store).fingerprint == own.fingerprint
 
 
-def test_without_network(hosts: FakeHosts, store: LocalStore) -> None:
+def test_missing_network_is_reported(hosts: FakeHosts, store: LocalStore) -> None:
     with pytest.raises(SourceError, match=r"api\.kaggle\.com cannot be reached"):
         acquire(find_dataset("panda"), store)
     with pytest.raises(SourceError, match=r"storage\.googleapis\.com.*--archive"):
         acquire(find_dataset("cartoon"), store)
 
 
-def test_an_archive_that_is_damaged_at_its_home_is_not_kept(
-    hosts: FakeHosts, store: LocalStore
-) -> None:
-    """No hash of it is known, so that only reading it can tell."""
-    whole = pack_tar(make_shoe_files())
-    archive = Resource(whole[: len(whole) // 2])
+def test_corrupt_download_is_deleted(hosts: FakeHosts, store: LocalStore) -> None:
+    """No hash is known, so that the corruption is only detected by reading."""
+    content = pack_tar(make_shoe_files())
+    archive = Resource(content[: len(content) // 2])
     hosts.add(*SHOES, archive)
-    with pytest.raises(IntegrityError, match="is removed: run again"):
+    with pytest.raises(IntegrityError, match="was deleted: run again"):
         acquire(dataset_with_counts("shoes"), store)
-    archive.content, archive.etag = whole, '"mended"'
+    archive.content, archive.etag = content, '"complete"'
     assert acquire(dataset_with_counts("shoes"), store).num_files == 5
 
 
-def test_a_sound_archive_is_kept_when_the_store_is_damaged(
-    hosts: FakeHosts, store: LocalStore
-) -> None:
+def test_download_is_kept_if_the_store_is_corrupt(hosts: FakeHosts, store: LocalStore) -> None:
     hosts.add(*SHOES, Resource(pack_tar(make_shoe_files())))
     dataset = dataset_with_counts("shoes", {"**/train/*_AB.jpg": 3})
     raw = acquire(dataset, store)
@@ -285,15 +281,13 @@ def test_a_sound_archive_is_kept_when_the_store_is_damaged(
     part = next(key for key in store.list_keys("datasets/shoes/raw") if "/parts/" in key)
     table = store.get(part)
     store.put(part, b"no table")
-    asked = len(hosts.requests)
+    num_requests = len(hosts.requests)
     assert acquire(dataset, store) == raw
-    assert len(hosts.requests) == asked, "the archive was still there"
-    assert store.get(part) == table, "it was made anew"
+    assert len(hosts.requests) == num_requests, "the archive is reused"
+    assert store.get(part) == table, "it was written again"
 
 
-def test_the_same_name_at_another_address_is_another_file(
-    hosts: FakeHosts, store: LocalStore
-) -> None:
+def test_same_file_name_at_another_url_is_another_file(hosts: FakeHosts, store: LocalStore) -> None:
     for year, files in ((2024, make_panda_files(2, 1)), (2025, make_panda_files(3, 1))):
         hosts.add("example.org", f"/{year}/data.zip", Resource(pack_zip(files)))
     counts = []
@@ -306,54 +300,56 @@ def test_the_same_name_at_another_address_is_another_file(
     assert counts == [3, 4]
 
 
-def test_what_was_allowed_to_be_partial_is_not_whole_for_ever(
+def test_partial_set_is_replaced_by_the_complete_one(
     hosts: FakeHosts, store: LocalStore, tmp_path: Path
 ) -> None:
-    whole = pack_zip(make_panda_files())
-    serve_kaggle(hosts, PANDA, Resource(whole))
+    complete = pack_zip(make_panda_files())
+    serve_kaggle(hosts, PANDA, Resource(complete))
     (tmp_path / "half.zip").write_bytes(pack_zip(make_panda_files(100, 20)))
     half = find_dataset("panda", PrepareOptions(archive=str(tmp_path / "half.zip")))
     assert acquire(half, store, allow_partial=True).num_files == 120
     with pytest.raises(SourceError, match="120 of 300"):
         acquire(half, store)
-    assert acquire(find_dataset("panda"), store).num_files == 300, "the host has the whole set"
+    assert acquire(find_dataset("panda"), store).num_files == 300, "the host has the complete set"
 
 
-def test_a_choice_from_another_archive_is_told(
+def test_subset_of_another_archive_is_reported(
     hosts: FakeHosts, store: LocalStore, tmp_path: Path
 ) -> None:
     archive = pack_tar(make_cartoon_files(20))
-    dataset = small_cartoon(archive, count=5, whole=20)
+    dataset = small_cartoon(archive, count=5, total=20)
     (tmp_path / "other.tgz").write_bytes(pack_tar(make_cartoon_files(10)))
     own = dataset.model_copy(update={"archive": str(tmp_path / "other.tgz")})
     with pytest.raises(SourceError, match="10 of 20 pictures to choose from"):
         acquire(own, store)
     warnings = acquire(own, store, allow_partial=True).warnings
     assert "10 of 20 pictures to choose from" in warnings
-    assert any("known by its SHA-256" in warning for warning in warnings)
-    # It does not stand for an archive of another hash.
+    assert any("SHA-256 of the catalogue" in warning for warning in warnings)
+    # An archive with another hash is not used for the source.
     hosts.add(*GOOGLE, Resource(archive))
     assert acquire(dataset, store).warnings == ()
 
 
-def test_tables_are_remembered_beside_the_whole_set(hosts: FakeHosts, store: LocalStore) -> None:
+def test_tables_are_reused_after_acquiring_the_complete_set(
+    hosts: FakeHosts, store: LocalStore
+) -> None:
     tables = {"Ad_table.csv": ADVERTS, "Image_table.csv": PICTURES}
-    packed = pack_zip({name: text.encode() for name, text in tables.items()})
+    tables_zip = pack_zip({name: text.encode() for name, text in tables.items()})
     names = [line.split(",")[2].replace("'", "") for line in PICTURES.splitlines()[1:]]
     files = {f"BMW/5 Series/{name}": encode_scene(seed) for seed, name in enumerate(names)}
     serve_figshare(
         hosts,
         {
             34792453: ("resized_DVM_v2.zip", Resource(pack_zip(files))),
-            34792483: ("tables_V2.0.zip", Resource(packed)),
+            34792483: ("tables_V2.0.zip", Resource(tables_zip)),
         },
     )
-    chosen = find_dataset("car", PrepareOptions(where={"quality": ("P",)}))
-    first = acquire(chosen, store)
+    selected = find_dataset("car", PrepareOptions(where={"quality": ("P",)}))
+    first = acquire(selected, store)
     acquire(dataset_with_counts("car"), store)
-    asked = len(hosts.requests)
-    assert acquire(chosen, store) == first
-    assert len(hosts.requests) == asked
+    num_requests = len(hosts.requests)
+    assert acquire(selected, store) == first
+    assert len(hosts.requests) == num_requests
     with pytest.raises(SourceError, match=r"--where viewpoint=180 and --where quality=n|quality=n"):
         acquire(
             find_dataset("car", PrepareOptions(where={"quality": ("N",), "viewpoint": ("180",)})),

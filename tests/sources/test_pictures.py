@@ -27,12 +27,12 @@ def save(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def plain(mode: str, colour: object) -> Image.Image:
-    return Image.new(mode, (8, 6), colour)  # type: ignore[arg-type]
+def uniform(mode: str, color: object) -> Image.Image:
+    return Image.new(mode, (8, 6), color)  # type: ignore[arg-type]
 
 
 def huge_png(width: int, height: int) -> bytes:
-    """A PNG of a few hundred bytes whose header announces a huge picture."""
+    """Return a small PNG whose header declares a huge picture."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data
@@ -46,67 +46,67 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "colour"),
+    ("content", "color"),
     [
-        (save(plain("RGB", (10, 200, 90)), "PNG"), (10, 200, 90)),
-        (save(plain("L", 77), "TIFF"), (77, 77, 77)),
-        (save(plain("1", 1), "PNG"), (255, 255, 255)),
-        (save(plain("P", 0), "PNG"), (0, 0, 0)),
-        (save(plain("I;16", 257 * 77), "PNG"), (77, 77, 77)),
-        (save(plain("I;16", 257 * 77), "TIFF"), (77, 77, 77)),
-        (save(plain("I;16", 200), "PNG"), (1, 1, 1)),
-        (save(plain("F", 0.5), "TIFF"), (128, 128, 128)),
-        (save(plain("F", 1.2), "TIFF"), (255, 255, 255)),
-        (save(plain("F", 51.0), "TIFF"), (51, 51, 51)),
-        (save(plain("I", 65535), "TIFF"), (255, 255, 255)),
-        (save(plain("I;16", 500), "PNG", transparency=500), WHITE),
-        (save(plain("RGBA", (10, 200, 90, 0)), "PNG"), WHITE),
-        (save(plain("RGBA", (10, 200, 90, 255)), "PNG"), (10, 200, 90)),
-        (save(plain("LA", (0, 0)), "PNG"), WHITE),
-        (save(plain("RGB", (10, 200, 90)), "PNG", transparency=(10, 200, 90)), WHITE),
-        (save(plain("RGBA", (0, 0, 0, 128)), "PNG"), (127, 127, 127)),
-        (save(plain("RGBA", (9, 9, 9, 0)), "WEBP", lossless=True), WHITE),
+        (save(uniform("RGB", (10, 200, 90)), "PNG"), (10, 200, 90)),
+        (save(uniform("L", 77), "TIFF"), (77, 77, 77)),
+        (save(uniform("1", 1), "PNG"), (255, 255, 255)),
+        (save(uniform("P", 0), "PNG"), (0, 0, 0)),
+        (save(uniform("I;16", 257 * 77), "PNG"), (77, 77, 77)),
+        (save(uniform("I;16", 257 * 77), "TIFF"), (77, 77, 77)),
+        (save(uniform("I;16", 200), "PNG"), (1, 1, 1)),
+        (save(uniform("F", 0.5), "TIFF"), (128, 128, 128)),
+        (save(uniform("F", 1.2), "TIFF"), (255, 255, 255)),
+        (save(uniform("F", 51.0), "TIFF"), (51, 51, 51)),
+        (save(uniform("I", 65535), "TIFF"), (255, 255, 255)),
+        (save(uniform("I;16", 500), "PNG", transparency=500), WHITE),
+        (save(uniform("RGBA", (10, 200, 90, 0)), "PNG"), WHITE),
+        (save(uniform("RGBA", (10, 200, 90, 255)), "PNG"), (10, 200, 90)),
+        (save(uniform("LA", (0, 0)), "PNG"), WHITE),
+        (save(uniform("RGB", (10, 200, 90)), "PNG", transparency=(10, 200, 90)), WHITE),
+        (save(uniform("RGBA", (0, 0, 0, 128)), "PNG"), (127, 127, 127)),
+        (save(uniform("RGBA", (9, 9, 9, 0)), "WEBP", lossless=True), WHITE),
     ],
 )
-def test_every_mode_becomes_rgb(content: bytes, colour: tuple[int, int, int]) -> None:
+def test_every_mode_is_converted_to_rgb(content: bytes, color: tuple[int, int, int]) -> None:
     picture = decode(content)
     assert picture.shape == (6, 8, 3)
     assert picture.dtype == np.uint8
-    assert (picture == colour).all()
+    assert (picture == color).all()
 
 
-def test_cmyk_keeps_its_colours() -> None:
-    red = decode(save(plain("RGB", (220, 30, 30)).convert("CMYK"), "JPEG", quality=95))
+def test_cmyk_keeps_its_colors() -> None:
+    red = decode(save(uniform("RGB", (220, 30, 30)).convert("CMYK"), "JPEG", quality=95))
     assert np.abs(red.astype(int) - (220, 30, 30)).max() < 12
 
 
-def test_transparency_shows_the_chosen_background() -> None:
-    content = save(plain("RGBA", (10, 200, 90, 0)), "PNG")
+def test_transparent_pixels_get_the_background() -> None:
+    content = save(uniform("RGBA", (10, 200, 90, 0)), "PNG")
     assert (decode_picture(content, "x.png", (1, 2, 3), 10**6) == (1, 2, 3)).all()
 
 
-def test_exif_turns_the_picture_upright() -> None:
+def test_exif_orientation_is_applied() -> None:
     image = Image.fromarray(draw_scene(1, 24, 48))
     exif = image.getexif()
     exif[0x0112] = 6
-    turned = decode(save(image, "PNG", exif=exif))
-    assert turned.shape == (48, 24, 3)
-    assert (turned == np.rot90(draw_scene(1, 24, 48), -1)).all()
+    upright = decode(save(image, "PNG", exif=exif))
+    assert upright.shape == (48, 24, 3)
+    assert (upright == np.rot90(draw_scene(1, 24, 48), -1)).all()
 
 
-def test_memory_that_runs_out_is_no_fault_of_the_picture(
+def test_memory_error_is_not_a_rejection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def run_out(_: object) -> None:
+    def raise_memory_error(_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("sources.pictures.ImageOps.exif_transpose", run_out)
+    monkeypatch.setattr("sources.pictures.ImageOps.exif_transpose", raise_memory_error)
     with pytest.raises(MemoryError):
         decode(encode(draw_scene(1)))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
-def test_a_truncated_picture_is_found(kind: str) -> None:
+def test_truncated_picture_is_rejected(kind: str) -> None:
     content = encode(draw_scene(2, 200, 200), kind)
     assert decode(content).shape == (200, 200, 3)
     with pytest.raises(RejectedPicture) as caught:
@@ -114,7 +114,7 @@ def test_a_truncated_picture_is_found(kind: str) -> None:
     assert caught.value.reason == "undecodable"
 
 
-def test_a_huge_picture_is_refused_from_its_header() -> None:
+def test_huge_picture_is_rejected_by_its_header() -> None:
     content = huge_png(20_000, 20_000)
     assert len(content) < 10_000
     with pytest.raises(RejectedPicture, match="400 MP, over 64 MP") as caught:
@@ -135,7 +135,7 @@ def test_a_huge_picture_is_refused_from_its_header() -> None:
         (huge_png(8, 8)[:44], "cut.png", "undecodable"),
     ],
 )
-def test_what_is_no_picture_is_told(content: bytes, path: str, reason: str) -> None:
+def test_undecodable_file_has_a_reason(content: bytes, path: str, reason: str) -> None:
     with pytest.raises(RejectedPicture) as caught:
         decode(content, path)
     assert caught.value.reason == reason
@@ -144,15 +144,15 @@ def test_what_is_no_picture_is_told(content: bytes, path: str, reason: str) -> N
 
 @given(st.binary(max_size=400), st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"]))
 @settings(max_examples=150, deadline=None)
-def test_no_bytes_raise_anything_else(noise: bytes, kind: str) -> None:
+def test_random_bytes_raise_no_other_error(noise: bytes, kind: str) -> None:
     start = encode(draw_scene(3, 32, 32), kind)[:60]
     with suppress(RejectedPicture):
         assert decode(start + noise).ndim == 3
 
 
-def test_equal_pixels_hash_equal_whatever_the_file() -> None:
+def test_pixel_hash_does_not_depend_on_the_format() -> None:
     picture = draw_scene(4)
-    one, two = decode(encode(picture, "PNG")), decode(encode(picture, "BMP"))
-    assert hash_pixels(one) == hash_pixels(two)
-    assert hash_pixels(one) != hash_pixels(one.transpose(1, 0, 2))
+    from_png, from_bmp = decode(encode(picture, "PNG")), decode(encode(picture, "BMP"))
+    assert hash_pixels(from_png) == hash_pixels(from_bmp)
+    assert hash_pixels(from_png) != hash_pixels(from_png.transpose(1, 0, 2))
     assert hash_pixels(np.zeros((2, 8, 3), np.uint8)) != hash_pixels(np.zeros((4, 4, 3), np.uint8))

@@ -1,4 +1,4 @@
-"""What is damaged in a store counts as not acquired, and only that."""
+"""Corrupt raw shards are marked as not acquired, intact ones are not."""
 
 import hashlib
 import io
@@ -14,15 +14,15 @@ from tests.s3 import BUCKET, SeaweedFS
 
 
 @pytest.mark.parametrize(
-    ("left", "damaged"),
+    ("length", "is_corrupt"),
     [
-        pytest.param(None, False, id="whole"),
-        pytest.param(600, True, id="cut in a file"),
-        pytest.param(-512, True, id="cut behind the last file"),
+        pytest.param(None, False, id="complete"),
+        pytest.param(600, True, id="truncated in a file"),
+        pytest.param(-512, True, id="truncated after the last file"),
     ],
 )
-def test_a_shard_that_is_cut_anywhere_is_damaged(
-    s3_store: S3Store, s3_server: SeaweedFS, left: int | None, damaged: bool
+def test_truncated_shard_is_corrupt(
+    s3_store: S3Store, s3_server: SeaweedFS, length: int | None, is_corrupt: bool
 ) -> None:
     content, shard = b"a picture" * 100, io.BytesIO()
     with ShardWriter(shard) as writer:
@@ -34,10 +34,10 @@ def test_a_shard_that_is_cut_anywhere_is_damaged(
     key, part = f"{folder}/{keys.shard_name(0)}", f"{folder}/{keys.part_name(0)}"
     s3_store.put(key, shard.getvalue())
     s3_store.put(part, rows_to_parquet([row]))
-    if left is not None:
+    if length is not None:
         client, name = s3_server.client(), s3_store.location(key).split("/", 3)[3]
-        kept = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
-        cut = shard.getvalue()[:left]
-        client.put_object(Bucket=BUCKET, Key=name, Body=cut, Metadata=kept)
-    assert delete_corrupt_shard(s3_store, "demo", "raw", 0) == damaged
-    assert s3_store.exists(part) != damaged
+        metadata = client.head_object(Bucket=BUCKET, Key=name)["Metadata"]
+        truncated = shard.getvalue()[:length]
+        client.put_object(Bucket=BUCKET, Key=name, Body=truncated, Metadata=metadata)
+    assert delete_corrupt_shard(s3_store, "demo", "raw", 0) == is_corrupt
+    assert s3_store.exists(part) != is_corrupt

@@ -15,8 +15,8 @@ from storage.manifest import ManifestRow
 
 
 @dataclass(frozen=True)
-class Paths:
-    """A source of empty files."""
+class EmptyFiles:
+    """A source of empty files with these paths."""
 
     paths: tuple[str, ...]
 
@@ -35,14 +35,16 @@ def dataset_of(tmp_path: Path, **changes: object) -> DatasetConfig:
     return find_dataset(str(tmp_path)).model_copy(update=changes)
 
 
-def taken(dataset: DatasetConfig, *paths: str, names: frozenset[str] | None = None) -> list[str]:
-    source = Paths(paths)
-    wanted = select_files(dataset, source, names)
-    return [file.path for file in source.files() if wanted.matches(file.path)]
+def selected_paths(
+    dataset: DatasetConfig, *paths: str, names: frozenset[str] | None = None
+) -> list[str]:
+    source = EmptyFiles(paths)
+    selection = select_files(dataset, source, names)
+    return [file.path for file in source.files() if selection.matches(file.path)]
 
 
 @pytest.mark.parametrize(
-    ("name", "good", "bad"),
+    ("name", "selected", "others"),
     [
         (
             "panda",
@@ -66,95 +68,104 @@ def taken(dataset: DatasetConfig, *paths: str, names: frozenset[str] | None = No
         ("gemstone", ["train/Aventurine Green/a.jpg", "test/Ruby/a.jpg"], ["readme.md"]),
     ],
 )
-def test_each_set_takes_its_pictures(name: str, good: list[str], bad: list[str]) -> None:
+def test_each_data_set_selects_its_pictures(
+    name: str, selected: list[str], others: list[str]
+) -> None:
     dataset = find_dataset(name).model_copy(update={"choice": None})
-    assert taken(dataset, *good, *bad) == good
+    assert selected_paths(dataset, *selected, *others) == selected
 
 
-def test_a_choice_depends_on_names_alone(tmp_path: Path) -> None:
+def test_subset_depends_on_file_names_only(tmp_path: Path) -> None:
     names = [f"cs{number}.png" for number in range(100)]
-    choice = RandomSubset(count=10, seed=0)
-    chosen = draw_random_subset(names, choice)
-    assert len(chosen) == 10
-    assert draw_random_subset(reversed(names), choice) == chosen
-    elsewhere = draw_random_subset((f"deep/{name}" for name in names), choice)
-    assert elsewhere == {f"deep/{name}" for name in chosen}
-    assert draw_random_subset(names, RandomSubset(count=10, seed=1)) != chosen
+    subset = RandomSubset(count=10, seed=0)
+    drawn = draw_random_subset(names, subset)
+    assert len(drawn) == 10
+    assert draw_random_subset(reversed(names), subset) == drawn
+    in_folder = draw_random_subset((f"deep/{name}" for name in names), subset)
+    assert in_folder == {f"deep/{name}" for name in drawn}
+    assert draw_random_subset(names, RandomSubset(count=10, seed=1)) != drawn
 
 
-def test_the_documented_choice_stays() -> None:
-    """A published seed must give the same pictures for ever."""
-    chosen = draw_random_subset(
+def test_subset_of_a_seed_is_stable() -> None:
+    """A published seed must give the same pictures in every version."""
+    drawn = draw_random_subset(
         (f"cs{number}.png" for number in range(10)), RandomSubset(count=3, seed=0)
     )
-    assert sorted(chosen) == KNOWN
+    assert sorted(drawn) == EXPECTED_SUBSET
 
 
-KNOWN = ["cs2.png", "cs6.png", "cs7.png"]
+EXPECTED_SUBSET = ["cs2.png", "cs6.png", "cs7.png"]
 
 
 @given(st.sets(st.text(min_size=1), max_size=30), st.integers(1, 40), st.integers(0, 9))
-def test_a_choice_has_the_count_or_all(paths: set[str], count: int, seed: int) -> None:
-    chosen = draw_random_subset(paths, RandomSubset(count=count, seed=seed))
-    assert chosen <= paths
-    assert len(chosen) == min(count, len(paths))
+def test_subset_has_the_count_or_all(paths: set[str], count: int, seed: int) -> None:
+    drawn = draw_random_subset(paths, RandomSubset(count=count, seed=seed))
+    assert drawn <= paths
+    assert len(drawn) == min(count, len(paths))
 
 
-def test_the_chosen_come_in_the_sources_order(tmp_path: Path) -> None:
+def test_subset_is_in_the_order_of_the_source(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, choice=RandomSubset(count=3, seed=0), selection=("*.png",))
     paths = [f"{number}.png" for number in (9, 1, 5, 3, 7)] + ["1.csv"]
-    some = taken(dataset, *paths)
-    assert len(some) == 3
-    assert some == [path for path in paths if path in some]
+    selected = selected_paths(dataset, *paths)
+    assert len(selected) == 3
+    assert selected == [path for path in paths if path in selected]
 
 
-def test_a_choice_from_another_number_is_another_choice(tmp_path: Path) -> None:
+def test_another_number_of_candidates_is_reported(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, choice=RandomSubset(count=2, seed=0), expected=3)
-    for paths, told in (("ab", (["2 of 3"], [])), ("abc", ([], [])), ("abcd", ([], ["4 of 3"]))):
-        candidates = select_files(dataset, Paths(tuple(paths))).num_candidates
+    for paths, expected in (
+        ("ab", (["2 of 3"], [])),
+        ("abc", ([], [])),
+        ("abcd", ([], ["4 of 3"])),
+    ):
+        candidates = select_files(dataset, EmptyFiles(tuple(paths))).num_candidates
         assert candidates == len(paths)
-        short, over = compare_candidates(dataset, candidates)
-        assert ([text[:6] for text in short], [text[:6] for text in over]) == told
-        assert compare_counts(dataset, rows("a", "b"), candidates) == (short, over)
+        shortfalls, excesses = compare_candidates(dataset, candidates)
+        assert ([text[:6] for text in shortfalls], [text[:6] for text in excesses]) == expected
+        assert compare_counts(dataset, rows("a", "b"), candidates) == (shortfalls, excesses)
 
 
-def test_tables_choose_before_the_choice(tmp_path: Path) -> None:
+def test_tables_select_before_the_subset(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, choice=RandomSubset(count=2, seed=0))
     paths = [f"{number}.jpg" for number in range(9)]
-    assert taken(dataset, *paths, names=frozenset({"3.jpg", "7.jpg"})) == ["3.jpg", "7.jpg"]
+    assert selected_paths(dataset, *paths, names=frozenset({"3.jpg", "7.jpg"})) == [
+        "3.jpg",
+        "7.jpg",
+    ]
 
 
-def test_tables_choose_by_the_files_name(tmp_path: Path) -> None:
+def test_tables_select_by_file_name(tmp_path: Path) -> None:
     names = frozenset({"Vauxhall$$Dont$$1.jpg"})
     paths = ("x/Vauxhall$$Don't$$1.jpg", "x/Vauxhall$$Dont$$2.jpg")
-    assert taken(dataset_of(tmp_path), *paths, names=names) == [paths[0]]
+    assert selected_paths(dataset_of(tmp_path), *paths, names=names) == [paths[0]]
 
 
 def rows(*paths: str, reason: RejectReason | None = None) -> list[ManifestRow]:
-    made = [ManifestRow(id=path, source_path=path, shard=0) for path in paths]
-    for row in made:
+    result = [ManifestRow(id=path, source_path=path, shard=0) for path in paths]
+    for row in result:
         if reason is not None:
             row.reject(reason, "")
-    return made
+    return result
 
 
-def test_counts_are_compared_in_all_and_in_the_parts(tmp_path: Path) -> None:
+def test_counts_are_compared_in_total_and_by_pattern(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3, expected_in={"**/train/*": 2, "**/val/*": 1})
-    whole = rows("a/train/1", "a/train/2", "a/val/1")
-    assert compare_counts(dataset, whole, None) == ([], [])
-    short, over = compare_counts(dataset, [*rows("a/train/1", "a/val/1", "a/val/2")], None)
-    assert short == ["1 of 2 pictures in **/train/*"]
-    assert over == ["2 of 1 pictures in **/val/*"]
+    complete = rows("a/train/1", "a/train/2", "a/val/1")
+    assert compare_counts(dataset, complete, None) == ([], [])
+    shortfalls, excesses = compare_counts(dataset, [*rows("a/train/1", "a/val/1", "a/val/2")], None)
+    assert shortfalls == ["1 of 2 pictures in **/train/*"]
+    assert excesses == ["2 of 1 pictures in **/val/*"]
 
 
-def test_what_is_unreadable_counts_as_missing_and_is_named(tmp_path: Path) -> None:
+def test_unreadable_files_count_as_missing(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3)
-    found = rows("1", "2") + rows("3", reason=RejectReason.UNDECODABLE)
-    assert compare_counts(dataset, found, None)[0] == ["2 of 3 pictures (and 1 undecodable)"]
-    twins = rows("1", "2") + rows("3", reason=RejectReason.DUPLICATE)
-    assert compare_counts(dataset, twins, None) == ([], []), "a twin is a picture all the same"
+    unreadable = rows("1", "2") + rows("3", reason=RejectReason.UNDECODABLE)
+    assert compare_counts(dataset, unreadable, None)[0] == ["2 of 3 pictures (and 1 undecodable)"]
+    duplicates = rows("1", "2") + rows("3", reason=RejectReason.DUPLICATE)
+    assert compare_counts(dataset, duplicates, None) == ([], []), "a duplicate is a picture"
 
 
-def test_tables_leave_nothing_to_expect(tmp_path: Path) -> None:
+def test_nothing_is_expected_of_a_selection_by_tables(tmp_path: Path) -> None:
     dataset = dataset_of(tmp_path, expected=3, where={"quality": ("P",)})
     assert compare_counts(dataset, rows("1"), None) == ([], [])

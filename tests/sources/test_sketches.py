@@ -21,7 +21,7 @@ def drawing(number: int) -> bytes:
     return encode(np.full((8, 8, 3), number, np.uint8))
 
 
-def test_the_demo_has_line_drawings() -> None:
+def test_demo_has_sketches() -> None:
     sketches = read_sketches(load_catalogue()["demo"])
     assert len(sketches) == 8
     for sketch in sketches.values():
@@ -30,11 +30,11 @@ def test_the_demo_has_line_drawings() -> None:
         assert sketch.min() < 50
 
 
-def test_most_sets_have_none(tmp_path: Path) -> None:
+def test_data_set_without_sketches_returns_none(tmp_path: Path) -> None:
     assert read_sketches(describe_path(tmp_path, "mine")) == {}
 
 
-def test_the_same_few_are_taken_from_a_folder_and_an_archive(tmp_path: Path) -> None:
+def test_same_sketches_are_read_from_a_folder_and_an_archive(tmp_path: Path) -> None:
     folder = tmp_path / "sketches"
     folder.mkdir()
     with zipfile.ZipFile(tmp_path / "sketches.zip", "w") as archive:
@@ -44,15 +44,15 @@ def test_the_same_few_are_taken_from_a_folder_and_an_archive(tmp_path: Path) -> 
         archive.writestr("README.md", "who drew them")
     (folder / "README.md").write_text("who drew them")
     for path in (folder, tmp_path / "sketches.zip"):
-        found = read_sketches(with_sketches(path), limit=3)
-        assert [(name, sketch.max()) for name, sketch in found.items()] == [
+        sketches = read_sketches(with_sketches(path), limit=3)
+        assert [(name, sketch.max()) for name, sketch in sketches.items()] == [
             ("0.png", 0),
             ("2.png", 2),
             ("4.png", 4),
         ]
 
 
-def test_a_prepared_set_of_drawings_is_found_by_its_name(
+def test_sketches_of_a_prepared_data_set_are_loaded_by_name(
     tmp_path: Path, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "kids"
@@ -67,10 +67,10 @@ def test_a_prepared_set_of_drawings_is_found_by_its_name(
     store.put(keys.pair_settings("kids", "0" * 12), settings)
     swap_current(store, "kids", CurrentPairs(fingerprint="0" * 12, source=str(folder)), None)
     shoes = describe_path(tmp_path, "shoes")
-    found = load_sketches(store, shoes, "kids", 3)
-    assert list(found) == ["0.png", "2.png", "4.png"]
-    assert (found["2.png"] == draw_scene(2, 64, 64)).all()
-    # A folder of that name is nearer.
+    sketches = load_sketches(store, shoes, "kids", 3)
+    assert list(sketches) == ["0.png", "2.png", "4.png"]
+    assert (sketches["2.png"] == draw_scene(2, 64, 64)).all()
+    # A folder of this name takes precedence.
     monkeypatch.chdir(tmp_path)
     (folder / "3.png").unlink()
     assert list(load_sketches(store, shoes, "kids", 9)) == ["0.png", "1.png", "2.png", "4.png"]
@@ -79,11 +79,11 @@ def test_a_prepared_set_of_drawings_is_found_by_its_name(
         load_sketches(store, shoes, "nobody", 3)
 
 
-def test_faults_are_told(tmp_path: Path) -> None:
+def test_invalid_sketches_are_reported(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"missing does not exist"):
         read_sketches(with_sketches(tmp_path / "missing"))
     with pytest.raises(SourceError, match=r"mine: sketches: .* holds no picture"):
         read_sketches(with_sketches(tmp_path))
-    (tmp_path / "torn.png").write_bytes(drawing(1)[:40])
-    with pytest.raises(SourceError, match=r"mine: sketches: torn\.png in .* cannot be used"):
+    (tmp_path / "truncated.png").write_bytes(drawing(1)[:40])
+    with pytest.raises(SourceError, match=r"mine: sketches: truncated\.png in .* cannot be used"):
         read_sketches(with_sketches(tmp_path))

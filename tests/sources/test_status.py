@@ -13,7 +13,7 @@ from storage.raw_sets import Origin
 from storage.runs import Run
 
 
-def test_a_set_goes_from_stage_to_stage(
+def test_stage_and_next_command_advance(
     store: LocalStore, make_folder: Callable[[int], Path]
 ) -> None:
     dataset = find_dataset(str(make_folder(2)))
@@ -33,25 +33,23 @@ def test_a_set_goes_from_stage_to_stage(
     ]
 
 
-def test_the_list_holds_the_catalogue_and_what_is_ones_own(
-    store: LocalStore, tmp_path: Path
-) -> None:
+def test_list_has_the_catalogue_and_other_data_sets(store: LocalStore, tmp_path: Path) -> None:
     swap_current(store, "mine", CurrentPairs(fingerprint="abc", source=str(tmp_path)))
-    states = {state.dataset.name: state.stage for state in list_statuses(store)}
-    assert len(states) == 10
-    assert (states["mine"], states["car"]) == ("prepared", "not acquired")
+    stages = {status.dataset.name: status.stage for status in list_statuses(store)}
+    assert len(stages) == 10
+    assert (stages["mine"], stages["car"]) == ("prepared", "not acquired")
 
 
-def test_the_list_does_not_mind_the_folder_it_is_asked_in(
+def test_list_does_not_depend_on_the_working_directory(
     store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     swap_current(store, "photos", CurrentPairs(fingerprint="abc", source="/elsewhere/photos"))
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert "photos" in {state.dataset.name for state in list_statuses(store)}
+    assert "photos" in {status.dataset.name for status in list_statuses(store)}
 
 
-def test_a_licence_is_asked_for_until_it_is_accepted(
+def test_license_is_needed_until_it_is_accepted(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert get_status(store, find_dataset("car")).needs_acceptance
@@ -63,19 +61,19 @@ def test_a_licence_is_asked_for_until_it_is_accepted(
     assert not get_status(store, find_dataset("shoes")).needs_acceptance
 
 
-def test_what_there_is_to_know(store: LocalStore) -> None:
+def test_description_has_the_facts(store: LocalStore) -> None:
     facts = dict(describe_status(get_status(store, find_dataset("car"))))
     assert facts["license"] == "CC BY-NC 4.0 · Research only."
     assert facts["pictures"].startswith("11,476 (6,097 in ")
     assert facts["download"] == "13.6 GB"
     assert facts["next"] == "icanvas prepare car --accept-license"
     cartoon = dict(describe_status(get_status(store, find_dataset("cartoon"))))
-    assert cartoon["pictures"] == "9,996 (--all takes every one)"
-    assert cartoon["taken"] == "*.png, 9,996 of 100,000 chosen with seed 0"
+    assert cartoon["pictures"] == "9,996 (--all selects all)"
+    assert cartoon["selected"] == "*.png, 9,996 of 100,000 chosen with seed 0"
     assert "re-extract" in dict(describe_status(get_status(store, find_dataset("shoes"))))["edges"]
 
 
-def test_the_list_counts_what_became_pairs(store: LocalStore) -> None:
+def test_number_of_pairs_is_compared_with_the_expected(store: LocalStore) -> None:
     assert format_num_pictures(get_status(store, find_dataset("panda"))) == "300"
     pairs = CurrentPairs(fingerprint="abc", source=find_dataset("panda").origin, train=285, val=5)
     swap_current(store, "panda", pairs)
@@ -89,36 +87,36 @@ def test_the_list_counts_what_became_pairs(store: LocalStore) -> None:
     assert format_num_pictures(get_status(store, find_dataset("shoes"))) == "49,825 of 49,825"
 
 
-def test_of_another_choice_nothing_is_expected(store: LocalStore) -> None:
+def test_nothing_is_expected_of_another_selection(store: LocalStore) -> None:
     car = find_dataset("car")
     facts = {"source": car.origin, "identity": "abc", "read_from": "", "acquired": "2026-01-01"}
-    chosen = "**/BMW/**, where body_type=Saloon"
-    write_json(store, keys.latest_origin("car"), Origin(**facts, selection=chosen))
+    selection = "**/BMW/**, where body_type=Saloon"
+    write_json(store, keys.latest_origin("car"), Origin(**facts, selection=selection))
     pairs = CurrentPairs(fingerprint="abc", source=car.origin, train=5, val=1)
     swap_current(store, "car", pairs)
     assert format_num_pictures(get_status(store, car)) == "6"
-    assert ("", f"of it {chosen}") in describe_status(get_status(store, car))
+    assert ("", f"selected {selection}") in describe_status(get_status(store, car))
 
 
 @pytest.mark.parametrize(
-    ("stated", "shown"),
+    ("host_license", "expected"),
     [
         ("Attribution-NonCommercial 4.0 International (CC BY-NC 4.0)", "CC BY-NC 4.0"),
         ("CC0: Public Domain", "CC0: Public…"),
         ("Unknown", "Unknown"),
     ],
 )
-def test_a_long_licence_is_shown_short(store: LocalStore, stated: str, shown: str) -> None:
+def test_long_license_is_abbreviated(store: LocalStore, host_license: str, expected: str) -> None:
     panda = find_dataset("panda")
     facts = {"source": panda.origin, "identity": "abc", "read_from": "", "acquired": "2026-01-01"}
     write_json(
-        store, keys.latest_origin("panda"), Origin(**facts, host_metadata={"licence": stated})
+        store, keys.latest_origin("panda"), Origin(**facts, host_metadata={"licence": host_license})
     )
-    state = get_status(store, panda)
-    assert (format_license(state), state.license) == (shown, stated)
+    status = get_status(store, panda)
+    assert (format_license(status), status.license) == (expected, host_license)
 
 
-def test_sizes(store: LocalStore) -> None:
+def test_download_sizes_are_formatted(store: LocalStore) -> None:
     sizes = {
         name: format_download(get_status(store, find_dataset(name)))
         for name in ("cartoon", "shoes", "panda", "demo")

@@ -6,8 +6,8 @@ import pytest
 from config.errors import InputError, SourceError
 from sources.tables import select_names
 
-# As published: some headings begin with a blank, names hold apostrophes that files lack, and most
-# pictures were never checked for quality.
+# As published: some headings begin with a space, names contain apostrophes that files lack, and
+# the quality of many pictures is empty.
 ADVERTS = """Maker, Genmodel, Genmodel_ID, Adv_ID, Bodytype
 BMW,5 Series,8_7,8_7$$1,Saloon
 BMW,5 Series,8_7,8_7$$2,Estate
@@ -47,19 +47,19 @@ def tables(tmp_path: Path) -> Path:
         ({"body_type": ("Estate",), "quality": ("P",)}, set()),
     ],
 )
-def test_pictures_are_chosen_by_both_tables(
+def test_pictures_are_selected_by_both_tables(
     tables: Path, where: dict[str, tuple[str, ...]], names: set[str]
 ) -> None:
     assert select_names(tables, where) == names
 
 
-def test_a_folder_of_tables_will_do(tables: Path, tmp_path: Path) -> None:
+def test_tables_are_read_from_a_folder(tables: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tables) as archive:
         archive.extractall(tmp_path / "tables")
     assert select_names(tmp_path / "tables", {"quality": ("N",)}) == {C}
 
 
-def test_slips_are_told(tables: Path, tmp_path: Path) -> None:
+def test_invalid_columns_values_and_tables_are_reported(tables: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="body_type, viewpoint, quality"):
         select_names(tables, {"colour": ("red",)})
     with pytest.raises(InputError, match=r"body_type=Sedan.*estate, saloon"):

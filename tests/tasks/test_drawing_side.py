@@ -87,7 +87,7 @@ def test_swapped_halves_are_corrected_with_a_warning(store: LocalStore, tmp_path
         (
             right_folder,
             [
-                "4 pairs hold the picture on the left and the drawing on the right; their halves "
+                "4 pairs have the picture on the left and the drawing on the right. Their halves "
                 "were swapped."
             ],
         ),

@@ -1,4 +1,4 @@
-"""Makers of archives that no honest program would make, and how they are read."""
+"""Helpers that write malformed and hostile archives, and read them."""
 
 import gzip
 import io
@@ -23,31 +23,31 @@ def write(path: Path, content: bytes) -> Path:
     return path
 
 
-def zip_with(place: Path, *names: str) -> Path:
-    """Make a zip of a first file and files of these names."""
-    with zipfile.ZipFile(place / "x.zip", "w") as archive:
+def zip_with(folder: Path, *names: str) -> Path:
+    """Write a zip with ``first.png`` and files of these names."""
+    with zipfile.ZipFile(folder / "x.zip", "w") as archive:
         for number, name in enumerate(("first.png", *names)):
             member = zipfile.ZipInfo()
-            # Not by its constructor, which cuts at a NUL.
+            # The constructor would truncate the name at a NUL.
             member.filename = name
             archive.writestr(member, f"content {number}" if name[-1:] not in ("/", "\\") else "")
-    return place / "x.zip"
+    return folder / "x.zip"
 
 
-def tar_with(place: Path, *names: str) -> Path:
-    """Make a tar of a first file and files of these names."""
-    with tarfile.open(place / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
+def tar_with(folder: Path, *names: str) -> Path:
+    """Write a tar.gz with ``first.png`` and files of these names."""
+    with tarfile.open(folder / "x.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as archive:
         for number, name in enumerate(("first.png", *names)):
             content = f"content {number}".encode()
             member = tarfile.TarInfo(name)
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
-    return place / "x.tar.gz"
+    return folder / "x.tar.gz"
 
 
 @dataclass
 class RawMember:
-    """A zip's member; what is None is as it should be for a stored file."""
+    """A zip member; None stands for the correct value of a stored file."""
 
     name: bytes
     compressed: bytes = b"x"
@@ -86,7 +86,7 @@ class RawMember:
 
 
 def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
-    """Return a zip; ``shared`` gives all members the content of the first."""
+    """Return a zip; with ``shared`` all entries refer to the content of the first member."""
     content, entries, number = bytearray(), bytearray(), 0
     for member in members:
         entries += member.entry(0 if shared else len(content))
@@ -94,7 +94,7 @@ def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
             content += member.local()
         number += 1
     if shared:
-        # So that the directory's places are possible ones.
+        # Keeps the offsets in the directory within the file.
         content += bytes(100)
     number &= 0xFFFF
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, number, number, len(entries), len(content), 0)
@@ -102,7 +102,7 @@ def raw_zip(members: Iterable[RawMember], shared: bool = False) -> bytes:
 
 
 def zip64_end(members: int, start: int, size: int) -> bytes:
-    """Return the end of a zip with so many members, whose directory is just before."""
+    """Return the zip64 end record, locator and end record of a zip."""
     return (
         struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, size, start)
         + struct.pack("<4sIQI", b"PK\6\7", 0, start + size, 1)
@@ -111,12 +111,12 @@ def zip64_end(members: int, start: int, size: int) -> bytes:
 
 
 def deflate(content: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return packer.compress(content) + packer.flush()
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(content) + compressor.flush()
 
 
 def tar_header(name: str, size: int = 0, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
-    """Return a tar's header."""
+    """Return the header of a tar member."""
     member = tarfile.TarInfo(name)
     member.size, member.type, member.linkname = size, kind, target
     return member.tobuf(tarfile.GNU_FORMAT)
@@ -127,7 +127,7 @@ def pad_to_block(content: bytes) -> bytes:
 
 
 def gzip_zeros(mebibytes: int) -> bytes:
-    """Return so many MiB of zeros packed by gzip, in no time: one MiB over and over."""
+    """Return zeros compressed by gzip, quickly: one compressed MiB, repeated."""
     return gzip.compress(bytes(1 << 20)) * mebibytes
 
 

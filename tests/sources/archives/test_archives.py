@@ -17,46 +17,46 @@ def ignore(_: int) -> None:
     pass
 
 
-def make_folder(place: Path) -> Path:
-    folder = place / "folder"
+def make_folder(parent: Path) -> Path:
+    folder = parent / "folder"
     for name, data in CONTENT.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
 
 
-def make_zip(place: Path) -> Path:
-    with zipfile.ZipFile(place / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+def make_zip(parent: Path) -> Path:
+    with zipfile.ZipFile(parent / "x.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.mkdir("b")
         for name, data in CONTENT.items():
             archive.writestr(name, data)
-    return place / "x.zip"
+    return parent / "x.zip"
 
 
-def make_tar(place: Path, packing: str = "gz") -> Path:
-    path = place / f"x.tar.{packing}"
-    with tarfile.open(path, f"w:{packing}") as archive:  # type: ignore[call-overload]
-        archive.add(make_folder(place), ".")
+def make_tar(parent: Path, compression: str = "gz") -> Path:
+    path = parent / f"x.tar.{compression}"
+    with tarfile.open(path, f"w:{compression}") as archive:  # type: ignore[call-overload]
+        archive.add(make_folder(parent), ".")
     return path
 
 
-def make_plain_tar(place: Path) -> Path:
-    return make_tar(place, "")
+def make_plain_tar(parent: Path) -> Path:
+    return make_tar(parent, "")
 
 
-def make_bz2(place: Path) -> Path:
-    return make_tar(place, "bz2")
+def make_bz2(parent: Path) -> Path:
+    return make_tar(parent, "bz2")
 
 
-def make_xz(place: Path) -> Path:
-    return make_tar(place, "xz")
+def make_xz(parent: Path) -> Path:
+    return make_tar(parent, "xz")
 
 
 MAKERS = [make_folder, make_zip, make_tar, make_plain_tar, make_bz2, make_xz]
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_every_file_is_given_once(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+def test_every_file_is_yielded_once(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     source = open_path(make(tmp_path))
     files = {file.path: (file.size, file.read()) for file in source.files()}
     assert files == {name: (len(data), data) for name, data in CONTENT.items()}
@@ -64,29 +64,29 @@ def test_every_file_is_given_once(tmp_path: Path, make: Callable[[Path], Path]) 
 
 
 @pytest.mark.parametrize("make", [make_folder, make_zip, make_tar])
-def test_the_identity_follows_the_content(tmp_path: Path, make: Callable[[Path], Path]) -> None:
-    seen: list[int] = []
+def test_identity_depends_on_the_content_only(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    progress: list[int] = []
     path = make(tmp_path)
-    before = open_path(path).identity(seen.append)
-    assert open_path(path).identity(ignore) == before
+    original = open_path(path).identity(progress.append)
+    assert open_path(path).identity(ignore) == original
     moved = path.rename(tmp_path / f"moved-{path.name}")
-    assert open_path(moved).identity(ignore) == before
-    assert sum(seen) > 0
+    assert open_path(moved).identity(ignore) == original
+    assert sum(progress) > 0
     if moved.is_dir():
         (moved / "a.txt").write_bytes(b"x")
     else:
         moved.write_bytes(moved.read_bytes() + b"x")
-    assert open_path(moved).identity(ignore) != before
+    assert open_path(moved).identity(ignore) != original
 
 
-def test_a_renamed_file_changes_the_identity(tmp_path: Path) -> None:
+def test_renamed_file_changes_the_identity(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
-    before = open_path(folder).identity(ignore)
+    original = open_path(folder).identity(ignore)
     (folder / "a.txt").rename(folder / "b.txt")
-    assert open_path(folder).identity(ignore) != before
+    assert open_path(folder).identity(ignore) != original
 
 
-def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
+def test_file_that_changes_during_reading_is_detected(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     source = open_path(folder)
     source.identity(ignore)
@@ -95,13 +95,13 @@ def test_a_file_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
         read_all(source)
 
 
-def test_odd_names_become_printable(tmp_path: Path) -> None:
+def test_undecodable_names_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "new\nline.png").write_bytes(b"x")
     (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"y")
     assert [file.path for file in open_path(tmp_path).files()] == ["new\nline.png", "\\xff.png"]
 
 
-def test_links_and_devices_are_no_files(tmp_path: Path) -> None:
+def test_links_and_devices_are_not_read_as_files(tmp_path: Path) -> None:
     (tmp_path / "real.png").write_bytes(b"x")
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "broken.png").symlink_to(tmp_path / "nothing")
@@ -128,7 +128,7 @@ def hard_link(name: str, target: str) -> tarfile.TarInfo:
     return member
 
 
-def test_an_archive_within_an_archive_is_not_taken_for_it(tmp_path: Path) -> None:
+def test_nested_archive_does_not_decide_the_kind(tmp_path: Path) -> None:
     make_zip(tmp_path)
     with tarfile.open(tmp_path / "outer.data", "w") as archive:
         archive.add(make_folder(tmp_path) / "b/one.png", "one.png")
@@ -137,16 +137,14 @@ def test_an_archive_within_an_archive_is_not_taken_for_it(tmp_path: Path) -> Non
     assert paths == ["one.png", "x.zip"]
 
 
-def test_a_large_zip_is_read_like_a_small_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_zip64_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 10)
     path = make_zip(tmp_path)
     assert b"PK\6\6" in path.read_bytes()
     assert {file.path: file.read() for file in open_path(path).files()} == CONTENT
 
 
-def test_a_zip_written_to_a_pipe_is_read(tmp_path: Path) -> None:
+def test_zip_written_to_a_pipe_is_read(tmp_path: Path) -> None:
     class Pipe(io.BytesIO):
         def seekable(self) -> bool:
             return False
@@ -164,7 +162,7 @@ def test_a_zip_written_to_a_pipe_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("style", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_long_names_in_a_tar(tmp_path: Path, style: int) -> None:
+def test_long_names_in_a_tar_are_read(tmp_path: Path, style: int) -> None:
     name = "한" * 200 + ".png"
     with tarfile.open(tmp_path / "x.tar", "w", format=style) as archive:
         link = tarfile.TarInfo("link.png")
@@ -182,15 +180,17 @@ def read_all(source: Source) -> None:
 
 @pytest.mark.parametrize("make", MAKERS[1:])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_cut_archive_is_told(tmp_path: Path, make: Callable[[Path], Path], share: float) -> None:
+def test_truncated_archive_is_reported(
+    tmp_path: Path, make: Callable[[Path], Path], share: float
+) -> None:
     path = make(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(IntegrityError, match="cut short"):
+    with pytest.raises(IntegrityError, match="truncated"):
         read_all(open_path(path))
 
 
-def test_a_damaged_zip_member_is_told(tmp_path: Path) -> None:
+def test_corrupt_zip_member_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.png", b"AAAA" * 100)
@@ -199,7 +199,7 @@ def test_a_damaged_zip_member_is_told(tmp_path: Path) -> None:
         read_all(open_path(path))
 
 
-def test_what_is_no_source_is_told(tmp_path: Path) -> None:
+def test_path_that_is_no_source_is_reported(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(SourceError, match="neither a folder nor"):
         open_path(tmp_path / "notes.txt")

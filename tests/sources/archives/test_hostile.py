@@ -1,4 +1,4 @@
-"""Archives whose names or members would do harm where they are unpacked."""
+"""Archives with names or members that would do harm if they were unpacked."""
 
 import stat
 import tarfile
@@ -26,12 +26,12 @@ from tests.sources.archives.hostile_archives import (
     zip_with,
 )
 
-BOTH = pytest.mark.parametrize("make", [zip_with, tar_with])
+BOTH_FORMATS = pytest.mark.parametrize("make", [zip_with, tar_with])
 
 
-@BOTH
+@BOTH_FORMATS
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "reason"),
     [
         ("../x.png", "leads to a parent folder"),
         ("a/../../x.png", "leads to a parent folder"),
@@ -45,12 +45,14 @@ BOTH = pytest.mark.parametrize("make", [zip_with, tar_with])
         ("../new\nline.png", r"member '../new\nline.png'"),
     ],
 )
-def test_names_that_lead_elsewhere(place: Path, make: MakeArchive, name: str, why: str) -> None:
-    assert why in refusal_message(make(place, name))
+def test_unsafe_names_are_refused(
+    archive_folder: Path, make: MakeArchive, name: str, reason: str
+) -> None:
+    assert reason in refusal_message(make(archive_folder, name))
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    ("name", "reason"),
     [
         ("..\\x.png", "parent"),
         ("a\\..\\..\\x.png", "parent"),
@@ -61,18 +63,18 @@ def test_names_that_lead_elsewhere(place: Path, make: MakeArchive, name: str, wh
         ("", "no name"),
     ],
 )
-def test_names_that_only_a_zip_has(place: Path, name: str, why: str) -> None:
-    assert why in refusal_message(zip_with(place, name))
+def test_unsafe_names_of_a_zip_are_refused(archive_folder: Path, name: str, reason: str) -> None:
+    assert reason in refusal_message(zip_with(archive_folder, name))
 
 
-def test_a_nul_in_a_long_name_of_a_tar(place: Path) -> None:
+def test_nul_in_a_long_name_of_a_tar_is_refused(archive_folder: Path) -> None:
     long = tar_header("././@LongLink", 9, tarfile.GNUTYPE_LONGNAME) + pad_to_block(b"a.png\0b\0\0")
     assert "NUL" in refusal_message(
-        write(place / "x.tar", long + tar_header("a.png") + bytes(1024))
+        write(archive_folder / "x.tar", long + tar_header("a.png") + bytes(1024))
     )
 
 
-@BOTH
+@BOTH_FORMATS
 @pytest.mark.parametrize(
     ("name", "path"),
     [
@@ -82,12 +84,14 @@ def test_a_nul_in_a_long_name_of_a_tar(place: Path) -> None:
         ("a/..b/c...png", "a/..b/c...png"),
     ],
 )
-def test_names_are_normalised(place: Path, make: MakeArchive, name: str, path: str) -> None:
-    assert list_paths(make(place, name)) == ["first.png", path]
+def test_names_are_normalized(
+    archive_folder: Path, make: MakeArchive, name: str, path: str
+) -> None:
+    assert list_paths(make(archive_folder, name)) == ["first.png", path]
 
 
-def test_a_backslash_in_a_zip_parts_folders(place: Path) -> None:
-    assert list_paths(zip_with(place, "a\\b.png", "a\\")) == ["first.png", "a/b.png"]
+def test_backslash_in_a_zip_separates_folders(archive_folder: Path) -> None:
+    assert list_paths(zip_with(archive_folder, "a\\b.png", "a\\")) == ["first.png", "a/b.png"]
 
 
 @pytest.mark.parametrize(
@@ -98,28 +102,34 @@ def test_a_backslash_in_a_zip_parts_folders(place: Path) -> None:
         (b"\x81.png", 0x800, r"\x81.png"),
     ],
 )
-def test_encodings_of_names_in_a_zip(place: Path, raw: bytes, flags: int, path: str) -> None:
-    assert list_paths(write(place / "x.zip", raw_zip([RawMember(raw, flags=flags)]))) == [path]
+def test_encodings_of_names_in_a_zip_are_decoded(
+    archive_folder: Path, raw: bytes, flags: int, path: str
+) -> None:
+    assert list_paths(write(archive_folder / "x.zip", raw_zip([RawMember(raw, flags=flags)]))) == [
+        path
+    ]
 
 
-@BOTH
+@BOTH_FORMATS
 @pytest.mark.parametrize("again", ["first.png", "./first.png"])
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_a_name_twice(place: Path, make: MakeArchive, again: str) -> None:
-    assert "is there twice" in refusal_message(make(place, again))
+def test_duplicate_name_is_refused(archive_folder: Path, make: MakeArchive, again: str) -> None:
+    assert "occurs twice" in refusal_message(make(archive_folder, again))
 
 
-@BOTH
-def test_names_that_differ_in_case_alone_are_two_files(place: Path, make: MakeArchive) -> None:
-    # Nothing is unpacked, so they never meet on a disk that does not tell them apart.
-    files = open_path(make(place, "First.png")).files()
+@BOTH_FORMATS
+def test_names_that_differ_only_in_case_are_two_files(
+    archive_folder: Path, make: MakeArchive
+) -> None:
+    # Nothing is unpacked, so a case-insensitive file system does not matter.
+    files = open_path(make(archive_folder, "First.png")).files()
     assert [(file.path, file.read()) for file in files] == [
         ("first.png", b"content 0"),
         ("First.png", b"content 1"),
     ]
 
 
-def special_tar(place: Path) -> Path:
+def special_tar(archive_folder: Path) -> Path:
     members = (
         tar_header("link.png", 0, tarfile.SYMTYPE, "/etc/passwd"),
         tar_header("hard.png", 0, tarfile.LNKTYPE, "../../secret"),
@@ -128,10 +138,10 @@ def special_tar(place: Path) -> Path:
         tar_header("pipe.png", 0, tarfile.FIFOTYPE),
         tar_header("odd.png", 1, b"V") + pad_to_block(b"x"),
     )
-    return write(place / "x.tar", b"".join(members) + bytes(1024))
+    return write(archive_folder / "x.tar", b"".join(members) + bytes(1024))
 
 
-def special_zip(place: Path) -> Path:
+def special_zip(archive_folder: Path) -> Path:
     kinds = (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFDIR, 0o30000)
     members = [RawMember(b"%d.png" % kind, mode=kind | 0o644) for kind in kinds]
     members += [
@@ -139,11 +149,11 @@ def special_zip(place: Path) -> Path:
         RawMember(b"long.png", b"x" * 5000, mode=stat.S_IFLNK | 0o777),
         RawMember(b"plain.png", mode=0),
     ]
-    return write(place / "x.zip", raw_zip(members))
+    return write(archive_folder / "x.zip", raw_zip(members))
 
 
-def test_links_and_devices_in_a_tar_are_not_followed(place: Path) -> None:
-    files = read_all(special_tar(place))
+def test_links_and_devices_in_a_tar_are_not_followed(archive_folder: Path) -> None:
+    files = read_all(special_tar(archive_folder))
     assert [file.link for file in files[:2]] == ["/etc/passwd", "../../secret"]
     assert [file.special for file in files[2:]] == [
         "a character device",
@@ -153,8 +163,8 @@ def test_links_and_devices_in_a_tar_are_not_followed(place: Path) -> None:
     ]
 
 
-def test_links_and_devices_in_a_zip_are_not_followed(place: Path) -> None:
-    files = read_all(special_zip(place))
+def test_links_and_devices_in_a_zip_are_not_followed(archive_folder: Path) -> None:
+    files = read_all(special_zip(archive_folder))
     assert [file.special for file in files[:6]] == [
         "a character device",
         "a block device",
@@ -168,9 +178,9 @@ def test_links_and_devices_in_a_zip_are_not_followed(place: Path) -> None:
 
 @pytest.mark.parametrize("make", [special_tar, special_zip])
 def test_links_and_devices_become_rejected_rows(
-    place: Path, store: LocalStore, make: Callable[[Path], Path]
+    archive_folder: Path, store: LocalStore, make: Callable[[Path], Path]
 ) -> None:
-    raw = acquire(find_dataset(str(make(place))), store)
+    raw = acquire(find_dataset(str(make(archive_folder))), store)
     rows = rows_from_parquet(store.get(keys.raw_index(raw.dataset, raw.fingerprint)))
     assert {row.status for row in rows} == {"rejected"}
     link = next(row for row in rows if row.source_path == "link.png")
@@ -179,10 +189,10 @@ def test_links_and_devices_become_rejected_rows(
     assert (pipe.reason, pipe.size) == ("not_a_picture", None)
 
 
-@BOTH
-def test_a_refused_archive_leaves_no_index(
-    place: Path, store: LocalStore, make: MakeArchive
+@BOTH_FORMATS
+def test_refused_archive_leaves_no_index(
+    archive_folder: Path, store: LocalStore, make: MakeArchive
 ) -> None:
     with pytest.raises(SourceError, match="refused"):
-        acquire(find_dataset(str(make(place, "../x.png"))), store)
+        acquire(find_dataset(str(make(archive_folder, "../x.png"))), store)
     assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

@@ -159,8 +159,8 @@ def test_refusal_is_not_retried(hosts: FakeHosts, tmp_path: Path, code: int) -> 
         (status(200), "sent an empty file"),
         (faulty(body=b"", framing="chunked"), "sent an empty file"),
         (html_page(), r"sent a web page \(text/html\), not an archive"),
-        (status(200, b"\n<!doctype HTML><p>Sign in"), "sent a web page that is no zip or tar"),
-        (status(200, b'{"error": "later"}' * 99), "sent something that is no zip or tar"),
+        (status(200, b"\n<!doctype HTML><p>Sign in"), "sent a web page that is not a zip or tar"),
+        (status(200, b'{"error": "later"}' * 99), "sent something that is not a zip or tar"),
     ],
 )
 def test_unexpected_response_is_refused_and_not_stored(
@@ -179,7 +179,7 @@ def test_unexpected_response_is_refused_and_not_stored(
         ({"sha256": "0" * 64}, {}, "SHA-256 is not the expected"),
         ({"md5": "0" * 32}, {}, "MD5 is not the expected"),
         ({}, {"x-goog-hash": "crc32c=n03x6A==,md5=AAAAAAAAAAAAAAAAAAAAAA=="}, "MD5 is not"),
-        ({"size": 5}, {}, "offers another file: it has 307204 bytes, expected are 5"),
+        ({"size": 5}, {}, "offers another file: of 307204 bytes instead of 5"),
     ],
     ids=["sha256", "md5", "x-goog-hash", "size"],
 )
@@ -198,7 +198,9 @@ def test_chunked_file_must_have_the_expected_size(
     hosts: FakeHosts, tmp_path: Path, size: int
 ) -> None:
     serve_file(hosts, faulty(framing="chunked"))
-    assert f"another size than {size} bytes" in fetch_error(tmp_path, make_remote(size=size))
+    assert f"whose size is not the expected {size} bytes" in fetch_error(
+        tmp_path, make_remote(size=size)
+    )
     assert list_names(tmp_path) == set()
 
 

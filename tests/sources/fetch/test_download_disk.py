@@ -292,5 +292,5 @@ def test_waiting_for_a_host_is_reported_with_its_reason(
     assert reasons[1] == ""
     serve_file(hosts, status(429, Retry_After="1"))
     fetch(tmp_path / "again", on_wait=reasons.append)
-    expected = "storage.example limits its requests (429) and asks to wait 1 s; retrying in 1 s"
+    expected = "storage.example limits requests (429) and asks to wait 1 s; retrying in 1 s"
     assert reasons[2:] == [expected, ""]

@@ -96,7 +96,7 @@ def test_unresolvable_host_name_falls_back_to_other_mirrors(
 ) -> None:
     serve_file(hosts)
     monkeypatch.setenv("no_proxy", f"a..b,{'a' * 70}.example")
-    assert "is not a valid URL or redirects to one that is not" in fetch_error(
+    assert "is invalid, or redirects to an invalid URL" in fetch_error(
         tmp_path, make_remote(location)
     )
     fetch(tmp_path, make_remote(location, URL))
@@ -203,7 +203,8 @@ def test_interrupted_mirror_takes_precedence_over_a_refusal(
         tmp_path, make_remote(URL, "https://other.example/set.zip"), limits=SINGLE_ATTEMPT
     )
     assert (
-        message.startswith("IntegrityError") and "The part is kept: run again to resume." in message
+        message.startswith("IntegrityError")
+        and "The downloaded part is kept: run again to resume." in message
     )
     fetch(tmp_path)
     assert list_ranges(hosts)[-1] == "bytes=1000-"

@@ -108,7 +108,7 @@ def test_repeated_retry_after_is_limited(
     serve_file(hosts, faulty(cut=100_000), default_fault=status(429, Retry_After="200"))
     assert fetch_error(tmp_path, limits=HttpLimits()) == (
         "IntegrityError: set.zip was not downloaded: storage.example/set.zip stopped at 100.0 of "
-        "307.2 kB (limits its requests (429) and asks to wait 4 min: run again after that). "
+        "307.2 kB (limits requests (429) and asks to wait 4 min: run again after that). "
         "The downloaded part is kept: run again to resume."
     )
     assert pauses[1:] == [200]
@@ -150,7 +150,7 @@ def test_too_long_retry_after_of_an_api_is_reported(
     serve_api(status(429, Retry_After=wait), hosts=hosts)
     with pytest.raises(HostUnavailable) as caught:
         host_api.call_api("GET", "https://api.example/", ADVICE)
-    assert str(caught.value).startswith("api.example limits its requests (429) and asks to wait ")
+    assert str(caught.value).startswith("api.example limits requests (429) and asks to wait ")
     assert str(caught.value).endswith(" min: run again after that. Get it another way.")
     assert pauses == []
 
