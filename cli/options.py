@@ -49,7 +49,7 @@ Paired = Annotated[
 ReExtract = Annotated[
     bool, typer.Option("--re-extract", help="Of pairs, extract the picture's edges again.")
 ]
-Fit = Annotated[
+FitOption = Annotated[
     Literal["cover", "contain", "stretch"] | None,
     typer.Option("--fit", help="How pictures are fitted to the square."),
 ]
@@ -57,7 +57,7 @@ Threshold = Annotated[
     float | None,
     typer.Option(help="Edge probability from which a pixel can be a line, 0 to 1."),
 ]
-Archive = Annotated[
+ArchivePath = Annotated[
     str | None,
     typer.Option(help="Your own copy of the data set: an archive or folder.", metavar="PATH"),
 ]

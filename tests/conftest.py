@@ -1,10 +1,9 @@
-"""What every test shares: a store and a cache of its own, small pictures, HED's weights."""
+"""Fixtures of all tests: stores, caches, small pictures, HED weights."""
 
 import os
 
-# Several threads that wait for each other by spinning take many times as long where anything else
-# runs; the tests' networks are small. Before PyTorch is imported, and for the processes that
-# tests start.
+# OpenMP threads busy-wait, which is slow on a loaded machine, and the tests' networks are small.
+# Set before PyTorch is imported, and for child processes.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import io
@@ -25,30 +24,32 @@ from storage.s3 import S3Store
 from tests.hed.weights.files import make_fast_network
 from tests.s3 import BUCKET, SeaweedFS, running_s3
 
-# A shell starts what runs in its background deaf to Ctrl-C, and so would be what the tests start.
+# A background job of a shell ignores SIGINT, and so would the child processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
-    group.addoption("--moments", type=int, default=1, help="moments that each fault strikes at")
-    group.addoption("--seed", type=int, default=0, help="decides which moments")
-    parser.addoption("--shots", help="folder that screenshots are written to")
-    parser.addoption("--address", help="of a running `icanvas serve` that screenshots are made of")
-    parser.addoption("--outline", help="that is drawn for them: MODEL/NUMBER")
-    group.addoption("--table", help="file that the outcomes are added to, one JSON object a line")
+    group.addoption(
+        "--moments", type=int, default=1, help="number of random moments for each fault"
+    )
+    group.addoption("--seed", type=int, default=0, help="seed of the moments")
+    parser.addoption("--shots", help="folder for screenshots")
+    parser.addoption("--address", help="URL of a running `icanvas serve` for screenshots")
+    parser.addoption("--outline", help="outline that is drawn: MODEL/NUMBER")
+    group.addoption("--table", help="JSON Lines file to which outcomes are appended")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let no test see a GPU that is not for one: what is exact on the CPU is not quite there."""
+    """Hide GPUs from tests without the gpu mark, which compare exact results of the CPU."""
     if "gpu" not in config.getoption("markexpr"):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Keep every test away from the user's store; the cache of weights is shared on purpose."""
+    """Use a separate store for every test; the cache with the weights is shared."""
     folder = tmp_path / "own-store"
     monkeypatch.setenv("ICANVAS_STORE", folder.as_uri())
     get_settings.cache_clear()
@@ -63,7 +64,7 @@ def store(own_store: Path) -> LocalStore:
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
-    """One real S3 for all tests; each has a prefix of its own. Do not kill this one."""
+    """Run one S3 server for all tests, which use separate prefixes. Tests must not kill it."""
     with running_s3(tmp_path_factory.mktemp("seaweedfs")) as server:
         yield server
 
@@ -72,7 +73,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
 def s3_store(
     s3_server: SeaweedFS, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[S3Store]:
-    """An empty store on it, with a shard cache of the test's own."""
+    """Return an empty S3 store, with a separate shard cache."""
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("ICANVAS_CACHE", str(tmp_path / "own-cache"))
@@ -83,19 +84,19 @@ def s3_store(
 
 @pytest.fixture(scope="session")
 def hed_weights() -> None:
-    """Have HED's weights in the cache, for the tests that must do without a network."""
+    """Download HED's weights into the cache for tests without network access."""
     fetch_default_weights()
 
 
 @pytest.fixture(scope="session")
 def detector() -> EdgeDetector:
-    """The real network with the real weights; a small border keeps the tests quick."""
+    """Return the detector with the default weights; a small border is fast."""
     return EdgeDetector.load(border=16)
 
 
 @pytest.fixture(scope="session")
 def quick_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a network for tests of what is done with edges; see ``make_fast_network``."""
+    """Return the file of a small edge network; see ``make_fast_network``."""
     path = tmp_path_factory.mktemp("weights") / "quick.onnx"
     path.write_bytes(make_fast_network().SerializeToString())
     return path
@@ -108,14 +109,14 @@ def quick_detector(quick_weights: Path) -> EdgeDetector:
 
 @pytest.fixture
 def quick_network(quick_weights: Path, own_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have flows find edges with it; it has no threshold of its own."""
+    """Let flows use the small edge network, which has no default threshold."""
     monkeypatch.setenv("ICANVAS_WEIGHTS", str(quick_weights))
     get_settings.cache_clear()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_prefect(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give Prefect a database of the tests' own, before anything imports it."""
+    """Use a temporary Prefect database; set before Prefect is imported."""
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["DO_NOT_TRACK"] = "1"
@@ -123,7 +124,7 @@ def quiet_prefect(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="session")
 def prefect_api(quiet_prefect: None) -> Iterator[None]:
-    """One real Prefect server for all tests that run flows."""
+    """Run one Prefect server for all tests of flows."""
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=180):
@@ -131,7 +132,20 @@ def prefect_api(quiet_prefect: None) -> Iterator[None]:
 
 
 def draw_scene(seed: int, height: int = 96, width: int = 96) -> NDArray[np.uint8]:
-    """Return a picture with clear edges: coloured rectangles on a plain ground."""
+    """Return a picture with clear edges: colored rectangles on a uniform background.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of positions and colors.
+    height, width : int, pixels
+        Size.
+
+    Returns
+    -------
+    ndarray
+        uint8 H×W×3 RGB.
+    """
     random = np.random.default_rng(seed)
     picture = np.full((height, width, 3), random.integers(180, 255, 3), np.uint8)
     for _ in range(4):
@@ -141,7 +155,20 @@ def draw_scene(seed: int, height: int = 96, width: int = 96) -> NDArray[np.uint8
 
 
 def encode(picture: NDArray[np.uint8], kind: str = "PNG") -> bytes:
-    """Return a picture as a file's bytes."""
+    """Encode a picture.
+
+    Parameters
+    ----------
+    picture : ndarray
+        uint8 H×W×3 RGB.
+    kind : str
+        Pillow's name of the format.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind)
     return buffer.getvalue()
@@ -149,7 +176,7 @@ def encode(picture: NDArray[np.uint8], kind: str = "PNG") -> bytes:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[[int], Path]:
-    """Return a maker of folders with that many different pictures."""
+    """Return a function that writes a folder with a number of different pictures."""
 
     def make(count: int) -> Path:
         folder = tmp_path / "pictures"

@@ -1,11 +1,11 @@
-"""The internet for tests: a proxy on the loopback that plays any host, over TLS too.
+"""Fake hosts for tests: a proxy on the loopback interface that answers for any host, with TLS.
 
-``Hosts`` serves the very addresses that the code asks for. A client reaches it through the proxy
-settings of its environment and trusts it through a certificate authority made for the occasion::
+``FakeHosts`` serves the real URLs that the code requests. A client reaches it through the proxy
+variables of its environment, and trusts it through a temporary certificate authority::
 
-    with Hosts() as hosts:
-        hosts.add("storage.googleapis.com", "/set.zip", Resource(content, faults=[broken(cut=100)]))
-        hosts.lead_here(monkeypatch)  # Ask for https://storage.googleapis.com/set.zip, then:
+    with FakeHosts() as hosts:
+        hosts.add("storage.googleapis.com", "/set.zip", Resource(content, faults=[faulty(cut=100)]))
+        hosts.set_proxy_env(monkeypatch)  # Request https://storage.googleapis.com/set.zip, then:
         assert hosts.requests[0].headers["user-agent"] == "icanvas/0.1"
 """
 
@@ -27,7 +27,7 @@ import trustme
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived; names of headers in lower case."""
+    """A received request; header names are in lower case."""
 
     method: str
     scheme: str
@@ -40,15 +40,26 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered, and how badly.
+    """A response, and the faults in its transfer.
 
     Attributes
     ----------
-    cut : send only so many bytes of the body, though its length is promised; then close.
-    reset : close with a reset.
-    stall : seconds of silence before closing.
-    drip : seconds between single bytes.
-    framing : how the end of the body is told: ``none`` is by closing the connection.
+    status : int
+        HTTP status.
+    headers : mapping of str to str
+        Headers except those of the framing.
+    body : bytes
+        Complete body.
+    cut : int, bytes, or None
+        Close the connection after this part of the body, although its full length is declared.
+    reset : bool
+        Close the connection with a TCP reset.
+    stall : float, seconds
+        Pause before the connection is closed.
+    drip : float, seconds
+        Pause between single bytes of the body.
+    framing : {"length", "chunked", "none"}
+        How the end of the body is marked; ``none`` closes the connection.
     """
 
     status: int = 200
@@ -63,11 +74,22 @@ class Reply:
 
 @dataclass
 class Resource:
-    """A file that a host offers, in ranges if asked.
+    """A file on a host, which supports range requests.
 
     Attributes
     ----------
-    faults : each is used once, in turn; ``always`` is the one after them.
+    content : bytes
+        Bytes of the file.
+    etag, last_modified : str or None
+        Validators.
+    content_type : str
+        Content type.
+    headers : mapping of str to str
+        Further headers.
+    faults : list of callable
+        Faults that are applied once each, in order.
+    default_fault : callable or None
+        Fault that is applied to all further requests.
     """
 
     content: bytes
@@ -86,71 +108,72 @@ class Resource:
         return (self.default_fault and self.default_fault(self, request)) or self.serve(request)
 
     def serve(self, request: Request) -> Reply:
-        """Answer as a sound host does."""
+        """Answer without a fault."""
         headers = {"Content-Type": self.content_type, "Accept-Ranges": "bytes", **self.headers}
         if self.etag:
             headers["ETag"] = self.etag
         if self.last_modified:
             headers["Last-Modified"] = self.last_modified
         total = len(self.content)
-        wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("range", ""))
         condition = request.headers.get("if-range")
-        if not wanted or condition not in (None, self.etag, self.last_modified):
+        if not requested or condition not in (None, self.etag, self.last_modified):
             return Reply(200, headers, self.content)
-        start, end = int(wanted[1]), min(int(wanted[2] or total), total - 1)
+        start, end = int(requested[1]), min(int(requested[2] or total), total - 1)
         if start >= total:
             return Reply(416, {"Content-Range": f"bytes */{total}"})
         headers["Content-Range"] = f"bytes {start}-{end}/{total}"
         return Reply(206, headers, self.content[start : end + 1])
 
 
-# A fault answers in a resource's place; None where it does not concern the request.
+# A fault answers instead of the resource; None if it does not apply to the request.
 Fault = Callable[[Resource, Request], Reply | None]
 Handler = Callable[[Request], Reply]
 
 
-def faulty(**how: Any) -> Fault:
-    """Answer properly but for some fields of ``Reply``."""
-    return lambda resource, request: replace(resource.serve(request), **how)
+def faulty(**fields: Any) -> Fault:
+    """Answer correctly except for some fields of ``Reply``."""
+    return lambda resource, request: replace(resource.serve(request), **fields)
 
 
 def status(code: int, body: bytes = b"", **headers: str) -> Fault:
-    """Answer a status; ``Retry_After="3"`` becomes the header ``Retry-After``."""
+    """Answer with a status; ``Retry_After="3"`` becomes the header ``Retry-After``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda _, __: Reply(code, named, body)
 
 
 def html_page() -> Fault:
-    """Answer 200 with a web page."""
+    """Answer with status 200 and a web page."""
     return status(200, b"<!DOCTYPE html><p>Sign in</p>", Content_Type="text/html; charset=utf-8")
 
 
 def redirect(url: str) -> Fault:
+    """Answer with a redirect."""
     return status(302, Location=url)
 
 
 def on_range(fault: Fault) -> Fault:
-    """Apply a fault to requests for a range only."""
+    """Apply a fault to range requests only."""
     return lambda resource, request: (
         fault(resource, request) if "range" in request.headers else None
     )
 
 
 def range_ignored() -> Fault:
-    """Answer a range with everything."""
+    """Answer a range request with the whole file."""
     return on_range(lambda resource, request: resource.serve(replace(request, headers={})))
 
 
 def with_headers(**headers: str) -> Fault:
-    """Answer properly but for some headers; see ``status`` for their names."""
+    """Answer correctly except for some headers; see ``status`` for their names."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return lambda resource, request: replace(
-        sound := resource.serve(request), headers={**sound.headers, **named}
+        correct := resource.serve(request), headers={**correct.headers, **named}
     )
 
 
 def replaced_by(content: bytes, etag: str | None) -> Fault:
-    """Replace the file for good before answering."""
+    """Replace the file permanently before answering."""
 
     def answer(resource: Resource, request: Request) -> Reply:
         resource.content, resource.etag = content, etag
@@ -160,7 +183,15 @@ def replaced_by(content: bytes, etag: str | None) -> Fault:
 
 
 class FakeHosts:
-    """A proxy that plays every host given to ``add``; ``requests`` holds what was asked."""
+    """A proxy that answers for the hosts given to ``add``.
+
+    Attributes
+    ----------
+    requests : list of Request
+        All received requests.
+    closing : threading.Event
+        Set at the end, to interrupt pauses of responses.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -190,25 +221,25 @@ class FakeHosts:
         self._folder.cleanup()
 
     def add(self, host: str, path: str, handler: Handler, method: str = "GET") -> None:
-        """Let a host answer a path, whatever the query; other paths are 404, other hosts 502."""
+        """Add a handler for a path of a host; other paths return 404, other hosts 502."""
         self._routes[host, method, path] = handler
 
     def proxy_env(self) -> dict[str, str]:
-        """Return the variables that lead httpx, requests and their like here."""
+        """Return the variables that make HTTP clients use this proxy and trust it."""
         proxy = f"http://127.0.0.1:{self._server.server_address[1]}"
-        led = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), proxy)
+        proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"), proxy)
         none = dict.fromkeys(("ALL_PROXY", "all_proxy", "NO_PROXY", "no_proxy"), "")
-        return led | none | dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), self._bundle)
+        return proxies | none | dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), self._bundle)
 
     def set_proxy_env(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Set ``environment`` for the time of a test."""
+        """Set the variables of ``proxy_env`` for a test."""
         for name, value in self.proxy_env().items():
             monkeypatch.setenv(name, value)
 
     def context(self, host: str) -> ssl.SSLContext | None:
-        """Return what TLS is spoken with in a host's name; None for an unknown one."""
+        """Return the TLS context with the certificate of a host; None for an unknown host."""
         with self._lock:
-            if not any(known == host for known, _, _ in self._routes):
+            if not any(name == host for name, _, _ in self._routes):
                 return None
             if host not in self._contexts:
                 self._contexts[host] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -216,8 +247,9 @@ class FakeHosts:
             return self._contexts[host]
 
     def answer(self, request: Request) -> Reply:
+        """Record a request and return its response."""
         handler = self._routes.get((request.host, request.method, request.path))
-        with self._lock:  # Handlers may keep count without a lock of their own.
+        with self._lock:  # Handlers need no lock of their own.
             self.requests.append(request)
             return handler(request) if handler else Reply(404)
 
@@ -226,8 +258,8 @@ class _Handler(BaseHTTPRequestHandler):
     hosts: FakeHosts
     protocol_version = "HTTP/1.1"
     timeout = 20
-    disable_nagle_algorithm = True  # Else every answer waits 40 ms between its head and its body.
-    _inside = ""
+    disable_nagle_algorithm = True  # Otherwise each body is delayed by 40 ms.
+    _tunnel_host = ""
 
     def do_CONNECT(self) -> None:
         host = self.path.rpartition(":")[0]
@@ -243,15 +275,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.rfile = self.connection.makefile("rb")
         self.wfile = self.connection.makefile("wb")
-        self._inside = host
+        self._tunnel_host = host
         self.close_connection = False
 
     def _serve(self) -> None:
         parts = urlsplit(self.path)
         request = Request(
             self.command,
-            "https" if self._inside else "http",
-            self._inside or parts.hostname or "",
+            "https" if self._tunnel_host else "http",
+            self._tunnel_host or parts.hostname or "",
             parts.path,
             parts.query,
             {name.lower(): value for name, value in self.headers.items()},
@@ -260,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self._send(self.hosts.answer(request))
         except OSError:
-            self.close_connection = True  # The client went away.
+            self.close_connection = True  # The client has disconnected.
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
 
@@ -277,8 +309,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         chunked, body = reply.framing == "chunked", reply.body[: reply.cut]
         size = 1 if reply.drip else len(body) or 1
-        for piece in (body[i : i + size] for i in range(0, len(body), size)):
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+        for chunk in (body[i : i + size] for i in range(0, len(body), size)):
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
             self.wfile.flush()
             if reply.drip and self.hosts.closing.wait(reply.drip):
                 break
@@ -293,7 +325,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         super().finish()
-        self.connection.close()  # Here: the server would end it properly, which is no reset.
+        self.connection.close()  # The server would close it regularly, without a reset.
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         pass

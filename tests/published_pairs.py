@@ -1,4 +1,4 @@
-"""Pairs as data sets publish them, drawn small and hard to tell apart."""
+"""Generated pairs in the layout of published data sets."""
 
 from pathlib import Path
 
@@ -10,9 +10,21 @@ from tests.conftest import encode
 
 
 def draw_published(seed: int, drawing: DrawingSide = "left") -> NDArray[np.uint8]:
-    """Return uint8 256×512×3: outlines beside a shaded grey thing on white.
+    """Draw a pair: outlines beside gray shaded rectangles on white.
 
-    The picture is nearly grey and mostly white, as a drawing is.
+    The picture is nearly gray and mostly white, so that it resembles a drawing.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the rectangles.
+    drawing : {"left", "right"}
+        Side of the drawing.
+
+    Returns
+    -------
+    ndarray
+        uint8 256×512×3 RGB.
     """
     random = np.random.default_rng(seed)
     picture = np.full((256, 256, 3), 255, np.uint8)
@@ -31,11 +43,30 @@ def draw_published(seed: int, drawing: DrawingSide = "left") -> NDArray[np.uint8
 def publish_folder(
     folder: Path, count: int, drawing: DrawingSide = "left", kind: str = "JPEG", first: int = 0
 ) -> Path:
-    """Write a folder of different pairs, laid out as the published sets are."""
+    """Write a folder of different pairs in the layout of published data sets.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to write to.
+    count : int
+        Number of pairs; every fourth one goes to ``val/``.
+    drawing : {"left", "right"}
+        Side of the drawing.
+    kind : {"JPEG", "PNG"}
+        Format of the files.
+    first : int
+        Number of the first pair.
+
+    Returns
+    -------
+    Path
+        The folder.
+    """
     for number in range(first, first + count):
-        place = folder / ("val" if number % 4 == 3 else "train")
-        place.mkdir(parents=True, exist_ok=True)
+        split_folder = folder / ("val" if number % 4 == 3 else "train")
+        split_folder.mkdir(parents=True, exist_ok=True)
         suffix = {"JPEG": "jpg", "PNG": "png"}[kind]
         content = encode(draw_published(number, drawing), kind)
-        (place / f"{number}_AB.{suffix}").write_bytes(content)
+        (split_folder / f"{number}_AB.{suffix}").write_bytes(content)
     return folder

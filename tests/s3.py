@@ -1,8 +1,8 @@
-"""A real S3 for the tests and for trying things: SeaweedFS on free ports of this machine.
+"""A real S3 server for tests and experiments: SeaweedFS on free ports of this machine.
 
     python -m tests.s3 FOLDER COMMAND …
 
-runs a command with a store on a server whose data stay in the folder.
+runs a command with a store on a server that keeps its data in the folder.
 """
 
 import os
@@ -28,16 +28,17 @@ BUCKET = "icanvas-tests"
 ACCESS_KEY = "icanvas-access"
 SECRET_KEY = "icanvas-secret-never-shown"
 
-# Each server of SeaweedFS listens twice, as it speaks HTTP and gRPC.
+# Each server of SeaweedFS listens on two ports, HTTP and gRPC.
 _SERVERS = ("s3", "master", "volume", "filer", "admin")
 
 
 class SeaweedFS:
-    """One process with a folder of its own; it can be killed and started again.
+    """A server process that can be killed and started again.
 
     Parameters
     ----------
-    folder : where it keeps its data; empty or of a server before.
+    folder : Path
+        Folder for its data; empty, or of an earlier server.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,7 +50,7 @@ class SeaweedFS:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a user would set to reach it; nothing of this machine's own settings is read."""
+        """Variables for clients of the server, without the AWS settings of this machine."""
         return {
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
@@ -61,7 +62,7 @@ class SeaweedFS:
         }
 
     def client(self) -> "S3Client":
-        """Return a client of its own, past the store."""
+        """Return a boto3 client, independent of the store."""
         return boto3.Session().client(
             "s3",
             endpoint_url=self.endpoint,
@@ -72,7 +73,7 @@ class SeaweedFS:
         )
 
     def start(self) -> None:
-        """Start it and wait until the bucket can be used."""
+        """Start the server and wait until the bucket can be used."""
         arguments = [
             f"-{name}.port{form}={port}"
             for name, ports in self._ports.items()
@@ -103,34 +104,34 @@ class SeaweedFS:
         self._wait()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the server."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
         for ports in self._ports.values():
-            for left in Path("/tmp").glob(f"seaweedfs-*-{ports[1]}.sock"):
-                left.unlink(missing_ok=True)
+            for socket_path in Path("/tmp").glob(f"seaweedfs-*-{ports[1]}.sock"):
+                socket_path.unlink(missing_ok=True)
 
     def _wait(self) -> None:
         client = self.client()
-        give_up = time.monotonic() + 60
+        deadline = time.monotonic() + 60
         while True:
             try:
-                if BUCKET not in [found["Name"] for found in client.list_buckets()["Buckets"]]:
+                if BUCKET not in [bucket["Name"] for bucket in client.list_buckets()["Buckets"]]:
                     client.create_bucket(Bucket=BUCKET)
-                # It answers before it has room for objects.
+                # The server responds before it can store objects.
                 client.put_object(Bucket=BUCKET, Key="ready", Body=b"yes")
                 return
             except Exception:
-                if time.monotonic() > give_up or self._process is None or self._process.poll():
+                if time.monotonic() > deadline or self._process is None or self._process.poll():
                     raise
                 time.sleep(0.05)
 
 
 @contextmanager
 def running_s3(folder: Path) -> Iterator[SeaweedFS]:
-    """Give a server that ends with the block."""
+    """Run a server for the duration of the block."""
     server = SeaweedFS(folder)
     try:
         server.start()
@@ -145,53 +146,61 @@ def corrupting_proxy(
     corrupt: Callable[[bytes, int], bytes | None],
     on_request: Callable[[bytes], object] = lambda _: None,
 ) -> Iterator[str]:
-    """Give an address from which a server is reached by a line that spoils what it answers.
+    """Run a proxy that corrupts the responses of a server.
 
     Parameters
     ----------
-    server : what is reached.
-    spoil : gets the answers piece by piece with the number of the connection, from 0, and returns
-        what arrives of them; None hangs up.
-    hear : gets what is asked, piece by piece.
+    server : SeaweedFS
+        The server.
+    corrupt : callable
+        Called with each chunk of the responses and the number of the connection, from 0. Returns
+        the bytes that the client receives; None closes the connection.
+    on_request : callable
+        Called with each chunk of the requests.
+
+    Yields
+    ------
+    str
+        URL of the proxy.
     """
     host, port = server.endpoint.removeprefix("http://").split(":")
 
-    def carry(source: socket.socket, sink: socket.socket, number: int | None) -> None:
+    def forward(source: socket.socket, sink: socket.socket, number: int | None) -> None:
         with suppress(OSError):
             while data := source.recv(1 << 16):
                 if number is None:
                     on_request(data)
-                arrived = data if number is None else corrupt(data, number)
-                if arrived is None:
+                forwarded = data if number is None else corrupt(data, number)
+                if forwarded is None:
                     break
-                sink.sendall(arrived)
+                sink.sendall(forwarded)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
 
-    def listen(door: socket.socket) -> None:
+    def listen(listener: socket.socket) -> None:
         for number in count():
             try:
-                near, _ = door.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
-            far = socket.create_connection((host, int(port)))
-            for line in ((near, far, None), (far, near, number)):
-                threading.Thread(target=carry, args=line, daemon=True).start()
+            upstream = socket.create_connection((host, int(port)))
+            for connection in ((client, upstream, None), (upstream, client, number)):
+                threading.Thread(target=forward, args=connection, daemon=True).start()
 
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threading.Thread(target=listen, args=[door], daemon=True).start()
-        yield f"http://127.0.0.1:{door.getsockname()[1]}"
-        # Closing alone does not wake whoever accepts.
-        door.shutdown(socket.SHUT_RDWR)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=listen, args=[listener], daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # close() alone would not interrupt accept().
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def free_ports(count: int) -> list[int]:
-    """Return numbers of ports that nobody listens on now."""
+    """Return port numbers that are not in use."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
     return ports
 
 

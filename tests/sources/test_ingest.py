@@ -116,7 +116,7 @@ def test_interrupted_run_of_a_tar_is_resumed(
             archive.add(file, file.name)
     complete = acquire(dataset_with_small_shards(path, 3), store)
     for key in (
-        f"{folder_of(complete)}/read_index.parquet",
+        f"{folder_of(complete)}/index.parquet",
         f"{folder_of(complete)}/parts/00001.parquet",
     ):
         store.delete(key)
@@ -163,4 +163,4 @@ def test_truncated_archive_leaves_no_index(
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(IntegrityError):
         acquire(dataset_with_small_shards(path), store)
-    assert not any(key.endswith("read_index.parquet") for key in store.list_keys("datasets"))
+    assert not any(key.endswith("index.parquet") for key in store.list_keys("datasets"))

@@ -179,7 +179,7 @@ def test_unexpected_response_is_refused_and_not_stored(
         ({"sha256": "0" * 64}, {}, "SHA-256 is not the expected"),
         ({"md5": "0" * 32}, {}, "MD5 is not the expected"),
         ({}, {"x-goog-hash": "crc32c=n03x6A==,md5=AAAAAAAAAAAAAAAAAAAAAA=="}, "MD5 is not"),
-        ({"size": 5}, {}, "offers another file: of 307204 bytes instead of 5"),
+        ({"size": 5}, {}, "offers another file, of 307204 bytes instead of 5"),
     ],
     ids=["sha256", "md5", "x-goog-hash", "size"],
 )
