@@ -124,7 +124,8 @@ CHECK_OPERATIONS := not minutes and not training_run and not generator and not c
 CHECK_FAULTS := flow_is_killed and (extract or upload)
 
 check: install
-	@set -e; scratch=$$(mktemp -d); trap 'kill $$(jobs -p) 2>/dev/null || true; rm -rf "$$scratch"' EXIT; \
+	@set -e; scratch=$$(mktemp -d); operations=; \
+	trap 'kill $$operations 2>/dev/null || true; rm -rf "$$scratch"' EXIT; \
 	export ICANVAS_STORE="$$scratch/store" PREFECT_HOME="$$scratch/prefect"; \
 	$(MAKE) operations OPERATIONS="$(CHECK_OPERATIONS)" >"$$scratch/operations.log" 2>&1 & operations=$$!; \
 	$(MAKE) lint; \

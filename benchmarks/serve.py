@@ -75,9 +75,7 @@ def make_random(width: int, blocks: int) -> ExportFixture:
     outline = draw_outline(0)
     picture = to_image(generator(to_condition(outline).unsqueeze(0))[0])
     examples = (Example(encode_png(outline), encode_png(picture)),)
-    return ExportFixture(
-        to_safetensors(generator, card), to_onnx(generator, card), card, examples
-    )
+    return ExportFixture(to_safetensors(generator, card), to_onnx(generator, card), card, examples)
 
 
 def make_strokes() -> bytes:
