@@ -1,6 +1,7 @@
 """The settings: ``ICANVAS_*`` environment variables, overridden by command-line options."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -181,12 +182,30 @@ def override_settings(**values: object) -> None:
     TypeError
         If there is no setting of a name.
     """
-    if unknown := values.keys() - Settings.model_fields:
-        raise TypeError(f"There is no setting {min(unknown)!r}.")
+    write_to_env(Settings, values)
+    get_settings.cache_clear()
+
+
+def write_to_env(model: type[BaseSettings], values: Mapping[str, object]) -> None:
+    """Write settings to the environment variables that a settings model reads.
+
+    Parameters
+    ----------
+    model : type of BaseSettings
+        Its ``env_prefix`` begins the variables' names.
+    values : mapping of str to object
+        Settings by field name. A value of None leaves the variable unchanged.
+
+    Raises
+    ------
+    TypeError
+        If the model has no field of a name.
+    """
+    if unknown := values.keys() - model.model_fields:
+        raise TypeError(f"{model.__name__} has no setting {min(unknown)!r}.")
     for name, value in values.items():
         if value is not None:
-            os.environ[f"ICANVAS_{name.upper()}"] = str(value)
-    get_settings.cache_clear()
+            os.environ[f"{model.model_config['env_prefix']}{name.upper()}"] = str(value)
 
 
 def export_paths_to_env() -> None:

@@ -1,7 +1,6 @@
 """Settings of the server: ``ICANVAS_SERVE_*`` environment variables."""
 
 import ipaddress
-import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from config.errors import InputError
+from config.settings import write_to_env
 
 EngineName = Literal["auto", "openvino", "onnxruntime", "torch"]
 
@@ -161,11 +161,7 @@ def override_serve_settings(**values: object) -> None:
     TypeError
         If there is no setting of a name.
     """
-    if unknown := values.keys() - ServeSettings.model_fields:
-        raise TypeError(f"There is no setting {min(unknown)!r} of the server.")
-    for name, value in values.items():
-        if value is not None:
-            os.environ[f"ICANVAS_SERVE_{name.upper()}"] = str(value)
+    write_to_env(ServeSettings, values)
     get_serve_settings.cache_clear()
 
 
